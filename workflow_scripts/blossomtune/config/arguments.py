@@ -1,0 +1,81 @@
+"""The names and types of SFTConfig's arguments, read without importing torch.
+
+A dry run must stay fast, so the classes are parsed instead of imported.
+"""
+
+import ast
+import importlib.util
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+# The workflow decides these itself; a second opinion would break a promise of it.
+RESERVED = {
+    "output_dir": "results have fixed names",
+    "learning_rate": "use training.learning_rate_max and learning_rate_min",
+    "lr_scheduler_type": "the learning rate is constant in a round and anneals over rounds",
+    "lr_scheduler_kwargs": "the learning rate is constant in a round and anneals over rounds",
+    "warmup_steps": "the learning rate is constant in a round and anneals over rounds",
+    "seed": "every client and round has a seed of its own, derived from the top-level seed",
+    "data_seed": "the order of the data follows from the top-level seed",
+    "full_determinism": "runs are deterministic already",
+    "max_length": "use preprocessing's max_length",
+    "packing": "rows are tokenised once, by preprocess",
+    "padding_free": "rows are tokenised once, by preprocess",
+    "chat_template_path": "the model's own chat template is used",
+    "eos_token": "the model's own EOS is used",
+    "dataset_text_field": "rows are tokenised once, by preprocess",
+    "dataset_kwargs": "rows are tokenised once, by preprocess",
+    "assistant_only_loss": "the loss is on the completion",
+    "completion_only_loss": "the loss is on the completion",
+    "trust_remote_code": "code that comes with a model is never run",
+    "push_to_hub": "clients publish nothing",
+    "hub_token": "secrets do not belong into a configuration",
+    "report_to": "clients report to the server alone",
+    "do_eval": "evaluate is a stage of its own",
+    "eval_strategy": "evaluate is a stage of its own",
+    "save_strategy": "the adapter travels; clients keep nothing",
+    "resume_from_checkpoint": "a round starts from the server's adapter",
+}
+
+_CLASSES = (
+    ("transformers", "training_args.py", "TrainingArguments"),
+    ("trl", "trainer/base_config.py", "_BaseConfig"),
+    ("trl", "trainer/sft_config.py", "SFTConfig"),
+)
+
+
+@cache
+def annotations() -> dict[str, str]:
+    """Argument name to its annotation's source text; empty where TRL is not installed."""
+    found: dict[str, str] = {}
+    for package, file, name in _CLASSES:
+        spec = importlib.util.find_spec(package)  # finds, does not import
+        if spec is None or spec.origin is None:
+            return {}
+        tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
+        body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+        for node in body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = ast.unparse(node.annotation)
+    return found
+
+
+def check(name: str, value: Any) -> tuple[Any, str | None]:
+    """The value as its type wants it, and what is wrong with it (None where nothing is).
+
+    YAML reads ``1e-4`` as text; this makes it a number. Types that are more than Python's own
+    are left for SFTConfig to judge.
+    """
+    names = {n: getattr(typing, n) for n in ("Any", "Union", "Optional", "Literal")}
+    try:
+        adapter = TypeAdapter(eval(annotations()[name], {"__builtins__": __builtins__, **names}))  # noqa: S307
+    except (NameError, TypeError, SyntaxError):
+        return value, None
+    try:
+        return adapter.validate_python(value), None
+    except ValidationError as error:
+        return value, error.errors()[0]["msg"]

@@ -1,0 +1,14 @@
+"""Prints the JSON schema of the configuration: ``python -m blossomtune.config.schema``."""
+
+import json
+
+from blossomtune.config.blocks import Configuration
+
+
+def schema() -> str:
+    """The schema as config/schema.json holds it."""
+    return json.dumps(Configuration.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -1,0 +1,80 @@
+"""What of the configuration each stage uses: nothing more, so that nothing else reruns it.
+
+Every function returns plain JSON values. Snakemake gets them as one canonical string
+(``blossomtune.files.canonical``) and reruns a stage exactly when that string changes.
+"""
+
+from typing import Any
+
+from blossomtune.config.blocks import Configuration, Experiment
+from blossomtune.files import digest
+
+
+def fetch_model(c: Configuration, model: str) -> dict[str, Any]:
+    """A model's source."""
+    return c.models[model].model_dump(mode="json")
+
+
+def download(c: Configuration, dataset: str) -> dict[str, Any]:
+    """A data set's block, and the seed of its test split."""
+    return c.datasets[dataset].model_dump(mode="json") | {"seed": c.seed}
+
+
+def partition(c: Configuration, partition: str) -> dict[str, Any]:
+    """A partition's block, and the seed of its shuffling."""
+    return c.partitions[partition].model_dump(mode="json") | {"seed": c.seed}
+
+
+def preprocess(c: Configuration, preprocessing: str) -> dict[str, Any]:
+    """A preprocessing block."""
+    return c.preprocessing[preprocessing].model_dump(mode="json")
+
+
+def federate(c: Configuration, experiment: str) -> dict[str, Any]:
+    """Adapter, training and federation of an experiment."""
+    e = c.experiments[experiment]
+    return e.model_dump(mode="json", include={"lora", "training", "federation"}) | {"seed": c.seed}
+
+
+def merge(c: Configuration, experiment: str) -> dict[str, Any]:
+    """What the model card says of the configuration: its digest and the names of its blocks."""
+    e = c.experiments[experiment]
+    names = {"model": e.model, "partition": e.partition, "preprocessing": e.preprocessing}
+    return {"experiment": experiment, **names, "digest": experiment_digest(c, experiment)}
+
+
+def evaluate(c: Configuration, experiment: str) -> dict[str, Any]:
+    """An experiment's evaluation block, and the seed of its samples."""
+    return c.experiments[experiment].evaluation.model_dump(mode="json") | {"seed": c.seed}
+
+
+def report(c: Configuration) -> dict[str, Any]:
+    """The report's block, and all that the experiments of this run were made from."""
+    return {
+        "report": c.report.model_dump(mode="json"),
+        "configuration": {"seed": c.seed, "run": c.run, **_used(c, c.run)},
+        "digests": {name: experiment_digest(c, name) for name in c.run},
+    }
+
+
+def experiment_digest(c: Configuration, experiment: str) -> str:
+    """SHA-256 of everything that an experiment's adapter depends on."""
+    used = _used(c, [experiment])
+    del used["experiments"][experiment]["evaluation"]
+    return digest({"seed": c.seed, **used})
+
+
+def _used(c: Configuration, experiments: list[str]) -> dict[str, Any]:
+    """The blocks that these experiments stand on."""
+    chosen: list[Experiment] = [c.experiments[name] for name in experiments]
+    names = {
+        "models": {e.model for e in chosen},
+        "datasets": {c.partitions[e.partition].dataset for e in chosen},
+        "partitions": {e.partition for e in chosen},
+        "preprocessing": {e.preprocessing for e in chosen},
+        "experiments": set(experiments),
+    }
+    return {
+        section: {n: getattr(c, section)[n].model_dump(mode="json") for n in sorted(wanted)}
+        for section, wanted in names.items()
+    }

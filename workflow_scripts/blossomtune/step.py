@@ -1,0 +1,37 @@
+"""What every command-line step has in common: errors that people can read."""
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from blossomtune.errors import UserError
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with the ``--config`` that every step takes: its own configuration as JSON."""
+    new = argparse.ArgumentParser(description=description)
+    new.add_argument("--config", type=json.loads, required=True, metavar="JSON")
+    return new
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
+    try:
+        main()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(
+            f"no space left on the disk while writing {error.filename or os.getcwd()}\n"
+            "  hint: free some space and run the same command again; finished stages are kept"
+        )
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(1)
