@@ -29,17 +29,30 @@ def prompt_text(tokenizer: Any, prompt: str, system: str | None = None) -> str:
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
 
 
+def end_of_turn(tokenizer: Any) -> int:
+    """The id of the token with which the model ends its turn.
+
+    Chat templates decide this, not ``eos_token`` alone: Gemma's turns end with
+    ``<end_of_turn>``, while its EOS is ``<eos>``.
+    """
+    mark = "blossomtune"
+    turns = [{"role": "user", "content": mark}, {"role": "assistant", "content": mark}]
+    rest = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
+    ids = tokenizer(rest.lstrip(), add_special_tokens=False)["input_ids"]
+    return ids[0] if ids and ids[0] in tokenizer.added_tokens_decoder else tokenizer.eos_token_id
+
+
 def encode(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
     """Token ids and labels of one example.
 
     The prompt's ids are those that the model will see when it is asked, whatever follows; the
-    completion's are what it should answer, ended by EOS. Special tokens come from the chat
+    completion's are what it should answer, ended by the template's end of turn. Special tokens come from the chat
     template alone, so there is never a second BOS.
 
     Args:
-        tokenizer: a Hugging Face tokenizer with an EOS token.
+        tokenizer: a Hugging Face tokenizer with a chat template.
         prompt: what ``prompt_text`` returned.
-        completion: the answer, without EOS.
+        completion: the answer, without its end of turn.
 
     Returns:
         ``(input_ids, labels)`` of equal length; labels are ``IGNORED`` over the prompt.
@@ -50,5 +63,5 @@ def encode(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], lis
         answer = whole[len(start) :]
     else:  # a token would straddle the border; at inference the border is there, so keep it
         answer = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    answer = [*answer, tokenizer.eos_token_id]
+    answer = [*answer, end_of_turn(tokenizer)]
     return [*start, *answer], [IGNORED] * len(start) + answer
