@@ -6,14 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from blossomtune.encoding import IGNORED
 
-
-def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory; code that comes with a model is never run."""
-    return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+logging.disable_progress_bar()  # a log keeps every frame of one
 
 
 def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Any:
@@ -77,12 +75,12 @@ def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Ten
     inputs = {k: v for k, v in batch.items() if k != "labels"}
     first = int((labels != IGNORED).any(dim=0).int().argmax())
     keep = labels.shape[1] - first + 1  # a token is predicted at the position before it
-    logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float()
-    wanted = labels[:, 1:][:, -logits.shape[1] :]  # the first token of all is never predicted
-    nll = torch.nn.functional.cross_entropy(
-        logits[:, -wanted.shape[1] :].transpose(1, 2),
-        wanted,
-        ignore_index=IGNORED,
-        reduction="none",
+    logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1]
+    wanted = labels[:, -logits.shape[1] :]  # the first token of all is never predicted
+    counted = wanted != IGNORED
+    # One row a labelled token: over a strided (B, vocabulary, tokens) view this is far slower.
+    each = torch.nn.functional.cross_entropy(
+        logits[counted].float(), wanted[counted], reduction="none"
     )
-    return nll.sum(dim=1), (wanted != IGNORED).sum(dim=1)
+    nll = torch.zeros(wanted.shape, device=each.device).masked_scatter(counted, each)
+    return nll.sum(dim=1), counted.sum(dim=1)

@@ -23,13 +23,21 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         _fail(str(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _disk_full(error):
             raise
+        where = getattr(error, "filename", None) or os.getcwd()
         _fail(
-            f"no space left on the disk while writing {error.filename or os.getcwd()}\n"
+            f"no space left on the disk while writing {where}\n"
             "  hint: free some space and run the same command again; finished stages are kept"
         )
+
+
+def _disk_full(error: Exception) -> bool:
+    """Safetensors and Arrow have errors of their own, with the system's in their text."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    text = str(error).lower()
+    return getattr(error, "errno", None) in codes or any(f"os error {c})" in text for c in codes)
 
 
 def _fail(message: str) -> None:

@@ -222,7 +222,9 @@ class Generation(Block):
 class Evaluation(Block):
     """What is measured on the held-out rows, for the base and the federated model alike."""
 
-    choices: list[Text] = Field([], description="Possible completions; the likeliest is the answer.")
+    choices: list[Text] = Field(
+        [], description="Possible completions; the likeliest is the answer."
+    )
     by: Text | None = Field(None, description="Column whose values get metrics of their own.")
     generation: Generation = Generation()
     batch_size: Count = 32
@@ -252,7 +254,8 @@ class Container(Block):
         description="This path is built from containers/blossomtune.def; else docker://… or a SIF.",
     )
     base: Text = Field(
-        "docker://python:3.11-slim", description="What the image is built on: docker://… or a folder."
+        "docker://python:3.11-slim",
+        description="What the image is built on: docker://… or a folder.",
     )
 
 

@@ -50,9 +50,9 @@ def _path(loc: Iterable[str | int], raw: Any) -> tuple[str, list[str | int]]:
     steps: list[str | int] = []
     at = raw
     for part in loc:
-        if isinstance(at, Mapping) and part in at:
-            at = at[part]
-        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+        if (isinstance(at, Mapping) and part in at) or (
+            isinstance(at, list) and isinstance(part, int) and part < len(at)
+        ):
             at = at[part]
         elif part is not (parts := list(loc))[-1] or not isinstance(at, Mapping):
             continue
@@ -82,7 +82,9 @@ def _block_at(steps: list[str | int], raw: Any) -> list[str]:
 
 def _member(annotation: Any, value: Any) -> Any:
     """Of a union of blocks, the one that ``value``'s discriminator names."""
-    candidates = [a for a in _flatten(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    candidates = [
+        a for a in _flatten(annotation) if isinstance(a, type) and issubclass(a, BaseModel)
+    ]
     for candidate in candidates:
         for key, field in candidate.model_fields.items():
             if isinstance(value, Mapping) and value.get(key) in get_args(field.annotation):

@@ -1,0 +1,46 @@
+# Two commands do it all: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+ENTER := . $(VENV)/bin/activate &&
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lint lock clean
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@echo "Arguments go in ARGS: make run ARGS=\"--configfile config/examples/x.yaml\""
+
+run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
+	@$(ENTER) snakemake --cores all $(ARGS)
+
+test: $(VENV)/.locked ## Runs the tests
+	@$(ENTER) python -m pytest $(ARGS)
+
+bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
+	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
+
+lint: $(VENV)/.locked ## Checks style of Python and Snakemake files
+	$(ENTER) ruff check .
+	$(ENTER) ruff format --check .
+	$(ENTER) snakefmt --check Snakefile rules
+	$(ENTER) snakemake --lint
+
+lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS=--upgrade
+	$(VENV)/bin/uv pip compile $(ARGS) --quiet --universal --python-version 3.11 --annotation-style line \
+		--custom-compile-command "make lock" envs/requirements.in -o envs/requirements.lock
+	sed -i.old -E '/^(nvidia-|cuda-|triton=)/d' envs/requirements.lock
+	rm envs/requirements.lock.old
+
+clean: ## Removes .venv; results stay
+	rm -rf $(VENV)
+
+# The stamp comes last: an interrupted installation is done again, from nothing.
+$(VENV)/.locked: envs/requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing envs/requirements.lock into $(VENV); the first time this takes some minutes ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -r envs/requirements.lock
+	@touch $@

@@ -1,0 +1,35 @@
+# BlossomTune: federated fine-tuning of small language models, from a data set to a report.
+#
+#   download ── partition ── preprocess ── federate ── merge ── evaluate ── report
+#   fetch_model ─────────────────┘
+#
+# What is built is said in config/config.yaml; every key is explained in config/README.md.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/container.smk"
+include: "rules/fetch_model.smk"
+include: "rules/download.smk"
+include: "rules/partition.smk"
+include: "rules/preprocess.smk"
+include: "rules/federate.smk"
+include: "rules/merge.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything: the experiments of `run`, and the report about them."""
+    default_target: True
+    input:
+        "results/report/index.html",
+
+
+localrules:
+    all,

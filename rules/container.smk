@@ -1,0 +1,45 @@
+# The image that every stage runs in under --use-singularity; without the flag there is none.
+import os
+
+from snakemake.settings.types import DeploymentMethod
+
+from blossomtune.config.blocks import Container
+from blossomtune.launch import host
+
+BUILT = Container().image
+CONTAINER = CONFIG.container.image
+METHODS = workflow.deployment_settings.deployment_method
+IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS
+IMAGE = [BUILT] if IN_CONTAINERS and CONTAINER == BUILT else []
+
+if IN_CONTAINERS:
+    local = [
+        block.source.path
+        for block in (*CONFIG.models.values(), *CONFIG.datasets.values())
+        if block.source.kind == "path"
+    ]
+    os.environ.update(host.shared(os.environ, local))
+
+    rule container:
+        """The image, from its definition and the lock: nothing of this machine is in it."""
+        input:
+            definition="containers/blossomtune.def",
+            lock="envs/requirements.lock",
+        output:
+            BUILT,
+        log:
+            "results/logs/container/build.log",
+        benchmark:
+            "results/benchmarks/container/build.tsv"
+        threads: 2
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            base=CONFIG.container.base,
+        shell:
+            "python workflow_scripts/build_image.py --base {params.base:q}"
+            " --definition {input.definition} --lock {input.lock} --output {output} 2> {log}"
+
+    localrules:
+        container,  # compute nodes often have no network

@@ -1,0 +1,29 @@
+rule federate:
+    """Rounds of training on the clients and averaging on the server: the adapter."""
+    input:
+        IMAGE,
+        model=MODEL,
+        partition=PARTITION,
+        preprocessed=PREPROCESSED,
+        code=sources("federate"),
+    output:
+        adapter=directory("results/experiments/{experiment}/adapter"),
+        history="results/experiments/{experiment}/history.json",
+    log:
+        "results/logs/federate/{experiment}.log",
+    benchmark:
+        "results/benchmarks/federate/{experiment}.tsv"
+    container:
+        CONTAINER
+    threads: client_threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=gpus,
+    params:
+        config=settings("federate"),
+    shell:
+        "python workflow_scripts/federate.py --config {params.config:q} --model {input.model}"
+        " --partition {input.partition} --preprocessed {input.preprocessed}"
+        " --adapter {output.adapter} --history {output.history}"
+        " --cores {threads} 2>&1 | tee {log}"

@@ -1,0 +1,162 @@
+"""The container image: built by the workflow, with Apptainer, and used by a stage."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "results/containers/blossomtune.sif"
+PARTITION = "results/partitions/halves"
+PARTS = ("Snakefile", "rules", "profiles", "workflow_scripts", "containers", "envs")
+CONFIG = """
+run: [tiny]
+container: {{base: "{base}"}}
+models: {{none: {{source: {{kind: path, path: model}}}}}}
+datasets:
+  words:
+    source: {{kind: path, path: "{data}"}}
+    format: {{kind: csv}}
+    test: {{size: 10, stratify_by: label}}
+partitions: {{halves: {{dataset: words, partitioner: iid, num_partitions: 2}}}}
+preprocessing: {{plain: {{prompt: "{{{{ text }}}}", completion: "{{{{ label }}}}"}}}}
+experiments: {{tiny: {{model: none, partition: halves, preprocessing: plain}}}}
+"""
+
+
+def snakemake(where, *arguments, **environment):
+    """Runs Snakemake on a checkout; returns what it said."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=where,
+        env={**os.environ, "PATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    logs = [log.read_text(errors="replace")[-3000:] for log in where.glob("results/logs/**/*.log")]
+    assert done.returncode == 0, "\n".join([done.stdout, *logs])
+    return done.stdout
+
+
+def files(folder):
+    """The bytes of every file in a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A function that makes copies of the workflow, with a small data set outside of them."""
+    data = tmp_path_factory.mktemp("elsewhere") / "words.csv"
+    rows = "".join(f"text {i},{'even' if i % 2 == 0 else 'odd'}\n" for i in range(100))
+    data.write_text("text,label\n" + rows)
+    base = os.environ.get("BLOSSOMTUNE_BASE", "docker://python:3.11-slim")
+
+    def make(name):
+        where = tmp_path_factory.mktemp(name)
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, where / part)
+        (where / "config").mkdir()
+        (where / "config" / "config.yaml").write_text(CONFIG.format(base=base, data=data))
+        return where
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def built(engine, checkout):
+    """A checkout whose partition was made in the image, which Snakemake built before."""
+    engine("apptainer")
+    where = checkout("inside")
+    snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
+    return where
+
+
+def inside(where, *command, **environment):
+    """What a command prints in the image."""
+    return subprocess.run(
+        ["apptainer", "exec", "--home", str(where), str(where / IMAGE), *command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_without_the_flag_there_is_no_image(checkout):
+    said = snakemake(checkout("plain"), "--dry-run", PARTITION)
+    assert "rule partition:" in said
+    assert "rule container:" not in said
+
+
+@pytest.mark.engine
+def test_a_stage_writes_the_same_bytes_in_the_image(built, checkout):
+    outside = checkout("outside")
+    snakemake(outside, PARTITION)
+    assert not (outside / IMAGE).exists()
+    for folder in ("results/datasets/words", PARTITION):
+        assert files(built / folder) == files(outside / folder)
+
+
+@pytest.mark.engine
+def test_the_image_has_the_locked_packages_alone(built):
+    def pins(text):
+        lines = [line for line in text.splitlines() if line[:1].isalnum()]
+        return {line.split()[0].split("+")[0].lower().replace("_", "-") for line in lines}
+
+    locked = pins((ROOT / "envs" / "requirements.lock").read_text())
+    installed = pins(inside(built, "pip", "freeze", "--all"))
+    assert [pin for pin in installed - locked if not pin.startswith("pip==")] == []
+    assert len(installed) > 100
+
+
+@pytest.mark.engine
+def test_nothing_of_the_host_is_in_the_image(built, tmp_path):
+    log = (built / "results/logs/container/build.log").read_text()
+    assert "LEAKED" not in log
+    assert inside(built, "ls", "-A", "/mnt") == ""
+    assert inside(built, "sh", "-c", "cat /etc/pip.conf ~/.config/pip/pip.conf || true") == ""
+
+    (tmp_path / "torch.py").write_text("raise SystemExit('the host reaches into the image')")
+    says = "import sys, numpy; print(sys.prefix, numpy.__file__)"
+    paths = inside(built, "python", "-c", says, PYTHONPATH=str(tmp_path)).split()
+    assert paths[0] == "/opt/venv"
+    assert paths[1].startswith("/opt/venv/")
+
+
+@pytest.mark.engine
+def test_ray_starts_in_the_image(built):
+    says = "import ray; ray.init(num_cpus=1); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
+    assert inside(built, "python", "-c", says).split()[-1] == "42"
+
+
+@pytest.mark.engine
+def test_only_an_edited_definition_rebuilds(built):
+    definition = built / "containers" / "blossomtune.def"
+    again = ("--use-singularity", "--dry-run", PARTITION)
+    definition.touch()
+    assert "Nothing to be done" in snakemake(built, *again)
+    before = definition.read_text()
+    definition.write_text(before + "\n%labels\n    edited yes\n")
+    assert "rule container:" in snakemake(built, *again)
+    definition.write_text(before)
+
+
+@pytest.mark.engine
+def test_a_base_that_is_not_there_is_explained(engine, tmp_path):
+    engine("apptainer")
+    command = [sys.executable, "workflow_scripts/build_image.py", "--base", str(tmp_path / "none")]
+    command += ["--definition", "containers/blossomtune.def", "--lock", "envs/requirements.lock"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "x.sif")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "container.base" in done.stderr
+    assert "container.image" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,184 @@
+"""Fetching archives, over real HTTP, from a small package index on the loopback address."""
+
+import hashlib
+import io
+import socket
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from blossomtune.data import network, pip_settings, registry
+from blossomtune.errors import UserError
+
+METADATA = b"Metadata-Version: 2.1\nName: pets\nVersion: 1.2\nLicense: MIT\n"
+
+
+def wheel() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("pets/cats.txt", "mew")
+        archive.writestr("pets-1.2.dist-info/METADATA", METADATA)
+    return content.getvalue()
+
+
+class Index:
+    """A package index: `sent` is what it sends as the wheel, after `failures` times 503."""
+
+    def __init__(self) -> None:
+        self.sent = self.published = wheel()
+        self.length: int | None = None
+        self.failures = 0
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests.append(self.path)
+                if outer.failures:
+                    outer.failures -= 1
+                    return self.answer(503, b"")
+                pages = {"/simple/pets/": outer.page(), "/pets-1.2-py3-none-any.whl": outer.sent}
+                if self.path not in pages:
+                    return self.answer(404, b"")
+                return self.answer(200, pages[self.path])
+
+            def answer(self, status, body):
+                is_wheel = self.path.endswith(".whl")
+                self.send_response(status)
+                self.send_header("Content-Type", "application/zip" if is_wheel else "text/html")
+                length = outer.length if is_wheel and outer.length else len(body)
+                self.send_header("Content-Length", str(length))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/simple/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def page(self) -> bytes:
+        digest = hashlib.sha256(self.published).hexdigest()
+        file = "pets-1.2-py3-none-any.whl"
+        return f'<a href="/{file}#sha256={digest}">{file}</a>'.encode()
+
+
+@pytest.fixture
+def index(monkeypatch):
+    started = Index()
+    monkeypatch.setenv("PIP_INDEX_URL", started.url)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setattr(network, "WAIT", 0.01)
+    yield started
+    started.server.shutdown()
+    started.server.server_close()
+
+
+def source(**changes):
+    return {
+        "package": "pets",
+        "version": "1.2",
+        "distribution": "wheel",
+        "sha256": None,
+        **changes,
+    }
+
+
+def closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def test_the_archive_and_its_licence(index, tmp_path):
+    archive = registry.fetch(source(), tmp_path)
+    assert archive.read_bytes() == index.published
+    assert registry.licence(archive) == "MIT"
+
+
+def test_a_busy_index_is_asked_again(index, tmp_path):
+    index.failures = 2
+    registry.fetch(source(), tmp_path)
+    assert index.requests[:3] == ["/simple/pets/"] * 3
+
+
+def test_a_wrong_checksum_of_the_user(index, tmp_path):
+    wanted, got = "0" * 64, hashlib.sha256(index.sent).hexdigest()
+    with pytest.raises(UserError) as error:
+        registry.fetch(source(sha256=wanted), tmp_path)
+    assert f"by source.sha256 {wanted}, downloaded {got}" in str(error.value)
+    assert "hint: run again if the download was cut short" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_truncated_download_is_not_what_the_index_published(index, tmp_path):
+    index.sent = index.published[:-20]
+    with pytest.raises(UserError) as error:
+        registry.fetch(source(), tmp_path)
+    published = hashlib.sha256(index.published).hexdigest()
+    got = hashlib.sha256(index.sent).hexdigest()
+    assert "pets-1.2-py3-none-any.whl: wrong checksum" in str(error.value)
+    assert f"by the index {published}, downloaded {got}" in str(error.value)
+
+
+def test_a_connection_that_breaks_off_is_tried_three_times(index, tmp_path):
+    index.length = len(index.sent) + 100
+    with pytest.raises(UserError, match=r"cannot be reached \(\w+, 3 attempts\)"):
+        registry.fetch(source(), tmp_path)
+    assert index.requests.count("/pets-1.2-py3-none-any.whl") == network.ATTEMPTS
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unreachable_index_in_one_sentence(monkeypatch, tmp_path):
+    url = f"http://name:secret@127.0.0.1:{closed_port()}/simple/"
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    monkeypatch.setattr(network, "WAIT", 0.01)
+    with pytest.raises(UserError) as error:
+        registry.fetch(source(), tmp_path)
+    assert str(error.value) == (
+        "pets 1.2 cannot be fetched: the package index 127.0.0.1 cannot be reached "
+        "(ConnectionError, 3 attempts)\n"
+        "  hint: check the network and `pip config list`; PIP_INDEX_URL names another index"
+    )
+
+
+def test_an_unknown_package(index, tmp_path):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1 has no package 'petz'"):
+        registry.fetch(source(package="petz"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"version": "1.3"},
+            r"no wheel of pets 1.3; did you mean 1.2\? versions with a wheel: 1.2",
+        ),
+        ({"distribution": "sdist"}, "no sdist of pets 1.2; versions with a sdist: none"),
+    ],
+)
+def test_an_unknown_version_lists_those_that_there_are(index, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        registry.fetch(source(**changes), tmp_path)
+
+
+def test_an_extra_index_is_asked_where_the_first_has_nothing(index, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
+    monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("simple", "empty"))
+    assert registry.fetch(source(), tmp_path).is_file()
+
+
+def test_pips_own_order_of_settings():
+    settings = pip_settings.parse(
+        "global.index-url='https://global/simple'\n"
+        "download.index-url='https://download/simple'\n"
+        "global.extra-index-url='file:///folder https://extra/simple'\n"
+        "global.cert='/certificates.pem'\n"
+    )
+    assert settings.indexes == ["https://download/simple", "https://extra/simple"]
+    assert settings.certificates == "/certificates.pem"
+    assert pip_settings.parse(":env:.index-url='https://env/s'").indexes == ["https://env/s"]
+    assert pip_settings.parse("").indexes == [pip_settings.DEFAULT_INDEX]

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blossomtune.evaluation import metrics
+
+CLASSES = 3
+pairs = st.lists(
+    st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=1, max_size=40
+)
+
+
+def textbook_macro_f1(gold, predicted):
+    """From precision and recall, as every textbook has it."""
+    scores = []
+    for c in set(gold) | set(predicted):
+        hits = sum(g == p == c for g, p in zip(gold, predicted, strict=True))
+        if hits == 0:
+            scores.append(0.0)
+            continue
+        precision, recall = hits / list(predicted).count(c), hits / list(gold).count(c)
+        scores.append(2 * precision * recall / (precision + recall))
+    return sum(scores) / len(scores)
+
+
+@given(pairs)
+def test_macro_f1_is_the_textbooks(drawn):
+    gold, predicted = np.array(drawn).T
+    ours = metrics.macro_f1(np.ones((1, len(gold))), gold, predicted, CLASSES)
+    assert ours[0] == pytest.approx(textbook_macro_f1(gold.tolist(), predicted.tolist()))
+
+
+@settings(max_examples=25)
+@given(pairs, st.integers(0, 1000))
+def test_weights_stand_for_repeated_rows(drawn, seed):
+    gold, predicted = np.array(drawn).T
+    w = metrics.weights(len(gold), 3, seed)
+    assert (w[0] == 1).all()
+    assert (w.sum(axis=1) == len(gold)).all()
+    values = np.arange(len(gold)) / 7
+    for line, mean, f1 in zip(
+        w,
+        metrics.mean(w, values, values + 1),
+        metrics.macro_f1(w, gold, predicted, CLASSES),
+        strict=True,
+    ):
+        again = np.repeat(np.arange(len(gold)), line.astype(int))  # the resample, row by row
+        assert mean == pytest.approx(values[again].sum() / (values[again] + 1).sum())
+        assert f1 == pytest.approx(
+            textbook_macro_f1(gold[again].tolist(), predicted[again].tolist())
+        )
+
+
+def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
+    right = np.arange(400) < 280  # accuracy 0.7; standard error sqrt(0.7 * 0.3 / 400) = 0.0229
+    found = metrics.interval(metrics.mean(metrics.weights(400, 4000, seed=1), right))
+    assert found["value"] == 0.7
+    assert found["low"] == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
+    assert found["high"] == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
+
+
+def test_resamples_depend_on_the_seed_alone():
+    assert (metrics.weights(9, 20, 1) == metrics.weights(9, 20, 1)).all()
+    assert (metrics.weights(9, 20, 1) != metrics.weights(9, 20, 2)).any()
+
+
+def test_confusion_counts_every_row_once():
+    table = metrics.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), ["no", "yes"])
+    assert table == {"no": {"no": 1, "yes": 1}, "yes": {"no": 0, "yes": 1}}

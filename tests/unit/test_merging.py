@@ -1,0 +1,181 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from blossomtune.federation import merging
+from blossomtune.modeling import load_model
+
+STEP = Path(__file__).parents[2] / "workflow_scripts" / "merge.py"
+PROMPTS = [[1, 7, 8, 9], [1, 7, 8, 10, 11, 12]]
+CONFIG = {
+    "experiment": "trial",
+    "model": "tiny",
+    "partition": "by-domain",
+    "preprocessing": "sentiment",
+    "strategy": "fedavg",
+    "digest": "d" * 64,
+}
+
+
+@pytest.fixture
+def adapter(tiny_model, tmp_path):
+    """An adapter that changes every answer."""
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"])
+    adapted = get_peft_model(load_model(tiny_model), config)
+    for name, tensor in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, std=0.3)
+    adapted.peft_config["default"].base_model_name_or_path = "tiny"
+    adapted.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def base(tiny_model, tmp_path):
+    """A base that knows where it came from."""
+    for file in tiny_model.iterdir():
+        (tmp_path / "base").mkdir(exist_ok=True)
+        (tmp_path / "base" / file.name).write_bytes(file.read_bytes())
+    source = {"kind": "hub", "repo": "someone/tiny", "revision": "main"}
+    provenance = {"source": source, "revision": "c0ffee", "licence": "Apache-2.0"}
+    (tmp_path / "base" / "provenance.json").write_text(json.dumps(provenance))
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def inputs(held_out_files, tmp_path):
+    """What the stages before wrote: preprocessed, dataset, history."""
+    preprocessed, dataset = held_out_files(["good", "bad"], ["yes", "no"])
+    clients = [{"client": 0, "rows": 30}, {"client": 1, "rows": 12}]
+    (preprocessed / "manifest.json").write_text(json.dumps({"clients": clients}))
+    source = {"kind": "path", "path": "/secret/place", "files": "**"}
+    data = {"source": source, "revision": None, "licence": None}
+    data["rows"] = {"train": 42, "test": 2}
+    (dataset / "manifest.json").write_text(json.dumps(data))
+    rounds = [
+        {"round": 0, "evaluation": {"loss": 3.5}},
+        {"round": 1, "evaluation": None},
+        {"round": 2, "evaluation": {"loss": 0.25}},
+    ]
+    history = tmp_path / "history.json"
+    history.write_text(json.dumps({"clients": ["tweets", "films"], "rounds": rounds}))
+    return preprocessed, dataset, history
+
+
+@torch.inference_mode()
+def logits(model):
+    return model(input_ids=torch.tensor([PROMPTS[1]])).logits
+
+
+def merged(base, adapter, tmp_path):
+    to = tmp_path / "merged"
+    to.mkdir()
+    merging.merge(base, adapter, PROMPTS, to)
+    return to
+
+
+def test_merged_is_base_and_adapter(tiny_model, adapter, tmp_path):
+    to = merged(tiny_model, adapter, tmp_path)
+    both = PeftModel.from_pretrained(load_model(tiny_model), adapter).eval()
+    plain = AutoModelForCausalLM.from_pretrained(to, dtype="auto")
+    assert torch.allclose(logits(plain), logits(both), atol=1e-3)
+    assert (logits(load_model(tiny_model)) - logits(both)).abs().max() > 1  # the adapter does a lot
+    record = json.loads((to / "merge.json").read_text())
+    assert record.pop("largest_logit_difference") < record["tolerance"] == 1e-3
+    assert record == {"tolerance": 1e-3, "prompts": 2, "precision": "float32"}
+    assert AutoTokenizer.from_pretrained(to).chat_template
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_merged_keeps_the_precision_of_its_base(tiny_model, adapter, tmp_path, precision):
+    half = tmp_path / "half"
+    load_model(tiny_model, dtype=precision).save_pretrained(half)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(half)
+    to = merged(half, adapter, tmp_path)
+    assert AutoModelForCausalLM.from_pretrained(to, dtype="auto").dtype == precision
+
+
+def test_a_wrong_merge_is_an_error(tiny_model, adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **_: self.unload())  # forgets
+    with pytest.raises(
+        merging.MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"
+    ):
+        merged(tiny_model, adapter, tmp_path)
+
+
+def test_prompts_end_where_the_answer_begins(inputs, tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    ends = [tokenizer.decode(ids) for ids in merging.held_out_prompts(inputs[0])]
+    assert [text.endswith("<|im_start|>assistant\n") for text in ends] == [True, True]
+
+
+def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
+    card = merging.model_card(CONFIG, base, adapter, *inputs)
+    _, front, body = card.split("---\n", 2)
+    assert yaml.safe_load(front) == {
+        "base_model": "someone/tiny",
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["federated-learning", "flower", "lora", "blossomtune"],
+    }
+    for words in (
+        "someone/tiny on the Hugging Face hub, revision c0ffee, licence Apache-2.0",
+        "files of our own, revision unknown, licence unknown",
+        "42 for training, 2 held out",
+        "fedavg, 2 rounds",
+        "r = 4, alpha = 8, dropout = 0.0, on down_proj, q_proj |",
+        "| Held-out loss after round 0 | 3.5000 |\n| Held-out loss after round 2 | 0.2500 |\n",
+        "SHA-256 " + "d" * 64,
+        "| tweets | 30 |\n| films | 12 |\n",
+        f"torch {torch.__version__}",
+    ):
+        assert words in body, words
+    assert "/secret" not in card
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("MIT", {"license": "mit"}),
+        (None, {"license": "unknown"}),
+        ("ask: us", {"license": "other", "license_name": "ask: us"}),
+    ],
+)
+def test_licences_are_named_as_the_hub_names_them(text, fields):
+    assert merging._licence(text) == fields
+
+
+@pytest.fixture
+def two_threads():
+    """As many as the step takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_step_makes_the_same_bytes_again(base, adapter, inputs, tmp_path, two_threads):
+    preprocessed, dataset, history = inputs
+    output = tmp_path / "from the step"
+    command = [sys.executable, STEP, "--config", json.dumps(CONFIG), "--model", base]
+    command += ["--adapter", adapter, "--preprocessed", preprocessed, "--dataset", dataset]
+    command += ["--history", history, "--output", output]
+    subprocess.run(command, check=True, capture_output=True)
+
+    again = tmp_path / "again"
+    again.mkdir()
+    merging.merge(base, adapter, merging.held_out_prompts(preprocessed), again)
+    (again / "README.md").write_text(merging.model_card(CONFIG, base, adapter, *inputs))
+    made = {file.name: file.read_bytes() for file in output.iterdir()}
+    assert made == {file.name: file.read_bytes() for file in again.iterdir()}
+    assert {"README.md", "merge.json", "model.safetensors"} <= set(made)
+    assert not any(str(tmp_path).encode() in content for content in made.values())

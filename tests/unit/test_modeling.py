@@ -1,0 +1,111 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from blossomtune.encoding import IGNORED, load_tokenizer
+from blossomtune.modeling import collate, completion_nll, load_model
+
+VOCABULARY = 50
+
+
+def llama():
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            initializer_range=0.3,
+        )
+    )
+
+
+def gpt2():  # absolute positions: an offset by padding would show
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY,
+            n_positions=64,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            initializer_range=0.3,
+        )
+    )
+
+
+@pytest.fixture(scope="module", params=[llama, gpt2], ids=["llama", "gpt2"])
+def model(request):
+    torch.manual_seed(0)
+    return request.param().eval()
+
+
+ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=9)
+examples = st.lists(st.tuples(ids, ids), min_size=1, max_size=5)
+
+
+def row(prompt, completion):
+    return {
+        "input_ids": prompt + completion,
+        "labels": [IGNORED] * len(prompt) + completion,
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(examples)
+def test_nll_is_the_models_own_loss_row_by_row(model, pairs):
+    rows = [row(*pair) for pair in pairs]
+    with torch.inference_mode():
+        nll, tokens = completion_nll(model, collate(rows, pad=0))
+        own = [
+            model(
+                input_ids=torch.tensor([r["input_ids"]]), labels=torch.tensor([r["labels"]])
+            ).loss.item()
+            for r in rows
+        ]
+    assert tokens.tolist() == [len(completion) for _, completion in pairs]
+    assert (nll / tokens).tolist() == pytest.approx(own, abs=1e-4, rel=1e-4)
+
+
+def test_padding_changes_nothing(model):
+    short, long = row([3, 4], [5, 6]), row(list(range(1, 20)), [7, 8, 9])
+    with torch.inference_mode():
+        alone = completion_nll(model, collate([short], pad=0))[0][0]
+        for pad in (0, 1, 49):
+            beside = completion_nll(model, collate([short, long], pad=pad))[0][0]
+            assert beside.item() == pytest.approx(alone.item(), abs=1e-4)
+
+
+def test_a_row_that_is_all_completion_has_no_loss_on_its_first_token(model):
+    labelled = {"input_ids": [3, 4, 5], "labels": [3, 4, 5]}
+    with torch.inference_mode():
+        nll, tokens = completion_nll(model, collate([labelled], pad=0))
+        loss = model(input_ids=torch.tensor([[3, 4, 5]]), labels=torch.tensor([[3, 4, 5]])).loss
+    assert tokens.tolist() == [2]
+    assert nll.item() / 2 == pytest.approx(loss.item(), abs=1e-4)
+
+
+def test_gradients_flow_through_the_completion_only(model):
+    nll, _ = completion_nll(model, collate([row([3, 4], [5])], pad=0))
+    model.zero_grad()
+    nll.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert any(p.grad.abs().sum() > 0 for p in model.parameters() if p.grad is not None)
+
+
+def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
+    batch = collate([row([3], [4]), row([5, 6], [7])], pad=9)
+    assert batch["input_ids"].tolist() == [[9, 3, 4], [5, 6, 7]]
+    assert batch["attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert batch["position_ids"].tolist() == [[0, 0, 1], [0, 1, 2]]
+    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 4], [IGNORED, IGNORED, 7]]
+    assert "labels" not in collate([{"input_ids": [1]}], pad=0)
+
+
+def test_a_directory_loads_for_evaluation_in_float32(tiny_model):
+    model = load_model(tiny_model)
+    assert model.dtype == torch.float32
+    assert not model.training
+    assert load_tokenizer(tiny_model).decode(load_tokenizer(tiny_model)("né")["input_ids"]) == "né"

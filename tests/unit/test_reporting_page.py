@@ -1,0 +1,400 @@
+"""The report, made from a small results directory that follows the real one's schema."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import yaml
+
+from blossomtune import files
+from blossomtune.config import stages
+from blossomtune.config.load import load
+from blossomtune.errors import UserError
+from blossomtune.reporting import page, words
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = {
+    "amazonReviews": {"negative": 1031, "neutral": 876, "positive": 1712},
+    "movieReviews": {"negative": 4301, "neutral": 1405, "positive": 4666},
+    "nytEditorials": {"negative": 1897, "neutral": 1822, "positive": 1295},
+    "tweets": {"negative": 1098, "neutral": 903, "positive": 2104},
+}
+HOSTILE = '<script>alert("x")</script> & \x07"sons"'
+
+
+def interval(value, spread, **more):
+    return {"value": value, "low": value - spread, "high": value + spread, **more}
+
+
+def metrics(accuracy, loss):
+    by = {
+        name: {"rows": rows, "loss": interval(loss, 0.1), "accuracy": interval(accuracy + d, 0.09)}
+        for (name, rows, d) in zip(
+            CLIENTS, (82, 229, 28, 61), (0.04, -0.02, 0.01, 0.05), strict=True
+        )
+    }
+    gold = {"negative": 160, "neutral": 100, "positive": 140}
+    confusion = {
+        g: {p: round(n * (accuracy if g == p else (1 - accuracy) / 2)) for p in gold}
+        for g, n in gold.items()
+    }
+    return {
+        "rows": 400,
+        "loss": interval(loss, 0.03),
+        "perplexity": interval(2.718**loss, 0.06),
+        "accuracy": interval(accuracy, 0.045),
+        "macro_f1": interval(accuracy - 0.02, 0.05),
+        "exact_match": interval(accuracy - 0.3, 0.11, rows=64),
+        "by": by,
+        "by_column": "domain",
+        "confusion": confusion,
+    }
+
+
+def history(rounds=3, failed=()):
+    records = []
+    for number in range(rounds + 1):
+        trained = [] if number == 0 else list(enumerate(CLIENTS))
+        clients = [
+            {
+                "client": i,
+                "name": name,
+                "examples": 80,
+                "tokens": 7421 + i,
+                "steps": 10,
+                "train_loss": round((1.02, 0.71, 0.86, 0.55)[i] / (1 + 0.35 * (number - 1)), 4),
+                "seconds": 21.5,
+            }
+            for i, name in trained
+            if (number, i) not in failed
+        ]
+        mean = sum(c["train_loss"] for c in clients) / len(clients) if clients else None
+        records.append(
+            {
+                "round": number,
+                "learning_rate": (None, 5e-4, 2.75e-4, 5e-5)[number % 4],
+                "train_loss": mean,
+                "evaluation": {"loss": 2.31 / (1 + 1.6 * number), "perplexity": 2.0, "rows": 64},
+                "clients": clients,
+                "failed": [
+                    {"client": i, "name": list(CLIENTS)[i], "reason": "OutOfMemoryError: <no room>"}
+                    for r, i in failed
+                    if r == number
+                ],
+                "tokens": 29684,
+                "bytes_down": 9_788_392 * len(clients),
+                "bytes_up": 9_801_224 * len(clients),
+                "seconds": 4.2 if number == 0 else 61.3,
+            }
+        )
+    return {"clients": list(CLIENTS), "device": "cpu", "rounds": records}
+
+
+def make(results, raw, *, failed=(), rename=None):
+    """Writes a results directory for a configuration; returns it checked."""
+    c = load(raw)
+    used = stages.report(c)["configuration"]
+
+    def put(name, value):
+        path = results / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(value)
+        for old, new in (rename or {}).items():
+            text = text.replace(json.dumps(old), json.dumps(new))
+        path.write_text(text, encoding="utf-8")
+
+    origin = {"revision": "3.3.2", "licence": "MIT"}
+    for name, block in used["models"].items():
+        put(
+            f"models/{name}/provenance.json",
+            {"source": block["source"], "revision": "0.1.2", "licence": "Apache-2.0"}
+            | {"parameters": 134515008, "files": {}},
+        )
+    for name, block in used["datasets"].items():
+        counts = {"read": 23703, "duplicates": 193, "train": 23110, "test": 400}
+        put(f"datasets/{name}/manifest.json", origin | {"source": block["source"], "rows": counts})
+    for name in used["partitions"]:
+        shares = [
+            {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels, "sha256": ""}
+            for i, (n, labels) in enumerate(CLIENTS.items())
+        ]
+        put(
+            f"partitions/{name}/manifest.json",
+            {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
+            | {"clients": shares},
+        )
+    for number, (name, e) in enumerate(used["experiments"].items()):
+        folder = f"{e['partition']}/{e['preprocessing']}/{e['model']}"
+        counts = [
+            {"client": i, "rows": 4000, "dropped": i, "tokens": 371_204, "longest": 201}
+            for i in range(4)
+        ]
+        put(f"preprocessed/{folder}/manifest.json", {"clients": counts, "max_length": 256})
+        put(f"experiments/{name}/history.json", history(failed=failed))
+        measured = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - number / 50, 0.41)}
+        measured["difference"] = {"accuracy": interval(0.3, 0.041)}
+        put(f"experiments/{name}/metrics.json", measured)
+        put(
+            f"experiments/{name}/merged/merge.json",
+            {"largest_logit_difference": 1.9e-5, "prompts": 8},
+        )
+        adapter = results / f"experiments/{name}/adapter/adapter_model.safetensors"
+        adapter.parent.mkdir()
+        adapter.write_bytes(b"adapter")
+        seconds = {f"preprocess/{folder}": 9.4}
+        seconds |= {f"fetch_model/{e['model']}": 41.2, f"federate/{name}": 203.5}
+        seconds |= {f"merge/{name}": 11.0, f"evaluate/{name}": 97.8, "federate/other-run": 5e5}
+        for job, s in seconds.items():
+            path = results / f"benchmarks/{job}.tsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"s\th:m:s\tmax_rss\n{s}\t0:00:00\t{s * 10:.2f}\n", encoding="utf-8")
+    return c
+
+
+@pytest.fixture
+def raw():
+    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+def written(c, results):
+    page.write(stages.report(c), results, results / "report")
+    return (results / "report/index.html").read_text(encoding="utf-8")
+
+
+def seen(html):
+    """The text that a reader sees, spaces made plain."""
+
+    text = unescape(re.sub(r"<[^<>]*>", "", re.sub(r"(?s)<style>.*?</style>", "", html)))
+    return re.sub(r"\s+", " ", text)
+
+
+def test_opens_with_the_answer(results, raw):
+    html = written(make(results, raw), results)
+    h1 = seen(re.search(r"<h1>(.*?)</h1>", html).group(1))
+    assert h1 == (
+        "Four clients taught smollm2-135m-instruct together, without pooling their data: "
+        "accuracy on 400 held-out examples rose from 42 % to 72 %."
+    )
+
+
+def test_refers_to_nothing_outside_itself(results, raw):
+    html = written(make(results, raw), results)
+
+    class References(HTMLParser):
+        found: ClassVar = []
+
+        def handle_starttag(self, tag, attrs):
+            self.found += [(tag, k, v) for k, v in attrs if re.search("//|url|@import", v or "")]
+            assert tag not in {"script", "link", "iframe", "img", "object", "embed"}
+
+    parser = References()
+    parser.feed(html)
+    assert {(tag, attribute) for tag, attribute, _ in parser.found} == {("a", "href")}
+    assert not re.search(r"url\(|@import", html)
+
+
+def test_numbers_agree_with_the_inputs(results, raw):
+    text = seen(written(make(results, raw), results))
+    rounds = history()["rounds"]
+    moved = sum(r["bytes_down"] + r["bytes_up"] for r in rounds) / 1e6
+    assert f"{moved:.1f} MB in all" in text
+    assert "+30.0 points, with a 95 % interval from +25.9 to +34.1." in text
+    assert "42.0 % (37.5 % to 46.5 %)" in text
+    assert "72.0 % (67.5 % to 76.5 %)" in text
+    assert "23,703 rows read, 193 duplicates removed, 400 held out, 23,110 left" in text
+    assert (
+        "no logit of the merged model differs from base and adapter by more than 1.9 × 10⁻⁵" in text
+    )
+    assert "in all23,1108,3275,0069,7771,484,8166960" in text  # the clients' table, added up
+    assert "Always answering “negative”, the most frequent answer, would score 40 %." in text
+    assert "in all56 min 03 s" in text  # 41.2 + 9.4 + 203.5 + 11 + 97.8: other runs do not count
+
+
+def test_figures_show_every_value(results, raw):
+    written(make(results, raw), results)
+    folder = results / "report/figures/quickstart"
+    loss = (folder / "loss.svg").read_text(encoding="utf-8")
+    for record in history()["rounds"]:
+        for c in record["clients"]:
+            shown = f"{c['name']}, round {record['round']}: {words.number(c['train_loss'])}"
+            assert f"<title>{shown}</title>" in loss
+        start = f"round {record['round']}" if record["round"] else "start"
+        assert f"held-out, {start}: {words.number(record['evaluation']['loss'])}" in loss
+    rows = (folder / "rows.svg").read_text(encoding="utf-8")
+    for name, labels in CLIENTS.items():
+        for label, size in labels.items():
+            assert f"{name}, {label}: {size:,}" in rows
+    assert {path.name for path in folder.iterdir()} == {
+        "loss.svg",
+        "outcome.svg",
+        "rows.svg",
+        "traffic.svg",
+    }
+    assert "federate" in (results / "report/figures/time.svg").read_text(encoding="utf-8")
+
+
+def test_hostile_names_stay_text(results, raw):
+    raw["report"] = {"title": HOSTILE.replace("\x07", ""), "description": "<b>bold</b>"}
+    html = written(make(results, raw, rename={"tweets": HOSTILE}), results)
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert '<script>alert("x")</script>' in seen(html)
+    for figure in (results / "report/figures").rglob("*.svg"):
+        ET.parse(figure)
+
+
+def test_same_bytes_when_made_twice(results, raw):
+    c = make(results, raw)
+    written(c, results)
+    first = {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
+    written(c, results)
+    assert first == {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
+    assert len(first) == 6
+
+
+def test_the_configuration_it_shows_makes_the_same_run(results, raw):
+    c = make(results, raw)
+    html = written(c, results)
+    shown = re.search(
+        r"The whole configuration</summary>\s*<pre><code>(.*?)</code>", html, re.DOTALL
+    )
+    assert stages.report(load(yaml.safe_load(unescape(shown.group(1))))) == stages.report(c)
+
+
+def test_failed_clients_are_named(results, raw):
+    text = seen(written(make(results, raw, failed={(2, 1)}), results))
+    assert "One failure. The rounds went on with the other clients." in text
+    assert "Round 2: movieReviews: OutOfMemoryError: <no room>" in text
+
+
+def test_without_choices_leads_with_the_loss(results, raw):
+    c = make(results, raw)
+    path = results / "experiments/quickstart/metrics.json"
+    found = files.read_json(path)
+    del found["difference"]
+    for m in found.values():
+        m |= {"accuracy": None, "macro_f1": None, "exact_match": None, "confusion": None}
+        m |= {"by": None, "by_column": None}
+    files.write_json(path, found)
+    html = written(c, results)
+    assert "the loss on 400 held-out examples fell from 1.91 to 0.41" in seen(html)
+    assert "ccuracy" not in seen(html.split("The whole configuration")[0])
+
+
+def test_more_models_than_two(results, raw):
+    c = make(results, raw)
+    path = results / "experiments/quickstart/metrics.json"
+    files.write_json(path, files.read_json(path) | {"centralised": metrics(0.74, 0.39)})
+    html = written(c, results)
+    assert (
+        '<th scope="col">base</th><th scope="col">federated</th><th scope="col">centralised' in html
+    )
+    assert "centralised, tweets: 79" in html
+
+
+def test_several_experiments_are_compared(results, raw):
+    raw["experiments"]["second"] = raw["experiments"]["quickstart"] | {"lora": {"r": 4}}
+    raw["run"] = ["quickstart", "second"]
+    html = written(make(results, raw), results)
+    text = seen(html)
+    assert "Two experiments were run; quickstart came out best: accuracy on 400" in text
+    assert '<a href="#experiment-2">second</a>' in html
+    assert '<section id="experiment-2">' in html
+
+
+def test_many_clients_labels_and_rounds(results, raw):
+    c = make(results, raw)
+    path = results / "partitions/by-domain/manifest.json"
+    manifest = files.read_json(path)
+    manifest["clients"] = [
+        {
+            "client": i,
+            "name": f"client {i}",
+            "rows": 120,
+            "labels": {f"l{j}": 10 for j in range(12)},
+        }
+        for i in range(120)
+    ]
+    files.write_json(path, manifest)
+    files.write_json(results / "experiments/quickstart/history.json", history(rounds=200))
+    assert "client 119" in written(c, results)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "experiments/quickstart/history.json",
+        "experiments/quickstart/metrics.json",
+        "experiments/quickstart/merged/merge.json",
+        "experiments/quickstart/adapter/adapter_model.safetensors",
+        "models/smollm2-135m-instruct/provenance.json",
+        "datasets/vader-sentiment/manifest.json",
+        "partitions/by-domain/manifest.json",
+        "preprocessed/by-domain/sentiment/smollm2-135m-instruct/manifest.json",
+    ],
+)
+def test_names_a_missing_file(results, raw, name):
+    c = make(results, raw)
+    (results / name).unlink()
+    with pytest.raises(UserError, match=re.escape(name) + ".*not there"):
+        written(c, results)
+    assert not (results / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("experiments/quickstart/metrics.json", '{"base": ', "not a JSON file"),
+        ("experiments/quickstart/metrics.json", "{}", "base: Field required"),
+        (
+            "experiments/quickstart/history.json",
+            '{"clients": [], "device": "cpu"}',
+            "rounds: Field",
+        ),
+        (
+            "experiments/quickstart/history.json",
+            '{"clients": [], "device": "cpu", "rounds": []}',
+            "rounds: List should have at least 1",
+        ),
+        ("experiments/quickstart/history.json", "[]", r"\(top level\)"),
+        ("benchmarks/federate/quickstart.tsv", "", "not a benchmark file"),
+        ("benchmarks/federate/quickstart.tsv", "s\nquick\n", "not a benchmark file"),
+    ],
+)
+def test_names_a_malformed_file(results, raw, name, text, message):
+    c = make(results, raw)
+    (results / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(name) + ".*" + message):
+        written(c, results)
+
+
+def test_without_benchmarks_there_is_no_time(results, raw):
+    c = make(results, raw)
+    shutil.rmtree(results / "benchmarks")
+    assert "No times were measured" in written(c, results)
+
+
+def test_as_a_step(results, raw):
+    c = make(results, raw)
+    command = [sys.executable, "workflow_scripts/report.py", "--results", str(results)]
+    command += ["--config", files.canonical(stages.report(c)), "--output", str(results / "report")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert (results / "report/index.html").is_file()
+    (results / "experiments/quickstart/metrics.json").unlink()
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,50 @@
+"""The canvas, its scales, and the places of its labels."""
+
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blossomtune.reporting.svg import Canvas, spread, ticks
+
+numbers = st.floats(min_value=0, max_value=300)
+
+
+@given(st.floats(min_value=1e-9, max_value=1e12))
+def test_ticks_reach_the_highest_value_in_even_steps(high):
+    found = ticks(high)
+    assert found[0] == 0
+    assert found[-1] >= high * 0.998
+    assert found[-2] < high
+    assert 3 <= len(found) <= 6
+
+
+def test_ticks_of_nothing():
+    assert ticks(0) == ticks(float("nan")) == ticks(float("inf")) == [0, 1]
+
+
+@given(st.lists(numbers, max_size=20))
+def test_labels_keep_their_order_and_their_distance(wanted):
+    found = spread(wanted, 14, 20, 280)
+    placed = [p for _, p in sorted(zip(wanted, found, strict=True))]
+    assert all(b - a >= 14 - 1e-9 for a, b in pairwise(placed))
+    assert all(p >= 20 for p in placed)
+    if len(wanted) * 14 <= 260:
+        assert all(p <= 280 + 1e-9 for p in placed)
+
+
+@given(st.text())
+def test_any_text_makes_a_well_formed_file(text):
+    canvas = Canvas(100, 50, text)
+    canvas.text(0, 0, text, room=40)
+    canvas.dot(1, 2, "m", text)
+    root = ET.fromstring(canvas.standalone().encode("utf-8", "replace"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_long_text_is_cut_and_kept_as_tooltip():
+    canvas = Canvas(100, 50, "")
+    canvas.text(0, 0, "a very long name of a client", room=60)
+    assert "<title>a very long name of a client</title>" in canvas.inline()
+    assert "a very l…" in canvas.inline()

@@ -1,0 +1,28 @@
+"""Columns by name, and what to say when there is none of that name."""
+
+from collections.abc import Iterable
+
+from blossomtune.errors import UserError, nearest
+
+
+def require(key: str, column: str, known: Iterable[str]) -> None:
+    """Checks that a column is there.
+
+    Args:
+        key: the configuration's key that names it.
+        column: its name.
+        known: the columns that there are.
+
+    Raises:
+        UserError: with the key, the column, the nearest spelling and all that there are.
+    """
+    names = list(known)
+    if column not in names:
+        raise UserError(f"{key}: {missing(column, names)}")
+
+
+def missing(column: str, known: list[str]) -> str:
+    """Says that a column is not there, which spelling is near, and which columns there are."""
+    near = nearest(column, known)
+    meant = f"did you mean {near!r}? " if near else ""
+    return f"there is no column {column!r}; {meant}columns: {', '.join(known)}"

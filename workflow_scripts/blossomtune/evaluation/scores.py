@@ -1,0 +1,118 @@
+"""What one model makes of the held-out rows, row by row."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blossomtune.encoding import IGNORED, encode_all, end_of_turn, load_tokenizer
+from blossomtune.evaluation.reading import Reader
+from blossomtune.evaluation.rows import Row
+from blossomtune.modeling import load_model
+from blossomtune.seeds import derive
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model's scores of R rows.
+
+    Attributes:
+        nll: (R,) float64, negative log-likelihood of the completion in nats.
+        tokens: (R,) int64, tokens of the completion, its end of turn included.
+        predicted: (R,) int64, index of the likeliest choice; None where there are no choices.
+        sample: (S,) int64, the rows that were answered freely; None where none was asked for.
+        exact: (S,) bool, whether the free answer is the completion, to the letter.
+    """
+
+    nll: np.ndarray
+    tokens: np.ndarray
+    predicted: np.ndarray | None
+    sample: np.ndarray | None
+    exact: np.ndarray | None
+
+
+def score(model_dir: Path, rows: Sequence[Row], settings: Mapping[str, Any], name: str) -> Scores:
+    """Scores the rows with one model, which is in memory for no longer than that.
+
+    Args:
+        model_dir: a Hugging Face directory.
+        rows: the held-out rows.
+        settings: ``choices``, ``batch_size``, ``generation`` and ``seed`` of the configuration.
+        name: what to call the model in the lines of progress.
+    """
+    tokenizer = load_tokenizer(model_dir)
+    prompts, answers = _encode(tokenizer, rows, settings["choices"])
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked: any will do
+    reader = Reader(load_model(model_dir), prompts, pad)
+
+    nll = np.zeros((len(rows), len(answers[0])))
+    size = settings["batch_size"]
+    for done, batch in _batches(prompts, range(len(rows)), size):
+        context = reader.read([prompts[i] for i in batch])
+        for choice in range(nll.shape[1]):
+            nll[batch, choice] = reader.nll(context, [answers[i][choice] for i in batch])
+        print(f"{name}: {done} of {len(rows)} rows scored", file=sys.stderr, flush=True)
+
+    right = [settings["choices"].index(r.completion) if settings["choices"] else 0 for r in rows]
+    sample = _sample(len(rows), settings)
+    return Scores(
+        nll=nll[np.arange(len(rows)), right],
+        tokens=np.array([len(a[c]) for a, c in zip(answers, right, strict=True)]),
+        predicted=nll.argmin(axis=1) if settings["choices"] else None,
+        sample=sample,
+        exact=None
+        if sample is None
+        else _exact(reader, tokenizer, prompts, rows, sample, settings),
+    )
+
+
+def _encode(
+    tokenizer: Any, rows: Sequence[Row], choices: Sequence[str]
+) -> tuple[list[list[int]], list[list[list[int]]]]:
+    """Ids of each row's prompt, and of each choice (or else the completion) as its answer."""
+    asked = [row.prompt for row in rows]
+    columns = [[choice] * len(rows) for choice in choices] or [[row.completion for row in rows]]
+    prompts, answers = [], []
+    for examples in zip(*(encode_all(tokenizer, asked, column) for column in columns), strict=True):
+        start = examples[0][1].count(IGNORED)
+        prompts.append(examples[0][0][:start])
+        answers.append([ids[start:] for ids, _ in examples])
+    return prompts, answers
+
+
+def _batches(prompts: Sequence[Sequence[int]], chosen: Any, size: int) -> Any:
+    """Yields how many rows are done after it, and a batch: rows of like length, little padding."""
+    order = sorted((int(i) for i in chosen), key=lambda i: (len(prompts[i]), i))
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        yield start + len(batch), batch
+
+
+def _sample(rows: int, settings: Mapping[str, Any]) -> np.ndarray | None:
+    """The rows to answer freely: the same for every model of an experiment."""
+    size = min(rows, settings["generation"]["rows"])
+    if size == 0:
+        return None
+    random = np.random.default_rng(derive(settings["seed"], "generation"))
+    return np.sort(random.choice(rows, size, replace=False))
+
+
+def _exact(
+    reader: Reader,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[Row],
+    sample: np.ndarray,
+    settings: Mapping[str, Any],
+) -> np.ndarray:
+    exact = {}
+    end, limit = end_of_turn(tokenizer), settings["generation"]["max_new_tokens"]
+    for _, batch in _batches(prompts, sample, settings["batch_size"]):
+        context = reader.read([prompts[i] for i in batch])
+        for i, ids in zip(batch, reader.greedy(context, end, limit), strict=True):
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            exact[i] = text.strip() == rows[i].completion.strip()
+    return np.array([exact[int(i)] for i in sample])

@@ -1,0 +1,68 @@
+"""One federation to run: the settings and files that server and clients agree on."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from blossomtune.config.blocks import Federation, Lora, Training
+from blossomtune.files import read_json
+
+
+class Client(BaseModel):
+    """Who trains: a client's name and how many examples it holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    rows: int
+
+
+class Job(BaseModel):
+    """Everything about a federation, as JSON can carry it to any process.
+
+    ``adapter`` and ``history`` are where the server writes what came out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int
+    lora: Lora
+    training: Training
+    federation: Federation
+    clients: tuple[Client, ...]
+    base_name: str
+    model: Path
+    preprocessed: Path
+    adapter: Path
+    history: Path
+    cores: int = 1
+
+    def __hash__(self) -> int:  # ``training.arguments`` is a dictionary, which has none
+        return hash(self.model_dump_json())
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Job":
+        """A job from a JSON file, as ``flwr run --run-config 'job=\"…\"'`` names it."""
+        return cls.model_validate(read_json(Path(path)))
+
+
+def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any) -> Job:
+    """A job from a stage's configuration and the directories that it was given.
+
+    Args:
+        config: what ``blossomtune.config.stages.federate`` returned.
+        model: a model directory, with the provenance that fetch_model wrote.
+        partition: a partition's directory, for the names of its clients.
+        files: the remaining fields of ``Job``.
+    """
+    source = read_json(model / "provenance.json")["source"]
+    rows = [c["rows"] for c in read_json(files["preprocessed"] / "manifest.json")["clients"]]
+    names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
+    return Job(
+        clients=[Client(name=n, rows=r) for n, r in zip(names, rows, strict=True)],
+        base_name=source.get("repo") or model.name,
+        model=model,
+        **config,
+        **files,
+    )

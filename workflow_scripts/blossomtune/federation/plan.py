@@ -1,0 +1,84 @@
+"""What happens in which round, decided by the configuration and the seed alone."""
+
+import math
+
+import numpy as np
+
+from blossomtune.config.blocks import Training
+from blossomtune.seeds import derive
+
+
+def learning_rate(training: Training, round_: int, rounds: int) -> float:
+    """Cosine annealing over rounds: the maximum in round 1, the minimum in the last.
+
+    Inside a round it is constant (SGDR without restarts, arXiv 1608.03983). A single round has
+    the maximum.
+
+    Args:
+        training: with ``learning_rate_max`` and ``learning_rate_min``.
+        round_: 1 … rounds.
+        rounds: how many there are.
+    """
+    high, low = training.learning_rate_max, training.learning_rate_min
+    done = (round_ - 1) / (rounds - 1) if rounds > 1 else 0.0
+    return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
+
+
+def sample(seed: int, round_: int, clients: int, fraction: float) -> list[int]:
+    """The clients that train in a round, in ascending order.
+
+    Args:
+        seed: the configuration's seed.
+        round_: 1, 2, …
+        clients: how many there are.
+        fraction: share of them to take; at least one is taken.
+    """
+    count = max(1, round(fraction * clients))
+    generator = np.random.default_rng(derive(seed, "clients", round_))
+    return sorted(int(i) for i in generator.choice(clients, size=count, replace=False))
+
+
+def steps(training: Training, rows: int) -> int:
+    """Optimizer steps of a client in one round: ``max_steps``, else whole local epochs."""
+    fixed = training.arguments.get("max_steps", -1)
+    if fixed > 0:
+        return fixed
+    epochs = training.arguments.get("num_train_epochs", 3.0)
+    return max(1, math.ceil(epochs * rows / examples_per_step(training)))
+
+
+def examples_per_step(training: Training) -> int:
+    """Examples in one optimizer step: batch size times accumulated batches."""
+    arguments = training.arguments
+    batch = arguments.get("per_device_train_batch_size", 8)
+    return batch * arguments.get("gradient_accumulation_steps", 1)
+
+
+def examples(seed: int, client: int, rows: int, start: int, count: int) -> list[int]:
+    """Which of its rows a client trains on, in order.
+
+    A client walks through its data without end: one shuffled pass after the other, each with an
+    order of its own. So nothing is seen twice before all was seen once, however the walk is cut
+    into rounds.
+
+    Args:
+        seed: the configuration's seed.
+        client: the client's number.
+        rows: how many examples it holds.
+        start: how many it has taken in earlier rounds.
+        count: how many it takes now.
+
+    Returns:
+        ``count`` row numbers in [0, rows).
+    """
+    taken: list[int] = []
+    while len(taken) < count:
+        epoch, offset = divmod(start + len(taken), rows)
+        order = np.random.default_rng(derive(seed, "order", client, epoch)).permutation(rows)
+        taken += order[offset : offset + count - len(taken)].tolist()
+    return taken
+
+
+def walked(seed: int, client: int, round_: int, clients: int, fraction: float) -> int:
+    """In how many rounds before this one a client was chosen."""
+    return sum(client in sample(seed, r, clients, fraction) for r in range(1, round_))

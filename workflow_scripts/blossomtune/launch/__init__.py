@@ -1,0 +1,1 @@
+"""Where a federation runs, and the container image that it runs in."""

@@ -1,0 +1,61 @@
+"""The simulation engine: all clients on this machine, in a few warm worker processes."""
+
+import logging
+import os
+import tempfile
+
+from blossomtune.federation.job import Job
+
+
+def simulate(job: Job) -> None:
+    """Runs a federation with Flower's simulation on Ray.
+
+    As many clients train side by side as cores (and GPUs) allow; the others take turns. A worker
+    keeps model and data from round to round. The number of workers changes no result.
+
+    Args:
+        job: the federation; its server writes adapter and history.
+
+    Raises:
+        UserError: what stopped the federation.
+    """
+    with tempfile.TemporaryDirectory(prefix="bt-") as scratch:  # short: sockets live below it
+        os.environ |= {
+            "FLWR_HOME": scratch,
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+        from flwr.simulation import run_simulation
+
+        from blossomtune.federation.client_app import client_app
+        from blossomtune.federation.server_app import server_app
+
+        logging.getLogger("flwr").setLevel(logging.ERROR)
+        run_simulation(
+            server_app=server_app(lambda _: job),
+            client_app=client_app(lambda _: job),
+            num_supernodes=len(job.clients),
+            backend_config=_backend(job, scratch),
+        )
+
+
+def _backend(job: Job, scratch: str) -> dict:
+    threads, gpus = job.federation.threads_per_client, job.federation.gpus_per_client
+    if gpus:
+        import torch
+
+        if not torch.cuda.is_available():
+            print("no GPU found: training on the CPU", flush=True)
+            gpus = 0
+    workers = max(1, min(job.cores // threads, len(job.clients)))
+    init = {
+        "num_cpus": workers * threads,
+        "object_store_memory": 256 * 2**20,  # adapters and messages only
+        "_temp_dir": scratch,
+    }
+    # A worker that dies is started again; its client alone misses the round.
+    return {
+        "init_args": init,
+        "client_resources": {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1},
+    }

@@ -1,0 +1,66 @@
+"""Which files a step runs: its script, and what of this library it imports.
+
+Snakemake counts changes of files that a rule lists as input, by checksum. Listing exactly
+these reruns a stage when its own code changes and leaves all others alone.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+
+
+def sources(step: str) -> list[str]:
+    """The first-party files that ``workflow_scripts/<step>.py`` runs.
+
+    Imports are followed wherever they stand, also inside functions. A file beside a module
+    counts too where the module names it in a string (a template, a style sheet).
+
+    Args:
+        step: the name of a script, without ``.py``.
+
+    Returns:
+        Sorted paths relative to the repository.
+    """
+    found: set[Path] = set()
+    waiting = [SCRIPTS / f"{step}.py"]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += [f for f in _uses(file) if f not in found]
+    return sorted(str(file.relative_to(SCRIPTS.parent)) for file in found)
+
+
+@cache
+def _uses(file: Path) -> tuple[Path, ...]:
+    if file.suffix != ".py":
+        return ()
+    used: list[Path] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            used += [f for alias in node.names for f in _files(alias.name)]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            used += _files(node.module)
+            used += [f for alias in node.names for f in _files(f"{node.module}.{alias.name}")]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            used += _beside(file, node.value)
+    return tuple(used)
+
+
+def _files(module: str) -> list[Path]:
+    """The files that importing ``module`` runs, packages above it included; none if not ours."""
+    parts = module.split(".")
+    if parts[0] != "blossomtune":
+        return []
+    inits = [SCRIPTS.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
+    return [f for f in [*inits, SCRIPTS.joinpath(*parts).with_suffix(".py")] if f.is_file()]
+
+
+def _beside(file: Path, name: str) -> list[Path]:
+    simple = (
+        0 < len(name) < 64 and name.replace("_", "").replace("-", "").replace(".", "").isalnum()
+    )
+    beside = file.parent / name
+    return [beside] if simple and beside.suffix != ".py" and beside.is_file() else []

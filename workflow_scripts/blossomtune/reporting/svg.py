@@ -1,0 +1,139 @@
+"""A small canvas that writes SVG: every coordinate rounded, every text escaped."""
+
+import math
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from markupsafe import Markup
+
+STYLE = (Path(__file__).parent / "figure.css").read_text(encoding="utf-8")
+ADVANCE = 6.6
+"""Mean width of a character of the figures' 12-pixel type, a little generous."""
+
+_MARGIN = 24.0
+
+
+class Canvas:
+    """An SVG image whose looks come from the classes of figure.css."""
+
+    def __init__(self, width: float, height: float, label: str) -> None:
+        """An empty image.
+
+        Args:
+            width: in pixels.
+            height: in pixels.
+            label: what the figure shows, for those who cannot see it.
+        """
+        self._root = ET.Element(
+            "svg",
+            {"viewBox": f"0 0 {_n(width)} {_n(height)}", "width": _n(width), "height": _n(height)},
+            role="img",
+        )
+        self._root.set("aria-label", _printable(label))
+        self._root.set("class", "figure")
+        self.width, self.height = width, height
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        kind: str = "",
+        *,
+        anchor: str = "start",
+        room: float = 0,
+    ) -> None:
+        """Writes a line; one longer than ``room`` pixels is cut, with the whole as its tooltip."""
+        text, fits = _printable(text), int(room // ADVANCE)
+        element = self._add("text", x=x, y=y, kind=f"{kind} {anchor}".strip())
+        if room and len(text) > fits:
+            element.text = text[: max(1, fits - 1)].rstrip() + "…"
+            ET.SubElement(element, "title").text = text
+        else:
+            element.text = text
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
+        """Draws a straight line."""
+        self._add("line", x1=x1, y1=y1, x2=x2, y2=y2, kind=kind)
+
+    def path(self, points: list[tuple[float, float]], kind: str) -> None:
+        """Draws a line through points."""
+        element = self._add("polyline", kind=kind)
+        element.set("points", " ".join(f"{_n(x)},{_n(y)}" for x, y in points))
+
+    def dot(self, x: float, y: float, kind: str, tip: str = "", radius: float = 4) -> None:
+        """Draws a point, with a tooltip."""
+        self._tip(self._add("circle", cx=x, cy=y, r=radius, kind=kind), tip)
+
+    def bar(
+        self, x: float, y: float, width: float, height: float, kind: str, tip: str = ""
+    ) -> None:
+        """Draws a filled rectangle, with a tooltip."""
+        box = {"x": x, "y": y, "width": max(0, width), "height": max(0, height)}
+        self._tip(self._add("rect", kind=kind, **box), tip)
+
+    def inline(self) -> Markup:
+        """As a part of an HTML page that has figure.css in its style."""
+        return Markup(ET.tostring(self._root, encoding="unicode"))  # noqa: S704, written by ET
+
+    def standalone(self) -> str:
+        """As a file of its own, with a margin."""
+        width, height = self.width + 2 * _MARGIN, self.height + 2 * _MARGIN
+        box = {"width": _n(width), "height": _n(height)}
+        place = {"x": _n(-_MARGIN), "y": _n(-_MARGIN)}
+        whole = ET.Element(
+            "svg",
+            {"xmlns": "http://www.w3.org/2000/svg", **self._root.attrib, **box}
+            | {"viewBox": f"{_n(-_MARGIN)} {_n(-_MARGIN)} {_n(width)} {_n(height)}"},
+        )
+        ET.SubElement(whole, "style").text = STYLE
+        ET.SubElement(whole, "rect", {"class": "paper", **place, **box})
+        whole.extend(self._root)
+        return ET.tostring(whole, encoding="unicode") + "\n"
+
+    def _add(self, tag: str, kind: str, **numbers: float) -> ET.Element:
+        attributes = {name: _n(value) for name, value in numbers.items()}
+        return ET.SubElement(self._root, tag, attributes | {"class": kind})
+
+    @staticmethod
+    def _tip(element: ET.Element, tip: str) -> None:
+        if tip:
+            ET.SubElement(element, "title").text = _printable(tip)
+
+
+def ticks(high: float, wanted: int = 4) -> list[float]:
+    """Round numbers from 0 to the first at or above ``high``, about ``wanted`` steps apart."""
+    if not math.isfinite(high) or high <= 0:
+        return [0.0, 1.0]
+    power = 10.0 ** math.floor(math.log10(high / wanted))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * wanted >= high * 0.999)
+    return [i * step for i in range(math.ceil(high / step - 1e-9) + 1)]
+
+
+def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
+    """Places for labels: in their order, ``gap`` apart, near where they want to be.
+
+    Args:
+        wanted: a coordinate a label, in any order.
+        gap: smallest distance of two labels.
+        low: the first place that may be used.
+        high: the last place that may be used; crowded labels go beyond it.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = [0.0] * len(wanted)
+    limit = high + gap
+    for i in reversed(order):  # from below upwards, none lower than the floor allows
+        limit = placed[i] = min(wanted[i], limit - gap)
+    limit = low - gap
+    for i in order:
+        limit = placed[i] = max(placed[i], limit + gap)
+    return placed
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which XML has no way to write."""
+    return "".join(c if c.isprintable() or c == "\u202f" else " " for c in text)

@@ -1,0 +1,24 @@
+"""Trains an adapter together: rounds of training on the clients and averaging on the server."""
+
+from pathlib import Path
+
+from blossomtune.step import parser, run
+
+
+def main() -> None:
+    """Runs the federation of one experiment on the engine that it names."""
+    arguments = parser(__doc__)
+    for name in ("model", "partition", "preprocessed", "adapter", "history"):
+        arguments.add_argument(f"--{name}", type=Path, required=True)
+    arguments.add_argument("--cores", type=int, default=1)
+    given = vars(arguments.parse_args())
+
+    from blossomtune.federation.job import describe
+    from blossomtune.launch.simulation import simulate
+
+    absolute = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
+    simulate(describe(given["config"], cores=given["cores"], **absolute))
+
+
+if __name__ == "__main__":
+    run(main)

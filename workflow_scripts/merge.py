@@ -1,0 +1,33 @@
+"""Folds the federated adapter into its base, checks the result, and writes a model card."""
+
+from pathlib import Path
+
+from blossomtune.files import atomic
+from blossomtune.step import parser, run
+
+
+def main() -> None:
+    """Writes the merged model, its card and the record of the check as one directory."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", type=Path, required=True)
+    arguments.add_argument("--adapter", type=Path, required=True)
+    arguments.add_argument("--preprocessed", type=Path, required=True)
+    arguments.add_argument("--dataset", type=Path, required=True)
+    arguments.add_argument("--history", type=Path, required=True)
+    arguments.add_argument("--output", type=Path, required=True)
+    given = arguments.parse_args()
+
+    import torch
+
+    from blossomtune.federation.merging import held_out_prompts, merge, model_card
+
+    torch.set_num_threads(2)  # a fixed number, so that merge.json has the same digits everywhere
+    card = model_card(
+        given.config, given.model, given.adapter, given.preprocessed, given.dataset, given.history
+    )
+    with atomic(given.output, directory=True) as partial:
+        merge(given.model, given.adapter, held_out_prompts(given.preprocessed), partial)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+run(main)

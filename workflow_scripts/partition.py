@@ -1,0 +1,25 @@
+"""Cuts the training rows of a data set into clients."""
+
+from pathlib import Path
+
+from blossomtune.step import parser, run
+
+
+def main() -> None:
+    """Runs the partition stage."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--dataset", type=Path, required=True, metavar="DIR")
+    arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
+    given = arguments.parse_args()
+
+    from blossomtune.data import partitioners
+    from blossomtune.files import atomic
+
+    with atomic(given.output, directory=True) as folder:
+        manifest = partitioners.build(given.config, given.dataset, folder)
+    for client in manifest["clients"]:
+        print(f"client {client['client']} ({client['name']}): {client['rows']} rows")
+
+
+if __name__ == "__main__":
+    run(main)

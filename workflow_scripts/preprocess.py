@@ -1,0 +1,30 @@
+"""Renders, tokenises and masks each client's rows and the held-out test rows."""
+
+import os
+from pathlib import Path
+
+from blossomtune.step import parser, run
+
+
+def main() -> None:
+    """Runs the preprocess stage."""
+    arguments = parser(__doc__)
+    for name in ("model", "dataset", "partition", "output"):
+        arguments.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
+    arguments.add_argument("--cores", type=int, default=1, metavar="N")
+    given = arguments.parse_args()
+
+    # tokenizers reads these when it is first used
+    os.environ |= {"RAYON_NUM_THREADS": str(given.cores), "TOKENIZERS_PARALLELISM": "true"}
+    from blossomtune.data import tokenise
+    from blossomtune.files import atomic
+
+    with atomic(given.output, directory=True) as folder:
+        manifest = tokenise.build(given.config, given.model, given.dataset, given.partition, folder)
+    for client in manifest["clients"]:
+        print(f"client {client['client']}: {client['rows']} rows, {client['tokens']} tokens")
+    print(f"test: {manifest['test']['rows']} rows, {manifest['test']['tokens']} tokens")
+
+
+if __name__ == "__main__":
+    run(main)
