@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
         yield partial
         if directory:
             _remove(path)
-        os.replace(partial, path)
+        partial.replace(path)
     except BaseException:
         _remove(partial)
         raise

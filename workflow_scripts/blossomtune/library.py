@@ -5,6 +5,7 @@ these reruns a stage when its own code changes and leaves all others alone.
 """
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -59,8 +60,6 @@ def _files(module: str) -> list[Path]:
 
 
 def _beside(file: Path, name: str) -> list[Path]:
-    simple = (
-        0 < len(name) < 64 and name.replace("_", "").replace("-", "").replace(".", "").isalnum()
-    )
+    simple = re.fullmatch(r"[\w.-]{1,64}", name)
     beside = file.parent / name
     return [beside] if simple and beside.suffix != ".py" and beside.is_file() else []

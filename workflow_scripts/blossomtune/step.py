@@ -3,15 +3,15 @@
 import argparse
 import errno
 import json
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from blossomtune.errors import UserError
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with the ``--config`` that every step takes: its own configuration as JSON."""
+    """An argument parser with ``--config``, a step's own configuration as JSON."""
     new = argparse.ArgumentParser(description=description)
     new.add_argument("--config", type=json.loads, required=True, metavar="JSON")
     return new
@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if not _disk_full(error):
             raise
-        where = getattr(error, "filename", None) or os.getcwd()
+        where = getattr(error, "filename", None) or Path.cwd()
         _fail(
             f"no space left on the disk while writing {where}\n"
             "  hint: free some space and run the same command again; finished stages are kept"

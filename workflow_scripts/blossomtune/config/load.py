@@ -1,6 +1,6 @@
 """From what YAML said to a Configuration, or to all that is wrong with it at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -45,22 +45,25 @@ def load(raw: Mapping[str, Any]) -> Configuration:
     return configuration.model_copy(update={"experiments": experiments})
 
 
-def _path(loc: Iterable[str | int], raw: Any) -> tuple[str, list[str | int]]:
-    """The key's full path; pydantic's names for union members are not part of it."""
+def _path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
+    """The key's full path as text and as steps.
+
+    Between the keys, pydantic names the member of a union that it tried; those parts are left out.
+    The last part is kept even where it is not in ``raw``: the key that is missing.
+    """
     steps: list[str | int] = []
     at = raw
-    for part in loc:
-        if (isinstance(at, Mapping) and part in at) or (
-            isinstance(at, list) and isinstance(part, int) and part < len(at)
-        ):
+    for i, part in enumerate(loc):
+        inside = (
+            at.keys() if isinstance(at, Mapping) else range(len(at) if isinstance(at, list) else 0)
+        )
+        if part in inside:
             at = at[part]
-        elif part is not (parts := list(loc))[-1] or not isinstance(at, Mapping):
+        elif i < len(loc) - 1 or not isinstance(at, Mapping):
             continue
         steps.append(part)
-    text = ""
-    for step in steps:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text or "(top level)", steps
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".") or "(top level)", steps
 
 
 def _block_at(steps: list[str | int], raw: Any) -> list[str]:
