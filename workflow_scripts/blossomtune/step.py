@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def run(main: Callable[[], None]) -> None:
     """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
+    warnings.simplefilter("ignore", FutureWarning)  # libraries to their developers, not to users
     try:
         main()
     except UserError as error:

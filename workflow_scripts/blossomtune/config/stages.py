@@ -40,7 +40,12 @@ def merge(c: Configuration, experiment: str) -> dict[str, Any]:
     """What the model card says of the configuration: its digest and the names of its blocks."""
     e = c.experiments[experiment]
     names = {"model": e.model, "partition": e.partition, "preprocessing": e.preprocessing}
-    return {"experiment": experiment, **names, "digest": experiment_digest(c, experiment)}
+    return {
+        "experiment": experiment,
+        **names,
+        "strategy": e.federation.strategy,
+        "digest": experiment_digest(c, experiment),
+    }
 
 
 def evaluate(c: Configuration, experiment: str) -> dict[str, Any]:

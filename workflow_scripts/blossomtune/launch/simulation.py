@@ -53,6 +53,7 @@ def _backend(job: Job, scratch: str) -> dict:
         "num_cpus": workers * threads,
         "object_store_memory": 256 * 2**20,  # adapters and messages only
         "_temp_dir": scratch,
+        "log_to_driver": False,  # a client's errors come with its reply
     }
     # A worker that dies is started again; its client alone misses the round.
     return {
