@@ -7,7 +7,8 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from blossomtune.config import ConfigurationError, load, stages
+from blossomtune.config import stages
+from blossomtune.config.load import ConfigurationError, load
 from blossomtune.files import canonical
 from blossomtune.library import sources
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from blossomtune.data import network, pip_settings, registry
+from blossomtune.data import network, registry
 from blossomtune.errors import UserError
 
 METADATA = b"Metadata-Version: 2.1\nName: pets\nVersion: 1.2\nLicense: MIT\n"
@@ -169,16 +169,3 @@ def test_an_extra_index_is_asked_where_the_first_has_nothing(index, monkeypatch,
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
     monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("simple", "empty"))
     assert registry.fetch(source(), tmp_path).is_file()
-
-
-def test_pips_own_order_of_settings():
-    settings = pip_settings.parse(
-        "global.index-url='https://global/simple'\n"
-        "download.index-url='https://download/simple'\n"
-        "global.extra-index-url='file:///folder https://extra/simple'\n"
-        "global.cert='/certificates.pem'\n"
-    )
-    assert settings.indexes == ["https://download/simple", "https://extra/simple"]
-    assert settings.certificates == "/certificates.pem"
-    assert pip_settings.parse(":env:.index-url='https://env/s'").indexes == ["https://env/s"]
-    assert pip_settings.parse("").indexes == [pip_settings.DEFAULT_INDEX]

@@ -1,25 +1,6 @@
 from blossomtune.launch import host
 
 
-def test_pip_settings_win_as_in_pip():
-    listed = "\n".join(
-        [
-            ":env:.timeout='60'",
-            "global.index-url='https://one.example/simple'",
-            "install.index-url='https://two.example/simple'",
-            "global.timeout='5'",
-            "global.cache-dir='/somewhere'",
-            "WARNING: not a setting",
-        ]
-    )
-    assert host.parse(listed) == {"index-url": "https://two.example/simple", "timeout": "60"}
-
-
-def test_pip_is_really_asked(monkeypatch):
-    monkeypatch.setenv("PIP_TRUSTED_HOST", "pip.example")
-    assert host.pip_settings()["trusted-host"] == "pip.example"
-
-
 def test_local_paths_are_those_that_exist(tmp_path):
     assert host.local_path(str(tmp_path)) == tmp_path
     assert host.local_path(f"file://{tmp_path}") == tmp_path

@@ -18,7 +18,8 @@ from pypi_simple import (
     UnsupportedContentTypeError,
 )
 
-from blossomtune.data import archives, pip_settings
+from blossomtune import pip_settings
+from blossomtune.data import archives
 from blossomtune.data.network import UnreachableError, patiently
 from blossomtune.errors import UserError, nearest
 
@@ -47,10 +48,10 @@ def fetch(source: Mapping[str, Any], folder: Path) -> Path:
     """
     settings = pip_settings.read()
     session = requests.Session()
-    if settings.certificates:
-        session.verify = settings.certificates
+    if "cert" in settings:
+        session.verify = settings["cert"]
     misses = []
-    for index in settings.indexes:
+    for index in pip_settings.indexes(settings):
         with PyPISimple(endpoint=index, session=session) as client:
             try:
                 return _fetch(client, source, folder)

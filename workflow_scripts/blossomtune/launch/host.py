@@ -1,25 +1,9 @@
 """What a container sees of its host beside the working directory."""
 
-import ast
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-PIP_KEYS = (
-    "index-url",
-    "extra-index-url",
-    "find-links",
-    "no-index",
-    "trusted-host",
-    "proxy",
-    "cert",
-    "client-cert",
-    "timeout",
-    "default-timeout",
-    "retries",
-)
-"""The settings of pip that say where packages come from and how they are reached."""
+from blossomtune import pip_settings
 
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name a file of certificate authorities; containers inherit them."""
@@ -38,7 +22,7 @@ def shared(environment: Mapping[str, str], paths: Iterable[str]) -> dict[str, st
     Returns:
         ``APPTAINER_BIND``, with what the user has set there, and ``PIP_*``.
     """
-    settings = pip_settings()
+    settings = pip_settings.read()
     words = [word for value in settings.values() for word in value.split()]
     words += [environment[name] for name in CERTIFICATES if name in environment]
     found = {str(path) for word in words if (path := local_path(word))}
@@ -46,33 +30,6 @@ def shared(environment: Mapping[str, str], paths: Iterable[str]) -> dict[str, st
     binds = [environment["APPTAINER_BIND"]] if environment.get("APPTAINER_BIND") else []
     variables = {f"PIP_{key.replace('-', '_').upper()}": value for key, value in settings.items()}
     return {**variables, "APPTAINER_BIND": ",".join([*binds, *sorted(found)])}
-
-
-def pip_settings() -> dict[str, str]:
-    """The host's pip settings of ``PIP_KEYS``, from its files and ``PIP_*`` variables."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    ).stdout
-    return parse(listed)
-
-
-def parse(listed: str) -> dict[str, str]:
-    """Reads what ``pip config list`` prints: a ``section.key='value'`` a line.
-
-    Variables win over the section of a command, and that over the global one, as in pip.
-    """
-    found: dict[tuple[str, str], str] = {}
-    for line in listed.splitlines():
-        name, separator, value = line.partition("=")
-        section, _, key = name.rpartition(".")
-        if separator and value[:1] in ("'", '"'):
-            found[section, key] = str(ast.literal_eval(value))
-    settings = {}
-    for key in PIP_KEYS:
-        for section in ("global", "install", ":env:"):
-            if (section, key) in found:
-                settings[key] = found[section, key]
-    return settings
 
 
 def local_path(word: str) -> Path | None:

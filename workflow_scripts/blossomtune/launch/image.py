@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from pathlib import Path
 
+from blossomtune import pip_settings
 from blossomtune.errors import UserError
 from blossomtune.files import atomic
 from blossomtune.launch import host
@@ -63,7 +64,7 @@ def pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
     Mount points cannot be made in an image that is being built, so they are made in ``folder``.
 
     Args:
-        settings: what ``host.pip_settings`` returned.
+        settings: what ``pip_settings.read`` returned.
         folder: an empty folder, which the build sees as ``MOUNT``.
 
     Returns:
@@ -106,7 +107,7 @@ def build(definition: Path, lock: Path, base: str, output: Path) -> int:
     agent, source = bootstrap(base)
     arguments = {"bootstrap": agent, "base": source, "lock": str(lock)}
     with tempfile.TemporaryDirectory() as folder, atomic(output) as partial:
-        mounts = pip_conf(host.pip_settings(), Path(folder))
+        mounts = pip_conf(pip_settings.read(), Path(folder))
         command = [name, "build", "--fakeroot", f"--mksquashfs-args={COMPRESSION}"]
         command += [word for mount in mounts for word in ("--bind", mount)]
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]

@@ -1,0 +1,98 @@
+"""Measures, as ratios: prints a table and writes results/benchmarks/bench.json.
+
+Every measure is a function that returns one row. Rows are never asserted; the bound is what a
+reader may expect. Run it on a machine that does nothing else: ``make bench``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow_scripts"
+OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
+sys.path.insert(0, str(SCRIPTS))
+
+from blossomtune.config import stages  # noqa: E402
+from blossomtune.config.load import load  # noqa: E402
+from blossomtune.federation.job import describe  # noqa: E402
+from blossomtune.files import canonical, write_json  # noqa: E402
+
+
+def federate() -> dict:
+    """The federate step of the default against a bare loop, both with their set-up."""
+    configuration = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    name = configuration.run[0]
+    chosen = configuration.experiments[name]
+    model = ROOT / "results/models" / chosen.model
+    partition = ROOT / "results/partitions" / chosen.partition
+    preprocessed = ROOT / "results/preprocessed" / chosen.partition / chosen.preprocessing
+    preprocessed /= chosen.model
+    needed = [str(p.relative_to(ROOT)) for p in (model, partition, preprocessed)]
+    subprocess.run(["snakemake", "--cores", "all", "--quiet", "all", *needed], cwd=ROOT, check=True)
+    settings = stages.federate(configuration, name)
+    settings["federation"]["evaluate_rows"] = 0  # the bare loop evaluates nothing either
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {
+            "model": model,
+            "partition": partition,
+            "preprocessed": preprocessed,
+            "adapter": Path(scratch) / "adapter",
+            "history": Path(scratch) / "history.json",
+        }
+        options = [word for key, path in files.items() for word in (f"--{key}", str(path))]
+        cores = ["--cores", str(os.cpu_count())]
+        step = [SCRIPTS / "federate.py", "--config", canonical(settings), *options, *cores]
+        ours = _seconds(*step)
+        job = Path(scratch) / "job.json"
+        job.write_text(describe(settings, **files).model_dump_json())
+        other = _seconds(Path(__file__).with_name("bare_loop.py"), job)
+    return _row("federate / bare PyTorch+PEFT loop, same steps", ours, other, "s", 1.1)
+
+
+MEASURES = [federate]
+
+
+def _seconds(*command: object) -> float:
+    """Wall time of a Python program, from start to exit."""
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *map(str, command)], env=environment, check=True)
+    return time.perf_counter() - start
+
+
+def _row(name: str, ours: float, other: float, unit: str, bound: float) -> dict:
+    return {
+        "name": name,
+        "ours": round(ours, 2),
+        "other": round(other, 2),
+        "unit": unit,
+        "ratio": round(ours / other, 3),
+        "bound": bound,
+    }
+
+
+def main() -> None:
+    """Runs the measures named as arguments, or all; a row replaces its last value."""
+    wanted = sys.argv[1:] or [measure.__name__ for measure in MEASURES]
+    rows = {r["name"]: r for r in json.loads(OUTPUT.read_text())} if OUTPUT.exists() else {}
+    for measure in MEASURES:
+        if measure.__name__ in wanted:
+            row = measure()
+            rows[row["name"]] = row
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    write_json(OUTPUT, list(rows.values()))
+    print(f"\n{'measure':<50}{'ours':>10}{'other':>10}{'unit':>6}{'ratio':>8}{'bound':>8}")
+    for r in rows.values():
+        figures = f"{r['ours']:>10}{r['other']:>10}{r['unit']:>6}{r['ratio']:>8}{r['bound']:>8}"
+        print(f"{r['name']:<50}{figures}")
+
+
+if __name__ == "__main__":
+    main()
