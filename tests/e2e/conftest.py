@@ -1,0 +1,100 @@
+"""A small federation on files that the real stages would have made, and ways to run it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = 3
+
+
+@pytest.fixture(scope="session")
+def federation_files(tiny_model, tmp_path_factory):
+    """Model, partition and preprocessed directories for three clients of 12 to 20 rows."""
+    import pyarrow as pa
+
+    from blossomtune.encoding import encode, load_tokenizer, prompt_text
+    from blossomtune.files import write_json
+
+    home = tmp_path_factory.mktemp("federation")
+    write_json(tiny_model / "provenance.json", {"source": {"kind": "path"}})
+    tokenizer = load_tokenizer(tiny_model)
+
+    def write(name, count):
+        pairs = [
+            encode(tokenizer, prompt_text(tokenizer, f"{name} says {i}"), "yes" if i % 2 else "no")
+            for i in range(count)
+        ]
+        table = pa.table(
+            {
+                "row": pa.array(range(count), pa.int32()),
+                "input_ids": pa.array([ids for ids, _ in pairs], pa.list_(pa.int32())),
+                "labels": pa.array([marked for _, marked in pairs], pa.list_(pa.int32())),
+            }
+        )
+        path = home / "preprocessed" / f"{name}.arrow"
+        path.parent.mkdir(exist_ok=True)
+        with pa.ipc.new_stream(str(path), table.schema) as stream:
+            stream.write_table(table)
+        return count
+
+    rows = [{"rows": write(f"client_{i}", 12 + 4 * i)} for i in range(CLIENTS)]
+    write("test", 10)
+    write_json(home / "preprocessed/manifest.json", {"clients": rows})
+    names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
+    (home / "partition").mkdir()
+    write_json(home / "partition/manifest.json", {"clients": names})
+    return {
+        "model": tiny_model,
+        "partition": home / "partition",
+        "preprocessed": home / "preprocessed",
+    }
+
+
+@pytest.fixture
+def federate(tmp_path):
+    """Starts the federate step as the workflow does: (files, cores, **federation) -> process.
+
+    Its adapter and history go to ``process.adapter`` and ``process.history``.
+    """
+    started = []
+
+    def start(files, cores=2, training=None, **federation):
+        from blossomtune.config.blocks import Federation, Lora, Training
+
+        arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
+        federation = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))
+        config = {
+            "seed": 7,
+            "lora": Lora(r=4, alpha=8).model_dump(),
+            "training": Training(learning_rate_max=1e-2, arguments=arguments).model_dump(),
+            "federation": Federation(
+                **({"rounds": 2, "evaluate_rows": 4} | federation)
+            ).model_dump(),
+        }
+        out = tmp_path / f"run{len(started)}"
+        paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}
+        options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "workflow_scripts/federate.py", "--config", json.dumps(config)),
+                *(*options, "--cores", str(cores)),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"TMPDIR": "/tmp"},
+        )
+        process.adapter, process.history = paths["adapter"], paths["history"]
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
