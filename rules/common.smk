@@ -38,11 +38,14 @@ def settings(stage):
 
 
 def local_source(section, wildcard):
-    """A function of the wildcards: the local path that a block reads, so that a change counts."""
+    """A function of the wildcards: the local files that a block reads, so that a change counts."""
 
     def of(wildcards):
         source = getattr(CONFIG, section)[wildcards[wildcard]].source
-        return [source.path] if source.kind == "path" else []
+        if source.kind != "path":
+            return []
+        inside = [str(f) for f in Path(source.path).rglob("*") if f.is_file()]
+        return sorted(inside) or [source.path]
 
     return of
 

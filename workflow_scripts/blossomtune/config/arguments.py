@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from blossomtune.config.wording import allowed
+
 # The workflow decides these itself; a second opinion would break a promise of it.
 RESERVED = {
     "output_dir": "results have fixed names",
@@ -65,7 +67,7 @@ def annotations() -> dict[str, str]:
 
 
 def check(name: str, value: Any) -> tuple[Any, str | None]:
-    """The value as its type wants it, and what is wrong with it (None where nothing is).
+    """The value as its type wants it, and what is allowed instead (None where it is right).
 
     YAML reads ``1e-4`` as text; this makes it a number. Types that are more than Python's own
     are left for SFTConfig to judge.
@@ -73,9 +75,9 @@ def check(name: str, value: Any) -> tuple[Any, str | None]:
     names = {n: getattr(typing, n) for n in ("Any", "Union", "Optional", "Literal")}
     try:
         adapter = TypeAdapter(eval(annotations()[name], {"__builtins__": __builtins__, **names}))  # noqa: S307
-    except (NameError, TypeError, SyntaxError):
+    except (KeyError, NameError, TypeError, SyntaxError):
         return value, None
     try:
         return adapter.validate_python(value), None
     except ValidationError as error:
-        return value, error.errors()[0]["msg"]
+        return value, allowed(error.errors())

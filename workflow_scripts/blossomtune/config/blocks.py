@@ -6,10 +6,49 @@ kept in step with this file by tests.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+def _allowed(words: str) -> WrapValidator:
+    """One message in words for a pattern, or where a value may be of several types."""
+
+    def check(value: Any, handler: Any) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("in_words", words) from None
+
+    return WrapValidator(check)
+
+
+def _distinct(values: list[str]) -> list[str]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice")
+    return values
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+    _allowed("text of letters, digits, '_', '.' and '-' that starts with a letter or a digit"),
+]
+Sha256 = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+    _allowed("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
+]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -18,7 +57,9 @@ Count = Annotated[int, Field(ge=1)]
 class Block(BaseModel):
     """A part of the configuration: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 # ---------------------------------------------------------------- where things come from
@@ -99,9 +140,10 @@ class TestSplit(Block):
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    size: Count | Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Rows, or a share of them below 1."
-    )
+    size: Annotated[
+        Count | Annotated[float, Field(gt=0, lt=1)],
+        _allowed("a number of rows of at least 1, or a share of them between 0 and 1"),
+    ] = Field(0.1, description="Rows, or a share of them below 1.")
     stratify_by: Text | None = Field(None, description="Column whose shares the split keeps.")
 
 
@@ -169,23 +211,28 @@ class Lora(Block):
     alpha: Annotated[float, Field(gt=0)] = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
-    target_modules: list[Text] | Literal["all-linear"] = [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ]
+    target_modules: Annotated[
+        Annotated[list[Text], Field(min_length=1)] | Literal["all-linear"],
+        _allowed("a list of layers' names, or all-linear"),
+    ] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class Training(Block):
     """What a client does in a round."""
 
     learning_rate_max: Annotated[float, Field(gt=0)] = Field(5e-4, description="In round 1.")
-    learning_rate_min: Annotated[float, Field(ge=0)] = Field(5e-5, description="In the last round.")
+    learning_rate_min: Annotated[float, Field(ge=0)] = Field(
+        5e-5, description="In the last round.", validate_default=True
+    )
     arguments: dict[str, Any] = Field({}, description="Any argument of TRL's SFTConfig.")
+
+    @field_validator("learning_rate_min")
+    @classmethod
+    def _below_max(cls, low: float, info: ValidationInfo) -> float:
+        high = info.data.get("learning_rate_max", low)
+        if low > high:
+            raise ValueError(f"{low} is above learning_rate_max ({high})")
+        return low
 
 
 class Federation(Block):
@@ -222,13 +269,20 @@ class Generation(Block):
 class Evaluation(Block):
     """What is measured on the held-out rows, for the base and the federated model alike."""
 
-    choices: list[Text] = Field(
+    choices: Annotated[list[Text], AfterValidator(_distinct)] = Field(
         [], description="Possible completions; the likeliest is the answer."
     )
     by: Text | None = Field(None, description="Column whose values get metrics of their own.")
     generation: Generation = Generation()
     batch_size: Count = 32
     bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="Resamples an interval.")
+
+    @field_validator("choices")
+    @classmethod
+    def _none_or_several(cls, choices: list[str]) -> list[str]:
+        if len(choices) == 1:
+            raise ValueError(f"{choices} is no choice; give two or more, or none")
+        return choices
 
 
 class Experiment(Block):
@@ -270,7 +324,9 @@ class Configuration(Block):
     """Everything a user may say; see config/README.md."""
 
     seed: Annotated[int, Field(ge=0)] = 42
-    run: list[Name] = Field(description="Experiments to build.", min_length=1)
+    run: Annotated[list[Name], AfterValidator(_distinct)] = Field(
+        description="Experiments to build.", min_length=1
+    )
     container: Container = Container()
     models: dict[Name, Model] = {}
     datasets: dict[Name, Dataset] = {}

@@ -6,7 +6,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from blossomtune.config import arguments
-from blossomtune.config.blocks import Configuration, Experiment
+from blossomtune.config.blocks import Configuration
+from blossomtune.config.wording import allowed, choices
 from blossomtune.errors import UserError, nearest
 
 
@@ -32,16 +33,19 @@ def load(raw: Mapping[str, Any]) -> Configuration:
     """
     try:
         configuration = Configuration.model_validate(raw)
+        faults = list(_contradictions(configuration))
     except ValidationError as error:
-        raise ConfigurationError([_explain(fault, raw) for fault in error.errors()]) from None
-    faults = list(_references(configuration))
-    experiments = {}
-    for name, experiment in configuration.experiments.items():
-        checked, wrong = _arguments(f"experiments.{name}.training.arguments", experiment)
-        experiments[name] = checked
-        faults += wrong + list(_contradictions(f"experiments.{name}", checked, configuration))
+        faults = [_explain(fault, raw) for fault in error.errors()]
+    typed, wrong = _arguments(raw)
+    faults += [*_references(raw), *wrong]
     if faults:
         raise ConfigurationError(faults)
+    experiments = {
+        name: e.model_copy(
+            update={"training": e.training.model_copy(update={"arguments": typed[name]})}
+        )
+        for name, e in configuration.experiments.items()
+    }
     return configuration.model_copy(update={"experiments": experiments})
 
 
@@ -103,8 +107,11 @@ def _flatten(annotation: Any) -> list[Any]:
 
 
 def _explain(fault: Any, raw: Any) -> str:
-    path, steps = _path(fault["loc"], raw)
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind == "invalid_key" or fault["loc"][-1:] == ("[key]",):
+        path, _ = _path(fault["loc"][: -1 if kind == "invalid_key" else -2], raw)
+        return f"{path}: {_short(value)} is not allowed as a key; allowed: {allowed([fault])}"
+    path, steps = _path(fault["loc"], raw)
     if kind == "extra_forbidden":
         known = _block_at(steps[:-1], raw)
         near = nearest(str(steps[-1]), known)
@@ -112,17 +119,17 @@ def _explain(fault: Any, raw: Any) -> str:
         return f"{path}: unknown key (value {_short(value)}); {hint}allowed: {', '.join(known)}"
     if kind == "missing":
         return f"{path}: missing; this key is required"
-    if kind in ("union_tag_invalid", "literal_error"):
-        allowed = context.get("expected_tags") or context.get("expected", "")
-        if kind == "union_tag_invalid":
-            path, value = f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"]
-        words = [w.strip(" '") for w in allowed.replace(" or ", ",").split(",")]
-        near = nearest(str(value), words)
-        hint = f"; did you mean {near!r}?" if near and near != value else ""
-        return f"{path}: {_short(value)} is not allowed; allowed: {', '.join(words)}{hint}"
     if kind == "union_tag_not_found":
         return f"{path}: key {context['discriminator']} is missing; it says which kind this is"
-    return f"{path}: {_short(value)} is not allowed; {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    if kind == "value_error":
+        return f"{path}: {context['error']}"
+    hint = ""
+    if kind == "union_tag_invalid":
+        path, value = f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"]
+    if kind in ("union_tag_invalid", "literal_error"):
+        near = nearest(str(value), choices(fault))
+        hint = f"; did you mean {near!r}?" if near and near != value else ""
+    return f"{path}: {_short(value)} is not allowed; allowed: {allowed([fault])}{hint}"
 
 
 def _short(value: Any) -> str:
@@ -131,71 +138,71 @@ def _short(value: Any) -> str:
 
 
 def _unknown(path: str, value: str, section: str, known: Iterable[str]) -> str:
-    names = list(known)
+    names = [str(name) for name in known]
     near = nearest(value, names)
     hint = f"did you mean {near!r}? " if near else ""
     listed = ", ".join(names) if names else "none"
     return f"{path}: {value!r} is not a block of {section}; {hint}known: {listed}"
 
 
-def _references(configuration: Configuration) -> Iterable[str]:
+def _blocks(raw: Any, *keys: str) -> Mapping[str, Any]:
+    """What stands under these keys if it is a block, else an empty one: its fault is told."""
+    for key in keys:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _references(raw: Any) -> Iterable[str]:
     """Faults where a block names another that is not there."""
-    for i, name in enumerate(configuration.run):
-        if name not in configuration.experiments:
-            yield _unknown(f"run[{i}]", name, "experiments", configuration.experiments)
-    for name, partition in configuration.partitions.items():
-        if partition.dataset not in configuration.datasets:
-            yield _unknown(
-                f"partitions.{name}.dataset", partition.dataset, "datasets", configuration.datasets
+    named = [("partitions", "dataset", "datasets")]
+    named += [("experiments", key, key + "s") for key in ("model", "partition")]
+    named += [("experiments", "preprocessing", "preprocessing")]
+    run = raw.get("run") if isinstance(raw, Mapping) else None
+    names = run if isinstance(run, list) else []
+    said = [(f"run[{i}]", name, "experiments") for i, name in enumerate(names)]
+    for section, key, of in named:
+        for name in _blocks(raw, section):
+            said.append((f"{section}.{name}.{key}", _blocks(raw, section, name).get(key), of))
+    for path, value, section in said:
+        known = _blocks(raw, section)
+        if isinstance(value, str) and value not in known:
+            yield _unknown(path, value, section, known)
+
+
+def _arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """SFTConfig's arguments in their types, by experiment, and what is wrong with them."""
+    typed: dict[str, dict[str, Any]] = {}
+    faults = []
+    known = arguments.annotations()
+    for experiment in _blocks(raw, "experiments"):
+        typed[experiment] = {}
+        given = _blocks(raw, "experiments", experiment, "training", "arguments")
+        for name, value in given.items():
+            if not isinstance(name, str):
+                continue  # told already
+            path = f"experiments.{experiment}.training.arguments.{name}"
+            typed[experiment][name], wrong = arguments.check(name, value)
+            if name in arguments.RESERVED:
+                faults.append(f"{path}: cannot be set; {arguments.RESERVED[name]}")
+            elif known and name not in known:
+                near = nearest(name, list(known))
+                hint = f"; did you mean {near!r}?" if near else ""
+                faults.append(f"{path}: SFTConfig has no such argument{hint}")
+            elif wrong:
+                faults.append(f"{path}: {_short(value)} is not allowed; allowed: {wrong}")
+    return typed, faults
+
+
+def _contradictions(whole: Configuration) -> Iterable[str]:
+    """Faults of values of two blocks that are fine alone and wrong together."""
+    for name, e in whole.experiments.items():
+        partition = whole.partitions.get(e.partition)
+        if partition is None:
+            continue
+        sampled = max(1, round(e.federation.fraction_train * partition.num_partitions))
+        if e.federation.min_clients > sampled:
+            yield (
+                f"experiments.{name}.federation.min_clients: {e.federation.min_clients} can never "
+                f"be reached; fraction_train {e.federation.fraction_train} of "
+                f"{partition.num_partitions} clients is {sampled} a round"
             )
-    for name, experiment in configuration.experiments.items():
-        for key, section in (
-            ("model", "models"),
-            ("partition", "partitions"),
-            ("preprocessing", "preprocessing"),
-        ):
-            value, known = getattr(experiment, key), getattr(configuration, section)
-            if value not in known:
-                yield _unknown(f"experiments.{name}.{key}", value, section, known)
-
-
-def _arguments(path: str, experiment: Experiment) -> tuple[Experiment, list[str]]:
-    """The experiment with SFTConfig's arguments in their types, and what is wrong with them."""
-    faults, typed, known = [], {}, arguments.annotations()
-    for name, value in experiment.training.arguments.items():
-        if name in arguments.RESERVED:
-            faults.append(f"{path}.{name}: cannot be set; {arguments.RESERVED[name]}")
-        elif known and name not in known:
-            near = nearest(name, list(known))
-            hint = f"; did you mean {near!r}?" if near else ""
-            faults.append(f"{path}.{name}: SFTConfig has no such argument{hint}")
-        elif known:
-            typed[name], wrong = arguments.check(name, value)
-            if wrong:
-                faults.append(f"{path}.{name}: {_short(value)} is not allowed; {wrong}")
-        else:
-            typed[name] = value
-    training = experiment.training.model_copy(update={"arguments": typed})
-    return experiment.model_copy(update={"training": training}), faults
-
-
-def _contradictions(path: str, e: Experiment, whole: Configuration) -> Iterable[str]:
-    """Faults of values that are fine alone and wrong together."""
-    low, high = e.training.learning_rate_min, e.training.learning_rate_max
-    if low > high:
-        yield f"{path}.training.learning_rate_min: {low} is above learning_rate_max ({high})"
-    partition = whole.partitions.get(e.partition)
-    if partition is None:
-        return
-    sampled = max(1, round(e.federation.fraction_train * partition.num_partitions))
-    if e.federation.min_clients > sampled:
-        yield (
-            f"{path}.federation.min_clients: {e.federation.min_clients} can never be reached; "
-            f"fraction_train {e.federation.fraction_train} of {partition.num_partitions} clients "
-            f"is {sampled} a round"
-        )
-    repeated = {c for c in e.evaluation.choices if e.evaluation.choices.count(c) > 1}
-    if repeated:
-        yield f"{path}.evaluation.choices: {sorted(repeated)} stands there twice"
-    elif len(e.evaluation.choices) == 1:
-        yield f"{path}.evaluation.choices: {e.evaluation.choices} is no choice; give two or more"

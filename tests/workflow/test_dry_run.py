@@ -1,0 +1,105 @@
+"""What the workflow says before anything runs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from conftest import CONFIG, ROOT
+
+STAGES = (
+    "fetch_model",
+    "download",
+    "partition",
+    "preprocess",
+    "federate",
+    "merge",
+    "evaluate",
+    "report",
+)
+HEAVY = {"torch", "transformers", "datasets", "peft", "trl", "flwr", "ray", "tokenizers"}
+IMAGE = "results/containers/blossomtune.sif"
+
+apptainer = pytest.mark.skipif(
+    shutil.which("apptainer") is None, reason="Snakemake asks for apptainer in a dry run too"
+)
+
+
+def test_the_default_is_every_stage_once(checkout):
+    assert checkout.planned() == Counter([*STAGES, "all"])
+
+
+def test_a_dry_run_imports_nothing_heavy(checkout):
+    command = [sys.executable, "-X", "importtime", "-m", "snakemake", "--dry-run", "--cores", "1"]
+    done = subprocess.run(
+        command, cwd=checkout.root, capture_output=True, text=True, check=True
+    ).stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.splitlines() if "|" in line}
+    assert "snakemake.workflow" in imported
+    assert imported & HEAVY == set()
+
+
+def test_all_faults_of_a_configuration_are_told_before_any_job(checkout):
+    overlay = checkout.root / "overlay.yaml"
+    overlay.write_text("{sed: 1, run: [quikstart], report: {title: 3}}")
+    done = checkout.snakemake("--configfile", CONFIG, overlay.name)
+    assert done.returncode == 1
+    assert "3 errors in the configuration" in done.stderr
+    assert "sed: unknown key (value 1); did you mean 'seed'?" in done.stderr
+    assert "run[0]: 'quikstart' is not a block of experiments" in done.stderr
+    assert "did you mean 'quickstart'? known: quickstart" in done.stderr
+    assert "report.title: 3 is not allowed; allowed: text, so put it in quotes" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (checkout.root / "results").exists()
+
+
+def test_snakemakes_own_lint_finds_nothing(checkout):
+    done = checkout.snakemake("--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rules():
+    """Every rule that runs something: its name and its text."""
+    for file in sorted((ROOT / "rules").glob("*.smk")):
+        blocks = re.split(r"^ *rule (\w+):\n", file.read_text(encoding="utf-8"), flags=re.M)[1:]
+        yield from zip(blocks[::2], blocks[1::2], strict=True)
+
+
+def test_every_stage_has_a_rule():
+    assert {name for name, _ in rules()} == {*STAGES, "container"}
+
+
+@pytest.mark.parametrize(("name", "text"), rules(), ids=[name for name, _ in rules()])
+def test_every_rule_says_what_it_needs(name, text):
+    assert text.lstrip().startswith('"""'), "a docstring comes first"
+    given = set(re.findall(r"^ +(\w+)(?::|=)", text, flags=re.M))
+    wanted = {"input", "output", "log", "benchmark", "threads", "mem_mb", "runtime", "shell"}
+    wanted |= {"container"} - {name}  # the image cannot be built inside itself
+    assert wanted - given == set()
+    assert ("gpu" in given) == (name == "federate")
+
+
+@apptainer
+def test_in_containers_every_stage_waits_for_the_image(checkout):
+    done = checkout.snakemake("--dry-run", "--use-singularity")
+    assert done.returncode == 0, done.stderr
+    inputs = dict(re.findall(r"^rule (?!all)(\w+):\n    input: (.*)", done.stdout, flags=re.M))
+    assert set(inputs) == {*STAGES, "container"}
+    assert {name for name, files in inputs.items() if IMAGE in files.split(", ")} == set(STAGES)
+
+
+@apptainer
+@pytest.mark.parametrize("image", ["docker://blossomtune:1.0", "/images/own.sif"])
+def test_an_image_of_the_users_own_is_not_built(checkout, image):
+    given = ("--use-singularity", "--config", f"container={{image: '{image}'}}")
+    assert checkout.planned(*given) == Counter([*STAGES, "all"])
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "config" / "examples").glob("*.yaml")), ids=lambda e: e.stem
+)
+def test_every_example_can_be_planned(checkout, example):
+    planned = checkout.planned("--configfile", str(example.relative_to(ROOT)))
+    assert set(planned) == {*STAGES, "all"}

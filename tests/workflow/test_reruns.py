@@ -1,0 +1,154 @@
+"""Which stages run again after one edit, asked of a dry run.
+
+A real run of the default takes minutes. Here it happens once with a stand-in for ``python``, which
+makes the outputs of each step at once: so the records that Snakemake keeps of parameters, inputs,
+code and times are its own, as after a real run. All dry runs that follow are the real thing. What
+the steps write is not tested here, nor that they read only what their rule hands to them.
+"""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import CONFIG, Checkout
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+LIBRARY = "workflow_scripts/blossomtune"
+EXPERIMENT = "experiments.quickstart"
+
+# A stage and all that follow it. `all` is the target that everything leads to.
+REPORT = {"report", "all"}
+EVALUATE = {"evaluate"} | REPORT
+MERGE = {"merge"} | EVALUATE
+FEDERATE = {"federate"} | MERGE
+PREPROCESS = {"preprocess"} | FEDERATE
+FETCH_MODEL = {"fetch_model"} | PREPROCESS
+PARTITION = {"partition"} | PREPROCESS
+DOWNLOAD = {"download"} | PARTITION
+NOTHING = set()
+
+
+@pytest.fixture(scope="module")
+def finish(tmp_path_factory):
+    """A function that gets everything done in a checkout."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{STAND_IN}" "$@"\n')
+    (programs / "python").chmod(0o755)
+
+    def finish(checkout):
+        done = checkout.snakemake(path=programs)
+        assert done.returncode == 0, done.stderr
+        return checkout
+
+    return finish
+
+
+@pytest.fixture(scope="module")
+def finished(checkout, finish):
+    """A checkout in which everything is done."""
+    return finish(checkout)
+
+
+@pytest.fixture
+def after(finished, tmp_path):
+    """A copy of the finished checkout, to edit; times of files are kept."""
+    return Checkout(shutil.copytree(finished.root, tmp_path / "workflow"))
+
+
+def put(path, value):
+    """A change of a configuration: the key at ``path`` gets a value."""
+
+    def change(data):
+        *above, last = path.split(".")
+        for key in above:
+            data = data.setdefault(key, {})
+        data[last] = value
+
+    return change
+
+
+KEYS = [
+    ("seed", 43, DOWNLOAD),
+    ("models.smollm2-135m-instruct.source.file", "*.safetensors", FETCH_MODEL),
+    ("datasets.vader-sentiment.derive.domain", "{{ file }}", DOWNLOAD),
+    ("partitions.by-domain.column", "label", PARTITION),
+    ("preprocessing.sentiment.prompt", "{{ text }}", PREPROCESS),
+    ("preprocessing.sentiment.max_length", 300, PREPROCESS),
+    (f"{EXPERIMENT}.training.learning_rate_max", 2e-3, FEDERATE),
+    (f"{EXPERIMENT}.training.arguments.weight_decay", 0.1, FEDERATE),
+    (f"{EXPERIMENT}.lora.r", 4, FEDERATE),
+    (f"{EXPERIMENT}.federation.rounds", 4, FEDERATE),
+    (f"{EXPERIMENT}.evaluation.choices", ["positive", "negative"], EVALUATE),
+    (f"{EXPERIMENT}.evaluation.by", "label", EVALUATE),
+    ("report.title", "Another title", REPORT),
+    ("container.base", "docker://python:3.12-slim", NOTHING),
+    ("preprocessing.unused", {"prompt": "{{ text }}", "completion": "x"}, NOTHING),
+    (f"{EXPERIMENT}.training.arguments.max_steps", "10", NOTHING),  # a default spelt otherwise
+]
+
+
+@pytest.mark.parametrize(("key", "value", "rules"), KEYS, ids=[key for key, *_ in KEYS])
+def test_one_key(after, key, value, rules):
+    after.configure(put(key, value))
+    assert set(after.planned()) == rules
+
+
+CODE = [
+    ("data/models.py", FETCH_MODEL),
+    ("data/dataset.py", DOWNLOAD),
+    ("data/partitioners.py", PARTITION),
+    ("data/tokenise.py", PREPROCESS),
+    ("federation/rounds.py", FEDERATE),
+    ("launch/simulation.py", FEDERATE),
+    ("federation/merging.py", MERGE),
+    ("evaluation/metrics.py", EVALUATE),
+    ("reporting/page.py", REPORT),
+    ("reporting/page.html.jinja", REPORT),
+    ("config/load.py", NOTHING),
+    ("launch/host.py", NOTHING),
+    ("files.py", FETCH_MODEL | DOWNLOAD),
+]
+
+
+@pytest.mark.parametrize(("module", "rules"), CODE, ids=[module for module, _ in CODE])
+def test_a_line_of_code(after, module, rules):
+    after.append(f"{LIBRARY}/{module}", "# a comment")
+    assert set(after.planned()) == rules
+
+
+def test_comments_key_order_and_touched_files_do_not_count(after):
+    for part in ("config", "containers", "envs", "rules", "workflow_scripts", "Snakefile"):
+        path = after.root / part
+        for file in (path, *path.rglob("*")):
+            os.utime(file)
+    for rules in (after.root / "rules").glob("*.smk"):
+        after.append(f"rules/{rules.name}", "# a comment")
+    after.configure(lambda data: None, sort_keys=True, default_flow_style=True)
+    after.append(CONFIG, "# a comment")
+    assert after.planned() == {}
+
+
+def test_a_second_experiment_shares_what_is_there(after):
+    def change(data):
+        first = data["experiments"]["quickstart"]
+        data["experiments"]["wider"] = first | {"lora": {"r": 16}}
+        data["run"] = ["quickstart", "wider"]
+
+    after.configure(change)
+    assert after.planned() == Counter(["federate", "merge", "evaluate", "report", "all"])
+
+
+def test_files_in_a_local_folder_count(after, finish):
+    folder = after.root / "own" / "deep"
+    folder.mkdir(parents=True)
+    data = folder / "data.csv"
+    data.write_text("text,label\n")
+    after.configure(put("datasets.vader-sentiment.source", {"kind": "path", "path": "own"}))
+    finish(after)
+    os.utime(data)
+    assert after.planned() == {}
+    data.write_text("text,label\nfine,positive\n")
+    assert set(after.planned()) == DOWNLOAD
