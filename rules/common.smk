@@ -1,5 +1,6 @@
 # The few helpers that the rules share: configuration in, paths and code out.
 import inspect
+import os
 import sys
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from blossomtune.config import stages
 from blossomtune.config.load import ConfigurationError, load
 from blossomtune.files import canonical
 from blossomtune.library import sources
+from blossomtune.step import PARENT
 
 try:
     CONFIG = load(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
+
+# A step ends when this process does, however that ended.
+os.environ[PARENT] = str(os.getpid())
 
 
 wildcard_constraints:

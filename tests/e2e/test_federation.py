@@ -110,6 +110,19 @@ def test_nothing_is_left_after_sigkill(federation_files, federate):
     assert [child.cmdline() for child in alive] == []
 
 
+def test_nothing_is_left_after_sigterm(federation_files, federate):
+    process = federate(federation_files, training={"max_steps": 2000})
+    while not process.stdout.readline().startswith("round 0"):
+        pass
+    family = psutil.Process(process.pid).children(recursive=True)
+    scratch = {Path(p.environ()["FLWR_HOME"]) for p in family if _is_worker(p)}
+    process.terminate()
+    process.wait(timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert [child.cmdline() for child in alive] == []
+    assert not any(path.exists() for path in scratch)
+
+
 def test_nothing_is_left_after_success(federation_files, federate):
     process = federate(federation_files, rounds=1)
     while not process.stdout.readline().startswith("round 0"):

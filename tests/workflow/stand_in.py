@@ -12,12 +12,10 @@ given = dict(zip(rest[::2], rest[1::2], strict=True))
 outputs = [Path(given[name]) for name in ("--output", "--adapter", "--history") if name in given]
 if Path(step).stem == "report":
     page = outputs.pop()
+    names = ("outcome", "loss", "rows", "traffic")
     experiments = json.loads(given["--config"])["configuration"]["run"]
-    figures = [
-        f"{e}/{name}" for e in experiments for name in ("outcome", "loss", "rows", "traffic")
-    ]
-    outputs += [page / "index.html"]
-    outputs += [page / "figures" / f"{figure}.svg" for figure in (*figures, "time")]
+    figures = ["time", *(f"{e}/{name}" for e in experiments for name in names)]
+    outputs = [page / "index.html", *(page / "figures" / f"{figure}.svg" for figure in figures)]
 for output in outputs:
     file = output if output.suffix else output / "file"
     file.parent.mkdir(parents=True, exist_ok=True)

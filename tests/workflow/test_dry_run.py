@@ -97,9 +97,7 @@ def test_an_image_of_the_users_own_is_not_built(checkout, image):
     assert checkout.planned(*given) == Counter([*STAGES, "all"])
 
 
-@pytest.mark.parametrize(
-    "example", sorted((ROOT / "config" / "examples").glob("*.yaml")), ids=lambda e: e.stem
-)
-def test_every_example_can_be_planned(checkout, example):
-    planned = checkout.planned("--configfile", str(example.relative_to(ROOT)))
+@pytest.mark.parametrize("name", [e.name for e in (ROOT / "config/examples").glob("*.yaml")])
+def test_every_example_can_be_planned(checkout, name):
+    planned = checkout.planned("--configfile", f"config/examples/{name}")
     assert set(planned) == {*STAGES, "all"}

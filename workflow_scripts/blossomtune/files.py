@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _share(path: Path) -> None:
+    """Gives files the mode that new files have; safetensors makes its own for the owner alone."""
+    os.umask(umask := os.umask(0))
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        if file.is_file():
+            file.chmod(0o666 & ~umask)
+
+
 @contextmanager
 def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to; it becomes ``path`` only if all went well.
@@ -49,6 +58,7 @@ def atomic(path: Path, *, directory: bool = False) -> Iterator[Path]:
         partial.mkdir()
     try:
         yield partial
+        _share(partial)
         if directory:
             _remove(path)
         partial.replace(path)

@@ -3,12 +3,19 @@
 import argparse
 import errno
 import json
+import os
+import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from blossomtune.errors import UserError
+
+PARENT = "BLOSSOMTUNE_PARENT"
+"""The variable in which rules name the process that a step must not outlive."""
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -21,6 +28,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
     warnings.simplefilter("ignore", FutureWarning)  # libraries to their developers, not to users
+    signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_follow, args=(os.environ.get(PARENT),), daemon=True).start()
     try:
         main()
     except UserError as error:
@@ -33,6 +42,20 @@ def run(main: Callable[[], None]) -> None:
             f"no space left on the disk while writing {where}\n"
             "  hint: free some space and run the same command again; finished stages are kept"
         )
+
+
+def _terminate(number: int, _: object) -> None:
+    """Leaves by way of every ``finally``, so that what was started is stopped."""
+    sys.exit(128 + number)
+
+
+def _follow(parent: str | None) -> None:
+    """Ends this process when Snakemake ends, even if that was killed and could not say so."""
+    if parent is None or not Path("/proc", parent).exists():
+        return  # started by hand, or in a container that does not see its host's processes
+    while Path("/proc", parent).exists():
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _disk_full(error: Exception) -> bool:

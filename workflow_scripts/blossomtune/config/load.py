@@ -52,17 +52,22 @@ def load(raw: Mapping[str, Any]) -> Configuration:
 def _path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
     """The key's full path as text and as steps.
 
-    Between the keys, pydantic names the member of a union that it tried; those parts are left out.
+    Between the keys, pydantic names the member of a union that it tried; those parts are left out,
+    also where a member and one of its keys have the same name (`kind: path` has a `path`).
     The last part is kept even where it is not in ``raw``: the key that is missing.
     """
     steps: list[str | int] = []
-    at = raw
+    at, member = raw, None
     for i, part in enumerate(loc):
+        if part == member:
+            member = None
+            continue
         inside = (
             at.keys() if isinstance(at, Mapping) else range(len(at) if isinstance(at, list) else 0)
         )
         if part in inside:
             at = at[part]
+            member = at.get("kind", at.get("partitioner")) if isinstance(at, Mapping) else None
         elif i < len(loc) - 1 or not isinstance(at, Mapping):
             continue
         steps.append(part)

@@ -5,6 +5,7 @@ follow from the seed and the client's number, so that the same configuration giv
 adapter, whatever arrives when.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,9 +87,12 @@ def roster(grid: Grid, job: Job) -> dict[int, int]:
 
 
 def exchange(grid: Grid, messages: Sequence[Message], end: float) -> Iterator[Message]:
-    """Sends messages and yields the replies as they come, until all are there or time is up."""
+    """Sends messages and yields the replies as they come, until all are there or time is up.
+
+    A simulation's server is a thread beside the main one; when that ends, waiting ends too.
+    """
     waiting = set(grid.push_messages(messages))
-    while waiting and time.monotonic() < end:
+    while waiting and time.monotonic() < end and threading.main_thread().is_alive():
         for reply in grid.pull_messages(waiting):
             waiting.discard(reply.metadata.reply_to_message_id)
             yield reply

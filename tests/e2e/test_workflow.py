@@ -1,0 +1,193 @@
+"""The whole workflow for real, on a tiny model and a small table: killed at every stage, resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "rules", "profiles", "config", "workflow_scripts", "envs")
+EXPERIMENT = Path("results/experiments/small")
+PREPROCESSED = Path("results/preprocessed/teams/short/tiny")
+
+# Stages in order, and the log that a stage opens when it starts.
+LOGS = {
+    "preprocess": "preprocess/teams/short/tiny.log",
+    "federate": "federate/small.log",
+    "merge": "merge/small.log",
+    "evaluate": "evaluate/small.log",
+}
+
+
+def configuration(model):
+    """Three teams whose words tell the answer, and few steps."""
+    return {
+        "run": ["small"],
+        "models": {"tiny": {"source": {"kind": "path", "path": str(model)}}},
+        "datasets": {
+            "words": {
+                "source": {"kind": "path", "path": "words.csv"},
+                "format": {"kind": "csv"},
+                "test": {"size": 12, "stratify_by": "answer"},
+            }
+        },
+        "partitions": {
+            "teams": {
+                "dataset": "words",
+                "partitioner": "natural_id",
+                "column": "team",
+                "num_partitions": 3,
+            }
+        },
+        "preprocessing": {"short": {"prompt": "{{ word }}?", "completion": "{{ answer }}"}},
+        "experiments": {
+            "small": {
+                "model": "tiny",
+                "partition": "teams",
+                "preprocessing": "short",
+                "training": {
+                    "learning_rate_max": "2e-2",  # text, as YAML reads it
+                    "arguments": {"per_device_train_batch_size": 8, "max_steps": 12},
+                },
+                "federation": {"rounds": 3},
+                "evaluation": {
+                    "choices": ["yes", "no"],
+                    "by": "team",
+                    "generation": {"rows": 4, "max_new_tokens": 4},
+                },
+            }
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tiny_model, tmp_path_factory):
+    """A copy of the repository with a configuration and data of its own."""
+    home = tmp_path_factory.mktemp("workflow")
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, home / part)
+    (home / "config/config.yaml").write_text(yaml.safe_dump(configuration(tiny_model)))
+    rows = [
+        f"{word}{i},{answer},team {i % 3}"
+        for i in range(40)
+        for word, answer in (("good", "yes"), ("bad", "no"))
+    ]
+    (home / "words.csv").write_text("\n".join(["word,answer,team", *rows]) + "\n")
+    return home
+
+
+def start(home, *options):
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(home):
+    """When each file of a finished stage was written."""
+    done = [home / "results" / name for name in ("models", "datasets", "partitions")]
+    done += [home / PREPROCESSED, home / EXPERIMENT / "adapter", home / EXPERIMENT / "merged"]
+    files = [f for folder in done for f in sorted(folder.rglob("*")) if f.is_file()]
+    return {f: f.stat().st_mtime_ns for f in files if ".partial" not in str(f)}
+
+
+@pytest.fixture(scope="module")
+def results(home):
+    """What comes out of a run that is killed at every stage and started again."""
+    for stage, log in LOGS.items():
+        process = start(home)
+        while not (home / "results/logs" / log).exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        time.sleep(1)
+        before = finished(home)
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert [child.cmdline() for child in alive] == [], f"left after a kill in {stage}"
+        process.wait()
+        start(home, "--unlock").wait()
+        after = finished(home)
+        assert {f: t for f, t in after.items() if f in before} == before, "finished work was lost"
+    process = start(home)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    kept = finished(home)
+    assert {f: t for f, t in kept.items() if f in before} == before
+    return home
+
+
+def test_it_resumed_and_nothing_is_left_to_do(results):
+    assert (results / "results/report/index.html").stat().st_size > 10_000
+    again = start(results)
+    output, _ = again.communicate(timeout=60)
+    assert "Nothing to be done" in output
+    assert not list(results.rglob("*.partial"))
+
+
+def test_an_interruption_changes_no_bit_of_the_adapter(results):
+    file = results / EXPERIMENT / "adapter/adapter_model.safetensors"
+    before = file.read_bytes()
+    process = start(results, "--forcerun", "federate", "--until", "federate")
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert file.read_bytes() == before
+
+
+def plain_accuracy(home, model):
+    """Accuracy by likelihood, with nothing of ours: one forward a choice, no batches."""
+    import pyarrow.parquet as pq
+
+    tokenizer = AutoTokenizer.from_pretrained(home / EXPERIMENT / "merged")
+    right = 0
+    rows = pq.read_table(home / "results/datasets/words/test.parquet").to_pylist()
+    for row in rows:
+        turns = [{"role": "user", "content": f"{row['word']}?"}]
+        prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        likelihood = {}
+        for choice in ("yes", "no"):
+            start = len(tokenizer(prompt)["input_ids"])
+            ids = torch.tensor([tokenizer(prompt + choice + "<|im_end|>")["input_ids"]])
+            logs = model(ids).logits[0, :-1].log_softmax(-1)
+            each = logs.gather(1, ids[0, 1:, None])[start - 1 :]
+            likelihood[choice] = float(each.sum())
+        right += max(likelihood, key=likelihood.get) == row["answer"]
+    return right / len(rows)
+
+
+@torch.no_grad()
+def test_plain_libraries_load_the_results_and_agree_on_the_accuracy(results):
+    metrics = json.loads((results / EXPERIMENT / "metrics.json").read_text())
+    merged = AutoModelForCausalLM.from_pretrained(results / EXPERIMENT / "merged").eval()
+    base = AutoModelForCausalLM.from_pretrained(results / "results/models/tiny").eval()
+    assert plain_accuracy(results, merged) == metrics["federated"]["accuracy"]["value"]
+    assert plain_accuracy(results, base) == metrics["base"]["accuracy"]["value"]
+    adapted = PeftModel.from_pretrained(base, results / EXPERIMENT / "adapter").eval()
+    assert plain_accuracy(results, adapted) == metrics["federated"]["accuracy"]["value"]
+    assert metrics["federated"]["accuracy"]["value"] > metrics["base"]["accuracy"]["value"]
+
+
+def test_snakemake_makes_its_own_report(results):
+    process = start(results, "--report", "results/snakemake.html")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    page = (results / "results/snakemake.html").read_text()
+    assert "Before and after" in page
+    assert "Loss by round" in page

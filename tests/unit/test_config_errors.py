@@ -1,0 +1,217 @@
+"""What people are told about a configuration that cannot be built."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blossomtune.config import arguments
+from blossomtune.config.load import ConfigurationError, load
+
+FILE = Path(__file__).parents[2] / "config" / "config.yaml"
+RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+SOURCE = "models.smollm2-135m-instruct.source"
+DATA = "datasets.vader-sentiment"
+PARTITION = "partitions.by-domain"
+EXPERIMENT = "experiments.quickstart"
+ARGUMENTS = f"{EXPERIMENT}.training.arguments"
+
+
+def put(raw, changes):
+    """A copy of a configuration with other values, by path."""
+    raw = copy.deepcopy(raw)
+    for path, value in changes.items():
+        *above, last = path.split(".")
+        block = raw
+        for key in above:
+            block = block.setdefault(key, {})
+        block[last] = value
+    return raw
+
+
+def faults(raw):
+    """What is told about it, a line a fault."""
+    with pytest.raises(ConfigurationError) as error:
+        load(raw)
+    first, *lines = str(error.value).splitlines()
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    assert first == f"{count} in the configuration"
+    return [line.removeprefix("  ") for line in lines]
+
+
+ONE = [
+    # unknown keys
+    ("sed", 1, "unknown key (value 1); did you mean 'seed'? allowed: seed, run, container, models, "
+     "datasets, partitions, preprocessing, experiments, report"),
+    ("report.titel", "x", "unknown key (value 'x'); did you mean 'title'? "
+     "allowed: title, description"),
+    (f"{SOURCE}.fil", "x", "unknown key (value 'x'); did you mean 'file'? "
+     "allowed: kind, package, version, distribution, sha256, file"),
+    (f"{PARTITION}.colum", "x", "unknown key (value 'x'); did you mean 'column'? "
+     "allowed: dataset, num_partitions, label_column, partitioner, column"),
+    (f"{EXPERIMENT}.evaluation.generation.zzz", 1, "unknown key (value 1); "
+     "allowed: rows, max_new_tokens"),
+    # wrong types and values out of range
+    ("seed", "x", "'x' is not allowed; allowed: a whole number"),
+    ("seed", -1, "-1 is not allowed; allowed: a number of at least 0"),
+    ("run", "quickstart", "'quickstart' is not allowed; allowed: a list"),
+    ("run", [], "[] is not allowed; allowed: a list that is not empty"),
+    ("container", None, "None is not allowed; allowed: a block of keys"),
+    (f"{SOURCE}.version", 0.1, "0.1 is not allowed; allowed: text, so put it in quotes"),
+    (f"{SOURCE}.sha256", "5D7C", "'5D7C' is not allowed; "
+     "allowed: 64 digits of 0-9 and a-f, in quotes where all are 0-9"),
+    (f"{DATA}.licence", "", "'' is not allowed; allowed: text that is not empty"),
+    (f"{DATA}.test.size", 0, "0 is not allowed; "
+     "allowed: a number of rows of at least 1, or a share of them between 0 and 1"),
+    (f"{DATA}.test.size", 1.5, "1.5 is not allowed; "
+     "allowed: a number of rows of at least 1, or a share of them between 0 and 1"),
+    (f"{PARTITION}.num_partitions", 2.5, "2.5 is not allowed; allowed: a whole number"),
+    (f"{EXPERIMENT}.lora.dropout", 1, "1 is not allowed; allowed: a number below 1.0"),
+    (f"{EXPERIMENT}.lora.rslora", "maybe", "'maybe' is not allowed; allowed: true or false"),
+    (f"{EXPERIMENT}.lora.target_modules", "all", "'all' is not allowed; "
+     "allowed: a list of layers' names, or all-linear"),
+    (f"{EXPERIMENT}.federation.fraction_train", 2, "2 is not allowed; "
+     "allowed: a number of at most 1.0"),
+    (f"{EXPERIMENT}.training.learning_rate_max", 0, "0 is not allowed; "
+     "allowed: a number above 0.0"),
+    (f"{EXPERIMENT}.training.learning_rate_max", float("inf"), "inf is not allowed; "
+     "allowed: a finite number"),
+    # one of several words
+    (f"{SOURCE}.distribution", "wheels", "'wheels' is not allowed; allowed: wheel, sdist; "
+     "did you mean 'wheel'?"),
+    (f"{EXPERIMENT}.federation.engine", "kubernetes", "'kubernetes' is not allowed; "
+     "allowed: simulation"),
+    (f"{SOURCE}.kind", "hubs", "'hubs' is not allowed; allowed: pypi, hub, path; "
+     "did you mean 'hub'?"),
+    (f"{PARTITION}.partitioner", "natural", "'natural' is not allowed; allowed: iid, natural_id; "
+     "did you mean 'natural_id'?"),
+    # blocks that are not there
+    (f"{PARTITION}.dataset", "vader-sentimnt", "'vader-sentimnt' is not a block of datasets; "
+     "did you mean 'vader-sentiment'? known: vader-sentiment"),
+    (f"{EXPERIMENT}.model", "x", "'x' is not a block of models; known: smollm2-135m-instruct"),
+    (f"{EXPERIMENT}.partition", "x", "'x' is not a block of partitions; known: by-domain"),
+    (f"{EXPERIMENT}.preprocessing", "x", "'x' is not a block of preprocessing; known: sentiment"),
+    # SFTConfig's arguments
+    (f"{ARGUMENTS}.max_stepz", 1, "SFTConfig has no such argument; did you mean 'max_steps'?"),
+    (f"{ARGUMENTS}.max_steps", "ten", "'ten' is not allowed; allowed: a whole number"),
+    (f"{ARGUMENTS}.learning_rate", 1, "cannot be set; "
+     "use training.learning_rate_max and learning_rate_min"),
+    # values that are wrong together
+    (f"{EXPERIMENT}.training.learning_rate_min", 0.5, "0.5 is above learning_rate_max (0.001)"),
+    (f"{EXPERIMENT}.federation.min_clients", 5, "5 can never be reached; "
+     "fraction_train 1.0 of 4 clients is 4 a round"),
+    (f"{EXPERIMENT}.evaluation.choices", ["yes"], "['yes'] is no choice; "
+     "give two or more, or none"),
+    (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' stands there twice"),
+    ("run", ["quickstart", "quickstart"], "'quickstart' stands there twice"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "told"), ONE, ids=[f"{p}={v}" for p, v, _ in ONE])
+def test_one_fault_is_one_line(path, value, told):
+    raw = put(RAW, {f"{EXPERIMENT}.training.learning_rate_max": 1e-3, path: value})
+    assert faults(raw) == [f"{path}: {told}"]
+
+
+def test_an_experiment_of_run_that_is_not_there():
+    assert faults(put(RAW, {"run": ["quickstart", "quikstart"]})) == [
+        "run[1]: 'quikstart' is not a block of experiments; did you mean 'quickstart'? "
+        "known: quickstart"
+    ]
+    assert faults({"run": ["a"]}) == ["run[0]: 'a' is not a block of experiments; known: none"]
+
+
+def test_what_is_missing():
+    assert faults({}) == ["run: missing; this key is required"]
+    assert faults(put(RAW, {SOURCE: {}})) == [
+        f"{SOURCE}: key 'kind' is missing; it says which kind this is"
+    ]
+    assert faults(put(RAW, {SOURCE: {"kind": "hub"}})) == [
+        f"{SOURCE}.repo: missing; this key is required",
+        f"{SOURCE}.revision: missing; this key is required",
+    ]
+
+
+def test_a_source_of_another_kind_has_other_keys():
+    source = {"kind": "path", "path": "model", "sha256": "x"}
+    assert faults(put(RAW, {SOURCE: source})) == [
+        f"{SOURCE}.sha256: unknown key (value 'x'); allowed: kind, path"
+    ]
+    load(put(RAW, {SOURCE: {"kind": "hub", "repo": "owner/name", "revision": "main"}}))
+
+
+def test_names_of_blocks_are_names_of_folders():
+    words = "text of letters, digits, '_', '.' and '-' that starts with a letter or a digit"
+    for name in ("../up", "two words", "", ".hidden", 7):
+        preprocessing = RAW["preprocessing"] | {name: {"prompt": "a", "completion": "b"}}
+        assert faults(RAW | {"preprocessing": preprocessing}) == [
+            f"preprocessing: {name!r} is not allowed as a key; allowed: {words}"
+        ]
+
+
+def test_what_is_no_configuration_at_all():
+    for raw in (None, [], "text"):
+        assert faults(raw) == [f"(top level): {raw!r} is not allowed; allowed: a block of keys"]
+
+
+def test_faults_of_every_sort_are_told_at_once():
+    changes = {
+        "sed": 1,
+        f"{SOURCE}.kind": "pipy",
+        f"{PARTITION}.num_partitions": "four",
+        f"{PARTITION}.dataset": "other",
+        f"{EXPERIMENT}.training.learning_rate_min": 1,
+        f"{EXPERIMENT}.evaluation.choices": ["a"],
+        f"{ARGUMENTS}.max_stepz": 3,
+        f"{ARGUMENTS}.seed": 3,
+        "run": ["other"],
+    }
+    told = [line.partition(": ")[0] for line in faults(put(RAW, changes))]
+    assert sorted(told) == sorted({**changes, "run[0]": 0}.keys() - {"run"})
+
+
+def test_long_values_are_cut():
+    (line,) = faults(put(RAW, {"report.title": ["x" * 500]}))
+    assert len(line) < 120
+
+
+def test_text_that_is_a_number_becomes_one():
+    raw = yaml.safe_load("{learning_rate_max: 1e-2, arguments: {weight_decay: 1e-4}}")
+    assert raw == {"learning_rate_max": "1e-2", "arguments": {"weight_decay": "1e-4"}}
+    training = load(put(RAW, {f"{EXPERIMENT}.training": raw})).experiments["quickstart"].training
+    assert training.learning_rate_max == 0.01
+    assert training.arguments == {"weight_decay": 0.0001}
+
+
+def test_defaults_are_filled_in():
+    experiment = load(RAW).experiments["quickstart"]
+    assert experiment.lora.target_modules[0] == "q_proj"
+    assert experiment.evaluation.bootstrap == 2000
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(st.sampled_from(["kind", "source", "path", 1, "a b"]), inner, max_size=2),
+    max_leaves=5,
+), st.sampled_from(["seed", "run", "models", SOURCE, DATA, f"{DATA}.test", PARTITION, "experiments",
+                    EXPERIMENT, ARGUMENTS, f"{EXPERIMENT}.lora.target_modules"]))  # fmt: skip
+def test_whatever_is_written_is_a_configuration_or_is_explained(value, path):
+    try:
+        load(put(RAW, {path: value}))
+    except ConfigurationError as error:
+        assert "input should" not in str(error).lower()
+
+
+def test_the_names_and_types_are_those_of_sftconfig():
+    """They are read from source text; here the class itself is asked."""
+    from dataclasses import fields
+
+    from trl import SFTConfig
+
+    known = {field.name for field in fields(SFTConfig) if field.init}
+    assert set(arguments.annotations()) == known
+    assert set(arguments.RESERVED) <= known

@@ -1,0 +1,50 @@
+"""What people and editors read about the configuration is in step with the code."""
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blossomtune.config import blocks
+from blossomtune.config.schema import schema
+
+CONFIG = Path(__file__).parents[2] / "config"
+BLOCKS = [
+    block
+    for _, block in inspect.getmembers(blocks, inspect.isclass)
+    if issubclass(block, blocks.Block) and block is not blocks.Block
+]
+
+
+def test_the_schema_is_the_code_s():
+    hint = (
+        "run: PYTHONPATH=workflow_scripts python -m blossomtune.config.schema > config/schema.json"
+    )
+    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == schema(), hint
+
+
+def test_the_schema_knows_unknown_keys_and_all_kinds():
+    known = json.loads(schema())
+    assert known["additionalProperties"] is False
+    assert all(block["additionalProperties"] is False for block in known["$defs"].values())
+    assert {block.__name__ for block in BLOCKS} - known["$defs"].keys() == {
+        "Configuration",  # the top of it
+        "Partition",  # classes of which others are made
+        "PypiSource",
+    }
+
+
+def test_editors_find_the_schema():
+    first = (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=schema.json"
+    assert yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8")).keys() <= set(
+        json.loads(schema())["properties"]
+    )
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
+def test_every_key_is_explained_to_people(block):
+    text = (CONFIG / "README.md").read_text(encoding="utf-8")
+    assert [key for key in block.model_fields if f"`{key}`" not in text] == []

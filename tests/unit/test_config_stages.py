@@ -1,0 +1,98 @@
+"""What each stage is told of the configuration: its own part and nothing else."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blossomtune.config import stages
+from blossomtune.config.load import load
+from blossomtune.files import canonical
+
+FILE = Path(__file__).parents[2] / "config" / "config.yaml"
+NAMES = {
+    "fetch_model": ["smollm2-135m-instruct"],
+    "download": ["vader-sentiment"],
+    "partition": ["by-domain"],
+    "preprocess": ["sentiment"],
+    "federate": ["quickstart"],
+    "merge": ["quickstart"],
+    "evaluate": ["quickstart"],
+    "report": [],
+}
+EXPERIMENT = "experiments.quickstart"
+
+
+@pytest.fixture
+def raw():
+    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+
+
+def told(raw):
+    """What every stage is told, as the text that Snakemake compares."""
+    configuration = load(raw)
+    return {s: canonical(getattr(stages, s)(configuration, *n)) for s, n in NAMES.items()}
+
+
+def changed(raw, path, value):
+    """The stages that are told something else when a key changes."""
+    other = copy.deepcopy(raw)
+    *above, last = path.split(".")
+    block = other
+    for key in above:
+        block = block.setdefault(key, {})
+    block[last] = value
+    before, after = told(raw), told(other)
+    return {stage for stage in NAMES if before[stage] != after[stage]}
+
+
+# merge writes a digest of everything that the adapter was made from into the model card, and the
+# report shows the whole; both come after the others anyway.
+CARD = {"merge", "report"}
+CHANGES = [
+    ("seed", 7, {"download", "partition", "federate", "evaluate"} | CARD),
+    ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
+    ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),
+    ("datasets.vader-sentiment.licence", "other", {"download"} | CARD),
+    ("partitions.by-domain.num_partitions", 3, {"partition"} | CARD),
+    ("preprocessing.sentiment.completion", "x", {"preprocess"} | CARD),
+    (f"{EXPERIMENT}.lora.alpha", 1, {"federate"} | CARD),
+    (f"{EXPERIMENT}.training.learning_rate_min", 0, {"federate"} | CARD),
+    (f"{EXPERIMENT}.training.arguments.max_steps", 11, {"federate"} | CARD),
+    (f"{EXPERIMENT}.federation.rounds", 9, {"federate"} | CARD),
+    (f"{EXPERIMENT}.evaluation.batch_size", 1, {"evaluate", "report"}),
+    (f"{EXPERIMENT}.evaluation.generation.rows", 0, {"evaluate", "report"}),
+    ("report.title", "x", {"report"}),
+    ("container.image", "docker://x", set()),
+    ("preprocessing.unused", {"prompt": "x", "completion": "y"}, set()),
+    (f"{EXPERIMENT}.lora.dropout", "0", set()),
+    (f"{EXPERIMENT}.evaluation.bootstrap", 2000, set()),  # the default, spelt out
+]
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), CHANGES, ids=[path for path, *_ in CHANGES])
+def test_who_is_told_of_a_change(raw, path, value, expected):
+    assert changed(raw, path, value) == expected
+
+
+def test_the_order_of_keys_changes_nothing(raw):
+    def turned(value):
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return value
+
+    assert told(turned(raw)) == told(raw)
+
+
+def test_all_that_is_told_is_plain_json(raw):
+    for text in told(raw).values():
+        assert canonical(json.loads(text)) == text
+
+
+def test_the_name_of_an_experiment_does_not_train(raw):
+    raw["experiments"]["twin"] = raw["experiments"]["quickstart"]
+    configuration = load(raw)
+    for stage in (stages.federate, stages.evaluate):
+        assert stage(configuration, "quickstart") == stage(configuration, "twin")

@@ -1,0 +1,107 @@
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blossomtune import files
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def fill(path, text, directory):
+    (path / "file" if directory else path).write_text(text)
+
+
+def read(path, directory):
+    return (path / "file" if directory else path).read_text()
+
+
+@pytest.mark.parametrize("directory", [False, True])
+class TestAtomic:
+    def test_what_is_written_replaces_what_was_there(self, tmp_path, directory):
+        path = tmp_path / "new" / "result"
+        for text in ("first", "second"):
+            with files.atomic(path, directory=directory) as partial:
+                fill(partial, text, directory)
+            assert read(path, directory) == text
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_nothing_is_seen_before_all_is_written(self, tmp_path, directory):
+        path = tmp_path / "result"
+        with files.atomic(path, directory=directory) as partial:
+            fill(partial, "half", directory)
+            assert not path.exists()
+        assert path.exists()
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_an_error_leaves_nothing(self, tmp_path, directory, error):
+        with (
+            pytest.raises(error),
+            files.atomic(tmp_path / "result", directory=directory) as partial,
+        ):
+            fill(partial, "half", directory)
+            raise error
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_error_keeps_what_was_there(self, tmp_path, directory):
+        path = tmp_path / "result"
+        with files.atomic(path, directory=directory) as partial:
+            fill(partial, "old", directory)
+        with pytest.raises(ValueError), files.atomic(path, directory=directory) as partial:
+            fill(partial, "half", directory)
+            raise ValueError
+        assert read(path, directory) == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("left_a_directory", [False, True])
+    def test_what_a_killed_attempt_left_is_removed(self, tmp_path, directory, left_a_directory):
+        path = tmp_path / "result"
+        with files.atomic(path, directory=left_a_directory) as left:
+            fill(left, "stale", left_a_directory)
+        path.rename(left)  # as if killed before the last step
+        with files.atomic(path, directory=directory) as partial:
+            assert partial == left
+            fill(partial, "whole", directory)
+        assert list(tmp_path.iterdir()) == [path]
+        assert read(path, directory) == "whole"
+
+
+def test_a_file_takes_the_place_of_a_file_but_not_of_a_directory(tmp_path):
+    (tmp_path / "result").mkdir()
+    with pytest.raises(OSError), files.atomic(tmp_path / "result") as partial:
+        partial.write_text("text")
+    assert list(tmp_path.iterdir()) == [tmp_path / "result"]
+
+
+@given(JSON)
+def test_json_comes_back_and_has_one_spelling(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("json") / "value.json"
+    files.write_json(path, value)
+    before = path.read_bytes()
+    assert files.read_json(path) == value
+    files.write_json(path, files.read_json(path))
+    assert path.read_bytes() == before
+    assert files.canonical(files.read_json(path)) == files.canonical(value)
+
+
+@given(st.dictionaries(st.text(), st.integers(), min_size=2))
+def test_the_order_of_keys_does_not_count(value):
+    turned = dict(reversed(value.items()))
+    assert files.canonical(turned) == files.canonical(value)
+    assert files.digest(turned) == files.digest(value)
+
+
+def test_canonical_json_is_short_and_readable():
+    assert files.canonical({"b": [1, 2.5], "a": "ü"}) == '{"a":"ü","b":[1,2.5]}'
+
+
+@given(st.binary())
+def test_sha256_is_that_of_the_bytes(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("bytes") / "file"
+    path.write_bytes(content)
+    assert files.sha256(path) == hashlib.sha256(content).hexdigest()
