@@ -1,4 +1,4 @@
-"""The whole workflow for real, on a tiny model and a small table: killed at every stage, resumed."""
+"""The whole workflow for real on a tiny model: killed at every stage, started again."""
 
 import json
 import os

@@ -40,6 +40,10 @@ RESERVED = {
     "do_eval": "evaluate is a stage of its own",
     "eval_strategy": "evaluate is a stage of its own",
     "save_strategy": "the adapter travels; clients keep nothing",
+    "use_cpu": "federation.gpus_per_client decides where clients train",
+    "logging_strategy": "the loss of every client and round is in history.json",
+    "disable_tqdm": "clients run in processes of their own, without a terminal",
+    "remove_unused_columns": "rows are tokenised once, by preprocess",
     "resume_from_checkpoint": "a round starts from the server's adapter",
 }
 

@@ -37,8 +37,6 @@ def build(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         revision, licence = _FETCHERS[source["kind"]](source, folder, Path(scratch))
     _check(folder)
     kept = sorted(path for path in folder.iterdir() if path.is_file())
-    for path in kept:
-        path.chmod(0o644)  # some writers leave files that nobody else may read
     provenance = {
         "source": source,
         "revision": revision,
