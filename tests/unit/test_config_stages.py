@@ -60,14 +60,14 @@ CHANGES = [
     ("preprocessing.sentiment.completion", "x", {"preprocess"} | CARD),
     (f"{EXPERIMENT}.lora.alpha", 1, {"federate"} | CARD),
     (f"{EXPERIMENT}.training.learning_rate_min", 0, {"federate"} | CARD),
-    (f"{EXPERIMENT}.training.arguments.max_steps", 11, {"federate"} | CARD),
+    (f"{EXPERIMENT}.training.arguments.max_steps", 999, {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.rounds", 9, {"federate"} | CARD),
     (f"{EXPERIMENT}.evaluation.batch_size", 1, {"evaluate", "report"}),
     (f"{EXPERIMENT}.evaluation.generation.rows", 0, {"evaluate", "report"}),
     ("report.title", "x", {"report"}),
     ("container.image", "docker://x", set()),
     ("preprocessing.unused", {"prompt": "x", "completion": "y"}, set()),
-    (f"{EXPERIMENT}.lora.dropout", "0", set()),
+    (f"{EXPERIMENT}.lora.rslora", "no", set()),
     (f"{EXPERIMENT}.evaluation.bootstrap", 2000, set()),  # the default, spelt out
 ]
 

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from conftest import CONFIG, ROOT
+from checkout import CONFIG, ROOT
 
 STAGES = (
     "fetch_model",

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, Checkout
+from checkout import CONFIG, Checkout
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 LIBRARY = "workflow_scripts/blossomtune"
@@ -77,16 +77,14 @@ KEYS = [
     ("partitions.by-domain.column", "label", PARTITION),
     ("preprocessing.sentiment.prompt", "{{ text }}", PREPROCESS),
     ("preprocessing.sentiment.max_length", 300, PREPROCESS),
-    (f"{EXPERIMENT}.training.learning_rate_max", 2e-3, FEDERATE),
-    (f"{EXPERIMENT}.training.arguments.weight_decay", 0.1, FEDERATE),
-    (f"{EXPERIMENT}.lora.r", 4, FEDERATE),
-    (f"{EXPERIMENT}.federation.rounds", 4, FEDERATE),
-    (f"{EXPERIMENT}.evaluation.choices", ["positive", "negative"], EVALUATE),
+    (f"{EXPERIMENT}.training.learning_rate_max", 0.0123, FEDERATE),
+    (f"{EXPERIMENT}.lora.r", 5, FEDERATE),
+    (f"{EXPERIMENT}.federation.rounds", 9, FEDERATE),
     (f"{EXPERIMENT}.evaluation.by", "label", EVALUATE),
     ("report.title", "Another title", REPORT),
     ("container.base", "docker://python:3.12-slim", NOTHING),
     ("preprocessing.unused", {"prompt": "{{ text }}", "completion": "x"}, NOTHING),
-    (f"{EXPERIMENT}.training.arguments.max_steps", "10", NOTHING),  # a default spelt otherwise
+    (f"{EXPERIMENT}.lora.rslora", "no", NOTHING),  # the default, spelt out
 ]
 
 
@@ -105,7 +103,6 @@ CODE = [
     ("launch/simulation.py", FEDERATE),
     ("federation/merging.py", MERGE),
     ("evaluation/metrics.py", EVALUATE),
-    ("reporting/page.py", REPORT),
     ("reporting/page.html.jinja", REPORT),
     ("config/load.py", NOTHING),
     ("launch/host.py", NOTHING),

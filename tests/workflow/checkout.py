@@ -1,0 +1,55 @@
+"""A copy of the workflow to ask, so that no test touches the results of this repository."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "rules", "profiles", "config", "workflow_scripts", "containers", "envs")
+CONFIG = "config/config.yaml"
+
+
+class Checkout:
+    """A directory with the files of the workflow."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def snakemake(self, *arguments, path=None):
+        """Runs Snakemake in it on one core; ``path`` is a folder to find programs in first."""
+        environment = dict(os.environ)
+        if path:
+            environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def planned(self, *arguments):
+        """What a dry run would do: number of jobs by rule."""
+        done = self.snakemake("--dry-run", *arguments)
+        assert done.returncode == 0, done.stderr
+        if "Nothing to be done" in done.stdout:
+            return {}
+        table = re.search(r"Job stats:\n.*\n[- ]+\n((?:\w+ +\d+\n)+)total", done.stdout)
+        return {rule: int(n) for rule, n in re.findall(r"(\w+) +(\d+)", table[1])}
+
+    def configure(self, change, **style):
+        """Changes the configuration's data by a function; comments get lost on the way."""
+        file = self.root / CONFIG
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        change(data)
+        file.write_text(yaml.safe_dump(data, **{"sort_keys": False} | style), encoding="utf-8")
+
+    def append(self, name, line):
+        """Appends a line to a file."""
+        with (self.root / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
