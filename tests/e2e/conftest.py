@@ -67,14 +67,12 @@ def federate(tmp_path):
         from blossomtune.config.blocks import Federation, Lora, Training
 
         arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
-        federation = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))
+        chosen = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))
         config = {
             "seed": 7,
             "lora": Lora(r=4, alpha=8).model_dump(),
             "training": Training(learning_rate_max=1e-2, arguments=arguments).model_dump(),
-            "federation": Federation(
-                **({"rounds": 2, "evaluate_rows": 4} | federation)
-            ).model_dump(),
+            "federation": chosen.model_dump(),
         }
         out = tmp_path / f"run{len(started)}"
         paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}

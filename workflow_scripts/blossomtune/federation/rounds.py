@@ -198,5 +198,5 @@ def _require(
 
 def _reason(reply: Message) -> str:
     """What went wrong on a client, without Flower's wrapping."""
-    text = str(reply.error.reason or f"error {reply.error.code}")
-    return text.split(":<'", 1)[-1].removesuffix("'>").strip()
+    text = str(reply.error.reason or f"error {reply.error.code}").removesuffix("'>")
+    return text.split(":<'", 1)[-1].rpartition("Message: ")[2].strip()

@@ -2,9 +2,9 @@
 
 import logging
 import os
-import tempfile
 
 from blossomtune.federation.job import Job
+from blossomtune.launch.guard import guarded
 
 
 def simulate(job: Job) -> None:
@@ -19,7 +19,7 @@ def simulate(job: Job) -> None:
     Raises:
         UserError: what stopped the federation.
     """
-    with tempfile.TemporaryDirectory(prefix="bt-") as scratch:  # short: sockets live below it
+    with guarded() as scratch:
         os.environ |= {
             "FLWR_HOME": scratch,
             "FLWR_TELEMETRY_ENABLED": "0",
@@ -55,8 +55,9 @@ def _backend(job: Job, scratch: str) -> dict:
         "_temp_dir": scratch,
         "log_to_driver": False,  # a client's errors come with its reply
     }
-    # A worker that dies is started again; its client alone misses the round.
+    # A worker that dies is started again, and its client gets a second chance in the round.
+    revival = {"max_restarts": -1, "max_task_retries": 1}
     return {
         "init_args": init,
-        "client_resources": {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1},
+        "client_resources": {"num_cpus": threads, "num_gpus": gpus, **revival},
     }

@@ -1,0 +1,54 @@
+"""A process that stops what another one started, even where that was killed and could not.
+
+Ray's servers end with the process that started them, but two agents of theirs do not.
+"""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+
+@contextmanager
+def guarded() -> Iterator[str]:
+    """Yields a temporary directory; on every way out it and all child processes are gone.
+
+    The guard reads from a pipe of which this process holds the only other end: it ends when this
+    process does, whatever ended it.
+    """
+    scratch = tempfile.mkdtemp(prefix="bt-")  # short: Ray's sockets live below it
+    command = [sys.executable, __file__, scratch]
+    guard = subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield scratch
+    finally:
+        guard.communicate()
+
+
+def main(scratch: Path) -> None:
+    """Notes the parent's descendants once a second; when the pipe closes, stops what is left."""
+    parent, me = psutil.Process(os.getppid()), psutil.Process()
+    family: set[psutil.Process] = set()  # a process is its number and its time of birth
+    while not select.select([sys.stdin], [], [], 1.0)[0]:
+        try:
+            family.update(parent.children(recursive=True))
+        except psutil.NoSuchProcess:
+            break
+    for process in family - {me}:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family - {me}, timeout=10)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
