@@ -61,7 +61,7 @@ def test_a_failing_client_is_named_and_the_round_goes_on(spoiled_client, federat
     first = json.loads(process.history.read_text())["rounds"][1]
     assert [c["client"] for c in first["clients"]] == [0, 2]
     assert [(f["client"], f["name"]) for f in first["failed"]] == [(1, "lab 1")]
-    assert "failed: 1 (lab 1): " in output
+    assert "failed: client 1 (lab 1): Expected to read" in output
 
 
 def test_too_few_clients_stop_the_run_and_are_named(spoiled_client, federate):
