@@ -67,11 +67,7 @@ WRITERS = {
 }
 
 
-# safetensors reports a full disk as an error of its own, which step.run does not know yet
-SAFETENSORS = pytest.param("safetensors", marks=pytest.mark.xfail(strict=True))
-
-
-@pytest.mark.parametrize("writer", ["files", "parquet", "arrow stream", SAFETENSORS])
+@pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk(full_disk, writer):
     failed = run(WRITERS[writer], str(full_disk))
     assert failed.returncode == 1
