@@ -32,4 +32,5 @@ def main() -> None:
     write_json(given.output, evaluate(models, rows, settings))
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)

@@ -30,4 +30,5 @@ def main() -> None:
         (partial / "README.md").write_text(card, encoding="utf-8")
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)
