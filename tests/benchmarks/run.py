@@ -35,7 +35,7 @@ def federate() -> dict:
     preprocessed = ROOT / "results/preprocessed" / chosen.partition / chosen.preprocessing
     preprocessed /= chosen.model
     needed = [str(p.relative_to(ROOT)) for p in (model, partition, preprocessed)]
-    subprocess.run(["snakemake", "--cores", "all", "--quiet", "all", *needed], cwd=ROOT, check=True)
+    subprocess.run(["snakemake", *needed, "--cores", "all", "--quiet"], cwd=ROOT, check=True)
     settings = stages.federate(configuration, name)
     settings["federation"]["evaluate_rows"] = 0  # the bare loop evaluates nothing either
     with tempfile.TemporaryDirectory() as scratch:
