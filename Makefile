@@ -16,7 +16,7 @@ help: ## Lists the targets
 run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	@exec 9>$(VENV)/.lock; flock --wait 15 9 || { echo "error: another make run is at work here" >&2; exit 1; }; \
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
-	snakemake --cores all $(ARGS); status=$$?; rm -f $(VENV)/.running; exit $$status
+	snakemake --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
 test: $(VENV)/.locked ## Runs the tests
 	@$(ENTER) python -m pytest $(ARGS)
