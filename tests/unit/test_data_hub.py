@@ -85,8 +85,9 @@ class Hub:
 @pytest.fixture
 def server(tiny_model, monkeypatch):
     started = Hub(tiny_model)
+    # HF_ENDPOINT is read when the client is imported; this is the same setting, later
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", started.url)
-    monkeypatch.setattr(network, "WAIT", 0.01)
+    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
     yield started
     started.server.shutdown()
     started.server.server_close()

@@ -71,7 +71,7 @@ def index(monkeypatch):
     started = Index()
     monkeypatch.setenv("PIP_INDEX_URL", started.url)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    monkeypatch.setattr(network, "WAIT", 0.01)
+    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
     yield started
     started.server.shutdown()
     started.server.server_close()

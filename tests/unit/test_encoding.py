@@ -9,6 +9,7 @@ from blossomtune.encoding import (
     encode_all,
     end_of_turn,
     load_tokenizer,
+    pad_id,
     prompt_text,
 )
 from blossomtune.errors import UserError
@@ -149,3 +150,10 @@ def test_a_model_without_chat_template(tmp_path):
         "  hint: choose an instruction-tuned model, "
         "or add chat_template.jinja to the model's folder"
     )
+
+
+def test_a_tokenizer_without_a_pad_token_pads_all_the_same(tiny_model):
+    tokenizer = load_tokenizer(tiny_model)
+    assert pad_id(tokenizer) == tokenizer.pad_token_id
+    tokenizer.pad_token = None
+    assert pad_id(tokenizer) == 0

@@ -104,7 +104,8 @@ def test_merged_keeps_the_precision_of_its_base(tiny_model, adapter, tmp_path, p
 
 
 def test_a_wrong_merge_is_an_error(tiny_model, adapter, tmp_path, monkeypatch):
-    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **_: self.unload())  # forgets
+    # PEFT's merge is right, so a wrong one must be made for the check to be seen failing
+    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **_: self.unload())
     with pytest.raises(
         merging.MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"
     ):

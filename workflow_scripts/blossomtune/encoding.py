@@ -33,6 +33,11 @@ def load_tokenizer(directory: Path) -> Any:
     return tokenizer
 
 
+def pad_id(tokenizer: Any) -> int:
+    """The id to pad with; it is masked, so where a model names none, any will do."""
+    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
 def prompt_text(tokenizer: Any, prompt: str, system: str | None = None) -> str:
     """A conversation up to where the model answers, as the model's own chat template writes it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from blossomtune.encoding import IGNORED, encode_all, end_of_turn, load_tokenizer
+from blossomtune.encoding import IGNORED, encode_all, end_of_turn, load_tokenizer, pad_id
 from blossomtune.evaluation.reading import Reader
 from blossomtune.evaluation.rows import Row
 from blossomtune.modeling import load_model
@@ -45,8 +45,7 @@ def score(model_dir: Path, rows: Sequence[Row], settings: Mapping[str, Any], nam
     """
     tokenizer = load_tokenizer(model_dir)
     prompts, answers = _encode(tokenizer, rows, settings["choices"])
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked: any will do
-    reader = Reader(load_model(model_dir), prompts, pad)
+    reader = Reader(load_model(model_dir), prompts, pad_id(tokenizer))
 
     nll = np.zeros((len(rows), len(answers[0])))
     size = settings["batch_size"]

@@ -30,7 +30,7 @@ def serve(grid: Grid, job: Job) -> None:
     """
     import torch
 
-    from blossomtune.encoding import load_tokenizer
+    from blossomtune.encoding import load_tokenizer, pad_id
     from blossomtune.federation import adapter
     from blossomtune.federation.held_out import HeldOut
     from blossomtune.federation.rounds import Federation, Round
@@ -45,7 +45,7 @@ def serve(grid: Grid, job: Job) -> None:
         if held_out.rows:
             torch.set_num_threads(job.cores)  # nobody trains meanwhile
             adapter.write(model, federation.state)
-            result.evaluation = held_out.score(model, tokenizer.pad_token_id)
+            result.evaluation = held_out.score(model, pad_id(tokenizer))
         return result
 
     total = job.federation.rounds

@@ -10,6 +10,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from blossomtune.encoding import pad_id
 from blossomtune.errors import UserError
 from blossomtune.modeling import collate, completion_nll
 
@@ -102,7 +103,7 @@ def train(model: Any, tokenizer: Any, rows: Any, config: SFTConfig) -> tuple[flo
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,
-        data_collator=partial(collate, pad=tokenizer.pad_token_id or tokenizer.eos_token_id),
+        data_collator=partial(collate, pad=pad_id(tokenizer)),
     )
     trainer.remove_callback(PrinterCallback)
     try:

@@ -1,6 +1,5 @@
 """What a process that trains keeps from round to round: the model and the clients' data."""
 
-import os
 import tempfile
 import time
 from functools import lru_cache
@@ -73,5 +72,4 @@ def train_round(
         **{f"num-{what}": float(n) for what, n in seen.items()},
         "train-loss": loss,
         "seconds": time.perf_counter() - started,
-        "process": float(os.getpid()),
     }
