@@ -64,7 +64,7 @@ def federate(tmp_path):
     started = []
 
     def start(files, cores=2, training=None, **federation):
-        from blossomtune.config.blocks import Federation, Lora, Training
+        from blossomtune.config.experiments import Federation, Lora, Training
 
         arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
         chosen = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from blossomtune.config.blocks import Dataset
+from blossomtune.config.dataset import Dataset
 from blossomtune.data import dataset, sources
 from blossomtune.errors import UserError
 from blossomtune.files import canonical, read_json, sha256

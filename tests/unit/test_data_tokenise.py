@@ -6,7 +6,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from blossomtune.config.blocks import Preprocessing
+from blossomtune.config.preprocessing import Preprocessing
 from blossomtune.data import tokenise
 from blossomtune.data.formats import write_parquet
 from blossomtune.encoding import IGNORED, load_tokenizer

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from peft import PeftModel
 
-from blossomtune.config.blocks import Lora
+from blossomtune.config.experiments import Lora
 from blossomtune.errors import UserError
 from blossomtune.federation import adapter
 from blossomtune.files import sha256

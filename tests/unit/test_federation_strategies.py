@@ -4,7 +4,7 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from blossomtune.config.blocks import Federation
+from blossomtune.config.experiments import Federation
 from blossomtune.federation.client_app import ADAPTER, METRICS
 from blossomtune.federation.strategies import aggregate, build
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from blossomtune.config.blocks import Lora
+from blossomtune.config.experiments import Lora
 from blossomtune.encoding import IGNORED, encode, load_tokenizer, prompt_text
 from blossomtune.errors import UserError
 from blossomtune.federation import adapter

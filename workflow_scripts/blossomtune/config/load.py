@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from blossomtune.config import arguments
 from blossomtune.config.blocks import Configuration
+from blossomtune.config.partitions import REFUSED
 from blossomtune.config.wording import allowed, choices
 from blossomtune.errors import UserError, nearest
 
@@ -131,6 +132,8 @@ def _explain(fault: Any, raw: Any) -> str:
     hint = ""
     if kind == "union_tag_invalid":
         path, value = f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"]
+        if value in REFUSED:
+            return f"{path}: {value!r} is not allowed: {REFUSED[value]}"
     if kind in ("union_tag_invalid", "literal_error"):
         near = nearest(str(value), choices(fault))
         hint = f"; did you mean {near!r}?" if near and near != value else ""
@@ -168,6 +171,11 @@ def _references(raw: Any) -> Iterable[str]:
     for section, key, of in named:
         for name in _blocks(raw, section):
             said.append((f"{section}.{name}.{key}", _blocks(raw, section, name).get(key), of))
+    for name in _blocks(raw, "datasets"):
+        source = _blocks(raw, "datasets", name, "source")
+        members = source.get("datasets") if source.get("kind") == "mixture" else None
+        for i, member in enumerate(members if isinstance(members, list) else []):
+            said.append((f"datasets.{name}.source.datasets[{i}]", member, "datasets"))
     for path, value, section in said:
         known = _blocks(raw, section)
         if isinstance(value, str) and value not in known:
@@ -198,8 +206,32 @@ def _arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
     return typed, faults
 
 
+def _members(whole: Configuration, name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """All data sets that one is mixed from, directly or not."""
+    block = whole.datasets.get(name)
+    direct = set(getattr(block.source, "datasets", [])) - seen if block else set()
+    return direct | {m for d in direct for m in _members(whole, d, seen | direct)}
+
+
 def _contradictions(whole: Configuration) -> Iterable[str]:
     """Faults of values of two blocks that are fine alone and wrong together."""
+    for name in whole.datasets:
+        if name in _members(whole, name):
+            yield f"datasets.{name}.source.datasets: {name!r} would be mixed from itself"
+    for name, cut in whole.partitions.items():
+        data, local = whole.datasets.get(cut.dataset), cut.partitioner == "local"
+        if data is None:
+            continue
+        if local and data.source.kind == "mixture":
+            yield (
+                f"partitions.{name}.dataset: {cut.dataset!r} is a mixture, and a mixture is made "
+                "of pooled rows; partitioner local needs a data set that says how files are read"
+            )
+        if not local and data.test.size == "all" and data.test.source is None:
+            yield (
+                f"partitions.{name}.dataset: {cut.dataset!r} has test.size: all, so there are no "
+                "rows to train on; only partitioner local can do without"
+            )
     for name, e in whole.experiments.items():
         partition = whole.partitions.get(e.partition)
         if partition is None:

@@ -6,7 +6,8 @@ Every function returns plain JSON values. Snakemake gets them as one canonical s
 
 from typing import Any
 
-from blossomtune.config.blocks import Configuration, Experiment
+from blossomtune.config.blocks import Configuration
+from blossomtune.config.experiments import Experiment
 from blossomtune.files import digest
 
 
@@ -21,8 +22,17 @@ def download(c: Configuration, dataset: str) -> dict[str, Any]:
 
 
 def partition(c: Configuration, partition: str) -> dict[str, Any]:
-    """A partition's block, and the seed of its shuffling."""
-    return c.partitions[partition].model_dump(mode="json") | {"seed": c.seed}
+    """A partition's block, and the seed of its shuffling.
+
+    Where the clients have their shards already, also how files become rows.
+    """
+    block = c.partitions[partition]
+    told = block.model_dump(mode="json") | {"seed": c.seed}
+    if block.partitioner == "local":
+        keys = {"format", "rename", "derive", "filter", "columns"}
+        keys |= {"deduplicate_by", "deduplicate_as"}
+        told["reading"] = c.datasets[block.dataset].model_dump(mode="json", include=keys)
+    return told
 
 
 def preprocess(c: Configuration, preprocessing: str) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def _used(c: Configuration, experiments: list[str]) -> dict[str, Any]:
     chosen: list[Experiment] = [c.experiments[name] for name in experiments]
     names = {
         "models": {e.model for e in chosen},
-        "datasets": {c.partitions[e.partition].dataset for e in chosen},
+        "datasets": datasets(c, {c.partitions[e.partition].dataset for e in chosen}),
         "partitions": {e.partition for e in chosen},
         "preprocessing": {e.preprocessing for e in chosen},
         "experiments": set(experiments),
@@ -83,3 +93,9 @@ def _used(c: Configuration, experiments: list[str]) -> dict[str, Any]:
         section: {n: getattr(c, section)[n].model_dump(mode="json") for n in sorted(wanted)}
         for section, wanted in names.items()
     }
+
+
+def datasets(c: Configuration, names: set[str]) -> set[str]:
+    """These data sets and those that they are mixed from."""
+    members = {m for n in names for m in getattr(c.datasets[n].source, "datasets", [])}
+    return names | (datasets(c, members) if members else set())

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 
-from blossomtune.config.blocks import Lora
+from blossomtune.config.experiments import Lora
 from blossomtune.errors import UserError
 from blossomtune.files import atomic, write_json
 from blossomtune.seeds import derive

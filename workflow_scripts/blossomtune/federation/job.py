@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from blossomtune.config.blocks import Federation, Lora, Training
+from blossomtune.config.experiments import Federation, Lora, Training
 from blossomtune.files import read_json
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from blossomtune.config.blocks import Training
+from blossomtune.config.experiments import Training
 from blossomtune.seeds import derive
 
 

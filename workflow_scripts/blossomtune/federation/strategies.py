@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from flwr.app import Message
 from flwr.serverapp.strategy import FedAvg, Strategy
 
-from blossomtune.config.blocks import Federation
+from blossomtune.config.experiments import Federation
 from blossomtune.federation.adapter import State
 from blossomtune.federation.client_app import ADAPTER
 

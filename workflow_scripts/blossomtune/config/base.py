@@ -1,0 +1,55 @@
+"""What the blocks of the configuration are made of."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+
+
+class Block(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+def in_words(words: str) -> WrapValidator:
+    """One message in words for a pattern, or where a value may be of several types."""
+
+    def check(value: Any, handler: Any) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("in_words", words) from None
+
+    return WrapValidator(check)
+
+
+def distinct(values: list[str]) -> list[str]:
+    """The values, if none of them stands there twice."""
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice")
+    return values
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+    in_words("text of letters, digits, '_', '.' and '-' that starts with a letter or a digit"),
+]
+Sha256 = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+    in_words("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Above0 = Annotated[float, Field(gt=0)]
+Size = Annotated[
+    Count | Annotated[float, Field(gt=0, lt=1)],
+    in_words("a number of rows of at least 1, or a share of them between 0 and 1"),
+]
+"""Rows, or a share of them below 1."""
