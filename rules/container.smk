@@ -13,11 +13,14 @@ IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS
 IMAGE = [BUILT] if IN_CONTAINERS and CONTAINER == BUILT else []
 
 if IN_CONTAINERS:
-    local = [
-        block.source.path
-        for block in (*CONFIG.models.values(), *CONFIG.datasets.values())
-        if block.source.kind == "path"
-    ]
+    data = CONFIG.datasets.values()
+    places = [block.source for block in (*CONFIG.models.values(), *data)]
+    places += [block.test.source for block in data if block.test.source]
+    local = [place.path for place in places if place.kind == "path"]
+    for block in CONFIG.partitions.values():
+        local += getattr(block, "paths", {}).values()
+    # results that come from the between-workflow cache are links into it
+    local += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
     os.environ.update(host.shared(os.environ, local))
 
     rule container:

@@ -42,7 +42,7 @@ def federation_files(tiny_model, tmp_path_factory):
             stream.write_table(table)
         return count
 
-    rows = [{"rows": write(f"client_{i}", 12 + 4 * i)} for i in range(CLIENTS)]
+    rows = [{"rows": write(f"client_{i}", 12 + 4 * i), "packed": None} for i in range(CLIENTS)]
     write("test", 10)
     write_json(home / "preprocessed/manifest.json", {"clients": rows})
     names = [{"name": f"lab {i}"} for i in range(CLIENTS)]

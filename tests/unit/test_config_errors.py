@@ -51,7 +51,8 @@ ONE = [
     (f"{SOURCE}.fil", "x", "unknown key (value 'x'); did you mean 'file'? "
      "allowed: kind, package, version, distribution, sha256, file"),
     (f"{PARTITION}.colum", "x", "unknown key (value 'x'); did you mean 'column'? "
-     "allowed: dataset, num_partitions, label_column, partitioner, column"),
+     "allowed: dataset, num_partitions, label_column, min_rows, validation_size, test_size, "
+     "column, partitioner"),
     (f"{EXPERIMENT}.evaluation.generation.zzz", 1, "unknown key (value 1); "
      "allowed: rows, max_new_tokens"),
     # wrong types and values out of range
@@ -65,9 +66,13 @@ ONE = [
      "allowed: 64 digits of 0-9 and a-f, in quotes where all are 0-9"),
     (f"{DATA}.licence", "", "'' is not allowed; allowed: text that is not empty"),
     (f"{DATA}.test.size", 0, "0 is not allowed; "
-     "allowed: a number of rows of at least 1, or a share of them between 0 and 1"),
+     "allowed: a number of rows of at least 1, a share of them between 0 and 1, or all"),
     (f"{DATA}.test.size", 1.5, "1.5 is not allowed; "
-     "allowed: a number of rows of at least 1, or a share of them between 0 and 1"),
+     "allowed: a number of rows of at least 1, a share of them between 0 and 1, or all"),
+    (f"{PARTITION}.validation_size", -1, "-1 is not allowed; "
+     "allowed: 0, a number of rows, or a share of them below 1"),
+    (f"{DATA}.source.sha256", 7, "7 is not allowed; "
+     "allowed: 64 digits of 0-9 and a-f, in quotes where all are 0-9"),
     (f"{PARTITION}.num_partitions", 2.5, "2.5 is not allowed; allowed: a whole number"),
     (f"{EXPERIMENT}.lora.dropout", 1, "1 is not allowed; allowed: a number below 1.0"),
     (f"{EXPERIMENT}.lora.rslora", "maybe", "'maybe' is not allowed; allowed: true or false"),
@@ -86,8 +91,14 @@ ONE = [
      "allowed: simulation"),
     (f"{SOURCE}.kind", "hubs", "'hubs' is not allowed; allowed: pypi, hub, path; "
      "did you mean 'hub'?"),
-    (f"{PARTITION}.partitioner", "natural", "'natural' is not allowed; allowed: iid, natural_id; "
-     "did you mean 'natural_id'?"),
+    (f"{PARTITION}.partitioner", "natural", "'natural' is not allowed; allowed: iid, dirichlet, "
+     "inner_dirichlet, distribution, continuous, pathological, shard, size, linear, square, "
+     "exponential, natural_id, grouped_natural_id, local; did you mean 'natural_id'?"),
+    (f"{PARTITION}.partitioner", "vertical_even", "'vertical_even' is not allowed: clients would "
+     "hold different columns of the same rows, and a text cannot be learnt from a part of it"),
+    (f"{PARTITION}.partitioner", "id_to_size_fnc", "'id_to_size_fnc' is not allowed: it takes a "
+     "function, which a configuration cannot hold; linear, square, exponential and size say the "
+     "same in numbers"),
     # blocks that are not there
     (f"{PARTITION}.dataset", "vader-sentimnt", "'vader-sentimnt' is not a block of datasets; "
      "did you mean 'vader-sentiment'? known: vader-sentiment"),
@@ -114,6 +125,109 @@ ONE = [
 def test_one_fault_is_one_line(path, value, told):
     raw = put(RAW, {f"{EXPERIMENT}.training.learning_rate_max": 1e-3, path: value})
     assert faults(raw) == [f"{path}: {told}"]
+
+
+def of_blocks(**sections):
+    """Faults of the default with more blocks, as `path: what is told`."""
+    return faults({**RAW, **{name: RAW[name] | more for name, more in sections.items()}})
+
+
+def test_mixtures_name_data_sets_that_are_there():
+    mixture = {"source": {"kind": "mixture", "datasets": ["vader-sentiment", "vader"]}}
+    assert of_blocks(datasets={"mixed": mixture}) == [
+        "datasets.mixed.source.datasets[1]: 'vader' is not a block of datasets; "
+        "known: vader-sentiment, mixed"
+    ]
+
+
+def test_a_mixture_of_itself():
+    def mixture(*members):
+        return {"source": {"kind": "mixture", "datasets": ["vader-sentiment", *members]}}
+
+    assert of_blocks(datasets={"a": mixture("b"), "b": mixture("a"), "c": mixture("a")}) == [
+        "datasets.a.source.datasets: 'a' would be mixed from itself",
+        "datasets.b.source.datasets: 'b' would be mixed from itself",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"format": {"kind": "csv"}}, ": format has no place beside a mixture: its rows are those "
+         "of its data sets, test rows included"),
+        ({"test": {"size": 3}}, ": test has no place beside a mixture: its rows are those "
+         "of its data sets, test rows included"),
+        ({"source": {"kind": "mixture", "datasets": ["x"]}},
+         ".source.datasets: ['x'] is not allowed; allowed: a list of at least 2"),
+        ({"source": {"kind": "mixture", "datasets": ["x", "x"]}},
+         ".source.datasets: 'x' stands there twice"),
+        ({"source": {"kind": "mixture", "datasets": ["vader-sentiment", "b"], "weights": [1]}},
+         ".source: weights: 1 for 2 datasets; one each"),
+    ],
+)  # fmt: skip
+def test_what_a_mixture_cannot_have(changes, told):
+    source = {"kind": "mixture", "datasets": ["vader-sentiment", "b"]}
+    other = RAW["datasets"]["vader-sentiment"]
+    found = of_blocks(datasets={"b": other, "m": {"source": source} | changes})
+    assert found[0] == f"datasets.m{told}"
+
+
+CUTS = [
+    ({"partitioner": "shard"}, ": give one of num_shards_per_partition and shard_size"),
+    ({"partitioner": "dirichlet", "alpha": 0}, ".alpha: 0 is not allowed; "
+     "allowed: a number above 0, or a list of them"),
+    ({"partitioner": "dirichlet", "alpha": [1, 2]},
+     ": alpha has 2 entries, but num_partitions is 4"),
+    ({"partitioner": "size", "partition_sizes": [1]},
+     ": partition_sizes has 1 entries, but num_partitions is 4"),
+    ({"partitioner": "local", "paths": {"a": "a.csv"}},
+     ": paths has 1 entries, but num_partitions is 4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "told"), CUTS)
+def test_parameters_of_partitioners(changes, told):
+    common = {"dataset": "vader-sentiment", "num_partitions": 4}
+    if changes["partitioner"] not in ("size", "local"):
+        common["column"] = "label"
+    assert of_blocks(partitions={"p": common | changes}) == [f"partitions.p{told}"]
+
+
+def test_local_shards_count_themselves():
+    paths = {"ward-a": "a.csv", "ward-b": "b.csv"}
+    cut = {"dataset": "vader-sentiment", "partitioner": "local", "paths": paths}
+    loaded = load({**RAW, "partitions": RAW["partitions"] | {"wards": cut}})
+    assert loaded.partitions["wards"].num_partitions == 2
+
+
+def test_all_rows_for_the_test_leaves_none_to_train_on():
+    only = RAW["datasets"]["vader-sentiment"] | {"test": {"size": "all"}}
+    cut = {"dataset": "only", "partitioner": "iid", "num_partitions": 2}
+    assert of_blocks(datasets={"only": only}, partitions={"p": cut}) == [
+        "partitions.p.dataset: 'only' has test.size: all, so there are no rows to train on; "
+        "only partitioner local can do without"
+    ]
+
+
+TEMPLATES = [
+    ({"prompt": "x"}, "prompt needs completion beside it"),
+    ({"completion": "x"}, "completion needs prompt beside it"),
+    ({"text": "x", "prompt": "y", "completion": "z"}, "text and prompt exclude each other"),
+    ({"text": "x", "system": "y"}, "system and text exclude each other: plain text has no turns"),
+    ({"shape": "text", "system": "y"},
+     "system and text exclude each other: plain text has no turns"),
+    ({"shape": "alpaca", "prompt": "y", "completion": "z"},
+     "shape alpaca and the template prompt exclude each other; "
+     "a template says itself what the rows become"),
+    ({"column": "turns"}, "column needs shape: messages, sharegpt or text beside it"),
+    ({"column": "turns", "prompt": "y", "completion": "z"},
+     "column and the template prompt exclude each other"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("block", "told"), TEMPLATES)
+def test_templates_that_exclude_each_other(block, told):
+    assert of_blocks(preprocessing={"p": block}) == [f"preprocessing.p: {told}"]
 
 
 def test_an_experiment_of_run_that_is_not_there():

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from blossomtune.encoding import encode, end_of_turn, load_tokenizer
 from blossomtune.evaluation.compare import evaluate
-from blossomtune.evaluation.rows import held_out
+from blossomtune.evaluation.rows import Row, held_out
 from blossomtune.evaluation.scores import score
 from blossomtune.modeling import load_model
 
@@ -77,9 +78,9 @@ def test_an_exact_answer_is_the_completion_to_the_letter(tiny_model, held_out_fi
             ids, max_new_tokens=5, do_sample=False, eos_token_id=end_of_turn(tokenizer)
         )
         answers.append(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
-    told = [type(row)(row.prompt, text) for row, text in zip(first, answers, strict=True)]
+    told = [replace(row, completion=text) for row, text in zip(first, answers, strict=True)]
     assert score(tiny_model, told, settings, "base").exact.tolist() == [True, True]
-    wrong = [type(row)(row.prompt, text + "!") for row, text in zip(first, answers, strict=True)]
+    wrong = [replace(row, completion=text + "!") for row, text in zip(first, answers, strict=True)]
     assert score(tiny_model, wrong, settings, "base").exact.tolist() == [False, False]
 
 
@@ -130,3 +131,16 @@ def test_the_step_tells_a_wrong_column_in_two_lines(tiny_model, files, tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: evaluation.by: 'domian' is not a column")
     assert "Traceback" not in done.stderr
+
+
+def test_plain_text_is_scored_from_its_second_token_and_never_generated(tiny_model):
+    ids = load_tokenizer(tiny_model)("a plain text")["input_ids"]
+    row = Row(prompt="", completion="a plain text", ids=tuple(ids), start=1)
+    scores = score(tiny_model, [row], SETTINGS | {"choices": [], "by": None}, "base")
+    with torch.inference_mode():
+        loss = load_model(tiny_model)(
+            input_ids=torch.tensor([ids]), labels=torch.tensor([ids])
+        ).loss.item()
+    assert scores.tokens.tolist() == [len(ids) - 1]
+    assert scores.nll[0] / scores.tokens[0] == pytest.approx(loss, abs=1e-4)
+    assert scores.sample is None

@@ -1,5 +1,6 @@
 import pytest
 
+from blossomtune.encoding import answer_start
 from blossomtune.errors import UserError
 from blossomtune.evaluation.rows import held_out
 
@@ -46,3 +47,11 @@ def test_many_completions_that_are_no_choice_are_counted(held_out_files):
 def test_no_rows_are_an_error(held_out_files):
     with pytest.raises(UserError, match="no held-out row"):
         held_out(*held_out_files([], []), LABELS, None)
+
+
+def test_the_last_answer_is_what_is_judged():
+    ignored = [-100] * 3
+    assert answer_start([*ignored, 5, 6]) == 3
+    assert answer_start([*ignored, 5, *ignored, 6, 7]) == 7
+    assert answer_start([5, 6, 7]) == 1  # plain text: nothing predicts its first token
+    assert answer_start([-100, 6]) == 1

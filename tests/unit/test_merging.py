@@ -143,6 +143,16 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
     assert "/secret" not in card
 
 
+def test_the_card_of_many_clients_stays_short(base, adapter, inputs):
+    counted = [{"client": i, "rows": 2} for i in range(100)]
+    (inputs[0] / "manifest.json").write_text(json.dumps({"clients": counted}))
+    told = json.loads(inputs[2].read_text()) | {"clients": [f"c{i}" for i in range(100)]}
+    inputs[2].write_text(json.dumps(told))
+    card = merging.model_card(CONFIG, base, adapter, *inputs)
+    assert "200 for training" in card
+    assert "| c19 | 2 |\n| 80 more | 160 |\n\n" in card
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [

@@ -69,6 +69,39 @@ def test_nll_is_the_models_own_loss_row_by_row(model, pairs):
     assert (nll / tokens).tolist() == pytest.approx(own, abs=1e-4, rel=1e-4)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(examples, min_size=1, max_size=3))
+def test_packed_examples_are_as_good_as_alone(model, packs):
+    """Losses of examples packed into rows of different lengths, against each alone."""
+    rows = [[row(*pair) for pair in pairs] for pairs in packs]
+    packed = [
+        {
+            "input_ids": [i for r in pack for i in r["input_ids"]],
+            "labels": [i for r in pack for i in r["labels"]],
+            "seq_lengths": [len(r["input_ids"]) for r in pack],
+        }
+        for pack in rows
+    ]
+    with torch.inference_mode():
+        nll, tokens = completion_nll(model, batch := collate(packed, pad=0))
+        for i, pack in enumerate(rows):
+            each = [completion_nll(model, collate([r], pad=0)) for r in pack]
+            assert nll[i].item() == pytest.approx(sum(float(n) for n, _ in each), abs=1e-3)
+            assert tokens[i] == sum(int(t) for _, t in each)
+    assert batch["examples"].tolist() == [len(pack) for pack in packs]
+    assert batch["tokens"].tolist() == [len(p["input_ids"]) for p in packed]
+
+
+def test_packed_text_is_not_predicted_from_the_text_before_it(model):
+    texts = [{"input_ids": ids, "labels": ids} for ids in ([3, 4, 5], [6, 7])]
+    pack = {"input_ids": [3, 4, 5, 6, 7], "labels": [3, 4, 5, 6, 7], "seq_lengths": [3, 2]}
+    with torch.inference_mode():
+        nll, tokens = completion_nll(model, collate([pack], pad=0))
+        alone, _ = completion_nll(model, collate(texts, pad=0))
+    assert tokens.tolist() == [3]
+    assert nll.item() == pytest.approx(alone.sum().item(), abs=1e-4)
+
+
 def test_padding_changes_nothing(model):
     short, long = row([3, 4], [5, 6]), row(list(range(1, 20)), [7, 8, 9])
     with torch.inference_mode():
@@ -101,6 +134,7 @@ def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
     assert batch["attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1]]
     assert batch["position_ids"].tolist() == [[0, 0, 1], [0, 1, 2]]
     assert batch["labels"].tolist() == [[IGNORED, IGNORED, 4], [IGNORED, IGNORED, 7]]
+    assert (batch["examples"].tolist(), batch["tokens"].tolist()) == ([1, 1], [2, 3])
     assert "labels" not in collate([{"input_ids": [1]}], pad=0)
 
 

@@ -30,32 +30,51 @@ def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, 
     """A batch, padded on the left so that all completions end at the right edge.
 
     That lets ``completion_nll`` ask for the last few logits only. Positions count from each
-    row's first token, so padding changes nothing.
+    example's first token, so padding changes nothing. In a packed row every example is as good
+    as alone: it sees itself only.
 
     Args:
-        rows: B mappings with ``input_ids`` and, for training, ``labels``.
+        rows: B mappings with ``input_ids``; for training ``labels``; if packed, ``seq_lengths``
+            of the examples in it.
         pad: the id to pad with.
 
     Returns:
-        int64 tensors of shape (B, longest row): input_ids, attention_mask, position_ids, and
-        labels where the rows have them.
+        Tensors of B rows and the width W of the longest: input_ids, position_ids (B, W) int64;
+        attention_mask (B, W) int64, or (B, 1, W, W) float32 to be added to the scores where rows
+        are packed; labels (B, W) where the rows have them, ``IGNORED`` at each example's first
+        token, which nothing predicts; examples and tokens, (B,) int64: how many a row holds.
     """
-    width = max(len(row["input_ids"]) for row in rows)
+    lengths = [list(row.get("seq_lengths") or [len(row["input_ids"])]) for row in rows]
+    width = max(sum(each) for each in lengths)
 
-    def left(key: str, fill: int) -> Tensor:
-        return torch.tensor([[fill] * (width - len(row[key])) + list(row[key]) for row in rows])
+    def left(values: Sequence[Sequence[int]], fill: int) -> Tensor:
+        return torch.tensor([[fill] * (width - len(v)) + list(v) for v in values])
 
-    mask = torch.tensor(
-        [[0] * (width - len(r["input_ids"])) + [1] * len(r["input_ids"]) for r in rows]
-    )
+    positions = left([[i for n in each for i in range(n)] for each in lengths], 0)
+    # 1, 2, … for the examples of a row, 0 for padding
+    which = left([[k for k, n in enumerate(each, 1) for _ in range(n)] for each in lengths], 0)
     batch = {
-        "input_ids": left("input_ids", pad),
-        "attention_mask": mask,
-        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+        "input_ids": left([row["input_ids"] for row in rows], pad),
+        "attention_mask": (which > 0).long(),
+        "position_ids": positions,
+        "examples": torch.tensor([len(each) for each in lengths]),
+        "tokens": torch.tensor([sum(each) for each in lengths]),
     }
     if "labels" in rows[0]:
-        batch["labels"] = left("labels", IGNORED)
+        first = (positions == 0) & (which > 0)
+        labels = left([row["labels"] for row in rows], IGNORED)
+        batch["labels"] = labels.masked_fill(first, IGNORED)
+    if "seq_lengths" in rows[0]:
+        # padding sees padding: a token that sees nothing at all would become NaN
+        seen = (which[:, None, :, None] == which[:, None, None, :]).tril()
+        low = torch.finfo(torch.float32).min
+        batch["attention_mask"] = torch.zeros(seen.shape).masked_fill(~seen, low)
     return batch
+
+
+def read(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a batch a model reads."""
+    return {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids")}
 
 
 def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -72,10 +91,9 @@ def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Ten
         and how many there are.
     """
     labels = batch["labels"]
-    inputs = {k: v for k, v in batch.items() if k != "labels"}
     first = int((labels != IGNORED).any(dim=0).int().argmax())
     keep = labels.shape[1] - first + 1  # a token is predicted at the position before it
-    logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1]
+    logits = model(**read(batch), use_cache=False, logits_to_keep=keep).logits[:, :-1]
     wanted = labels[:, -logits.shape[1] :]  # the first token of all is never predicted
     counted = wanted != IGNORED
     # One row a labelled token: over a strided (B, vocabulary, tokens) view this is far slower.

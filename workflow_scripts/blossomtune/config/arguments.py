@@ -25,7 +25,7 @@ RESERVED = {
     "data_seed": "the order of the data follows from the top-level seed",
     "full_determinism": "runs are deterministic already",
     "max_length": "use preprocessing's max_length",
-    "packing": "rows are tokenised once, by preprocess",
+    "packing": "use preprocessing's packing",
     "padding_free": "rows are tokenised once, by preprocess",
     "chat_template_path": "the model's own chat template is used",
     "eos_token": "the model's own EOS is used",

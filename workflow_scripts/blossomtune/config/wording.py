@@ -42,6 +42,8 @@ def _allowed(fault: Any) -> str:
         return ", ".join(choices(fault))
     if kind == "string_type" and isinstance(fault["input"], bool | int | float):
         return "text, so put it in quotes"
+    if kind == "too_short" and context["min_length"] > 1:
+        return f"a list of at least {context['min_length']}"
     if kind in _WORDS:
         return _WORDS[kind].format(**context)
     return fault["msg"][0].lower() + fault["msg"][1:]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blossomtune.encoding import answer_start
 from blossomtune.errors import UserError, nearest
 
 
@@ -15,13 +16,18 @@ class Row:
     """One held-out example.
 
     Attributes:
-        prompt: the conversation up to the model's turn, as the chat template writes it.
+        prompt: the conversation up to the model's last turn, as the chat template writes it; empty
+            for plain text.
         completion: what the model should answer.
+        ids: token ids of both, as the model would be trained on them.
+        start: how many of them are the prompt's.
         group: the row's value in the column that metrics are broken down by, if there is one.
     """
 
     prompt: str
     completion: str
+    ids: tuple[int, ...]
+    start: int
     group: str | None = None
 
 
@@ -44,8 +50,7 @@ def held_out(
             choices.
     """
     with pa.memory_map(str(preprocessed / "test.arrow")) as file:
-        table = pa.ipc.open_stream(file).read_all().select(["row", "prompt", "completion"])
-        rows = table.to_pylist()
+        rows = pa.ipc.open_stream(file).read_all().to_pylist()
     if not rows:
         raise UserError(
             "there is no held-out row to evaluate on",
@@ -54,7 +59,13 @@ def held_out(
     _check_choices([row["completion"] for row in rows], choices)
     groups = _column(dataset / "test.parquet", by) if by is not None else None
     return [
-        Row(row["prompt"], row["completion"], None if groups is None else groups[row["row"]])
+        Row(
+            prompt=row["prompt"],
+            completion=row["completion"],
+            ids=tuple(row["input_ids"]),
+            start=answer_start(row["labels"]),
+            group=None if groups is None else groups[row["row"]],
+        )
         for row in rows
     ]
 

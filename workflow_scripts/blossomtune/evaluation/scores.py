@@ -23,7 +23,8 @@ class Scores:
         nll: (R,) float64, negative log-likelihood of the completion in nats.
         tokens: (R,) int64, tokens of the completion, its end of turn included.
         predicted: (R,) int64, index of the likeliest choice; None where there are no choices.
-        sample: (S,) int64, the rows that were answered freely; None where none was asked for.
+        sample: (S,) int64, the rows that were answered freely; None where none was asked for, and
+            for plain text, which asks nothing.
         exact: (S,) bool, whether the free answer is the completion, to the letter.
     """
 
@@ -56,7 +57,7 @@ def score(model_dir: Path, rows: Sequence[Row], settings: Mapping[str, Any], nam
         print(f"{name}: {done} of {len(rows)} rows scored", file=sys.stderr, flush=True)
 
     right = [settings["choices"].index(r.completion) if settings["choices"] else 0 for r in rows]
-    sample = _sample(len(rows), settings)
+    sample = _sample(len(rows), settings) if all(row.prompt for row in rows) else None
     return Scores(
         nll=nll[np.arange(len(rows)), right],
         tokens=np.array([len(a[c]) for a, c in zip(answers, right, strict=True)]),
@@ -72,8 +73,10 @@ def _encode(
     tokenizer: Any, rows: Sequence[Row], choices: Sequence[str]
 ) -> tuple[list[list[int]], list[list[list[int]]]]:
     """Ids of each row's prompt, and of each choice (or else the completion) as its answer."""
+    if not choices:
+        return [list(r.ids[: r.start]) for r in rows], [[list(r.ids[r.start :])] for r in rows]
     asked = [row.prompt for row in rows]
-    columns = [[choice] * len(rows) for choice in choices] or [[row.completion for row in rows]]
+    columns = [[choice] * len(rows) for choice in choices]
     prompts, answers = [], []
     for examples in zip(*(encode_all(tokenizer, asked, column) for column in columns), strict=True):
         start = examples[0][1].count(IGNORED)

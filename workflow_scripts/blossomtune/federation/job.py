@@ -10,7 +10,7 @@ from blossomtune.files import read_json
 
 
 class Client(BaseModel):
-    """Who trains: a client's name and how many examples it holds."""
+    """Who trains: a client's name and how many rows of tokens it holds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,8 @@ def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any)
         files: the remaining fields of ``Job``.
     """
     source = read_json(model / "provenance.json")["source"]
-    rows = [c["rows"] for c in read_json(files["preprocessed"] / "manifest.json")["clients"]]
+    counts = read_json(files["preprocessed"] / "manifest.json")["clients"]
+    rows = [c["rows"] if c["packed"] is None else c["packed"] for c in counts]
     names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
     return Job(
         clients=[Client(name=n, rows=r) for n, r in zip(names, rows, strict=True)],

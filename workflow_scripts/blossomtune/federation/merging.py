@@ -14,9 +14,9 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig
 
-from blossomtune.encoding import IGNORED, load_tokenizer
+from blossomtune.encoding import answer_start, load_tokenizer
 from blossomtune.files import read_json, write_json
-from blossomtune.modeling import collate, load_model
+from blossomtune.modeling import collate, load_model, read
 
 PROMPTS = 16
 """Held-out prompts that the merged model is compared on."""
@@ -98,7 +98,7 @@ def _name(precision: torch.dtype) -> str:
 def _logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Logits (B, V) of the first token of each answer."""
     batch = collate([{"input_ids": list(prompt)} for prompt in prompts], pad=0)
-    return model(**batch, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    return model(**read(batch), use_cache=False, logits_to_keep=1).logits[:, -1].float()
 
 
 def held_out_prompts(preprocessed: Path) -> list[list[int]]:
@@ -106,7 +106,7 @@ def held_out_prompts(preprocessed: Path) -> list[list[int]]:
     with pa.memory_map(str(preprocessed / "test.arrow")) as file:
         table = pa.ipc.open_stream(file).read_all().slice(0, PROMPTS)
         rows = table.select(["input_ids", "labels"]).to_pylist()
-    return [row["input_ids"][: row["labels"].count(IGNORED)] for row in rows]
+    return [row["input_ids"][: answer_start(row["labels"])] for row in rows]
 
 
 def model_card(

@@ -37,8 +37,8 @@ class CompletionTrainer(SFTTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Mean negative log-likelihood of the completion tokens of one optimizer step."""
-        self.seen["examples"] += len(inputs["input_ids"])
-        self.seen["tokens"] += int(inputs["attention_mask"].sum())
+        for what in self.seen:
+            self.seen[what] += int(inputs[what].sum())
         nll, tokens = completion_nll(model, inputs)
         total = tokens.sum() if num_items_in_batch is None else num_items_in_batch
         loss = nll.sum() / total
@@ -91,7 +91,8 @@ def train(model: Any, tokenizer: Any, rows: Any, config: SFTConfig) -> tuple[flo
     Args:
         model: a PEFT model; its adapter is trained in place.
         tokenizer: the model's tokenizer.
-        rows: a ``datasets.Dataset`` with input_ids and labels, in the order to train in.
+        rows: a ``datasets.Dataset`` with input_ids, labels and, if packed, seq_lengths, in the
+            order to train in.
         config: what ``arguments`` returned.
 
     Returns:
