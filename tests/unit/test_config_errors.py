@@ -74,6 +74,7 @@ ONE = [
     (f"{DATA}.source.sha256", 7, "7 is not allowed; "
      "allowed: 64 digits of 0-9 and a-f, in quotes where all are 0-9"),
     (f"{PARTITION}.num_partitions", 2.5, "2.5 is not allowed; allowed: a whole number"),
+    (f"{EXPERIMENT}.federation.rounds", True, "True is not allowed; allowed: a number"),
     (f"{EXPERIMENT}.lora.dropout", 1, "1 is not allowed; allowed: a number below 1.0"),
     (f"{EXPERIMENT}.lora.rslora", "maybe", "'maybe' is not allowed; allowed: true or false"),
     (f"{EXPERIMENT}.lora.target_modules", "all", "'all' is not allowed; "

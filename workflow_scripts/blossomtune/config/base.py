@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -45,11 +53,24 @@ Sha256 = Annotated[
     in_words("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Above0 = Annotated[float, Field(gt=0)]
+
+
+def _no_truth(value: Any) -> Any:
+    """Without this, `rounds: yes` would be one round."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("in_words", "a number")
+    return value
+
+
+NUMBER = BeforeValidator(_no_truth)  # stands last: what is before it would lose its meaning
+Int = Annotated[int, NUMBER]
+Count = Annotated[int, Field(ge=1), NUMBER]
+Whole = Annotated[int, Field(ge=0), NUMBER]
+Share = Annotated[float, Field(gt=0, le=1), NUMBER]
+Above0 = Annotated[float, Field(gt=0), NUMBER]
+AtLeast0 = Annotated[float, Field(ge=0), NUMBER]
 Size = Annotated[
-    Count | Annotated[float, Field(gt=0, lt=1)],
+    Count | Annotated[float, Field(gt=0, lt=1), NUMBER],
     in_words("a number of rows of at least 1, or a share of them between 0 and 1"),
 ]
 """Rows, or a share of them below 1."""

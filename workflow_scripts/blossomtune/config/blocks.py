@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from blossomtune.config.base import Block, Name, Text, distinct
+from blossomtune.config.base import Block, Name, Text, Whole, distinct
 from blossomtune.config.dataset import Dataset
 from blossomtune.config.experiments import Experiment
 from blossomtune.config.partitions import AnyPartition
@@ -39,7 +39,7 @@ class Report(Block):
 class Configuration(Block):
     """Everything a user may say; see config/README.md."""
 
-    seed: Annotated[int, Field(ge=0)] = 42
+    seed: Whole = 42
     run: Annotated[list[Name], AfterValidator(distinct)] = Field(
         description="Experiments to build.", min_length=1
     )

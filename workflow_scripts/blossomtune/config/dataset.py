@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from blossomtune.config.base import Block, Count, Size, Text, distinct, in_words
+from blossomtune.config.base import Block, Count, Int, Size, Text, distinct, in_words
 from blossomtune.config.sources import Files, HubData, Mixture, PathData, PypiData, UrlData
 
 
@@ -63,7 +63,7 @@ class Dataset(Block):
     deduplicate_as: Literal["exact", "normalised"] = Field(
         "exact", description="Normalised: letter case, spaces, marks and Unicode forms are equal."
     )
-    shuffle_seed: int | None = Field(None, description="Shuffle the rows by this seed.")
+    shuffle_seed: Int | None = Field(None, description="Shuffle the rows by this seed.")
     limit: Count | None = Field(None, description="Keep the first rows, after shuffling.")
     test: TestSplit = TestSplit()
     licence: Text | None = Field(None, description="Licence of the data, for the model card.")

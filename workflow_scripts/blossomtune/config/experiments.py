@@ -4,15 +4,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from blossomtune.config.base import Block, Count, Name, Share, Text, distinct, in_words
+from blossomtune.config.base import (
+    NUMBER,
+    Above0,
+    AtLeast0,
+    Block,
+    Count,
+    Name,
+    Share,
+    Text,
+    Whole,
+    distinct,
+    in_words,
+)
 
 
 class Lora(Block):
     """The adapter (LoRA, arXiv 2106.09685)."""
 
     r: Count = 8
-    alpha: Annotated[float, Field(gt=0)] = 16
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    alpha: Above0 = 16
+    dropout: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
     target_modules: Annotated[
         Annotated[list[Text], Field(min_length=1)] | Literal["all-linear"],
@@ -23,8 +35,8 @@ class Lora(Block):
 class Training(Block):
     """What a client does in a round."""
 
-    learning_rate_max: Annotated[float, Field(gt=0)] = Field(5e-4, description="In round 1.")
-    learning_rate_min: Annotated[float, Field(ge=0)] = Field(
+    learning_rate_max: Above0 = Field(5e-4, description="In round 1.")
+    learning_rate_min: AtLeast0 = Field(
         5e-5, description="In the last round.", validate_default=True
     )
     arguments: dict[str, Any] = Field({}, description="Any argument of TRL's SFTConfig.")
@@ -48,16 +60,14 @@ class Federation(Block):
     min_clients: Count = Field(
         1, description="Fewest clients whose results make a round; with fewer the run stops."
     )
-    round_timeout: Annotated[float, Field(gt=0)] = Field(
+    round_timeout: Above0 = Field(
         3600, description="Seconds after which a round goes on without those that are missing."
     )
     threads_per_client: Count = Field(
         1, description="CPU threads a client; more clients than fit take turns."
     )
-    gpus_per_client: Annotated[float, Field(ge=0)] = Field(
-        0, description="GPUs a client; 0.5 puts two clients on one."
-    )
-    evaluate_rows: Annotated[int, Field(ge=0)] = Field(
+    gpus_per_client: AtLeast0 = Field(0, description="GPUs a client; 0.5 puts two clients on one.")
+    evaluate_rows: Whole = Field(
         64, description="Held-out rows that the server scores before round 1 and after each round."
     )
 
@@ -65,7 +75,7 @@ class Federation(Block):
 class Generation(Block):
     """Greedy answers, compared with the completion to the letter."""
 
-    rows: Annotated[int, Field(ge=0)] = Field(64, description="Sampled test rows; 0 for none.")
+    rows: Whole = Field(64, description="Sampled test rows; 0 for none.")
     max_new_tokens: Count = 16
 
 
@@ -78,7 +88,9 @@ class Evaluation(Block):
     by: Text | None = Field(None, description="Column whose values get metrics of their own.")
     generation: Generation = Generation()
     batch_size: Count = 32
-    bootstrap: Annotated[int, Field(ge=100)] = Field(2000, description="Resamples an interval.")
+    bootstrap: Annotated[int, Field(ge=100), NUMBER] = Field(
+        2000, description="Resamples an interval."
+    )
 
     @field_validator("choices")
     @classmethod

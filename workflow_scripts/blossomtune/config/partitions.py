@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from blossomtune.config.base import Above0, Block, Count, Name, Size, Text, in_words
+from blossomtune.config.base import (
+    NUMBER,
+    Above0,
+    AtLeast0,
+    Block,
+    Count,
+    Name,
+    Size,
+    Text,
+    Whole,
+    in_words,
+)
 
 _Held = Annotated[
     Literal[0] | Size,
@@ -125,11 +136,11 @@ class DistributionPartition(_ByColumn):
     """Labels assigned in turn, in the numbers of a table (arXiv 1812.06127)."""
 
     partitioner: Literal["distribution"]
-    distribution_array: list[list[Annotated[float, Field(ge=0)]]] = Field(
+    distribution_array: list[list[AtLeast0]] = Field(
         description="A list a label, sorted: weights of the clients that get it."
     )
     num_unique_labels_per_partition: Count = Field(description="Labels a client.")
-    preassigned_num_samples_per_label: Annotated[int, Field(ge=0)] = Field(
+    preassigned_num_samples_per_label: Whole = Field(
         0, description="Rows of each of its labels that every client gets first."
     )
 
@@ -138,7 +149,7 @@ class ContinuousPartition(_ByColumn):
     """Rows sorted by a number and dealt out in that order, more or less strictly."""
 
     partitioner: Literal["continuous"]
-    strictness: Annotated[float, Field(ge=0, le=1)] = Field(
+    strictness: Annotated[float, Field(ge=0, le=1), NUMBER] = Field(
         description="1 for clients of neighbouring values only, 0 for chance."
     )
 

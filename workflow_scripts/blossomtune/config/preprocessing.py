@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from blossomtune.config.base import Block, Text
+from blossomtune.config.base import NUMBER, Block, Text
 
 
 class Preprocessing(Block):
@@ -25,7 +25,9 @@ class Preprocessing(Block):
     loss: Literal["every_turn", "last_turn"] = Field(
         "every_turn", description="Of several turns of the model, which ones count."
     )
-    max_length: Annotated[int, Field(ge=8)] = Field(512, description="Tokens a row may have.")
+    max_length: Annotated[int, Field(ge=8), NUMBER] = Field(
+        512, description="Tokens a row may have."
+    )
     too_long: Literal["error", "drop", "truncate"] = Field(
         "error", description="What happens to a row with more tokens."
     )
