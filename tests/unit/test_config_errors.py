@@ -133,6 +133,27 @@ def of_blocks(**sections):
     return faults({**RAW, **{name: RAW[name] | more for name, more in sections.items()}})
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://u:p@example.org/a", ".source.url: 'http://u:p@example.org/a' is not allowed; "
+         "allowed: an address that starts with https:// or http://, without user and password"),
+        ("https://example.org/a?v=1&X-Amz-Signature=abc", ".source.url: the part "
+         "'X-Amz-Signature' of the address looks like a secret, and configurations are recorded; "
+         "download the file yourself, kind: path"),
+    ],
+)  # fmt: skip
+def test_no_secrets_in_addresses(url, told):
+    source = {"kind": "url", "url": url, "sha256": "0" * 64}
+    assert of_blocks(datasets={"d": {"source": source}}) == [f"datasets.d{told}"]
+    load(
+        {
+            **RAW,
+            "datasets": RAW["datasets"] | {"d": {"source": source | {"url": "https://a/b?v=1"}}},
+        }
+    )
+
+
 def test_mixtures_name_data_sets_that_are_there():
     mixture = {"source": {"kind": "mixture", "datasets": ["vader-sentiment", "vader"]}}
     assert of_blocks(datasets={"mixed": mixture}) == [
@@ -181,6 +202,8 @@ CUTS = [
      ": alpha has 2 entries, but num_partitions is 4"),
     ({"partitioner": "size", "partition_sizes": [1]},
      ": partition_sizes has 1 entries, but num_partitions is 4"),
+    ({"partitioner": "iid", "validation_size": 0.5, "test_size": 0.5},
+     ": validation_size and test_size together leave no rows to train on"),
     ({"partitioner": "local", "paths": {"a": "a.csv"}},
      ": paths has 1 entries, but num_partitions is 4"),
 ]  # fmt: skip
@@ -189,7 +212,7 @@ CUTS = [
 @pytest.mark.parametrize(("changes", "told"), CUTS)
 def test_parameters_of_partitioners(changes, told):
     common = {"dataset": "vader-sentiment", "num_partitions": 4}
-    if changes["partitioner"] not in ("size", "local"):
+    if changes["partitioner"] not in ("size", "local", "iid"):
         common["column"] = "label"
     assert of_blocks(partitions={"p": common | changes}) == [f"partitions.p{told}"]
 

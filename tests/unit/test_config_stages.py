@@ -4,10 +4,12 @@ import copy
 import json
 from pathlib import Path
 
+import every_key
 import pytest
 import yaml
 
 from blossomtune.config import stages
+from blossomtune.config.dataset import Dataset
 from blossomtune.config.load import load
 from blossomtune.files import canonical
 
@@ -30,10 +32,10 @@ def raw():
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
-def told(raw):
+def told(raw, names=NAMES):
     """What every stage is told, as the text that Snakemake compares."""
     configuration = load(raw)
-    return {s: canonical(getattr(stages, s)(configuration, *n)) for s, n in NAMES.items()}
+    return {s: canonical(getattr(stages, s)(configuration, *n)) for s, n in names.items()}
 
 
 def changed(raw, path, value):
@@ -75,6 +77,45 @@ CHANGES = [
 @pytest.mark.parametrize(("path", "value", "expected"), CHANGES, ids=[path for path, *_ in CHANGES])
 def test_who_is_told_of_a_change(raw, path, value, expected):
     assert changed(raw, path, value) == expected
+
+
+STAGE = {"datasets": "download", "partitions": "partition", "preprocessing": "preprocess"}
+CASES = every_key.cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_key_of_the_data_is_told_to_its_own_stage(case):
+    raw = every_key.configuration()
+    uses = {"datasets": "base", "partitions": "base", "preprocessing": "base"}
+    uses |= {"partitions": case.name} if case.section == "datasets" else {}
+    uses |= {case.section: case.name}
+    raw["experiments"]["x"] |= {
+        "partition": uses["partitions"],
+        "preprocessing": uses["preprocessing"],
+    }
+    names = {stage: ["x"] for stage in ("federate", "merge", "evaluate")}
+    names |= {stage: [uses[section]] for section, stage in STAGE.items()}
+    names |= {"fetch_model": ["m"], "report": []}
+    before = told(raw, names)
+    raw[case.section][case.name] = case.after
+    after = told(raw, names)
+    assert {s for s in names if before[s] != after[s]} == {STAGE[case.section]} | CARD
+
+
+def test_clients_with_shards_of_their_own_are_told_how_files_are_read():
+    [case] = [c for c in CASES if c.name == "LocalPartition-paths"]
+    raw = every_key.configuration()
+    raw["partitions"]["here"] = case.before
+
+    def reading(block):
+        raw["datasets"]["base"] = block
+        return stages.partition(load(raw), "here")
+
+    [example] = [e for e in every_key.EXAMPLES if e.block is Dataset]
+    before = reading(example.given)
+    counts = {key for key in example.others if reading(example.changed(key)) != before}
+    others = {"source", "shuffle_seed", "limit", "test", "licence"}
+    assert counts == set(Dataset.model_fields) - others
 
 
 def test_the_order_of_keys_changes_nothing(raw):

@@ -38,13 +38,21 @@ class Partition(Block):
     dataset: Name
     num_partitions: Count = Field(description="How many clients.")
     label_column: Text | None = Field(
-        None, description="Column to count by client; by default the test split's stratify_by."
+        None,
+        description="Column to count by client; by default stratify_by, else the partition's own.",
     )
     min_rows: Count = Field(1, description="Fewest training rows of a client.")
     validation_size: _Held = Field(
         0, description="Rows, or a share, that each client keeps for validation."
     )
     test_size: _Held = Field(0, description="Rows, or a share, that each client keeps for testing.")
+
+    @model_validator(mode="after")
+    def _rows_to_train_on(self) -> "Partition":
+        shares = [size for size in (self.validation_size, self.test_size) if size < 1]
+        if sum(shares) >= 1:
+            raise ValueError("validation_size and test_size together leave no rows to train on")
+        return self
 
 
 class IidPartition(Partition):
@@ -155,7 +163,7 @@ class ContinuousPartition(_ByColumn):
 
 
 class PathologicalPartition(_ByColumn):
-    """Few labels a client (arXiv 1602.05629)."""
+    """Few labels a client (arXiv 2102.02079)."""
 
     partitioner: Literal["pathological"]
     num_classes_per_partition: Count = Field(description="Labels a client.")

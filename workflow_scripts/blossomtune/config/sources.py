@@ -1,10 +1,14 @@
 """Blocks that say where models and data come from."""
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from blossomtune.config.base import Above0, Block, Count, Name, Sha256, Text, distinct, in_words
+
+_SECRET = re.compile(r"token|key|secret|sig|passw|auth|credential", re.IGNORECASE)
 
 
 class PypiSource(Block):
@@ -57,6 +61,17 @@ class UrlData(Block):
     sha256: Sha256 = Field(description="Checksum of what is downloaded.")
     files: Text = Field("**", description="Pattern of files in an archive.")
 
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, url: str) -> str:
+        names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+        if secret := [name for name in names if _SECRET.search(name)]:
+            raise ValueError(
+                f"the part {secret[0]!r} of the address looks like a secret, and configurations "
+                "are recorded; download the file yourself, kind: path"
+            )
+        return url
+
 
 class HubModel(Block):
     """A model on the Hugging Face hub; `HF_TOKEN` is read from the environment only."""
@@ -72,7 +87,7 @@ class HubData(HubModel):
     subset: Text | None = Field(None, description="Name of a configuration of the data set.")
     split: Text = Field("train", description="Name of the split.")
     rows: Count | None = Field(
-        None, description="Only the first rows, streamed: no more than these is downloaded."
+        None, description="Only the first rows, streamed: hardly more than these is downloaded."
     )
 
 
