@@ -12,11 +12,13 @@ help: ## Lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 15
 	@echo "Arguments go in ARGS: make run ARGS=\"--configfile config/examples/x.yaml\""
 
+# With SNAKEMAKE_OUTPUT_CACHE set to a folder, earlier results come back from there. Options follow
+# --cache at once: it would take names that follow it, as in ARGS=partitions, for its own.
 # A run that was killed leaves Snakemake's lock and our .running behind; the next one clears both.
 run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	@exec 9>$(VENV)/.lock; flock --wait 15 9 || { echo "error: another make run is at work here" >&2; exit 1; }; \
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
-	snakemake --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
+	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
 test: $(VENV)/.locked ## Runs the tests
 	@$(ENTER) python -m pytest $(ARGS)

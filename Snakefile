@@ -17,11 +17,16 @@ include: "rules/container.smk"
 include: "rules/fetch_model.smk"
 include: "rules/download.smk"
 include: "rules/partition.smk"
+include: "rules/draw_partition.smk"
 include: "rules/preprocess.smk"
 include: "rules/federate.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/cache.smk"
+
+
+FIGURES = every("results/report/partitions/{partition}.svg")
 
 
 rule all:
@@ -30,7 +35,16 @@ rule all:
     input:
         # With the figures: those of an experiment that is new in `run` are not there yet.
         rules.report.output,
+        FIGURES,
+
+
+rule partitions:
+    """The clients' data alone, with its figures: to look at before training."""
+    input:
+        every("results/partitions/{partition}"),
+        FIGURES,
 
 
 localrules:
     all,
+    partitions,

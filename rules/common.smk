@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.caching import LOCATION_ENVVAR as CACHE
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
@@ -21,6 +22,12 @@ except ConfigurationError as error:
 
 # A step ends when this process does, however that ended.
 os.environ[PARENT] = str(os.getpid())
+
+# Results that are in Snakemake's between-workflow cache are links, so its path starts at the root.
+CACHED = workflow.workflow_settings.cache is not None and os.environ.get(CACHE)
+if CACHED:
+    os.environ[CACHE] = str(Path(CACHED).absolute())
+    Path(CACHED).mkdir(parents=True, exist_ok=True)
 
 
 wildcard_constraints:
@@ -42,15 +49,26 @@ def settings(stage):
     return of
 
 
+def local_paths(block):
+    """The paths on this machine that a block of a model, a data set or a partition names."""
+    test = getattr(block, "test", None)
+    sources = [getattr(block, "source", None), getattr(test, "source", None)]
+    named = [source.path for source in sources if source and source.kind == "path"]
+    return [*named, *getattr(block, "paths", {}).values()]
+
+
 def local_source(section, wildcard):
     """A function of the wildcards: the local files that a block reads, so that a change counts."""
 
     def of(wildcards):
-        source = getattr(CONFIG, section)[wildcards[wildcard]].source
-        if source.kind != "path":
-            return []
-        inside = [str(f) for f in Path(source.path).rglob("*") if f.is_file()]
-        return sorted(inside) or [source.path]
+        name = wildcards[wildcard]
+        found = set()
+        for path in map(Path, local_paths(getattr(CONFIG, section)[name])):
+            if not path.exists():
+                raise WorkflowError(f"{section}.{name}: '{path}' is not there")
+            inside = [path] if path.is_file() else path.rglob("*")
+            found |= {str(file) for file in inside if file.is_file()}
+        return sorted(found)
 
     return of
 
@@ -90,6 +108,30 @@ def figure(name, title):
         category="Figures",
         subcategory=title,
     )
+
+
+def names_of(key):
+    """A function of wildcards and input: which of an input's files is which.
+
+    The key of Snakemake's cache has the sums of a job's inputs, sorted and without their names.
+    """
+
+    def of(wildcards, input):
+        return canonical(list(input[key]))
+
+    return of
+
+
+def mixed_from(wildcards):
+    """The directories of the data sets that a mixture is made of."""
+    source = CONFIG.datasets[wildcards.dataset].source
+    return [f"results/datasets/{name}" for name in getattr(source, "datasets", [])]
+
+
+def member_settings(wildcards):
+    """What the data sets below a mixture are made from: which is which, as in `names_of`."""
+    names = stages.datasets(CONFIG, {wildcards.dataset}) - {wildcards.dataset}
+    return canonical({name: stages.download(CONFIG, name) for name in names})
 
 
 def partition_dataset(wildcards):

@@ -13,12 +13,9 @@ IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS
 IMAGE = [BUILT] if IN_CONTAINERS and CONTAINER == BUILT else []
 
 if IN_CONTAINERS:
-    data = CONFIG.datasets.values()
-    places = [block.source for block in (*CONFIG.models.values(), *data)]
-    places += [block.test.source for block in data if block.test.source]
-    local = [place.path for place in places if place.kind == "path"]
-    for block in CONFIG.partitions.values():
-        local += getattr(block, "paths", {}).values()
+    sections = (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
+    named = [block for section in sections for block in section.values()]
+    local = [path for block in named for path in local_paths(block)]
     # results that come from the between-workflow cache are links into it
     local += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
     os.environ.update(host.shared(os.environ, local))

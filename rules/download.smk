@@ -3,6 +3,7 @@ rule download:
     input:
         IMAGE,
         source=local_source("datasets", "dataset"),
+        members=mixed_from,
         code=sources("download"),
     output:
         directory("results/datasets/{dataset}"),
@@ -18,5 +19,8 @@ rule download:
         runtime=60,
     params:
         config=settings("download"),
+        files=names_of("source"),
+        members=member_settings,
     shell:
-        "python workflow_scripts/download.py --config {params.config:q} --output {output} 2> {log}"
+        "python workflow_scripts/download.py --config {params.config:q}"
+        " --members {input.members} --output {output} 2> {log}"

@@ -26,4 +26,5 @@ rule federate:
         "python workflow_scripts/federate.py --config {params.config:q} --model {input.model}"
         " --partition {input.partition} --preprocessed {input.preprocessed}"
         " --adapter {output.adapter} --history {output.history}"
+        " --checkpoints results/checkpoints/{wildcards.experiment}"
         " --cores {threads} 2>&1 | tee {log}"

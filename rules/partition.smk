@@ -3,6 +3,7 @@ rule partition:
     input:
         IMAGE,
         dataset=partition_dataset,
+        shards=local_source("partitions", "partition"),
         code=sources("partition"),
     output:
         directory("results/partitions/{partition}"),
@@ -18,6 +19,7 @@ rule partition:
         runtime=30,
     params:
         config=settings("partition"),
+        files=names_of("shards"),
     shell:
         "python workflow_scripts/partition.py --config {params.config:q}"
         " --dataset {input.dataset} --output {output} 2> {log}"

@@ -21,7 +21,6 @@ rule report:
         ),
         figure("outcome", "Before and after"),
         figure("loss", "Loss by round"),
-        figure("rows", "Rows by client"),
         figure("traffic", "Megabytes moved"),
         report(
             "results/report/figures/time.svg",

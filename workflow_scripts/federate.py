@@ -8,7 +8,7 @@ from blossomtune.step import parser, run
 def main() -> None:
     """Runs the federation of one experiment on the engine that it names."""
     arguments = parser(__doc__)
-    for name in ("model", "partition", "preprocessed", "adapter", "history"):
+    for name in ("model", "partition", "preprocessed", "adapter", "history", "checkpoints"):
         arguments.add_argument(f"--{name}", type=Path, required=True)
     arguments.add_argument("--cores", type=int, default=1)
     given = vars(arguments.parse_args())

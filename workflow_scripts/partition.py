@@ -12,11 +12,11 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
     given = arguments.parse_args()
 
-    from blossomtune.data import partitioners
+    from blossomtune.data import partition
     from blossomtune.files import atomic
 
     with atomic(given.output, directory=True) as folder:
-        manifest = partitioners.build(given.config, given.dataset, folder)
+        manifest = partition.build(given.config, given.dataset, folder)
     for client in manifest["clients"]:
         print(f"client {client['client']} ({client['name']}): {client['rows']} rows")
 

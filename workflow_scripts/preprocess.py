@@ -14,13 +14,15 @@ def main() -> None:
     arguments.add_argument("--cores", type=int, default=1, metavar="N")
     given = arguments.parse_args()
 
-    # tokenizers reads these when it is first used
-    os.environ |= {"RAYON_NUM_THREADS": str(given.cores), "TOKENIZERS_PARALLELISM": "true"}
+    # processes share the work, a core each; tokenizers reads these when it is first used
+    os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     from blossomtune.data import tokenise
     from blossomtune.files import atomic
 
     with atomic(given.output, directory=True) as folder:
-        manifest = tokenise.build(given.config, given.model, given.dataset, given.partition, folder)
+        manifest = tokenise.build(
+            given.config, given.model, given.dataset, given.partition, folder, given.cores
+        )
     for client in manifest["clients"]:
         print(f"client {client['client']}: {client['rows']} rows, {client['tokens']} tokens")
     print(f"test: {manifest['test']['rows']} rows, {manifest['test']['tokens']} tokens")

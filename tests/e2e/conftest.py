@@ -18,10 +18,10 @@ def federation_files(tiny_model, tmp_path_factory):
     import pyarrow as pa
 
     from blossomtune.encoding import encode, load_tokenizer, prompt_text
-    from blossomtune.files import write_json
+    from blossomtune.files import sha256, write_json
 
     home = tmp_path_factory.mktemp("federation")
-    write_json(tiny_model / "provenance.json", {"source": {"kind": "path"}})
+    write_json(tiny_model / "provenance.json", {"source": {"kind": "path"}, "files": {}})
     tokenizer = load_tokenizer(tiny_model)
 
     def write(name, count):
@@ -40,11 +40,11 @@ def federation_files(tiny_model, tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        return count
+        return {"rows": count, "packed": None, "sha256": sha256(path)}
 
-    rows = [{"rows": write(f"client_{i}", 12 + 4 * i), "packed": None} for i in range(CLIENTS)]
-    write("test", 10)
-    write_json(home / "preprocessed/manifest.json", {"clients": rows})
+    rows = [write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
+    manifest = {"clients": rows, "test": write("test", 10)}
+    write_json(home / "preprocessed/manifest.json", manifest)
     names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
     (home / "partition").mkdir()
     write_json(home / "partition/manifest.json", {"clients": names})
@@ -63,7 +63,7 @@ def federate(tmp_path):
     """
     started = []
 
-    def start(files, cores=2, training=None, **federation):
+    def start(files, cores=2, training=None, checkpoints=None, rates=(1e-2, 5e-5), **federation):
         from blossomtune.config.experiments import Federation, Lora, Training
 
         arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
@@ -71,11 +71,14 @@ def federate(tmp_path):
         config = {
             "seed": 7,
             "lora": Lora(r=4, alpha=8).model_dump(),
-            "training": Training(learning_rate_max=1e-2, arguments=arguments).model_dump(),
+            "training": Training(
+                learning_rate_max=rates[0], learning_rate_min=rates[1], arguments=arguments
+            ).model_dump(),
             "federation": chosen.model_dump(),
         }
         out = tmp_path / f"run{len(started)}"
         paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}
+        paths["checkpoints"] = checkpoints or out / "checkpoints"
         options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
         process = subprocess.Popen(
             [

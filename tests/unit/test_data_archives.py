@@ -93,3 +93,35 @@ def test_a_file_that_is_no_archive(tmp_path):
     (tmp_path / "a.txt").write_text("A")
     with pytest.raises(UserError, match=r"a\.txt is not an archive; known endings: \.zip"):
         archives.extract(tmp_path / "a.txt", "**", tmp_path / "out")
+
+
+def test_damage_in_the_middle_of_a_file(tmp_path):
+    packed = tar_gz({"a.txt": bytes(range(256)) * 5000})
+    (tmp_path / "a.tar.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(UserError, match=r"a\.tar\.gz: the archive is damaged"):
+        archives.extract(tmp_path / "a.tar.gz", "**", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "A" * 5000)
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"AAAA", b"AAAB", 1))
+    with pytest.raises(UserError, match=r"a\.zip: the archive is damaged \(Bad CRC-32"):
+        archives.extract(tmp_path / "a.zip", "**", tmp_path / "out")
+
+
+def test_an_archive_with_a_password(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "A")
+    content = bytearray(path.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1  # the bit that says: encrypted
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip: the archive cannot be unpacked: .*password"):
+        archives.extract(path, "**", tmp_path / "out")
+
+
+def test_large_archives_in_archives_go_to_disk(tmp_path, monkeypatch, nested):
+    monkeypatch.setattr(archives, "_IN_MEMORY", 1)
+    found = archives.extract(nested, "*.txt", tmp_path / "out")
+    assert [path.read_bytes() for path in found] == [b"A", b"B"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "outer.zip"]

@@ -42,11 +42,21 @@ def build(config, out):
     return dataset.build(config, out)
 
 
+def counts(**rows):
+    return dict.fromkeys(("read", "filtered", "duplicates", "limited", "train", "test"), 0) | rows
+
+
+def made(folder, out, **changes):
+    """Manifest, training rows and test rows."""
+    manifest = build(block(folder, **changes), out)
+    return manifest, *(parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
+
+
 def test_held_out_texts_reach_no_client(folder, tmp_path):
     out = tmp_path / "out"
     manifest = build(block(folder), out)
     train, test = (parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
-    assert manifest["rows"] == {"read": 80, "duplicates": 20, "train": 48, "test": 12}
+    assert manifest["rows"] == counts(read=80, duplicates=20, train=48, test=12)
     assert not set(train["text"].to_pylist()) & set(test["text"].to_pylist())
     assert test["domain"].to_pylist() == ["news"] * 6 + ["web"] * 6
     assert train["score"].type == "int64"
@@ -66,10 +76,152 @@ def test_two_runs_give_the_same_bytes(folder, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+ROWS = [f"text {i}" for i in range(60)]  # as they are in the files
+
+
+def test_rows_stay_in_order_but_for_a_shuffle(folder, tmp_path):
+    _, train, test = made(folder, tmp_path / "one")
+    both = train["text"].to_pylist(), test["text"].to_pylist()
+    assert sorted(both[0] + both[1], key=ROWS.index) == ROWS
+    assert all(part == sorted(part, key=ROWS.index) for part in both)
+    orders = []
+    for i, seed in enumerate((7, 7, 8)):
+        _, train, test = made(folder, tmp_path / f"s{i}", shuffle_seed=seed)
+        orders.append(train["text"].to_pylist())
+        assert sorted(orders[-1] + test["text"].to_pylist(), key=ROWS.index) == ROWS
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0], key=ROWS.index)
+
+
+def test_the_limit_comes_after_the_shuffle_and_before_the_test_split(folder, tmp_path):
+    manifest, train, test = made(folder, tmp_path / "one", limit=20, test={"size": 0.5})
+    assert manifest["rows"] == counts(read=80, duplicates=20, limited=40, train=10, test=10)
+    both = train["text"].to_pylist() + test["text"].to_pylist()
+    assert sorted(both, key=ROWS.index) == ROWS[:20]
+    _, train, test = made(folder, tmp_path / "two", limit=20, shuffle_seed=1, test={"size": 0.5})
+    both = train["text"].to_pylist() + test["text"].to_pylist()
+    assert len(both) == 20
+    assert set(both) != set(ROWS[:20])
+
+
+def test_rows_that_the_filter_takes_out(folder, tmp_path):
+    changes = {"filter": "score == 1 and domain == 'web'", "columns": ["text", "domain"]}
+    manifest, train, test = made(folder, tmp_path / "one", **changes, test={"size": 1})
+    assert train.column_names == test.column_names == manifest["columns"] == ["text", "domain"]
+    assert set(train["domain"].to_pylist()) == {"web"}
+    # 13 of the 40 rows of web.csv have a score of 1, three of them twice
+    assert manifest["rows"] == counts(read=80, filtered=67, duplicates=3, train=9, test=1)
+
+
+def test_texts_that_differ_in_letter_case_and_marks_only(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"t": "One, two!"}\n{"t": "three"}\n{"t": "one TWO"}\n{"t": "four"}\n')
+    changes = {"format": None, "derive": {}, "deduplicate_by": ["t"], "test": {"size": 1}}
+    exact, *_ = made(path, tmp_path / "exact", **changes)
+    alike, train, test = made(path, tmp_path / "alike", **changes, deduplicate_as="normalised")
+    assert (exact["rows"]["duplicates"], alike["rows"]["duplicates"]) == (0, 1)
+    left = train["t"].to_pylist() + test["t"].to_pylist()
+    assert sorted(left) == ["One, two!", "four", "three"]
+
+
+def test_all_rows_are_test_rows(folder, tmp_path):
+    manifest, train, test = made(folder, tmp_path / "out", test={"size": "all"})
+    assert manifest["rows"] == counts(read=80, duplicates=20, test=60)
+    assert (train.num_rows, train.schema) == (0, test.schema)
+
+
+@pytest.fixture
+def exam(tmp_path):
+    path = tmp_path / "exam.jsonl"
+    rows = [f'{{"score": {i % 2}.5, "text": "TEXT {i * 7}"}}' for i in range(10)]
+    path.write_text("\n".join(rows))
+    return {"kind": "path", "path": str(path)}
+
+
+def test_test_rows_from_another_source(folder, exam, tmp_path):
+    changes = {"format": None, "rename": {"score": "grade"}, "deduplicate_as": "normalised"}
+    given = {"source": exam, "stratify_by": "grade"}
+    manifest, train, test = made(folder, tmp_path / "all", **changes, test=given)
+    assert test["text"].to_pylist() == [f"TEXT {i * 7}" for i in range(10)]
+    assert train["text"].to_pylist() == [
+        text
+        for i, text in enumerate(ROWS)
+        if i % 7  # nine of the ten are training rows, too
+    ]
+    assert train.schema == test.schema
+    assert test.column_names == ["text", "grade", "domain"]
+    assert set(test["domain"].to_pylist()) == {"exam.j"}
+    assert manifest["rows"] == counts(read=90, duplicates=29, train=51, test=10)
+    for size, rows in ((4, 4), (0.5, 5), (10, 10)):
+        manifest, train, test = made(
+            folder, tmp_path / str(size), **changes, limit=30, test=given | {"size": size}
+        )
+        assert (manifest["rows"]["test"], train.num_rows, test.num_rows) == (rows, 30, rows)
+        assert not set(train["text"].to_pylist()) & {t.lower() for t in test["text"].to_pylist()}
+        r = manifest["rows"]
+        assert r["read"] - r["filtered"] - r["duplicates"] - r["limited"] == r["train"] + r["test"]
+        if size == 4:
+            assert sorted(test["grade"].to_pylist()) == [0.5, 0.5, 1.5, 1.5]
+
+
+def test_without_deduplication_no_row_is_taken_out(folder, exam, tmp_path):
+    changes = {"format": None, "deduplicate_by": [], "test": {"source": exam}}
+    manifest, *_ = made(folder, tmp_path / "out", **changes)
+    assert manifest["rows"] == counts(read=90, train=80, test=10)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": None}, "format: missing; files of kind: path need one"),
+        ({"filter": "score > 5"}, r"filter: 'score > 5' is true of no row"),
+        ({"test": {"size": 60}}, r"test\.size: 60 of 60 rows leaves none to train on"),
+        ({"test": {"stratify_by": "x"}}, r"test\.stratify_by: there is no column 'x'"),
+        (
+            {"test": {"size": "all", "stratify_by": "x"}},
+            r"test\.stratify_by: there is no column 'x'",
+        ),
+        ({"columns": ["domain"]}, "deduplicate_by: there is no column 'text'; columns: domain"),
+        ({"source": "empty"}, "^there are no rows in the source"),
+        ({"test": {"source": "empty"}}, r"^test\.source: there are no rows in the source"),
+        ({"test": {"source": "exam", "size": 11}}, r"test\.size: 11, but test\.source has only 10"),
+        (
+            {"test": {"source": "exam"}, "filter": "domain != 'exam.j'"},
+            "^test.source: filter: \"domain != 'exam.j'\" is true of no row",
+        ),
+        (
+            {"test": {"source": "exam"}, "filter": "score != 2"},
+            "deduplicate_by: every training row is equal to a test row",
+        ),
+        (
+            {"test": {"source": "other"}, "deduplicate_by": []},
+            r"test\.source has the columns x, domain, but source has text, score, domain",
+        ),
+    ],
+)
+def test_where_no_row_is_left(folder, exam, tmp_path, changes, message):
+    (tmp_path / "empty.csv").write_text("text,score\n")
+    (tmp_path / "other.jsonl").write_text('{"x": 1}')
+    named = {
+        "empty": {"kind": "path", "path": str(tmp_path / "empty.csv")},
+        "other": {"kind": "path", "path": str(tmp_path / "other.jsonl")},
+        "exam": exam,
+    }
+    changes = {"format": None} | changes
+    if isinstance(changes.get("source"), str):
+        changes["source"] = named[changes["source"]]
+    if "source" in changes.get("test", {}):
+        changes["test"] = changes["test"] | {"source": named[changes["test"]["source"]]}
+    if "every training row" in message:
+        (tmp_path / "exam.jsonl").write_text(
+            "\n".join(f'{{"text": "{text}", "score": 0}}' for text in ROWS)
+        )
+    with pytest.raises(UserError, match=message):
+        build(block(folder, **changes), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         (
             {"deduplicate_by": ["txt"]},
             "no column 'txt'; did you mean 'text'[?] columns: text, score",
@@ -85,7 +237,7 @@ def test_blocks_that_do_not_fit_the_files(folder, tmp_path, changes, message):
 def test_files_with_other_columns(folder, tmp_path):
     (folder / "z.csv").write_text("text,stars\na,1\n")
     with pytest.raises(
-        UserError, match=r"z\.csv has the columns text, stars, domain, but news\.csv"
+        UserError, match=r"z\.csv has the columns text, stars, but news\.csv has text, score"
     ):
         build(block(folder), tmp_path / "out")
 
@@ -121,5 +273,7 @@ def test_the_step_writes_all_or_nothing(folder, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["texts"]
 
     done = step(block(folder))
-    assert done.stdout == "rows: 80 read, 20 duplicates, 48 train, 12 test\n"
+    assert done.stdout == (
+        "rows: 80 read, 0 filtered, 20 duplicates, 0 limited, 48 train, 12 test\n"
+    )
     assert read_json(tmp_path / "out" / "manifest.json")["seed"] == 5

@@ -1,125 +1,331 @@
-from collections import Counter
+"""What every partitioner promises, for all that the registry names."""
 
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import datasets
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from flwr_datasets import partitioner as flower
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from blossomtune.data import partitioners
+from blossomtune.config.partitions import AnyPartition
+from blossomtune.data.labels import distance, encode
+from blossomtune.data.partitioners import CUTS, cut
 from blossomtune.errors import UserError
-from blossomtune.files import read_json, sha256, write_json
+from blossomtune.seeds import derive
 
-TABLE = pa.table(
-    {
-        "text": [f"row {i}" for i in range(10)],
-        "domain": ["web", "news", "web", "books", "news", "web", "web", "books", "web", "news"],
-        "label": ["yes", "no"] * 5,
-    }
+ROWS = 120
+NUMBERS = [i * 0.618 % 1 for i in range(ROWS)]
+LABELS = [f"label {int(4 * n * n)}" for n in NUMBERS]
+
+# an example of each: what its block says beside dataset and column
+EXAMPLES = {
+    "iid": {"num_partitions": 7},
+    "size": {"num_partitions": 3, "partition_sizes": [60, 50, 10]},
+    "linear": {"num_partitions": 5},
+    "square": {"num_partitions": 4},
+    "exponential": {"num_partitions": 3},
+    "natural_id": {"num_partitions": 4},
+    "grouped_natural_id": {"num_partitions": 2, "group_size": 2},
+    "dirichlet": {"num_partitions": 6, "alpha": 1.0},
+    "inner_dirichlet": {"num_partitions": 6, "alpha": 1.0},
+    "distribution": {
+        "num_partitions": 4,
+        "distribution_array": [[1, 2.5], [1, 1], [7, 2], [3, 3.3]],
+        "num_unique_labels_per_partition": 2,
+    },
+    "continuous": {"num_partitions": 7, "strictness": 0.5},
+    "pathological": {"num_partitions": 9, "num_classes_per_partition": 2},
+    "shard": {"num_partitions": 7, "num_shards_per_partition": 2},
+}
+NO_COLUMN = {"iid", "size", "linear", "square", "exponential"}
+NO_CHANCE = {"natural_id", "grouped_natural_id"}
+
+
+def block(name, seed=1, **keys):
+    """A partition as the step gets it: checked, with all defaults."""
+    given = {"dataset": "d", "partitioner": name, **keys}
+    given |= {} if name in NO_COLUMN else {"column": "c"}
+    return TypeAdapter(AnyPartition).validate_python(given).model_dump(mode="json") | {"seed": seed}
+
+
+def example(name, seed=1, **changes):
+    """A partition's block, and its column."""
+    values = NUMBERS if name == "continuous" else LABELS
+    column = None if name in NO_COLUMN else pa.chunked_array([values])
+    return block(name, seed, **EXAMPLES[name] | changes), column
+
+
+def plain(clients):
+    return [(name, rows.tolist()) for name, rows in clients]
+
+
+def dealt(name, seed=1, **changes):
+    config, column = example(name, seed, **changes)
+    return plain(cut(config, ROWS, column))
+
+
+def test_the_registry_is_what_the_configuration_allows():
+    union = get_args(AnyPartition)[0]
+    allowed = {get_args(b.model_fields["partitioner"].annotation)[0] for b in get_args(union)}
+    assert set(CUTS) == allowed - {"local"} == set(EXAMPLES)
+
+
+LABEL = st.sampled_from([st.sampled_from("abcde"), st.integers(-2, 2), st.booleans()])
+ALPHA = st.floats(0.2, 50)
+
+
+@st.composite
+def cases(draw, name):
+    """A partitioner's block and a column of 30 to 90 rows."""
+    if name == "continuous":
+        values = st.integers(0, 9) if draw(st.booleans()) else st.floats(-1e6, 1e6)
+    else:
+        values = draw(LABEL)
+    column = draw(st.lists(values, min_size=30, max_size=90))
+    rows, kinds, clients = len(column), len(set(column)), draw(st.integers(1, 5))
+    counts = draw(st.lists(st.integers(1, 9), min_size=clients, max_size=clients))
+    sizes = [*counts[1:], rows - sum(counts[1:])]
+    keys = {"num_partitions": clients}
+    if name == "size":
+        keys["partition_sizes"] = sizes
+    elif name == "natural_id":
+        keys["num_partitions"] = kinds
+    elif name == "grouped_natural_id":
+        size = draw(st.integers(1, kinds))
+        keys = {"num_partitions": -(-kinds // size), "group_size": size}
+    elif name == "dirichlet":
+        keys |= {"alpha": draw(ALPHA), "self_balancing": draw(st.booleans())}
+    elif name == "inner_dirichlet":
+        keys |= {"alpha": draw(ALPHA), "partition_sizes": draw(st.sampled_from([None, sizes]))}
+    elif name == "distribution":
+        each, times = draw(st.integers(1, kinds)), draw(st.integers(1, 2))
+        weights = st.lists(st.floats(0.1, 9), min_size=each * times, max_size=each * times)
+        keys = {
+            "num_partitions": kinds * times,
+            "num_unique_labels_per_partition": each,
+            "distribution_array": draw(st.lists(weights, min_size=kinds, max_size=kinds)),
+        }
+    elif name == "continuous":
+        keys["strictness"] = draw(st.sampled_from([0, 0.3, 1]))
+    elif name == "pathological":
+        modes = ["random", "deterministic", "first-deterministic"]
+        keys["num_classes_per_partition"] = draw(st.integers(1, kinds))
+        keys["class_assignment_mode"] = draw(st.sampled_from(modes))
+    elif name == "shard":
+        key = draw(st.sampled_from(["num_shards_per_partition", "shard_size"]))
+        keys[key] = draw(st.integers(1, 5))
+    return block(name, draw(st.integers(0, 9)), **keys), pa.array(column)
+
+
+@pytest.mark.parametrize("name", CUTS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_clients_share_all_rows_and_no_row_twice(name, data):
+    config, column = data.draw(cases(name))
+    rows, at = len(column), data.draw(st.integers(0, 30))
+    try:
+        clients = cut(config, rows, pa.chunked_array([column]))
+    except UserError:
+        reject()  # not every draw can be cut; hypothesis complains where too few can
+    assert len(clients) == config["num_partitions"]
+    assert all(len(part) and (np.diff(part) > 0).all() for _, part in clients)
+    assert sorted(i for _, part in clients for i in part.tolist()) == list(range(rows))
+    in_other_batches = pa.chunked_array([column[:at], column[at:]])
+    assert plain(cut(config, rows, in_other_batches)) == plain(clients)
+
+
+@pytest.mark.parametrize("name", sorted(set(CUTS) - NO_CHANCE))
+def test_chance_comes_from_the_seed(name):
+    others = [dealt(name, seed) for seed in range(4)]
+    assert any(other != others[0] for other in others[1:])
+
+
+@pytest.mark.parametrize("name", sorted(NO_CHANCE))
+def test_without_chance_the_seed_does_not_matter(name):
+    assert dealt(name, 1) == dealt(name, 2)
+
+
+def of_all():
+    return hashlib.sha256(repr([dealt(name) for name in CUTS]).encode()).hexdigest()
+
+
+def test_another_process_deals_the_same():
+    here = Path(__file__)
+    code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); import {here.stem} as t"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(t.of_all())"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == of_all()
+
+
+def flowers(name, config):
+    """Flower's own partitioner with a config's parameters."""
+    count, alpha, seed = config["num_partitions"], config.get("alpha"), {"shuffle": False}
+    seed["seed"] = derive(config["seed"], f"{name} partition")
+    match name:
+        case "iid" | "linear" | "square" | "exponential":
+            return getattr(flower, f"{name.title()}Partitioner")(count)
+        case "size":
+            return flower.SizePartitioner(config["partition_sizes"])
+        case "natural_id":
+            return flower.NaturalIdPartitioner("c")
+        case "grouped_natural_id":
+            return flower.GroupedNaturalIdPartitioner("c", 2, sort_unique_ids=True)
+        case "dirichlet":
+            return flower.DirichletPartitioner(count, "c", alpha, min_partition_size=1, **seed)
+        case "inner_dirichlet":
+            return flower.InnerDirichletPartitioner([20] * 6, "c", alpha, **seed)
+        case "distribution":
+            table = np.array(config["distribution_array"])
+            return flower.DistributionPartitioner(table, count, 2, "c", 0, **seed)
+        case "continuous":
+            return flower.ContinuousPartitioner(count, "c", config["strictness"], **seed)
+        case "pathological":
+            return flower.PathologicalPartitioner(count, "c", 2, "random", **seed)
+        case "shard":
+            each, size = config["num_shards_per_partition"], config["shard_size"]
+            kept = {"keep_incomplete_shard": size is not None}
+            return flower.ShardPartitioner(count, "c", each, size, **kept, **seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {}) for name in CUTS if name != "shard"),
+        ("continuous", {"strictness": 1}),
+        ("shard", {"num_partitions": 6}),  # shards that leave no row over
+        ("shard", {"num_shards_per_partition": None, "shard_size": 11}),
+    ],
 )
+def test_clients_are_those_of_flower(name, changes):
+    config, column = example(name, **changes)
+    values = [None] * ROWS if column is None else column.to_pylist()
+    if name == "inner_dirichlet":  # Flower knows labels as numbers only, here
+        values = encode("c", "c", column.chunks).codes
+    rows = datasets.Dataset.from_dict({"row": range(ROWS), "c": values})
+    partitioner = flowers(name, config)
+    partitioner.dataset = (
+        rows.shuffle(derive(1, f"{name} partition")) if name in NO_COLUMN else rows
+    )
+    count = partitioner.num_partitions
+    theirs = [sorted(partitioner.load_partition(i)["row"]) for i in range(count)]
+    assert [rows.tolist() for _, rows in cut(config, ROWS, column)] == theirs
 
 
-def iid(clients, seed=1):
-    return {"partitioner": "iid", "num_partitions": clients, "label_column": None, "seed": seed}
-
-
-def by_domain(clients=3, **changes):
-    return {**iid(clients), "partitioner": "natural_id", "column": "domain", **changes}
-
-
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(rows=st.integers(1, 60), clients=st.integers(1, 12), seed=st.integers(0, 5))
-def test_iid_deals_every_row_once_and_evenly(rows, clients, seed):
-    table = pa.table({"n": list(range(rows))})
+def test_iid_deals_evenly(rows, clients, seed):
+    config = block("iid", seed, num_partitions=clients)
     if clients > rows:
         with pytest.raises(UserError, match=f"{clients} clients cannot share {rows} training rows"):
-            partitioners.cut(table, iid(clients, seed))
+            cut(config, rows)
         return
-    parts = [part for _, part in partitioners.cut(table, iid(clients, seed))]
-    assert sorted(i for part in parts for i in part) == list(range(rows))
+    parts = [part for _, part in cut(config, rows)]
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert parts == [part for _, part in partitioners.cut(table, iid(clients, seed))]
 
 
-def test_iid_shuffles_by_the_seed():
-    one, other = (partitioners.cut(TABLE, iid(2, seed)) for seed in (1, 2))
-    assert one != other
-    assert one[0][1] != list(range(5))
+def test_the_skew_of_dirichlet_falls_as_alpha_grows():
+    labels = encode("c", "c", [pa.array(LABELS)])
+    whole = labels.count(np.arange(ROWS))
+
+    def skew(alpha):
+        config, column = example("dirichlet", num_partitions=3, alpha=alpha)
+        cuts = [cut(config | {"seed": seed}, ROWS, column) for seed in range(20)]
+        return np.mean([distance(labels.count(rows), whole) for c in cuts for _, rows in c])
+
+    few, some, many = skew(0.1), skew(1), skew(100)
+    assert few > some + 0.1 > many + 0.2
 
 
 def test_natural_ids_are_clients_in_sorted_order():
-    clients = partitioners.cut(TABLE, by_domain())
-    assert [name for name, _ in clients] == ["books", "news", "web"]
-    assert [rows for _, rows in clients] == [[3, 7], [1, 4, 9], [0, 2, 5, 6, 8]]
+    domains = pa.chunked_array([["web", "news", "web", "books"], ["news", "web"]])
+    clients = cut(block("natural_id", num_partitions=3), 6, domains)
+    assert plain(clients) == [("books", [3]), ("news", [1, 4]), ("web", [0, 2, 5])]
 
 
 def test_natural_ids_that_are_numbers():
-    table = pa.table({"user": [10, 9, 10, 2]})
-    clients = partitioners.cut(table, by_domain(column="user"))
-    assert clients == [("2", [3]), ("9", [1]), ("10", [0, 2])]
+    clients = cut(block("natural_id", num_partitions=3), 4, pa.chunked_array([[10, 9, 10, 2]]))
+    assert plain(clients) == [("2", [3]), ("9", [1]), ("10", [0, 2])]
 
 
-def test_another_number_of_natural_ids():
-    with pytest.raises(UserError) as error:
-        partitioners.cut(TABLE, by_domain(4))
-    assert str(error.value) == (
-        "num_partitions: 4, but column 'domain' has 3 values: books, news, web\n"
-        "  hint: set num_partitions: 3, or choose another column"
-    )
+def test_groups_are_named_after_their_first_values():
+    users = pa.chunked_array([list("fabcdeg")])
+    config = block("grouped_natural_id", num_partitions=2, group_size=5)
+    names = ["a, b, c, …", "f, g"]
+    assert plain(cut(config, 7, users)) == list(zip(names, [[1, 2, 3, 4, 5], [0, 6]], strict=True))
 
 
-def test_a_natural_id_column_that_is_not_there():
-    with pytest.raises(
-        UserError, match=r"column: there is no column 'domian'; did you mean 'domain'"
-    ):
-        partitioners.cut(TABLE, by_domain(column="domian"))
-
-
-def test_rows_without_a_natural_id():
-    table = pa.table({"domain": ["a", None, "b"]})
-    with pytest.raises(UserError, match="column: 1 training rows have no 'domain'"):
-        partitioners.cut(table, by_domain(2))
-
-
-def test_an_empty_partition(monkeypatch):
-    # neither of today's partitioners can leave a client empty; others can
-    monkeypatch.setitem(partitioners.CUTS, "iid", lambda *_: [("a", [0]), ("b", [])])
-    with pytest.raises(UserError, match="partitioner iid: no rows for b\n  hint: use fewer"):
-        partitioners.cut(TABLE, iid(2))
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    partitioners.write_parquet(TABLE, folder / "train.parquet")
-    manifest = {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"}
-    write_json(folder / "manifest.json", {**manifest, "stratify_by": "label"})
-    return folder
-
-
-def test_the_manifest_counts_rows_and_labels(dataset, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    partitioners.build(by_domain(), dataset, out)
-    manifest = read_json(out / "manifest.json")
-    assert manifest["label_column"] == "label"  # the test split's, as none is given
-    assert manifest["dataset"] == {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"}
-    assert [client["rows"] for client in manifest["clients"]] == [2, 3, 5]
-    assert manifest["clients"][2] == {
-        "client": 2,
-        "name": "web",
-        "rows": 5,
-        "labels": {"yes": 4, "no": 1},
-        "sha256": sha256(out / "client_2.parquet"),
-    }
-    rows = [
-        row
-        for i in range(3)
-        for row in partitioners.parquet.read_table(out / f"client_{i}.parquet").to_pylist()
+def test_equal_numbers_stay_in_the_order_of_the_data_set():
+    config = block("continuous", num_partitions=2, strictness=1)
+    times = [1.7e9 + 1, 1.7e9, 1.7e9 + 2, 1.7e9, 1.7e9 + 1, 1.7e9 + 1]  # alike in 32 bits
+    assert plain(cut(config, 6, pa.chunked_array([times]))) == [
+        ("client 0", [0, 1, 3]),
+        ("client 1", [2, 4, 5]),
     ]
-    assert Counter(r["text"] for r in rows) == Counter(TABLE["text"].to_pylist())
 
 
-def test_a_label_column_that_is_not_there(dataset, tmp_path):
-    with pytest.raises(UserError, match=r"label_column: there is no column 'lable'; did you mean"):
-        partitioners.build(by_domain(label_column="lable"), dataset, tmp_path)
+def test_dirichlet_tries_again_until_all_have_their_rows():
+    sizes = [len(rows) for _, rows in dealt("dirichlet", alpha=0.5, min_rows=8)]
+    assert min(sizes) >= 8
+    assert min(len(rows) for _, rows in dealt("dirichlet", alpha=0.5)) < 8
+
+
+REFUSED = [
+    ("natural_id", {"num_partitions": 5}, "num_partitions: 5, but column 'c' has 4 values: label"),
+    ("natural_id", {"num_partitions": 5}, "hint: set num_partitions: 4, or choose another"),
+    (
+        "grouped_natural_id",
+        {"num_partitions": 3},
+        "num_partitions: 3, but 4 values of column 'c' make 2 groups of 2",
+    ),
+    ("grouped_natural_id", {"group_size": 3, "mode": "strict"}, "group_size: 3, but 4 .* evenly"),
+    ("size", {"partition_sizes": [60, 50, 11]}, "partition_sizes: 121 rows, but there are 120"),
+    ("iid", {"min_rows": 18}, "min_rows: 18: too few rows: client 1 has 17, client 2 has 17"),
+    ("linear", {"num_partitions": 50}, "num_partitions: 50 clients of 120 training rows leave"),
+    ("exponential", {"num_partitions": 100}, "num_partitions: 100 clients of 120 training rows"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "told"), REFUSED)
+def test_what_cannot_be_cut(name, changes, told):
+    with pytest.raises(UserError, match=told):
+        dealt(name, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("natural_id", ["a", None, "b"], "column: 1 training rows have no 'c'"),
+        ("natural_id", [1.0, float("nan"), 2.0], "column: 1 training rows have no 'c'"),
+        ("natural_id", [["a"], ["b"], []], "column: values of column 'c' are list"),
+        ("continuous", ["1", "2", "3"], "column: 'c' holds string, but .* needs numbers"),
+        ("continuous", [1.0, None, 2.0], "column: 1 training rows have no finite number in 'c'"),
+        ("continuous", [1.0, float("inf"), 2], "column: 1 training rows have no finite number"),
+        ("continuous", [7, 7, 7], "column: 'c' is 7 in all training rows"),
+    ],
+)
+def test_columns_that_decide_nothing(name, values, told):
+    config = block(name, **EXAMPLES[name] | {"num_partitions": 2})
+    with pytest.raises(UserError, match=told):
+        cut(config, 3, pa.chunked_array([values]))
+
+
+def test_a_partitioner_that_breaks_the_promise(monkeypatch):
+    # none of today's does; one that a later Flower has might
+    monkeypatch.setitem(CUTS, "iid", lambda *_: [("a", np.array([0, 1])), ("b", np.array([1]))])
+    with pytest.raises(RuntimeError, match="partitioner iid deals rows out twice, or not at all"):
+        cut(block("iid", num_partitions=2), 3)

@@ -1,6 +1,7 @@
 import pytest
 
-from blossomtune.data.templates import Template
+from blossomtune.data import templates
+from blossomtune.data.templates import Expression, Template
 from blossomtune.errors import UserError
 
 ROW = {"text": "fine", "label": "positive", "rating": 0.7, "nested": {"a": "deep"}, "none": None}
@@ -52,3 +53,64 @@ def test_a_template_that_fails_names_row_key_and_template(source, reason):
 def test_a_template_that_is_not_valid():
     with pytest.raises(UserError, match=r"derive\.label: not a valid template: .* \(line 1 of"):
         Template("derive.label", "{{ text")
+
+
+@pytest.mark.parametrize(
+    ("source", "true"),
+    [
+        ("rating > 0.5 and label == 'positive'", True),
+        ("rating > 0.9", False),
+        ("text in ['bad', 'worse']", False),
+        ("none", False),
+        ("none is none and other is not defined", True),
+        ("label | length", True),
+        ("nested.a[:2] ~ '}}' == 'de}}'", True),
+    ],
+)
+def test_expressions(source, true):
+    assert Expression("filter", source).evaluate(ROW, "row 3 of a.csv") is true
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("lable == 'positive'", "there is no column 'lable'; did you mean 'label'?"),
+        ("nested.b", "has no attribute 'b'"),
+        ("none > 1", "TypeError: '>' not supported"),
+        ("text.__class__.__mro__", "SecurityError: access to attribute '__class__'"),
+    ],
+)
+def test_an_expression_that_fails_names_row_key_and_expression(source, reason):
+    with pytest.raises(UserError) as error:
+        Expression("filter", source).evaluate(ROW, "row 3 of a.csv")
+    assert str(error.value).startswith("row 3 of a.csv: filter: ")
+    assert reason in str(error.value)
+    assert f"expression: {source}" in str(error.value)
+
+
+@pytest.mark.parametrize("source", ["rating >", "{{ rating }}", "rating }} {{ text", ""])
+def test_an_expression_that_is_not_valid(source):
+    with pytest.raises(UserError, match="filter: not a valid expression: "):
+        Expression("filter", source)
+
+
+@pytest.mark.parametrize("kind", [Template, Expression])
+def test_compiled_once_for_all_rows(kind, monkeypatch):
+    environment, compiled = templates._environment(), []
+    compiles = environment.compile
+
+    def counted(source, *rest, **named):
+        compiled.append(source)
+        return compiles(source, *rest, **named)
+
+    monkeypatch.setattr(environment, "compile", counted)
+    one = kind("key", "{{ n }}" if kind is Template else "n")
+    run = one.render if kind is Template else one.evaluate
+    results = [run({"n": n}, "row") for n in range(1000)]
+    assert results == [str(n) if kind is Template else bool(n) for n in range(1000)]
+    assert len(compiled) == 1
+
+
+def test_rows_leave_nothing_behind():
+    template = Template("prompt", "{% if n %}{% set seen = n %}{% endif %}{{ seen | default(0) }}")
+    assert [template.render({"n": n}, "row") for n in (1, 0)] == ["1", "0"]

@@ -1,20 +1,29 @@
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from blossomtune.config.preprocessing import Preprocessing
 from blossomtune.data import tokenise
 from blossomtune.data.formats import write_parquet
 from blossomtune.encoding import IGNORED, load_tokenizer
 from blossomtune.errors import UserError
-from blossomtune.files import canonical, read_json, write_json
+from blossomtune.files import canonical, read_json, sha256, write_json
 
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "preprocess.py"
 ROWS = [{"text": f"text {i}", "label": "good" if i % 2 else "bad"} for i in range(6)]
+
+
+def write(rows, path):
+    table = pa.Table.from_pylist(rows) if isinstance(rows, list) else rows
+    write_parquet(table.to_batches(), table.schema, path)
 
 
 @pytest.fixture
@@ -23,21 +32,28 @@ def inputs(tmp_path):
     dataset, partition = tmp_path / "dataset", tmp_path / "partition"
     dataset.mkdir()
     partition.mkdir()
-    write_parquet(pa.Table.from_pylist(ROWS[:3]), partition / "client_0.parquet")
-    write_parquet(pa.Table.from_pylist(ROWS[3:5]), partition / "client_1.parquet")
-    write_parquet(pa.Table.from_pylist(ROWS[5:]), dataset / "test.parquet")
+    write(ROWS[:3], partition / "client_0.parquet")
+    write(ROWS[3:5], partition / "client_1.parquet")
+    write(ROWS[5:], dataset / "test.parquet")
     write_json(partition / "manifest.json", {"clients": [{"client": 0}, {"client": 1}]})
     return dataset, partition
 
 
 def block(**changes):
     given = {"prompt": "Judge: {{ text }}", "completion": "{{ label }}", **changes}
+    given = {key: value for key, value in given.items() if value is not None}
     return Preprocessing.model_validate(given).model_dump(mode="json")
 
 
-def build(config, model, inputs, out):
+def build(config, model, inputs, out, cores=1):
     out.mkdir()
-    return tokenise.build(config, model, *inputs, out)
+    return tokenise.build(config, model, *inputs, out, cores)
+
+
+def step(config, model, inputs, out, cores):
+    command = [sys.executable, STEP, "--config", canonical(config), "--model", model]
+    command += ["--dataset", inputs[0], "--partition", inputs[1], "--output", out]
+    return [*map(str, command), "--cores", str(cores)]
 
 
 def test_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
@@ -55,15 +71,29 @@ def test_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
     assert test[0]["prompt"] == prompt.replace("3", "5")
     assert test[0]["completion"] == "good"
     tokens = [len(ids) for ids in client["input_ids"]]
-    counts = {k: v for k, v in manifest["clients"][1].items() if k != "sha256"}
-    assert counts == {
+    assert manifest["clients"][1] == {
         "client": 1,
         "rows": 2,
-        "dropped": 0,
+        "dropped": {"too_long": 0, "unrenderable": 0},
+        "truncated": 0,
+        "packed": None,
         "tokens": sum(tokens),
         "completion_tokens": len("good") + len("bad") + 2,
         "longest": max(tokens),
+        "sha256": sha256(tmp_path / "out" / "client_1.arrow"),
     }
+    assert {k: v for k, v in manifest.items() if k not in ("clients", "test")} == {
+        "shape": {
+            "name": "prompt_completion",
+            "detected": False,
+            "column": None,
+            "templates": {"prompt": "Judge: {{ text }}", "completion": "{{ label }}"},
+        },
+        "max_length": 512,
+        "packing": False,
+        "held_out": [],
+    }
+    assert read_json(tmp_path / "out" / "manifest.json") == manifest
 
 
 def test_a_system_turn_is_a_template_too(tiny_model, inputs, tmp_path):
@@ -72,40 +102,139 @@ def test_a_system_turn_is_a_template_too(tiny_model, inputs, tmp_path):
     assert test[0]["prompt"].startswith("<|im_start|>system\nBe good.<|im_end|>\n<|im_start|>user")
 
 
-def test_the_same_bytes_whatever_the_number_of_cores(tiny_model, inputs, tmp_path):
-    for cores in (1, 2):
-        command = [sys.executable, STEP, "--config", canonical(block()), "--model", tiny_model]
-        command += ["--dataset", inputs[0], "--partition", inputs[1]]
-        command += ["--output", tmp_path / f"out{cores}", "--cores", str(cores)]
-        subprocess.run(command, check=True)
+def test_what_clients_hold_out_is_there_too(tiny_model, inputs, tmp_path):
+    write(ROWS[:2], inputs[1] / "client_1.validation.parquet")
+    write(ROWS[:1], inputs[1] / "client_1.test.parquet")
+    manifest = build(block(packing=True), tiny_model, inputs, tmp_path / "out")
+    (held,) = manifest["held_out"]
+    assert (held["client"], held["validation"]["rows"], held["test"]["rows"]) == (1, 2, 1)
+    assert held["test"]["sha256"] == sha256(tmp_path / "out" / "client_1.test.arrow")
+    validation = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.validation.arrow"))
+    assert validation.column_names == ["row", "input_ids", "labels", "prompt", "completion"]
+    assert validation["completion"] == ["bad", "good"]
+    packed = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.arrow"))
+    assert packed.column_names == ["input_ids", "labels", "seq_lengths"]
+    assert manifest["clients"][1]["rows"] == 2
+    assert manifest["clients"][1]["packed"] == packed.num_rows == 1
+    assert manifest["test"]["packed"] is None
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_same_bytes_whatever_the_number_of_cores(tiny_model, inputs, tmp_path, packing):
+    many = [{"text": "x" * (7 * i % 90), "label": "good"} for i in range(3000)]
+    table = pa.Table.from_pylist(many)
+    parquet.write_table(table, inputs[1] / "client_0.parquet", row_group_size=400)
+    config = block(packing=packing, max_length=120, too_long="drop")
+    build(config, tiny_model, inputs, tmp_path / "out1", 1)
+    build(config, tiny_model, inputs, tmp_path / "out2", 2)
+    subprocess.run(step(config, tiny_model, inputs, tmp_path / "out3", 3), check=True)
     names = sorted(path.name for path in (tmp_path / "out1").iterdir())
     assert names == ["client_0.arrow", "client_1.arrow", "manifest.json", "test.arrow"]
     for name in names:
-        one, two = ((tmp_path / f"out{cores}" / name).read_bytes() for cores in (1, 2))
-        assert one == two
+        one, *others = ((tmp_path / f"out{cores}" / name).read_bytes() for cores in (1, 2, 3))
+        assert others == [one, one]
+    if not packing:
+        rows = datasets.Dataset.from_file(str(tmp_path / "out1" / "client_0.arrow"))["row"]
+        assert list(rows) == sorted(rows)
+        assert rows[-1] == 2999
 
 
-def test_a_row_that_is_too_long(tiny_model, inputs, tmp_path):
-    long = pa.Table.from_pylist([ROWS[0], {"text": "x" * 500, "label": "bad"}])
-    write_parquet(long, inputs[1] / "client_0.parquet")
+def test_row_groups_of_any_size(tiny_model, inputs, tmp_path):
+    """As another program may have written them."""
+    table = pa.Table.from_pylist(ROWS * 1000)
+    for size in (700, 6000):
+        parquet.write_table(table, inputs[1] / "client_0.parquet", row_group_size=size)
+        build(block(), tiny_model, inputs, tmp_path / str(size), 2)
+    small, large = (
+        datasets.Dataset.from_file(str(tmp_path / size / "client_0.arrow"))
+        for size in ("700", "6000")
+    )
+    assert small[:] == large[:]
+    assert list(large["row"]) == list(range(6000))
+
+
+def test_rows_that_are_too_long(tiny_model, inputs, tmp_path):
+    long = [ROWS[0], *({"text": "x" * (500 + i), "label": "bad"} for i in range(7))]
+    write(long, inputs[1] / "client_0.parquet")
     with pytest.raises(UserError) as error:
         build(block(max_length=100), tiny_model, inputs, tmp_path / "out")
     tokens = len("user\nJudge: \nassistant\nbad") + 500 + 4
-    assert str(error.value) == (
-        f"row 1 of client_0.parquet has {tokens} tokens; max_length is 100\n"
-        "  hint: raise max_length, or set too_long: drop"
+    lines = [f"  row {i + 1}: {tokens + i} tokens; max_length is 100" for i in range(5)]
+    assert str(error.value) == "\n".join(
+        [
+            "client_0.parquet: 7 of 8 rows cannot be used",
+            *lines,
+            "  and 2 more",
+            "  hint: raise max_length, or set too_long: drop or truncate",
+        ]
     )
-    dropping = block(max_length=100, too_long="drop")
-    manifest = build(dropping, tiny_model, inputs, tmp_path / "dropped")
-    assert (manifest["clients"][0]["rows"], manifest["clients"][0]["dropped"]) == (1, 1)
-    assert read_json(tmp_path / "dropped" / "manifest.json") == manifest
+    dropping = build(
+        block(max_length=100, too_long="drop"), tiny_model, inputs, tmp_path / "dropped"
+    )
+    assert dropping["clients"][0]["rows"] == 1
+    assert dropping["clients"][0]["dropped"] == {"too_long": 7, "unrenderable": 0}
+    cutting = block(max_length=tokens - 1, too_long="truncate")
+    cut = build(cutting, tiny_model, inputs, tmp_path / "cut")
+    client = datasets.Dataset.from_file(str(tmp_path / "cut" / "client_0.arrow"))
+    # of the longest rows, the answer is cut off as a whole, and nothing would be learned
+    assert (cut["clients"][0]["rows"], cut["clients"][0]["truncated"]) == (len(client), 3)
+    assert cut["clients"][0]["dropped"] == {"too_long": 4, "unrenderable": 0}
+    assert cut["clients"][0]["longest"] == tokens - 1
+    assert load_tokenizer(tiny_model).decode(client[-1]["labels"][-1:]) == "b"
 
 
-def test_a_client_with_no_row_left(tiny_model, inputs, tmp_path):
-    with pytest.raises(
-        UserError, match=r"client_0\.parquet: all 3 rows have over 9 tokens\n  hint"
-    ):
-        build(block(max_length=9, too_long="drop"), tiny_model, inputs, tmp_path / "out")
+def test_rows_that_cannot_be_rendered(tiny_model, inputs, tmp_path):
+    rows = [{"text": f"t{i}", "label": None if i % 2 else "" if i == 4 else "x"} for i in range(14)]
+    write(rows, inputs[1] / "client_0.parquet")
+    with pytest.raises(UserError) as error:
+        build(block(), tiny_model, inputs, tmp_path / "out")
+    assert str(error.value) == (
+        "client_0.parquet: 8 of 14 rows cannot be used\n"
+        "  rows 1, 3, 5, 7: completion: a value that it writes is null\n"
+        "  template: {{ label }}\n"
+        "  row 4: completion: the text is empty, so there is nothing to learn from it\n"
+        "  and 3 more\n"
+        "  hint: write {{ column or '' }} where nothing is meant; "
+        "drop such rows from the data, or mend the template; "
+        "set unrenderable: drop to leave such rows out"
+    )
+    manifest = build(block(unrenderable="drop"), tiny_model, inputs, tmp_path / "dropped")
+    assert manifest["clients"][0]["rows"] == 6
+    assert manifest["clients"][0]["dropped"] == {"too_long": 0, "unrenderable": 8}
+    client = datasets.Dataset.from_file(str(tmp_path / "dropped" / "client_0.arrow"))
+    assert list(client["row"]) == [0, 2, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_client_with_no_row_left(tiny_model, inputs, tmp_path, cores):
+    with pytest.raises(UserError) as error:
+        build(block(max_length=9, too_long="drop"), tiny_model, inputs, tmp_path / "out", cores)
+    assert str(error.value) == (
+        "client_0.parquet: none of 3 rows is left\n"
+        "  rows 0, 2: 36 tokens; max_length is 9\n"
+        "  row 1: 37 tokens; max_length is 9\n"
+        "  hint: raise max_length"
+    )
+
+
+def test_shapes_are_found_out(tiny_model, inputs, tmp_path):
+    talk = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}] * 2
+    for path in (*inputs[1].glob("*.parquet"), inputs[0] / "test.parquet"):
+        write([{"conversations": talk}], path)
+    config = block(prompt=None, completion=None)
+    manifest = build(config, tiny_model, inputs, tmp_path / "out")
+    assert manifest["shape"] == {
+        "name": "sharegpt",
+        "detected": True,
+        "column": "conversations",
+        "templates": {},
+    }
+    assert manifest["clients"][0]["completion_tokens"] == 4
+    test = datasets.Dataset.from_file(str(tmp_path / "out" / "test.arrow"))
+    turn = "<|im_start|>{}\n{}<|im_end|>\n"
+    before = [turn.format("user", "q"), turn.format("assistant", "a"), turn.format("user", "q")]
+    assert test[0]["prompt"] == "".join(before) + "<|im_start|>assistant\n"
+    assert test[0]["completion"] == "a"
 
 
 @pytest.mark.parametrize(
@@ -113,16 +242,47 @@ def test_a_client_with_no_row_left(tiny_model, inputs, tmp_path):
     [
         (
             {"prompt": "{{ txet }}"},
-            r"row 0 of client_0\.parquet: prompt: there is no column 'txet'; did you mean 'text'\? "
-            r"columns: text, label\n  template: \{\{ txet \}\}",
+            r"client_0\.parquet: 3 of 3 rows cannot be used\n"
+            r"  rows 0, 1, 2: prompt: there is no column 'txet'; did you mean 'text'\? "
+            r"columns: text, label\n  template: \{\{ txet \}\}\n"
+            r"  hint: set unrenderable: drop to leave such rows out$",
         ),
         (
             {"completion": "{{ ' ' if text == 'text 1' else label }}"},
-            r"row 1 of client_0\.parquet: completion: the text is empty",
+            r"1 of 3 rows cannot be used\n  row 1: completion: the text is empty",
+        ),
+        (
+            {"system": "{{ text.missing }}", "unrenderable": "drop"},
+            r"none of 3 rows is left\n  rows 0, 1, 2: system: 'str object' has no attribute",
         ),
         ({"completion": "{% if %}"}, "completion: not a valid template"),
     ],
 )
-def test_templates_that_do_not_fit_the_rows(tiny_model, inputs, tmp_path, changes, message):
+@pytest.mark.parametrize("cores", [1, 2])
+def test_templates_that_do_not_fit_the_rows(tiny_model, inputs, tmp_path, changes, message, cores):
     with pytest.raises(UserError, match=message):
-        build(block(**changes), tiny_model, inputs, tmp_path / "out")
+        build(block(**changes), tiny_model, inputs, tmp_path / "out", cores)
+
+
+def test_a_step_that_is_killed_takes_its_workers_along(tiny_model, inputs, tmp_path):
+    write([{"text": "x" * 400, "label": "y"}] * 200_000, inputs[1] / "client_0.parquet")
+    parent = subprocess.Popen(step(block(), tiny_model, inputs, tmp_path / "out", 3))
+    try:
+        workers = _wait(lambda: len(found := _children(parent.pid)) == 3 and found)
+    finally:
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    _wait(lambda: not any(Path("/proc", str(worker)).exists() for worker in workers))
+
+
+def _children(pid):
+    path = Path("/proc", str(pid), "task", str(pid), "children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def _wait(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return value

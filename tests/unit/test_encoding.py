@@ -1,12 +1,14 @@
-"""Four families of chat templates, with small tokenizers that know their special tokens."""
+"""What the trainer sees, for chat templates of four families."""
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from families import CHATML, FAMILIES, MISTRAL, build, sentencepiece, tokenizers
 
+from blossomtune.chat import manner
 from blossomtune.encoding import (
     IGNORED,
     encode,
     encode_all,
+    encode_texts,
     end_of_turn,
     load_tokenizer,
     pad_id,
@@ -14,64 +16,12 @@ from blossomtune.encoding import (
 )
 from blossomtune.errors import UserError
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-LLAMA3 = (
-    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-GEMMA = (
-    "{{ bos_token }}{% for m in messages %}"
-    "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
-    "{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
-MISTRAL = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
-    "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
-)
-
-# name: chat template, BOS, EOS, other special tokens, token that ends a turn
-FAMILIES = {
-    "chatml": (CHATML, None, "<|im_end|>", ["<|im_start|>"], "<|im_end|>"),
-    "llama3": (
-        LLAMA3,
-        "<|begin_of_text|>",
-        "<|end_of_text|>",
-        ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-        "<|eot_id|>",
-    ),
-    "gemma": (GEMMA, "<bos>", "<eos>", ["<start_of_turn>", "<end_of_turn>"], "<end_of_turn>"),
-    "mistral": (MISTRAL, "<s>", "</s>", [], "</s>"),
-}
+MADE = tokenizers()
 
 
-def build(template, bos, eos, others, merges=()):
-    from transformers import PreTrainedTokenizerFast
-
-    special = [token for token in (bos, eos, *others) if token]
-    pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
-    plain = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges)))
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    plain.decoder = decoders.ByteLevel()
-    plain.add_special_tokens(special)
-    if bos:  # as real tokenizers do unless asked not to: that is how a second BOS comes about
-        plain.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A", special_tokens=[(bos, special.index(bos))]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=plain, bos_token=bos, eos_token=eos, chat_template=template
-    )
-
-
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=MADE)
 def family(request):
-    *parts, end = FAMILIES[request.param]
-    return build(*parts), end
+    return MADE[request.param]
 
 
 def test_the_template_decides_what_ends_a_turn(family):
@@ -79,16 +29,34 @@ def test_the_template_decides_what_ends_a_turn(family):
     assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids(end)
 
 
-def test_one_bos_and_the_loss_on_the_completion_alone(family):
+def test_what_the_template_writes_with_one_bos_and_the_loss_on_the_completion(family):
     tokenizer, end = family
     prompt = prompt_text(tokenizer, "Good or bad?")
     ids, labels = encode(tokenizer, prompt, "good")
+    turns = [("user", "Good or bad?"), ("assistant", "good")]
+    written = tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in turns], tokenize=False
+    )
+    assert ids == tokenizer(written.rstrip(), add_special_tokens=False)["input_ids"]
     answer = [label for label in labels if label != IGNORED]
-    assert tokenizer.decode(ids) == f"{prompt}good{end}"
-    assert tokenizer.decode(answer) == f"good{end}"
+    assert tokenizer.decode(answer) == written.removeprefix(prompt).rstrip()
+    assert tokenizer.decode(answer).strip() == f"good{end}"
     assert labels == [IGNORED] * (len(ids) - len(answer)) + answer
     assert ids.count(tokenizer.bos_token_id) == (tokenizer.bos_token is not None)
     assert ids[-1] == tokenizer.convert_tokens_to_ids(end)
+
+
+def test_white_space_before_an_answer_is_the_models_where_the_template_writes_some(family):
+    tokenizer, _ = family
+    spaced = tokenizer.chat_template == MISTRAL
+    assert manner(tokenizer).lead == (" " if spaced else "")
+
+
+def test_white_space_before_the_end_of_a_turn_is_the_models_too():
+    """Llama-2 writes " answer </s>"."""
+    tokenizer = build(MISTRAL.replace("{{ eos_token }}", " {{ eos_token }}"), "<s>", "</s>", [])
+    ids, _ = encode(tokenizer, prompt_text(tokenizer, "x"), "good")
+    assert tokenizer.decode(ids) == "<s>[INST] x [/INST] good </s>"
 
 
 def test_all_at_once_is_the_same_as_one_by_one(family):
@@ -100,13 +68,62 @@ def test_all_at_once_is_the_same_as_one_by_one(family):
 
 
 def test_the_prompts_ids_are_those_seen_when_asked():
-    """Here " g" is one token, so that tokenising the whole would move the prompt's border."""
-    tokenizer = build(MISTRAL, "<s>", "</s>", [], merges=[("Ġ", "g")])
-    asked = tokenizer("[INST] x ", add_special_tokens=False)["input_ids"]
-    ids, labels = encode(tokenizer, "[INST] x ", "good")
+    """Here "] " is one token, so that tokenising the whole would move the prompt's border."""
+    tokenizer = build(MISTRAL, "<s>", "</s>", [], merges=[("]", "Ġ")])
+    prompt = prompt_text(tokenizer, "x")
+    asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids, labels = encode(tokenizer, prompt, "good")
+    assert tokenizer(prompt + " good", add_special_tokens=False)["input_ids"][: len(asked)] != asked
     assert ids[: len(asked)] == asked
     assert labels[: len(asked)] == [IGNORED] * len(asked)
-    assert tokenizer.decode(ids[len(asked) :]) == "good</s>"
+    assert tokenizer.decode(ids[len(asked) :]) == " good</s>"
+
+
+def test_a_border_that_a_token_straddles_gets_no_mark_of_a_text_begun():
+    tokenizer = sentencepiece(MISTRAL, "<s>", "</s>", [], merges=[("]", "▁")])
+    ids, _ = encode(tokenizer, prompt_text(tokenizer, "x"), "bad")
+    assert tokenizer.decode(ids) == "<s>[INST] x [/INST] bad</s>"
+
+
+@pytest.mark.parametrize("flag", ["single_word", "lstrip", "rstrip", "normalized"])
+def test_special_tokens_that_are_not_plain_part_nothing_wrongly(flag):
+    from tokenizers import AddedToken
+
+    tokenizer = build(CHATML, None, "<|im_end|>", [], merges=[("Ċ", "g")])
+    tokenizer.add_tokens([AddedToken("<|im_start|>", **{"normalized": False, flag: True})])
+    prompt = prompt_text(tokenizer, "a \n b")
+    ids, labels = encode(tokenizer, prompt, "good")
+    asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert ids[: labels.count(IGNORED)] == asked
+    assert tokenizer.decode(ids[len(asked) :]) == "good<|im_end|>"
+
+
+@pytest.mark.parametrize("text", ["good", " good ", "{bos}good", "good{eos}", "{bos}good{eos}"])
+def test_plain_text_has_one_bos_where_the_tokenizer_has_one_and_one_eos(family, text):
+    tokenizer, _ = family
+    bos, eos = tokenizer.bos_token or "", tokenizer.eos_token
+    (ids,) = encode_texts(tokenizer, [text.format(bos=bos, eos=eos)])
+    inside = ids[1:-1] if bos else ids[:-1]
+    assert ids[: len(ids) - len(inside) - 1] == ([tokenizer.bos_token_id] if bos else [])
+    assert ids[-1] == tokenizer.eos_token_id
+    assert not set(inside) & {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    assert tokenizer.decode(inside).strip() == "good"
+
+
+def test_a_tokenizer_that_writes_an_eos_itself():
+    from tokenizers import processors
+
+    tokenizer = build(CHATML, "<s>", "</s>", [])
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    both = encode_texts(tokenizer, ["good", "good</s>"])
+    assert [tokenizer.decode(ids) for ids in both] == ["<s>good</s>"] * 2
+
+
+def test_plain_text_without_eos_ends_as_a_turn_does():
+    tokenizer = build(CHATML, None, None, ["<|im_start|>", "<|im_end|>"])
+    assert tokenizer.decode(encode_texts(tokenizer, ["good"])[0]) == "good<|im_end|>"
 
 
 def test_a_template_without_a_mark_falls_back_on_eos():

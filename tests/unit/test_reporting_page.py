@@ -119,25 +119,35 @@ def make(results, raw, *, failed=(), rename=None):
             | {"parameters": 134515008, "files": {}},
         )
     for name, block in used["datasets"].items():
-        counts = {"read": 23703, "duplicates": 193, "train": 23110, "test": 400}
+        counts = {"read": 23703, "filtered": 0, "duplicates": 193, "limited": 0}
+        counts |= {"train": 23110, "test": 400}
         put(f"datasets/{name}/manifest.json", origin | {"source": block["source"], "rows": counts})
     for name in used["partitions"]:
         shares = [
-            {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels, "sha256": ""}
+            {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels}
+            | {"validation": 0, "test": 0, "tokens": 9, "distance": i / 10, "sha256": ""}
             for i, (n, labels) in enumerate(CLIENTS.items())
         ]
+        whole = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
         put(
             f"partitions/{name}/manifest.json",
             {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
-            | {"clients": shares},
+            | {"labels": whole, "clients": shares},
         )
     for number, (name, e) in enumerate(used["experiments"].items()):
         folder = f"{e['partition']}/{e['preprocessing']}/{e['model']}"
         counts = [
-            {"client": i, "rows": 4000, "dropped": i, "tokens": 371_204, "longest": 201}
+            {"client": i, "rows": 4000, "dropped": {"too_long": i, "unrenderable": 0}}
+            | {"truncated": 0, "packed": None, "tokens": 371_204, "longest": 201}
             for i in range(4)
         ]
-        put(f"preprocessed/{folder}/manifest.json", {"clients": counts, "max_length": 256})
+        block = used["preprocessing"][e["preprocessing"]]
+        templates = {k: block[k] for k in ("prompt", "completion")}
+        shape = {"name": "prompt_completion", "detected": False, "column": None}
+        put(
+            f"preprocessed/{folder}/manifest.json",
+            {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256},
+        )
         put(f"experiments/{name}/history.json", history(failed=failed))
         measured = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - number / 50, 0.41)}
         measured["difference"] = {"accuracy": interval(0.3, 0.041)}
@@ -233,14 +243,9 @@ def test_figures_show_every_value(results, raw):
             assert f"<title>{shown}</title>" in loss
         start = f"round {record['round']}" if record["round"] else "start"
         assert f"held-out, {start}: {words.number(record['evaluation']['loss'])}" in loss
-    rows = (folder / "rows.svg").read_text(encoding="utf-8")
-    for name, labels in CLIENTS.items():
-        for label, size in labels.items():
-            assert f"{name}, {label}: {size:,}" in rows
     assert {path.name for path in folder.iterdir()} == {
         "loss.svg",
         "outcome.svg",
-        "rows.svg",
         "traffic.svg",
     }
     assert "federate" in (results / "report/figures/time.svg").read_text(encoding="utf-8")
@@ -262,7 +267,7 @@ def test_same_bytes_when_made_twice(results, raw):
     first = {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
     written(c, results)
     assert first == {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
-    assert len(first) == 6
+    assert len(first) == 5
 
 
 def test_the_configuration_it_shows_makes_the_same_run(results, raw):
@@ -324,13 +329,101 @@ def test_many_clients_labels_and_rounds(results, raw):
             "client": i,
             "name": f"client {i}",
             "rows": 120,
-            "labels": {f"l{j}": 10 for j in range(12)},
+            "labels": {f"l{j}": 1 for j in range(120)},
         }
+        | {"validation": 0, "test": 0, "distance": 0.5}
         for i in range(120)
     ]
+    manifest["labels"] = {f"l{j}": 120 for j in range(120)}
     files.write_json(path, manifest)
     files.write_json(results / "experiments/quickstart/history.json", history(rounds=200))
-    assert "client 119" in written(c, results)
+    html = written(c, results)
+    assert "client 119" in html
+    assert len(html) < 1_000_000
+
+
+def test_the_clients_are_drawn_with_all_their_labels(results, raw):
+    html = written(make(results, raw), results)
+    for name, labels in CLIENTS.items():
+        for label, size in labels.items():
+            assert f"{name}, {label}: {size:,}" in html
+    assert "Jensen–Shannon distance from the whole: 0.150 on average, 0.000 to 0.300" in html
+
+
+def test_what_lies_beside_the_page_stays(results, raw):
+    c = make(results, raw)
+    written(c, results)
+    other = results / "report/partitions/by-domain.svg"
+    other.parent.mkdir()
+    other.write_text("drawn by another rule")
+    (results / "report/figures/gone.svg").touch()
+    written(c, results)
+    assert other.read_text() == "drawn by another rule"
+    assert not (results / "report/figures/gone.svg").exists()
+
+
+def change(results, pattern, update):
+    """Rewrites one manifest."""
+    [path] = results.glob(pattern)
+    found = files.read_json(path)
+    update(found)
+    files.write_json(path, found)
+
+
+TOKENISED = "preprocessed/*/*/*/manifest.json"
+
+
+def test_rows_that_were_not_taken_as_they_are(results, raw):
+    c = make(results, raw)
+    assert "cut to" not in seen(written(c, results))
+
+    def dataset(m):
+        m["rows"] |= {"filtered": 1200, "duplicates": 0, "limited": 7}
+
+    def tokenised(m):
+        m["clients"][0] |= {"truncated": 5, "packed": 9}
+        m["clients"][1]["dropped"]["unrenderable"] = 2
+
+    change(results, "datasets/*/manifest.json", dataset)
+    change(results, TOKENISED, tokenised)
+    text = seen(written(c, results))
+    assert "23,703 rows read, 1,200 filtered out, 7 beyond the limit, 400 held out, 23,110" in text
+    assert "duplicates removed" not in text
+    assert (
+        "Six rows left out for more than 256 tokens, two rows left out for not fitting, five rows "
+        "cut to 256 tokens, the rest packed into nine sequences of up to 256 tokens." in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"name": "text", "column": "body", "templates": {}}, "plain text in “body”, found out"),
+        ({"name": "messages", "column": "chat", "templates": {}}, "the answers alone"),
+        ({"name": "alpaca", "column": None, "templates": {"prompt": "{{ a }}"}}, "question{{ a }}"),
+    ],
+)
+def test_every_shape_is_explained(results, raw, shape, said):
+    c = make(results, raw)
+    change(results, TOKENISED, lambda m: m.update(shape=shape | {"detected": True}))
+    text = seen(written(c, results))
+    assert said in text
+    assert ("chat(messages" in text) == (shape["name"] != "text")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "url", "url": "https://example.org/a.csv", "sha256": "0" * 64, "files": "**"},
+        {"kind": "mixture", "datasets": ["one", "two"], "weights": None},
+        {"kind": "path", "path": "own/data"},
+    ],
+)
+def test_every_source_is_named(results, raw, source):
+    c = make(results, raw)
+    change(results, "datasets/*/manifest.json", lambda m: m.update(source=source))
+    named = {"url": "https://example.org/a.csv", "mixture": "a mixture of one, two"}
+    assert named.get(source["kind"], "own/data") in seen(written(c, results))
 
 
 @pytest.mark.parametrize(

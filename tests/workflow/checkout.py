@@ -19,13 +19,13 @@ class Checkout:
     def __init__(self, root):
         self.root = root
 
-    def snakemake(self, *arguments, path=None):
-        """Runs Snakemake in it on one core; ``path`` is a folder to find programs in first."""
-        environment = dict(os.environ)
+    def snakemake(self, *arguments, path=None, cores=1, **environment):
+        """Runs Snakemake in it; ``path`` is a folder to find programs in first."""
+        environment = os.environ | environment
         if path:
             environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+            [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)],
             cwd=self.root,
             env=environment,
             capture_output=True,

@@ -1,6 +1,8 @@
 """What the tests of the workflow share."""
 
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from checkout import PARTS, ROOT, Checkout
@@ -18,3 +20,19 @@ def checkout(tmp_path_factory):
         else:
             shutil.copy2(ROOT / part, root / part)
     return Checkout(root)
+
+
+@pytest.fixture(scope="session")
+def finish(tmp_path_factory):
+    """A function that gets things done in a checkout, with a stand-in for every step."""
+    programs = tmp_path_factory.mktemp("programs")
+    stand_in = Path(__file__).with_name("stand_in.py")
+    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{stand_in}" "$@"\n')
+    (programs / "python").chmod(0o755)
+
+    def finish(checkout, *arguments, **options):
+        done = checkout.snakemake(*arguments, path=programs, **options)
+        assert done.returncode == 0, done.stderr
+        return checkout
+
+    return finish

@@ -1,5 +1,6 @@
 """What the workflow says before anything runs."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ STAGES = (
     "fetch_model",
     "download",
     "partition",
+    "draw_partition",
     "preprocess",
     "federate",
     "merge",
@@ -29,6 +31,61 @@ apptainer = pytest.mark.skipif(
 
 def test_the_default_is_every_stage_once(checkout):
     assert checkout.planned() == Counter([*STAGES, "all"])
+
+
+def test_partitions_builds_the_clients_data_and_its_figures_alone(checkout):
+    planned = checkout.planned("partitions")
+    assert planned == Counter(["download", "partition", "draw_partition", "partitions"])
+
+
+def test_make_run_takes_a_target_with_the_cache_on_and_off(checkout):
+    """`--cache` takes the names behind it for rules, so the Makefile puts it elsewhere."""
+    line = re.search(r"^\tsnakemake (.*); status=", (ROOT / "Makefile").read_text(), flags=re.M)[1]
+    shell = line.replace("$$", "$").replace("$(ARGS)", "partitions --dry-run")
+    for cache in ("", str(checkout.root / "cache")):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m snakemake {shell}"],
+            cwd=checkout.root,
+            env=os.environ | {"SNAKEMAKE_OUTPUT_CACHE": cache},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^total +4$", done.stdout, flags=re.M)
+
+
+@pytest.fixture
+def small(checkout):
+    """The checkout, its configuration put back afterwards."""
+    file = checkout.root / CONFIG
+    before = file.read_text(encoding="utf-8")
+    yield checkout
+    file.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize("cut", ["iid", "local"])
+def test_a_thousand_clients_are_no_more_jobs(small, cut):
+    def change(data):
+        block = {"dataset": "vader-sentiment", "partitioner": cut, "num_partitions": 1000}
+        if cut == "local":
+            (small.root / "shards").mkdir()
+            block["paths"] = {f"c{i}": f"shards/{i}.csv" for i in range(1000)}
+            for path in block["paths"].values():
+                (small.root / path).write_text("text,rating\n")
+        data["partitions"]["by-domain"] = block
+
+    small.configure(change)
+    assert small.planned() == Counter([*STAGES, "all"])
+
+
+def test_a_local_path_that_is_not_there_is_named(small):
+    def change(data):
+        data["datasets"]["vader-sentiment"]["source"] = {"kind": "path", "path": "nowhere/x.csv"}
+
+    small.configure(change)
+    done = small.snakemake("--dry-run")
+    assert done.returncode == 1
+    assert "datasets.vader-sentiment: 'nowhere/x.csv' is not there" in done.stdout
 
 
 def test_a_dry_run_imports_nothing_heavy(checkout):
@@ -61,7 +118,7 @@ def test_snakemakes_own_lint_finds_nothing(checkout):
 
 
 def rules():
-    """Every rule that runs something: its name and its text."""
+    """Every rule of a stage: its name and its text."""
     for file in sorted((ROOT / "rules").glob("*.smk")):
         blocks = re.split(r"^ *rule (\w+):\n", file.read_text(encoding="utf-8"), flags=re.M)[1:]
         yield from zip(blocks[::2], blocks[1::2], strict=True)

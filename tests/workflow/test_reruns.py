@@ -1,5 +1,7 @@
 """Which stages run again after one edit, asked of a dry run.
 
+Every key of the blocks of data has its turn in test_every_key.py.
+
 A real run of the default takes minutes. Here it happens once with a stand-in for ``python``, which
 makes the outputs of each step at once: so the records that Snakemake keeps of parameters, inputs,
 code and times are its own, as after a real run. All dry runs that follow are the real thing. What
@@ -8,14 +10,11 @@ the steps write is not tested here, nor that they read only what their rule hand
 
 import os
 import shutil
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from checkout import CONFIG, Checkout
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
 LIBRARY = "workflow_scripts/blossomtune"
 EXPERIMENT = "experiments.quickstart"
 
@@ -26,24 +25,9 @@ MERGE = {"merge"} | EVALUATE
 FEDERATE = {"federate"} | MERGE
 PREPROCESS = {"preprocess"} | FEDERATE
 FETCH_MODEL = {"fetch_model"} | PREPROCESS
-PARTITION = {"partition"} | PREPROCESS
+PARTITION = {"partition", "draw_partition"} | PREPROCESS
 DOWNLOAD = {"download"} | PARTITION
 NOTHING = set()
-
-
-@pytest.fixture(scope="module")
-def finish(tmp_path_factory):
-    """A function that gets everything done in a checkout."""
-    programs = tmp_path_factory.mktemp("programs")
-    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{STAND_IN}" "$@"\n')
-    (programs / "python").chmod(0o755)
-
-    def finish(checkout):
-        done = checkout.snakemake(path=programs)
-        assert done.returncode == 0, done.stderr
-        return checkout
-
-    return finish
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +88,7 @@ CODE = [
     ("federation/merging.py", MERGE),
     ("evaluation/metrics.py", EVALUATE),
     ("reporting/page.html.jinja", REPORT),
+    ("reporting/partition.py", {"draw_partition"} | REPORT),
     ("config/load.py", NOTHING),
     ("launch/host.py", NOTHING),
     ("files.py", FETCH_MODEL | DOWNLOAD),

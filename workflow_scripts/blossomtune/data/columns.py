@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+import pyarrow as pa
+
 from blossomtune.errors import UserError, nearest
 
 
@@ -19,6 +22,13 @@ def require(key: str, column: str, known: Iterable[str]) -> None:
     names = list(known)
     if column not in names:
         raise UserError(f"{key}: {missing(column, names)}")
+
+
+def texts(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
+    """The only column's values as text, shape (rows,), object; equal ones are one object."""
+    seen: dict[str, str] = {}
+    values = (str(value) for batch in batches for value in batch.column(0).to_pylist())
+    return np.array([seen.setdefault(value, value) for value in values], dtype=object)
 
 
 def missing(column: str, known: list[str]) -> str:

@@ -1,118 +1,151 @@
-"""Files as tables: csv, tsv, json, jsonl and parquet.
+"""Files as rows: csv, tsv, json, jsonl, parquet and arrow, plain or compressed by gzip or zstd."""
 
-In csv and tsv a column holds numbers where it does so in every file; all else stays text as
-written, also what looks like a date or a truth value: templates should show what is in the file.
-"""
-
-import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
+from blossomtune.data import columnar, delimited, objects
+from blossomtune.data.streams import compression, opened, unreadable
 from blossomtune.errors import UserError
 
+ROWS = 10_000
+"""Rows of a batch and of a row group, everywhere."""
 
-def read(paths: Sequence[Path], kind: str, columns: Sequence[str] | None = None) -> list[pa.Table]:
-    """Reads the files of a data set.
-
-    Args:
-        paths: the files.
-        kind: csv, tsv, json (a list of objects), jsonl (an object a line) or parquet.
-        columns: names for csv and tsv files that have no header line.
-
-    Returns:
-        The rows of each file, without schema metadata.
-
-    Raises:
-        UserError: where a file is not of that kind.
-    """
-    if kind in _DELIMITED:
-        tables = [_delimited(path, kind, columns, {}) for path in paths]
-        text = {f.name: pa.string() for t in tables for f in t.schema if not _number(f.type)}
-        tables = [_delimited(p, kind, columns, text) for p in paths] if text else tables
-    else:
-        reader = {"json": _json, "jsonl": _jsonl, "parquet": _parquet}[kind]
-        tables = [reader(path) for path in paths]
-    for path, table in zip(paths, tables, strict=True):
-        names = table.column_names
-        if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
-            raise UserError(f"{path.name} has more than one column {', '.join(repeated)}")
-    return [table.replace_schema_metadata(None) for table in tables]
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Writes a table; the same rows give the same bytes."""
-    parquet.write_table(table.replace_schema_metadata(None), path, compression="zstd")
-
-
-# Tab-separated text knows no quoting: a quotation mark in it is just that.
-_DELIMITED = {
-    "csv": csv.ParseOptions(newlines_in_values=True),
-    "tsv": csv.ParseOptions(delimiter="\t", quote_char=False),
+_ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".ipc": "arrow",
+    ".feather": "arrow",
 }
 
 
-def _delimited(
+def kind_of(name: str) -> str | None:
+    """The kind that a file's name ends in, or None where it ends in no known one."""
+    plain = name.lower().removesuffix(".gz").removesuffix(".zst")
+    return next((kind for ending, kind in _ENDINGS.items() if plain.endswith(ending)), None)
+
+
+def read(
+    paths: Sequence[Path], kind: str | None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """Reads the files of a data set, a batch at a time.
+
+    A column of csv or tsv holds numbers where it does so in every file; all else stays text as
+    written. Of json and jsonl the types are those of the batch at hand.
+
+    Args:
+        paths: the files.
+        kind: csv, tsv, json (a list of objects), jsonl (an object a line), parquet or arrow; None
+            goes by what each file's name ends in.
+        columns: names for csv and tsv files that have no header line.
+
+    Yields:
+        A file and up to ``ROWS`` of its rows, without metadata, in types that have one spelling
+        (see ``columnar.plain``). A file without rows gives a batch without rows where it says
+        what its columns are.
+
+    Raises:
+        UserError: where a file is not of that kind, with its line or row where that is known.
+    """
+    kinds = [(path, kind or _by_name(path)) for path in paths]
+    texts = [(path, given) for path, given in kinds if given in delimited.KINDS]
+    types = delimited.types(texts, columns)
+    for path, given in kinds:
+        names: list[str] | None = None
+        for batch in _batches(path, given, columns, types):
+            if names != batch.schema.names:
+                names = batch.schema.names
+                if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
+                    raise UserError(f"{path.name} has more than one column {', '.join(repeated)}")
+            for start in range(0, batch.num_rows or 1, ROWS):
+                yield path, columnar.plain(batch.slice(start, ROWS))
+
+
+def _by_name(path: Path) -> str:
+    kind = kind_of(path.name)
+    if kind is None:
+        raise UserError(
+            f"{path.name} ends in no format that is known: {', '.join(_ENDINGS)}, each also "
+            "with .gz or .zst",
+            "format: {kind: …} says what it is, whatever its name",
+        )
+    return kind
+
+
+def _batches(
     path: Path, kind: str, columns: Sequence[str] | None, types: dict[str, pa.DataType]
-) -> pa.Table:
-    # one block: types are inferred from the whole file, not from its first megabyte
-    block = min(max(path.stat().st_size + 1, 1 << 20), (1 << 31) - 1)
-    options = csv.ReadOptions(column_names=columns, block_size=block)
+) -> Iterator[pa.RecordBatch]:
+    if kind in delimited.KINDS:
+        return delimited.read(path, kind, columns, types)
+    if kind in objects.READERS:
+        return objects.READERS[kind](path, ROWS)
+    return _columnar(path, kind)
+
+
+def _columnar(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
+    """Files that are read from several places at once; a compressed one is unpacked first."""
+    with tempfile.TemporaryFile() as unpacked:
+        try:
+            source: IO[bytes] | str = str(path)
+            if compression(path):
+                with opened(path) as content:
+                    shutil.copyfileobj(content, unpacked)
+                unpacked.seek(0)
+                source = unpacked
+            yield from columnar.READERS[kind](source, ROWS)
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(path, kind, error) from None
+
+
+def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
+    """Writes rows in row groups of ``ROWS``, compressed by zstd.
+
+    Args:
+        batches: the rows, in batches of any size.
+        schema: of every batch; its metadata is left out.
+        path: the file to write.
+
+    Returns:
+        How many rows there were. The same rows give the same bytes, however they came in batches.
+
+    Raises:
+        UserError: where a column has a type that parquet does not know.
+    """
+    schema = schema.remove_metadata()
+    written = waiting = 0
+    group: list[pa.RecordBatch] = []
     try:
-        convert = csv.ConvertOptions(column_types=types)
-        return csv.read_csv(path, options, _DELIMITED[kind], convert)
-    except pa.ArrowInvalid as error:
-        raise _unreadable(path, kind, error) from None
+        writer = parquet.ParquetWriter(path, schema, compression="zstd")
+    except pa.ArrowNotImplementedError as error:
+        raise UserError(
+            f"these rows cannot be kept: {str(error).split('.')[0]}",
+            "leave that column out: columns: [those that are needed]",
+        ) from None
+    with writer as file:
 
+        def write() -> None:
+            file.write_table(pa.Table.from_batches(group, schema).combine_chunks())
 
-def _number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
-    return UserError(
-        f"{path.name} cannot be read as {kind}: {str(error).splitlines()[0][:300]}",
-        "check format.kind, format.columns and that the text is UTF-8",
-    )
-
-
-def _json(path: Path) -> pa.Table:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise _unreadable(path, "json", error) from None
-    if not isinstance(rows, list):
-        raise UserError(f"{path.name} is not a list of objects", "an object a line is kind: jsonl")
-    return _objects(rows, path)
-
-
-def _jsonl(path: Path) -> pa.Table:
-    rows = []
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            rows.extend(json.loads(line) for line in file if line.strip())
-    except ValueError as error:
-        error.args = (f"object {len(rows)}: {error}",)
-        raise _unreadable(path, "jsonl", error) from None
-    return _objects(rows, path)
-
-
-def _objects(rows: list[Any], path: Path) -> pa.Table:
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise UserError(f"{path.name}: row {i} is not an object but {type(row).__name__}")
-    columns = dict.fromkeys(key for row in rows for key in row)
-    try:
-        return pa.table({c: pa.array([row.get(c) for row in rows]) for c in columns})
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UserError(f"{path.name}: a column has values of different types: {error}") from None
-
-
-def _parquet(path: Path) -> pa.Table:
-    try:
-        return parquet.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise _unreadable(path, "parquet", error) from None
+        for batch in batches:
+            rest = batch.replace_schema_metadata(None)
+            while waiting + rest.num_rows >= ROWS:
+                group.append(rest.slice(0, ROWS - waiting))
+                write()
+                written, rest = written + ROWS, rest.slice(ROWS - waiting)
+                group, waiting = [], 0
+            if rest.num_rows:
+                group.append(rest)
+                waiting += rest.num_rows
+        if group:
+            write()
+    return written + waiting

@@ -1,12 +1,15 @@
-"""The Hugging Face hub: revisions resolved to commits, tokens from the environment only."""
+"""The Hugging Face hub: revisions resolved to commits, tokens from the environment only.
+
+Models are fetched here, data sets in ``hub_rows``.
+"""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import pyarrow as pa
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -41,85 +44,56 @@ def model(source: Mapping[str, Any], folder: Path) -> tuple[str, str | None]:
         UserError: where the hub cannot be reached, or does not show the model.
     """
     repo = source["repo"]
-    info = _ask(source, lambda: _api().model_info(repo, revision=source["revision"]))
+    info = ask(source, lambda: api().model_info(repo, revision=source["revision"]))
     print(f"fetching {repo} at {info.sha}", flush=True)
-    _explained(
-        source,
-        lambda: _api().snapshot_download(
+    with explained(source):
+        api().snapshot_download(
             repo,
             revision=info.sha,
             local_dir=folder,
             allow_patterns=_WANTED,
             ignore_patterns=_UNWANTED,
-        ),
-    )
-    return info.sha, _licence(info)
-
-
-def dataset(source: Mapping[str, Any], scratch: Path) -> tuple[pa.Table, str, str | None]:
-    """Downloads one split of a data set.
-
-    Args:
-        source: repo, revision, subset and split.
-        scratch: folder for what is needed in between.
-
-    Returns:
-        Its rows, the commit that the revision stands for, and the licence or None.
-
-    Raises:
-        UserError: where the hub cannot be reached, or does not show such a split.
-    """
-    import datasets
-
-    repo, name, split = source["repo"], source["subset"], source["split"]
-    info = _ask(source, lambda: _api().dataset_info(repo, revision=source["revision"]))
-    print(f"fetching {repo} at {info.sha}", flush=True)
-    try:
-        rows = _explained(
-            source,
-            lambda: datasets.load_dataset(
-                repo,
-                name,
-                split=split,
-                revision=info.sha,
-                token=_token(),
-                cache_dir=str(scratch),
-            ),
         )
-    except ValueError as error:  # how datasets says that subset or split are not there
-        raise UserError(f"{repo}: {str(error).splitlines()[0]}") from None
-    table = rows.with_format("arrow")[:].replace_schema_metadata(None)
-    return table, info.sha, _licence(info)
+    return info.sha, licence(info)
 
 
-def _api() -> HfApi:
+def api() -> HfApi:
     """The hub, with the environment's token or none: not one that happens to be saved here."""
-    return HfApi(token=_token())
+    return HfApi(token=token())
 
 
-def _token() -> str | bool:
+def token() -> str | bool:
+    """The environment's token; False stands for none at all."""
     return os.environ.get("HF_TOKEN") or False
 
 
-def _licence(info: Any) -> str | None:
-    return info.card_data.get("license") if info.card_data else None
+def licence(info: Any) -> str | None:
+    """The licence that the hub names, or None."""
+    named = info.card_data.get("license") if info.card_data else None
+    return ", ".join(named) if isinstance(named, list) else named
 
 
-def _ask(source: Mapping[str, Any], question: Callable[[], T]) -> T:
+def ask(source: Mapping[str, Any], question: Callable[[], T]) -> T:
     """What the hub answers to a single request; downloads have a patience of their own."""
-    transient = (httpx.TransportError, HfHubHTTPError)
-    return _explained(source, lambda: patiently(question, transient))
+    with explained(source):
+        return patiently(question, (httpx.TransportError, HfHubHTTPError))
 
 
-def _explained(source: Mapping[str, Any], action: Callable[[], T]) -> T:
-    """What the hub sends, or what a user can do about that it does not."""
+@contextmanager
+def explained(source: Mapping[str, Any]) -> Iterator[None]:
+    """Says what a user can do about it that the hub does not send something.
+
+    Raises:
+        UserError: in place of the client's own errors.
+    """
     repo, revision = source["repo"], source["revision"]
+    page = f"datasets/{repo}" if "split" in source else repo
     try:
-        return action()
+        yield
     except GatedRepoError:
         raise UserError(
             f"{repo} is gated: its owner decides who may have it",
-            f"accept its terms at https://huggingface.co/{repo} and set HF_TOKEN",
+            f"accept its terms at https://huggingface.co/{page} and set HF_TOKEN",
         ) from None
     except RevisionNotFoundError:
         raise UserError(
@@ -130,19 +104,20 @@ def _explained(source: Mapping[str, Any], action: Callable[[], T]) -> T:
             f"source.repo: the hub shows no {repo!r}",
             "check the name; private repositories need HF_TOKEN in the environment",
         ) from None
+    except OfflineModeIsEnabled:
+        raise UserError(
+            f"{repo} is on the hub, but HF_HUB_OFFLINE is set",
+            "unset it, or use kind: path with a folder that is already here",
+        ) from None
     except (
         UnreachableError,
         httpx.TransportError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
+        ConnectionError,
     ) as error:
         reason = str(error) if isinstance(error, UnreachableError) else type(error).__name__
         raise UserError(
             f"{repo} cannot be fetched: the Hugging Face hub cannot be reached ({reason})",
             "check the network and HF_ENDPOINT; kind: path takes a folder that is already here",
         ) from error
-    except OfflineModeIsEnabled:
-        raise UserError(
-            f"{repo} is on the hub, but HF_HUB_OFFLINE is set",
-            "unset it, or use kind: path with a folder that is already here",
-        ) from None

@@ -1,135 +1,144 @@
-"""A data set cut into clients, by Flower Datasets' partitioners."""
+"""Who gets which rows, by Flower Datasets' partitioners."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import datasets
+import numpy as np
 import pyarrow as pa
-from flwr_datasets.partitioner import IidPartitioner, NaturalIdPartitioner, Partitioner
-from pyarrow import parquet
+from flwr_datasets import partitioner as flower
 
-from blossomtune import files
-from blossomtune.data.columns import require
-from blossomtune.data.formats import write_parquet
+from blossomtune.data import by_label
+from blossomtune.data.dealing import COLUMN, deal
+from blossomtune.data.labels import distinct, some
+from blossomtune.data.shares import check
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 
-_ROW = "__row__"
+_Config = Mapping[str, Any]
+_Named = list[tuple[str, np.ndarray]]
 
 
-def build(config: Mapping[str, Any], dataset: Path, folder: Path) -> dict[str, Any]:
-    """Writes client_<i>.parquet for each client, and manifest.json.
+def cut(config: _Config, rows: int, column: pa.ChunkedArray | None = None) -> _Named:
+    """Deals rows out.
 
     Args:
         config: a partition's block and ``seed``.
-        dataset: directory that ``dataset.build`` wrote; only its training rows are dealt out.
-        folder: an empty folder to write to.
+        rows: N, how many there are.
+        column: shape (N,), values of the column that decides; None for partitioners without one.
 
     Returns:
-        The manifest.
+        Each client's name and its row numbers in ascending order: together all N, each once.
 
     Raises:
-        UserError: where a column is missing or the clients asked for cannot be made.
+        UserError: where these clients cannot be made, or one would have too few rows.
     """
-    table = parquet.read_table(dataset / "train.parquet")
-    of_dataset = files.read_json(dataset / "manifest.json")
-    label = config["label_column"] or of_dataset["stratify_by"]
-    if label is not None:
-        require("label_column", label, table.column_names)
-    clients = []
-    for i, (name, rows) in enumerate(cut(table, config)):
-        path = folder / f"client_{i}.parquet"
-        part = table.take(pa.array(rows, pa.int64()))
-        write_parquet(part, path)
-        labels = Counter(map(str, part[label].to_pylist())) if label is not None else None
-        clients.append(
-            {
-                "client": i,
-                "name": name,
-                "rows": len(rows),
-                "labels": labels,
-                "sha256": files.sha256(path),
-            }
-        )
-    manifest = {
-        "partitioner": config["partitioner"],
-        "column": config.get("column"),
-        "label_column": label,
-        "seed": config["seed"],
-        "dataset": {key: of_dataset[key] for key in ("source", "revision", "licence")},
-        "clients": clients,
-    }
-    files.write_json(folder / "manifest.json", manifest)
-    return manifest
-
-
-def cut(table: pa.Table, config: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
-    """Who gets which rows.
-
-    Args:
-        table: N training rows.
-        config: a partition's block and ``seed``.
-
-    Returns:
-        Each client's name and its row numbers: together all N rows, each once.
-
-    Raises:
-        UserError: where there are more clients than rows, or a client without any.
-    """
-    if config["num_partitions"] > table.num_rows:
-        raise UserError(
-            f"num_partitions: {config['num_partitions']} clients cannot share "
-            f"{table.num_rows} training rows"
-        )
-    clients = CUTS[config["partitioner"]](table, config)
-    empty = [name for name, rows in clients if not rows]
-    if empty:
-        raise UserError(
-            f"partitioner {config['partitioner']}: no rows for {', '.join(empty)}",
-            "use fewer partitions, or another partitioner",
-        )
+    name, wanted = config["partitioner"], config["num_partitions"]
+    if wanted > rows:
+        raise UserError(f"num_partitions: {wanted} clients cannot share {rows} training rows")
+    clients = [(client, np.sort(part)) for client, part in CUTS[name](config, rows, column)]
+    dealt = np.bincount(np.concatenate([part for _, part in clients]), minlength=rows)
+    if not (dealt == 1).all():
+        raise RuntimeError(f"partitioner {name} deals rows out twice, or not at all")
+    check([(client, len(part)) for client, part in clients], config)
     return clients
 
 
-def _iid(table: pa.Table, config: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
-    rows = _numbered(table).shuffle(seed=derive(config["seed"], "iid partition"))
-    parts = _dealt(IidPartitioner(config["num_partitions"]), rows)
-    return [(f"client {i}", part) for i, part in enumerate(parts)]
+_BY_NUMBER = {
+    "iid": flower.IidPartitioner,
+    "linear": flower.LinearPartitioner,
+    "square": flower.SquarePartitioner,
+    "exponential": flower.ExponentialPartitioner,
+}
 
 
-def _natural_id(table: pa.Table, config: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
-    column, wanted = config["column"], config["num_partitions"]
-    require("column", column, table.column_names)
-    values = table[column]
-    if values.null_count:
-        raise UserError(f"column: {values.null_count} training rows have no {column!r}")
-    found = sorted(values.unique().to_pylist())
-    if len(found) != wanted:
-        shown = ", ".join(map(str, found[:20])) + (", …" if len(found) > 20 else "")
+def _by_number(config: _Config, rows: int, _: Any) -> list[np.ndarray]:
+    """All rows shuffled, then dealt out in numbers that a client's own number decides."""
+    name, clients = config["partitioner"], config["num_partitions"]
+    return _shuffled(_BY_NUMBER[name](clients), config, rows)
+
+
+def _by_size(config: _Config, rows: int, _: Any) -> list[np.ndarray]:
+    sizes = by_label.sizes(config, rows)
+    return _shuffled(flower.SizePartitioner(sizes), config, rows)
+
+
+def _shuffled(partitioner: flower.Partitioner, config: _Config, rows: int) -> list[np.ndarray]:
+    seed = derive(config["seed"], f"{config['partitioner']} partition")
+    order = np.random.default_rng(seed).permutation(rows)
+    clients = config["num_partitions"]
+    problem = f"{clients} clients of {rows} training rows leave some without any"
+    parts = deal(partitioner, order, "num_partitions", problem, "choose fewer clients")
+    return [order[part] for part in parts]
+
+
+def _natural_id(config: _Config, _: int, column: pa.ChunkedArray) -> _Named:
+    ids, wanted = distinct(config, column), config["num_partitions"]
+    if len(ids.values) != wanted:
         raise UserError(
-            f"num_partitions: {wanted}, but column {column!r} has {len(found)} values: {shown}",
-            f"set num_partitions: {len(found)}, or choose another column",
+            f"num_partitions: {wanted}, but column {config['column']!r} has {len(ids.values)} "
+            f"values: {some(ids.values)}",
+            f"set num_partitions: {len(ids.values)}, or choose another column",
         )
-    partitioner = NaturalIdPartitioner(partition_by=column)
-    parts = _dealt(partitioner, _numbered(table, column))
-    # Flower numbers natural ids in sorted order, which is the order of `found`
-    return [(str(value), part) for value, part in zip(found, parts, strict=True)]
+    parts = deal(flower.NaturalIdPartitioner(COLUMN), ids.codes, "column")
+    return list(zip(map(str, ids.values), parts, strict=True))
 
 
-_Cut = Callable[[pa.Table, Mapping[str, Any]], list[tuple[str, list[int]]]]
-CUTS: dict[str, _Cut] = {"iid": _iid, "natural_id": _natural_id}
+def _grouped_natural_id(config: _Config, _: int, column: pa.ChunkedArray) -> _Named:
+    ids, size, wanted = distinct(config, column), config["group_size"], config["num_partitions"]
+    partitioner = flower.GroupedNaturalIdPartitioner(COLUMN, size, config["mode"], True)
+    problem = f"{len(ids.values)} values of column {config['column']!r} cannot be grouped evenly"
+    parts = deal(partitioner, ids.codes, "group_size", f"{size}, but {problem}", "change mode")
+    if len(parts) != wanted:
+        raise UserError(
+            f"num_partitions: {wanted}, but {len(ids.values)} values of column "
+            f"{config['column']!r} make {len(parts)} groups of {size}",
+            f"set num_partitions: {len(parts)}, or another group_size",
+        )
+    members = [np.unique(ids.codes[part]) for part in parts]
+    names = [some([ids.values[code] for code in codes], 3) for codes in members]
+    return list(zip(names, parts, strict=True))
+
+
+def _continuous(config: _Config, _: int, column: pa.ChunkedArray) -> list[np.ndarray]:
+    name, clients, kind = config["column"], config["num_partitions"], column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise UserError(
+            f"column: {name!r} holds {kind}, but partitioner continuous needs numbers",
+            "choose a column of numbers, or a partitioner for labels, such as dirichlet",
+        )
+    values = column.cast(pa.float64()).to_numpy()
+    if missing := np.count_nonzero(~np.isfinite(values)):
+        raise UserError(f"column: {missing} training rows have no finite number in {name!r}")
+    if values.min() == values.max():
+        raise UserError(f"column: {name!r} is {values[0]:g} in all training rows")
+    if config["strictness"] == 1:  # Flower's sort leaves open in which order equal values come
+        return np.array_split(np.argsort(values, kind="stable"), clients)
+    # Flower standardises, too, but in 32 bits: too coarse for seconds since 1970
+    values = (values - values.mean()) / values.std()
+    seed = derive(config["seed"], "continuous partition")
+    partitioner = flower.ContinuousPartitioner(clients, COLUMN, config["strictness"], False, seed)
+    return deal(partitioner, values, "column")
+
+
+def _numbered(function: Callable[..., Sequence[np.ndarray]]) -> Callable[..., _Named]:
+    """Names for clients that have nothing but a number."""
+
+    def named(config: _Config, rows: int, column: pa.ChunkedArray | None) -> _Named:
+        return [(f"client {i}", part) for i, part in enumerate(function(config, rows, column))]
+
+    return named
+
+
+CUTS: dict[str, Callable[[_Config, int, pa.ChunkedArray | None], _Named]] = {
+    **dict.fromkeys(_BY_NUMBER, _numbered(_by_number)),
+    "size": _numbered(_by_size),
+    "natural_id": _natural_id,
+    "grouped_natural_id": _grouped_natural_id,
+    "continuous": _numbered(_continuous),
+    "dirichlet": _numbered(by_label.dirichlet),
+    "inner_dirichlet": _numbered(by_label.inner_dirichlet),
+    "distribution": _numbered(by_label.distribution),
+    "pathological": _numbered(by_label.pathological),
+    "shard": _numbered(by_label.shard),
+}
 """The partitioners, by the name that the configuration gives them."""
-
-
-def _numbered(table: pa.Table, *columns: str) -> datasets.Dataset:
-    """Row numbers and the columns that decide; the data itself need not travel."""
-    chosen = table.select(columns).append_column(_ROW, pa.array(range(table.num_rows), pa.int64()))
-    return datasets.Dataset(chosen)
-
-
-def _dealt(partitioner: Partitioner, rows: datasets.Dataset) -> Sequence[list[int]]:
-    partitioner.dataset = rows
-    count = partitioner.num_partitions
-    return [list(partitioner.load_partition(i)[_ROW]) for i in range(count)]

@@ -1,7 +1,7 @@
-"""Jinja2 templates over rows: sandboxed, strict, compiled once."""
+"""Jinja2 templates and expressions over rows: sandboxed, strict, compiled once."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
@@ -21,17 +21,30 @@ def _present(value: Any) -> Any:
     return value
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    def make_globals(self, d: Any) -> dict[str, Any]:
+        # a dictionary in place of Jinja's ChainMap, which makes most of a short text's time
+        return dict(self.globals)
+
+
 @functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> _Environment:
     # the texts are for models, not for browsers: no escaping
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_present)
+    return _Environment(undefined=StrictUndefined, finalize=_present)
 
 
-class Template:
-    """One template of the configuration."""
+class _Compiled:
+    """Something of the configuration that was compiled, and what to say where it fails.
+
+    Attributes:
+        key: the configuration's key that holds it.
+        source: its text.
+    """
+
+    _what = "template"
 
     def __init__(self, key: str, source: str) -> None:
-        """Compiles a template.
+        """Compiles it.
 
         Args:
             key: the configuration's key that holds it, for messages.
@@ -42,11 +55,37 @@ class Template:
         """
         self.key, self.source = key, source
         try:
-            self._template = _environment().from_string(source)
+            self._run = self._compile(source)
         except TemplateSyntaxError as error:
             raise UserError(
-                f"{key}: not a valid template: {error.message} (line {error.lineno} of {source!r})"
+                f"{key}: not a valid {self._what}: {error.message} "
+                f"(line {error.lineno} of {source!r})"
             ) from None
+
+    def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
+        return _environment().from_string(source).render
+
+    def _failed(self, error: Exception, values: Mapping[str, Any], where: str) -> UserError:
+        reason, hint = f"{type(error).__name__}: {error}", None
+        if isinstance(error, UndefinedError):
+            reason = self._undefined(values) or str(error)
+        elif isinstance(error, _NullError):
+            reason, hint = str(error), "write {{ column or '' }} where nothing is meant"
+        return UserError(f"{where}: {self.key}: {reason}\n  {self._what}: {self.source}", hint)
+
+    def _undefined(self, values: Iterable[str]) -> str | None:
+        """Which name is not a column, or None where something inside a column is missing."""
+        known = list(values)
+        names = meta.find_undeclared_variables(_environment().parse(self._text()))
+        unknown = sorted(names - set(known))
+        return missing(unknown[0], known) if unknown else None
+
+    def _text(self) -> str:
+        return self.source
+
+
+class Template(_Compiled):
+    """One template of the configuration."""
 
     def render(self, values: Mapping[str, Any], where: str) -> str:
         """The text of one row.
@@ -59,22 +98,33 @@ class Template:
             UserError: that names row, key, template and the columns that there are.
         """
         try:
-            return self._template.render(values)
-        except UndefinedError as error:
-            reason = self._undefined(values) or str(error)
-            raise self._error(where, reason) from None
-        except _NullError as error:
-            hint = "write {{ column or '' }} where nothing is meant"
-            raise self._error(where, str(error), hint) from None
+            return self._run(values)
         except Exception as error:  # whatever the template does with the row's values
-            raise self._error(where, f"{type(error).__name__}: {error}") from None
+            raise self._failed(error, values, where) from None
 
-    def _error(self, where: str, reason: str, hint: str | None = None) -> UserError:
-        return UserError(f"{where}: {self.key}: {reason}\n  template: {self.source}", hint)
 
-    def _undefined(self, values: Iterable[str]) -> str | None:
-        """Which name is not a column, or None where something inside a column is missing."""
-        known = list(values)
-        names = meta.find_undeclared_variables(_environment().parse(self.source))
-        unknown = sorted(names - set(known))
-        return missing(unknown[0], known) if unknown else None
+class Expression(_Compiled):
+    """One expression of the configuration, which is true or false of a row."""
+
+    _what = "expression"
+
+    def evaluate(self, values: Mapping[str, Any], where: str) -> bool:
+        """Whether it is true of one row, as Python sees truth: 0, "" and null are not.
+
+        Args:
+            values: the row, column by column.
+            where: which row it is, for messages.
+
+        Raises:
+            UserError: that names row, key, expression and the columns that there are.
+        """
+        try:
+            return bool(self._run(values))
+        except Exception as error:  # whatever the expression does with the row's values
+            raise self._failed(error, values, where) from None
+
+    def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
+        return _environment().compile_expression(source, undefined_to_none=False)
+
+    def _text(self) -> str:
+        return "{{ " + self.source + " }}"

@@ -1,7 +1,9 @@
-"""Rows as token ids: templates rendered, the chat template applied once, the prompt masked."""
+"""Files of rows as files of token ids: rendered, cut at the borders of turns, prompts masked."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +11,24 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from blossomtune import files
-from blossomtune.data.templates import Template
-from blossomtune.encoding import IGNORED, encode_all, load_tokenizer, prompt_text
-from blossomtune.errors import UserError
-
-_IDS = pa.list_(pa.int32())
-_SCHEMA = pa.schema([("row", pa.int32()), ("input_ids", _IDS), ("labels", _IDS)])
-_TEST_SCHEMA = _SCHEMA.append(pa.field("prompt", pa.string())).append(
-    pa.field("completion", pa.string())
-)
-_BATCH = 1000  # rows held in memory at a time; fixed, so that the bytes are always the same
-
-
-@dataclass
-class Counts:
-    """What became of a file's rows; tokens include the end of turn."""
-
-    rows: int = 0
-    dropped: int = 0
-    tokens: int = 0
-    completion_tokens: int = 0
-    longest: int = 0
+from blossomtune.chat import manner
+from blossomtune.data import shapes
+from blossomtune.data.batches import PACKED
+from blossomtune.data.groups import Counts, Part, Task, Work
+from blossomtune.data.parallel import ordered
+from blossomtune.data.problems import KINDS, SHOWN, check
+from blossomtune.encoding import load_tokenizer
 
 
 def build(
-    config: Mapping[str, Any], model: Path, dataset: Path, partition: Path, folder: Path
+    config: Mapping[str, Any],
+    model: Path,
+    dataset: Path,
+    partition: Path,
+    folder: Path,
+    cores: int = 1,
 ) -> dict[str, Any]:
-    """Writes client_<i>.arrow for each client, test.arrow and manifest.json.
+    """Writes client_<i>.arrow and what the client holds out, test.arrow and manifest.json.
 
     Args:
         config: a preprocessing block.
@@ -43,6 +36,7 @@ def build(
         dataset: directory with test.parquet.
         partition: directory with client_<i>.parquet.
         folder: an empty folder to write to.
+        cores: how many processes work; the bytes are the same for any number.
 
     Returns:
         The manifest.
@@ -50,75 +44,74 @@ def build(
     Raises:
         UserError: where a template, a row or the chat template does not fit the others.
     """
-    writer = _Writer(config, load_tokenizer(model))
-    clients = []
-    for client in files.read_json(partition / "manifest.json")["clients"]:
-        name = f"client_{client['client']}"
-        counts = writer.write(partition / f"{name}.parquet", folder / f"{name}.arrow", _SCHEMA)
-        clients.append({"client": client["client"], **counts})
-    test = writer.write(dataset / "test.parquet", folder / "test.arrow", _TEST_SCHEMA)
-    manifest = {"clients": clients, "test": test, "max_length": config["max_length"]}
+    clients = [c["client"] for c in files.read_json(partition / "manifest.json")["clients"]]
+    training = [partition / f"client_{client}.parquet" for client in clients]
+    splits = [
+        (client, split, file)
+        for client in clients
+        for split in ("validation", "test")
+        if (file := partition / f"client_{client}.{split}.parquet").exists()
+    ]
+    held_out = [*(file for *_, file in splits), dataset / "test.parquet"]
+
+    tokenizer = load_tokenizer(model)
+    manner(tokenizer)  # what is wrong with it shows before any row is read
+    work = Work(config, shapes.find(config, parquet.read_schema(training[0])), tokenizer)
+    tasks = {file: _tasks(file, held_out=False) for file in training}
+    tasks |= {file: _tasks(file, held_out=True) for file in held_out}
+    held, everything = set(held_out), list(chain.from_iterable(tasks.values()))
+    with closing(ordered(work, everything, min(cores, len(everything)))) as parts:
+        counts = {
+            file: _write(file, islice(parts, len(groups)), work, file in held, folder)
+            for file, groups in tasks.items()
+        }
+    manifest = {
+        "shape": work.shape.describe(),
+        "max_length": config["max_length"],
+        "packing": config["packing"],
+        "clients": [
+            {"client": client, **counts[file]}
+            for client, file in zip(clients, training, strict=True)
+        ],
+        "held_out": _by_client(splits, counts),
+        "test": counts[held_out[-1]],
+    }
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
 
-class _Writer:
-    """Turns files of rows into files of token ids, all by the same templates."""
+def _tasks(source: Path, *, held_out: bool) -> list[Task]:
+    """The row groups of a file."""
+    metadata, first, tasks = parquet.read_metadata(source), 0, []
+    for group in range(metadata.num_row_groups):
+        tasks.append(Task(source, group, first, held_out))
+        first += metadata.row_group(group).num_rows
+    return tasks
 
-    def __init__(self, config: Mapping[str, Any], tokenizer: Any) -> None:
-        keys = [key for key in ("system", "prompt", "completion") if config[key] is not None]
-        self._templates = {key: Template(key, config[key]) for key in keys}
-        self._limit, self._drop = config["max_length"], config["too_long"] == "drop"
-        self._tokenizer = tokenizer
 
-    def write(self, source: Path, target: Path, schema: pa.Schema) -> dict[str, Any]:
-        """Tokenises one file into an Arrow stream, and returns its counts and checksum."""
-        counts = Counts()
-        with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
-            at = 0
-            for batch in parquet.ParquetFile(source).iter_batches(_BATCH):
-                kept = list(self._examples(batch.to_pylist(), at, source.name, counts))
-                at += batch.num_rows
-                stream.write_batch(pa.RecordBatch.from_pylist(kept, schema))
-        if not counts.rows:
-            raise UserError(
-                f"{source.name}: all {counts.dropped} rows have over {self._limit} tokens",
-                "raise max_length",
-            )
-        return {**asdict(counts), "sha256": files.sha256(target)}
+def _write(
+    source: Path, parts: Iterable[Part], work: Work, held_out: bool, folder: Path
+) -> dict[str, Any]:
+    """Writes a file's parts as an Arrow stream, and returns its counts and checksum."""
+    target, schema = folder / f"{source.stem}.arrow", work.schema(held_out)
+    counts, problems = Counts(), {kind: [] for kind in KINDS}
+    with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        for part in parts:
+            counts.add(part.counts)
+            for kind in KINDS:
+                problems[kind] = (problems[kind] + part.problems[kind])[:SHOWN]
+            if part.batch is not None:
+                stream.write_batch(part.batch)
+    check(source.name, counts.rows, counts.dropped, problems, work.config)
+    packed = counts.packed if schema is PACKED else None
+    return {**asdict(counts), "packed": packed, "sha256": files.sha256(target)}
 
-    def _examples(
-        self, rows: list[dict[str, Any]], first: int, name: str, counts: Counts
-    ) -> Iterator[dict[str, Any]]:
-        texts = [self._render(row, f"row {i} of {name}") for i, row in enumerate(rows, first)]
-        prompts, completions = [p for p, _ in texts], [c for _, c in texts]
-        encoded = encode_all(self._tokenizer, prompts, completions)
-        for i, (ids, labels) in enumerate(encoded):
-            row = first + i
-            if len(ids) > self._limit:
-                self._refuse(row, name, len(ids))
-                counts.dropped += 1
-                continue
-            counts.rows += 1
-            counts.tokens += len(ids)
-            counts.completion_tokens += len(labels) - labels.count(IGNORED)
-            counts.longest = max(counts.longest, len(ids))
-            example = {"row": row, "input_ids": ids, "labels": labels}
-            yield example | {"prompt": prompts[i], "completion": completions[i]}
 
-    def _render(self, row: Mapping[str, Any], where: str) -> tuple[str, str]:
-        """The prompt as the chat template writes it, and the completion."""
-        text = {key: template.render(row, where) for key, template in self._templates.items()}
-        if not text["completion"].strip():
-            raise UserError(
-                f"{where}: completion: the text is empty, so there is nothing to learn from it",
-                "drop such rows from the data, or mend the template",
-            )
-        return prompt_text(self._tokenizer, text["prompt"], text.get("system")), text["completion"]
-
-    def _refuse(self, row: int, name: str, tokens: int) -> None:
-        if not self._drop:
-            raise UserError(
-                f"row {row} of {name} has {tokens} tokens; max_length is {self._limit}",
-                "raise max_length, or set too_long: drop",
-            )
+def _by_client(
+    splits: Sequence[tuple[int, str, Path]], counts: Mapping[Path, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    held: dict[int, dict[str, Any]] = {}
+    for client, split, file in splits:
+        empty = {"client": client, "validation": None, "test": None}
+        held.setdefault(client, empty)[split] = counts[file]
+    return list(held.values())

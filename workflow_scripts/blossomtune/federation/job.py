@@ -1,5 +1,6 @@
 """One federation to run: the settings and files that server and clients agree on."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class Client(BaseModel):
 class Job(BaseModel):
     """Everything about a federation, as JSON can carry it to any process.
 
-    ``adapter`` and ``history`` are where the server writes what came out.
+    ``adapter`` and ``history`` are where the server writes what came out, ``checkpoints`` is where
+    it keeps every round until then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +38,7 @@ class Job(BaseModel):
     preprocessed: Path
     adapter: Path
     history: Path
+    checkpoints: Path
     cores: int = 1
 
     def __hash__(self) -> int:  # ``training.arguments`` is a dictionary, which has none
@@ -45,6 +48,36 @@ class Job(BaseModel):
     def read(cls, path: str | Path) -> "Job":
         """A job from a JSON file, as ``flwr run --run-config 'job=\"…\"'`` names it."""
         return cls.model_validate(read_json(Path(path)))
+
+
+PACKAGES = ("flwr", "peft", "torch", "transformers", "trl")
+
+
+def identity(job: Job, device: str) -> dict[str, Any]:
+    """Everything that the adapter after a round depends on, as plain JSON values.
+
+    The number of rounds is part of it only where the learning rate of a round depends on it. How
+    long the server waits and how many clients it wants decide whether a round counts, not what
+    it makes.
+    """
+    training = job.training
+    told = job.federation.model_dump(
+        mode="json", exclude={"engine", "min_clients", "round_timeout"}
+    )
+    if training.learning_rate_max == training.learning_rate_min:
+        del told["rounds"]
+    data = read_json(job.preprocessed / "manifest.json")
+    return {
+        "seed": job.seed,
+        "lora": job.lora.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "federation": told,
+        "clients": [client.name for client in job.clients],
+        "data": [client["sha256"] for client in [*data["clients"], data["test"]]],
+        "model": read_json(job.model / "provenance.json")["files"],
+        "device": device,
+        "packages": {name: version(name) for name in PACKAGES},
+    }
 
 
 def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any) -> Job:

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from blossomtune.federation.job import Job
+from blossomtune.federation.job import Job, identity
 from blossomtune.files import write_json
+
+if TYPE_CHECKING:
+    from blossomtune.federation.adapter import State
 
 
 def server_app(job_of: Callable[[Context], Job]) -> ServerApp:
@@ -23,7 +27,9 @@ def server_app(job_of: Callable[[Context], Job]) -> ServerApp:
 
 
 def serve(grid: Grid, job: Job) -> None:
-    """Runs all rounds of a job, then writes the adapter and history.json.
+    """Runs the rounds of a job that are not done yet, then writes the adapter and history.json.
+
+    Every round is kept as a checkpoint, so that a run that was stopped goes on after it.
 
     Raises:
         UserError: where too few clients take part, or answer a round.
@@ -32,34 +38,46 @@ def serve(grid: Grid, job: Job) -> None:
 
     from blossomtune.encoding import load_tokenizer, pad_id
     from blossomtune.federation import adapter
+    from blossomtune.federation.checkpoints import Checkpoint, Checkpoints
     from blossomtune.federation.held_out import HeldOut
     from blossomtune.federation.rounds import Federation, Round
     from blossomtune.modeling import load_model
 
+    device = "cuda" if job.federation.gpus_per_client and torch.cuda.is_available() else "cpu"
+    total = job.federation.rounds
+    checkpoints = Checkpoints(job.checkpoints, identity(job, device))
     model = adapter.attach(load_model(job.model), job.lora, job.seed)
-    federation = Federation(grid, job, adapter.read(model))
     tokenizer = load_tokenizer(job.model)
     held_out = HeldOut(job.preprocessed, job.federation.evaluate_rows, job.seed)
 
-    def evaluate(result: Round) -> Round:
+    def evaluate(result: Round, state: "State") -> Round:
         if held_out.rows:
             torch.set_num_threads(job.cores)  # nobody trains meanwhile
-            adapter.write(model, federation.state)
+            adapter.write(model, state)
             result.evaluation = held_out.score(model, pad_id(tokenizer))
         return result
 
-    total = job.federation.rounds
-    started = time.monotonic()
-    history = [evaluate(Round(0)).record()]
-    print(_line(history[-1], total, 0.0), flush=True)
-    for number in range(1, total + 1):
-        history.append(evaluate(federation.run(number)).record())
-        spent = time.monotonic() - started
-        print(_line(history[-1], total, spent / number * (total - number)), flush=True)
-    adapter.save(federation.state, job.lora, job.base_name, job.adapter)
+    last = checkpoints.latest(upto=total)
+    if last:
+        print(f"going on after round {last.round}, which is done", flush=True)
+    else:
+        for difference in checkpoints.others()[:1]:
+            print(f"starting with round 1: earlier rounds had {difference}", flush=True)
+        state = adapter.read(model)
+        last = Checkpoint(0, state, [evaluate(Round(0), state).record()])
+    print(_line(last.history[-1], total, 0.0), flush=True)
+    if last.round < total:
+        federation = Federation(grid, job, last.state)
+        done, started = last.round, time.monotonic()
+        for number in range(last.round + 1, total + 1):
+            record = evaluate(federation.run(number), federation.state).record()
+            last = Checkpoint(number, federation.state, [*last.history, record])
+            checkpoints.save(last)
+            spent = (time.monotonic() - started) / (number - done)
+            print(_line(record, total, spent * (total - number)), flush=True)
+    adapter.save(last.state, job.lora, job.base_name, job.adapter)
     names = [client.name for client in job.clients]
-    device = "cuda" if job.federation.gpus_per_client and torch.cuda.is_available() else "cpu"
-    write_json(job.history, {"clients": names, "device": device, "rounds": history})
+    write_json(job.history, {"clients": names, "device": device, "rounds": last.history})
 
 
 def _line(record: dict, rounds: int, left: float) -> str:

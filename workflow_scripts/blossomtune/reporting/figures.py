@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 from blossomtune.reporting import words
+from blossomtune.reporting.bars import Bar, bars, flow, legend
 from blossomtune.reporting.inputs import Experiment, Group, Interval, Stage
-from blossomtune.reporting.svg import ADVANCE, Canvas, spread, ticks
+from blossomtune.reporting.svg import Canvas, spread, ticks
 
 Figure = Callable[[float], Canvas]
 """Draws itself at a width in pixels."""
@@ -13,8 +14,6 @@ Figure = Callable[[float], Canvas]
 _NAMED_CLIENTS = 8  # with more of them, lines have no room for names
 _DOTS = 12  # with more rounds, a dot for each would hide the line
 _ROWS = 24  # rows of a chart; tables beside it show all of them
-_LABELS = 7  # labels that get a colour of their own
-_LEGEND = 24  # characters of a legend's entry
 
 
 def of_experiment(e: Experiment) -> dict[str, Figure]:
@@ -22,7 +21,6 @@ def of_experiment(e: Experiment) -> dict[str, Figure]:
     return {
         "outcome": lambda width: outcome(e, width),
         "loss": lambda width: loss(e, width),
-        "rows": lambda width: rows(e, width),
         "traffic": lambda width: traffic(e, width),
     }
 
@@ -144,30 +142,6 @@ def loss(e: Experiment, width: float) -> Canvas:
     return canvas
 
 
-def rows(e: Experiment, width: float) -> Canvas:
-    """Training rows by client, split by label where labels were counted."""
-    totals: dict[str, int] = {}
-    for share in e.partition.clients:
-        for label, size in (share.labels or {}).items():
-            totals[label] = totals.get(label, 0) + size
-    chosen = sorted(totals)
-    if len(chosen) > _LABELS:
-        chosen = sorted(sorted(totals, key=lambda label: (-totals[label], label))[:_LABELS])
-    bars = []
-    for share in e.partition.clients:
-        labels = share.labels or {}
-        parts = [(f"c{i}", label, float(labels.get(label, 0))) for i, label in enumerate(chosen)]
-        other = share.rows - sum(size for _, _, size in parts)
-        if other:
-            parts.append(("c7" if chosen else "c0", "other" if chosen else "rows", float(other)))
-        bars.append((share.name, parts, words.count(share.rows)))
-    legends = [(f"c{i}", label) for i, label in enumerate(chosen)]
-    if chosen and len(totals) > len(chosen):
-        legends.append(("c7", "other"))
-    said = ", ".join(f"{name} {total}" for name, _, total in bars)
-    return _bars(width, bars, legends, f"Training rows by client: {said}.")
-
-
 def traffic(e: Experiment, width: float) -> Canvas:
     """Bytes from server to clients and back, by round."""
     records = [r for r in e.history.rounds if r.bytes_down or r.bytes_up] or e.trained
@@ -208,74 +182,12 @@ def time(stages: list[Stage], width: float) -> Canvas:
         canvas = Canvas(width, 40, "No times were measured.")
         canvas.text(0, 24, "No times were measured in this run.", "soft")
         return canvas
-    bars = [
-        (s.name.replace("_", " "), [("c0", "seconds", s.seconds)], words.duration(s.seconds))
+    found = [
+        Bar(s.name.replace("_", " "), [("c0", "seconds", s.seconds)], words.duration(s.seconds))
         for s in stages
     ]
-    said = ", ".join(f"{name} {total}" for name, _, total in bars)
-    return _bars(width, bars, [], f"Wall time by stage: {said}.")
-
-
-def flow(entries: list[tuple[str, str]], width: float) -> tuple[list[tuple[float, float]], float]:
-    """Places of a legend's entries, in as many lines as they need, and the height of it all."""
-    places, x, y = [], 0.0, 0.0
-    for _, name in entries:
-        length = 16 + min(len(name), _LEGEND) * ADVANCE + 14
-        if x and x + length > width + 14:
-            x, y = 0.0, y + 20
-        places.append((x, y))
-        x += length
-    return places, y + 30 if entries else 6
-
-
-def legend(canvas: Canvas, entries: list[tuple[str, str]], *, dots: bool = False) -> None:
-    """Colours and what they stand for, at the top."""
-    for (kind, name), (x, y) in zip(entries, flow(entries, canvas.width)[0], strict=True):
-        if dots:
-            canvas.dot(x + 5, y + 9, kind, radius=5)
-        else:
-            canvas.bar(x, y + 4, 10, 10, kind)
-        canvas.text(x + 16, y + 13, name, "small", room=_LEGEND * ADVANCE)
-
-
-def _bars(
-    width: float,
-    bars: list[tuple[str, list[tuple[str, str, float]], str]],
-    legends: list[tuple[str, str]],
-    label: str,
-) -> Canvas:
-    """Horizontal bars of parts, a name before and a total after each.
-
-    Args:
-        width: of the figure, in pixels.
-        bars: name, parts as (class, what it is, size), and the total in words.
-        legends: class and name of each part.
-        label: what the figure shows.
-    """
-    crowded = len(bars) > _ROWS
-    top = flow(legends, width)[1]
-    pitch, thick = (7, 5) if crowded else (30, 16)
-    left = 0.0 if crowded else min(140.0, width * 0.3)
-    right = (
-        width if crowded else width - max((len(t) for _, _, t in bars), default=0) * ADVANCE - 10
-    )
-    canvas = Canvas(width, top + pitch * len(bars) + 2, label)
-    legend(canvas, legends)
-    longest = max((sum(size for _, _, size in parts) for _, parts, _ in bars), default=0) or 1
-    for index, (name, parts, total) in enumerate(bars):
-        y, x = top + pitch * index, left
-        if not crowded:
-            canvas.text(0, y + thick / 2 + 4, name, room=left - 10)
-        for kind, what, size in parts:
-            length = (right - left) * size / longest
-            gap = 1 if len(parts) > 1 else 0
-            if size:
-                tip = f"{name}, {what}: {total if len(parts) == 1 else words.count(round(size))}"
-                canvas.bar(x, y, max(0.75, length - gap), thick, kind, tip)
-            x += length
-        if not crowded:
-            canvas.text(x + 8, y + thick / 2 + 4, total, "soft")
-    return canvas
+    said = ", ".join(f"{bar.name} {bar.total}" for bar in found)
+    return bars(width, found, [], f"Wall time by stage: {said}.")
 
 
 def _finite(interval: Interval) -> bool:

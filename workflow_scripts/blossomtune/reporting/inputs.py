@@ -1,16 +1,25 @@
 """What the report reads: the files of results/, checked, or an error that names the file."""
 
 import csv
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from blossomtune import files
-from blossomtune.errors import UserError
+from blossomtune.reporting.manifests import (
+    DatasetManifest,
+    PartitionManifest,
+    PreprocessedManifest,
+    Provenance,
+    Shape,
+    Tokens,
+    missing,
+    read,
+    unusable,
+)
 
 
 class Interval(BaseModel):
@@ -110,66 +119,6 @@ class History(BaseModel):
     rounds: list[Round] = Field(min_length=1)
 
 
-class Provenance(BaseModel):
-    """Where a model came from."""
-
-    source: dict[str, Any]
-    revision: str | None
-    licence: str | None
-    parameters: int
-
-
-class Rows(BaseModel):
-    """How many rows a data set had, and what became of them."""
-
-    read: int
-    duplicates: int
-    train: int
-    test: int
-
-
-class DatasetManifest(BaseModel):
-    """Where a data set came from."""
-
-    source: dict[str, Any]
-    revision: str | None
-    licence: str | None
-    rows: Rows
-
-
-class Share(BaseModel):
-    """One client's part of a data set."""
-
-    client: int
-    name: str
-    rows: int
-    labels: dict[str, int] | None
-
-
-class PartitionManifest(BaseModel):
-    """How a data set was cut into clients."""
-
-    partitioner: str
-    column: str | None
-    label_column: str | None
-    clients: list[Share]
-
-
-class Tokens(BaseModel):
-    """One client's rows after tokenisation."""
-
-    client: int
-    rows: int
-    dropped: int
-    tokens: int
-
-
-class PreprocessedManifest(BaseModel):
-    """What tokenisation made of the clients' rows."""
-
-    clients: list[Tokens]
-
-
 class Merge(BaseModel):
     """The check of the merged model against base and adapter."""
 
@@ -183,12 +132,13 @@ class Experiment:
 
     name: str
     block: dict[str, Any]
-    templates: dict[str, Any]
+    preprocessing: dict[str, Any]
     digest: str
     model: Provenance
     dataset_name: str
     dataset: DatasetManifest
     partition: PartitionManifest
+    shape: Shape
     tokens: dict[int, Tokens]
     history: History
     metrics: dict[str, Metrics]
@@ -240,34 +190,6 @@ class Stage:
     megabytes: float | None
 
 
-Checked = TypeVar("Checked", bound=BaseModel)
-
-
-def read(path: Path, kind: type[Checked]) -> Checked:
-    """Reads and checks one JSON file.
-
-    Raises:
-        UserError: where it is missing, is not JSON, or lacks what the report needs.
-    """
-    try:
-        return kind.model_validate(files.read_json(path))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a JSON file: {error}", _AGAIN) from None
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-        raise UserError(f"{path}: {where}: {fault['msg']}", _AGAIN) from None
-
-
-_AGAIN = "remove the file and run the workflow again; it makes what is missing"
-
-
-def _missing(path: Path) -> UserError:
-    return UserError(f"{path}: the report needs this file and it is not there", _AGAIN)
-
-
 def experiment(results: Path, configuration: dict[str, Any], name: str, digest: str) -> Experiment:
     """Reads everything about one experiment.
 
@@ -283,22 +205,26 @@ def experiment(results: Path, configuration: dict[str, Any], name: str, digest: 
     block = configuration["experiments"][name]
     model, partition, preprocessing = block["model"], block["partition"], block["preprocessing"]
     dataset = configuration["partitions"][partition]["dataset"]
-    tokenised = results / "preprocessed" / partition / preprocessing / model / "manifest.json"
     own = results / "experiments" / name
     adapter = own / "adapter" / "adapter_model.safetensors"
     if not adapter.is_file():
-        raise _missing(adapter)
+        raise missing(adapter)
+    tokenised = read(
+        results / "preprocessed" / partition / preprocessing / model / "manifest.json",
+        PreprocessedManifest,
+    )
     metrics = read(own / "metrics.json", AllMetrics)
     return Experiment(
         name=name,
         block=block,
-        templates=configuration["preprocessing"][preprocessing],
+        preprocessing=configuration["preprocessing"][preprocessing],
         digest=digest,
         model=read(results / "models" / model / "provenance.json", Provenance),
         dataset_name=dataset,
         dataset=read(results / "datasets" / dataset / "manifest.json", DatasetManifest),
         partition=read(results / "partitions" / partition / "manifest.json", PartitionManifest),
-        tokens={c.client: c for c in read(tokenised, PreprocessedManifest).clients},
+        shape=tokenised.shape,
+        tokens={c.client: c for c in tokenised.clients},
         history=read(own / "history.json", History),
         metrics=metrics.models,
         difference=metrics.difference.accuracy,
@@ -343,7 +269,7 @@ def _benchmark(path: Path) -> tuple[float, float | None]:
             row = next(csv.DictReader(file, delimiter="\t"))
         seconds = float(row["s"])
     except (StopIteration, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a benchmark file of Snakemake ({error!r})", _AGAIN) from None
+        raise unusable(path, f"not a benchmark file of Snakemake ({error!r})") from None
     try:
         megabytes = float(row["max_rss"])
     except (KeyError, TypeError, ValueError):  # jobs too short to be sampled have "NA" here

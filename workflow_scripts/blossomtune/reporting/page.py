@@ -11,17 +11,18 @@ import yaml
 from markupsafe import Markup, escape
 
 from blossomtune import files
-from blossomtune.reporting import figures, inputs, svg, words
+from blossomtune.reporting import figures, inputs, partition, svg, words
 
 _HERE = Path(__file__).parent
-_WIDE, _NARROW = 696.0, 340.0
-_CONFUSION = 12  # labels; a larger table would hide more than it shows
+_NARROW = 340.0
+_LABELS = 12  # a table of more would hide more than it shows
 _PACKAGES = "torch transformers peft trl datasets flwr numpy pandas pyarrow pydantic".split()  # noqa: SIM905
 _FILTERS = (
     words.amount,
     words.capital,
     words.count,
     words.duration,
+    words.fate,
     words.megabytes,
     words.millions,
     words.number,
@@ -36,7 +37,7 @@ def write(config: dict[str, Any], results: Path, output: Path) -> None:
     Args:
         config: the report stage's configuration (``config.stages.report``).
         results: the workflow's results directory.
-        output: the directory to make; it is there as a whole or not at all.
+        output: the directory of both; what else is in it stays.
 
     Raises:
         UserError: where one of the results is missing or malformed.
@@ -47,17 +48,15 @@ def write(config: dict[str, Any], results: Path, output: Path) -> None:
         for name in configuration["run"]
     ]
     stages = inputs.stages(results, configuration)
-    with files.atomic(output, directory=True) as partial:
-        index = partial / "index.html"
+    drawn = {f"{e.name}/{k}": f for e in experiments for k, f in figures.of_experiment(e).items()}
+    drawn["time"] = lambda width: figures.time(stages, width)
+    with files.atomic(output / "index.html") as index:
         index.write_text(render(config, experiments, stages), encoding="utf-8")
-        drawn = {
-            f"{e.name}/{k}": f for e in experiments for k, f in figures.of_experiment(e).items()
-        }
-        drawn["time"] = lambda width: figures.time(stages, width)
+    with files.atomic(output / "figures", directory=True) as folder:
         for name, figure in drawn.items():
-            path = partial / "figures" / f"{name}.svg"
+            path = folder / f"{name}.svg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(figure(_WIDE).standalone(), encoding="utf-8")
+            path.write_text(figure(svg.WIDE).standalone(), encoding="utf-8")
 
 
 def render(
@@ -108,10 +107,14 @@ def _view(number: int, e: inputs.Experiment) -> dict[str, Any]:
     """What the template shows of an experiment, where it is more than a value read."""
     confusions = [m.confusion for m in e.metrics.values() if m.confusion]
     labels = sorted({label for c in confusions for gold in c for label in (gold, *c[gold])})
-    row_labels: dict[str, int] = {}
-    for share in e.partition.clients:
-        for label, size in sorted((share.labels or {}).items()):
-            row_labels[label] = row_labels.get(label, 0) + size
+    row_labels = {
+        label: sum((share.labels or {}).get(label, 0) for share in e.partition.clients)
+        for label in sorted(e.partition.labels or {})
+    }
+    drawn = {
+        **figures.of_experiment(e),
+        "rows": lambda width: partition.draw(e.partition, width),
+    }
     examples: dict[int, int] = {}
     for record in e.history.rounds:
         for c in record.clients:
@@ -120,13 +123,16 @@ def _view(number: int, e: inputs.Experiment) -> dict[str, Any]:
         "answer": words.answer(e),
         "e": e,
         "examples": examples,
-        "figures": {name: _images(figure) for name, figure in figures.of_experiment(e).items()},
+        "figures": {name: _images(figure) for name, figure in drawn.items()},
         "held": [record for record in e.history.rounds if record.evaluation],
         "id": f"experiment-{number}",
-        "labels": labels if len(labels) <= _CONFUSION else [],
+        "labels": labels if len(labels) <= _LABELS else [],
         "majority": words.majority(e),
-        "row_labels": row_labels,
+        "notes": words.left_out(e),
+        "row_labels": row_labels if len(row_labels) <= _LABELS else {},
+        "shape": words.shape(e),
         "steps": _steps(e),
+        "taught": words.taught(e),
         "use_adapter": _use_adapter(e),
         "use_merged": _use_merged(e),
     }
@@ -140,7 +146,7 @@ def _unbroken(text: str) -> Markup:
 
 
 def _images(figure: figures.Figure) -> dict[str, Markup]:
-    return {"wide": figure(_WIDE).inline(), "narrow": figure(_NARROW).inline()}
+    return {"wide": figure(svg.WIDE).inline(), "narrow": figure(_NARROW).inline()}
 
 
 def _steps(e: inputs.Experiment) -> str:
@@ -163,17 +169,26 @@ def _sources(
 
 
 def _use_merged(e: inputs.Experiment) -> str:
-    system, prompt = e.templates["system"], e.templates["prompt"]
-    turns = [{"role": "system", "content": system}] if system is not None else []
-    turns.append({"role": "user", "content": prompt})
+    load = f'pipeline("text-generation", model="results/experiments/{e.name}/merged")\n'
+    if e.shape.name == "text":
+        return (
+            f"from transformers import pipeline\n\nwrite = {load}"
+            'print(write("How it starts", max_new_tokens=16, do_sample=False)[0]["generated_text"])'
+        )
+    roles = (("system", e.shape.templates.get("system")), ("user", _question(e)))
+    turns = [{"role": role, "content": text} for role, text in roles if text is not None]
     messages = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in turns)
     return (
         "from transformers import pipeline\n\n"
-        f'chat = pipeline("text-generation", model="results/experiments/{e.name}/merged")\n'
+        f"chat = {load}"
         f"messages = [  # with your own text in place of {{{{ … }}}}\n{messages}]\n"
         "answer = chat(messages, max_new_tokens=16, do_sample=False)\n"
         'print(answer[0]["generated_text"][-1]["content"])'
     )
+
+
+def _question(e: inputs.Experiment) -> str:
+    return e.shape.templates.get("prompt", "{{ a question }}")
 
 
 def _use_adapter(e: inputs.Experiment) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 STYLE = (Path(__file__).parent / "figure.css").read_text(encoding="utf-8")
+WIDE = 696.0
+"""Width of a figure in pixels where there is room for it."""
 ADVANCE = 6.6
 """Mean width of a character of the figures' 12-pixel type, a little generous."""
 
@@ -24,14 +26,17 @@ class Canvas:
             height: in pixels.
             label: what the figure shows, for those who cannot see it.
         """
-        self._root = ET.Element(
-            "svg",
-            {"viewBox": f"0 0 {_n(width)} {_n(height)}", "width": _n(width), "height": _n(height)},
-            role="img",
-        )
+        self._root = ET.Element("svg", role="img")
         self._root.set("aria-label", _printable(label))
         self._root.set("class", "figure")
-        self.width, self.height = width, height
+        self.width = width
+        self.resize(height)
+
+    def resize(self, height: float) -> None:
+        """Gives the image another height."""
+        self.height = height
+        box = {"viewBox": f"0 0 {_n(self.width)} {_n(height)}"}
+        self._root.attrib |= box | {"width": _n(self.width), "height": _n(height)}
 
     def text(
         self,
@@ -71,6 +76,13 @@ class Canvas:
         """Draws a filled rectangle, with a tooltip."""
         box = {"x": x, "y": y, "width": max(0, width), "height": max(0, height)}
         self._tip(self._add("rect", kind=kind, **box), tip)
+
+    def boxes(self, boxes: list[tuple[float, float, float, float]], kind: str, tip: str) -> None:
+        """Draws many filled rectangles (x, y, width, height) as one shape, with one tooltip."""
+        element = self._add("path", kind=kind)
+        drawn = (f"M{_n(x)} {_n(y)}h{_n(w)}v{_n(h)}h{_n(-w)}z" for x, y, w, h in boxes if h >= 0.05)
+        element.set("d", "".join(drawn))
+        self._tip(element, tip)
 
     def inline(self) -> Markup:
         """As a part of an HTML page that has figure.css in its style."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from blossomtune.reporting.inputs import Experiment, Interval
+from blossomtune.reporting.manifests import Rows
 
 THIN = "\u202f"  # narrow no-break space, between a number and its unit
 _SMALL = "no one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
@@ -143,3 +144,58 @@ def majority(e: Experiment) -> tuple[str, float] | None:
     gold = {label: sum(row.values()) for label, row in e.federated.confusion.items()}
     label = max(sorted(gold), key=lambda key: gold[key])
     return label, gold[label] / max(1, sum(gold.values()))
+
+
+def fate(rows: Rows) -> str:
+    """What became of the rows of a data set: "100 rows read, 7 filtered out, 93 left to ..."."""
+    taken = [
+        (rows.filtered, "filtered out"),
+        (rows.duplicates, "duplicates removed"),
+        (rows.limited, "beyond the limit"),
+        (rows.test, "held out"),
+    ]
+    said = [f"{count(size)} {what}" for size, what in taken if size]
+    return ", ".join(
+        [f"{count(rows.read)} rows read", *said, f"{count(rows.train)} left to train on"]
+    )
+
+
+_SHAPES = {
+    "prompt_completion": "prompt and completion",
+    "alpaca": "Alpaca columns",
+    "messages": "messages",
+    "sharegpt": "ShareGPT conversations",
+    "text": "plain text",
+}
+
+
+def shape(e: Experiment) -> str:
+    """What the rows are, and whether someone said so."""
+    column = f" in “{e.shape.column}”" if e.shape.column else ""
+    return _SHAPES[e.shape.name] + column + (", found out from the columns" * e.shape.detected)
+
+
+def taught(e: Experiment) -> str:
+    """What a row of data is to the model, and where the loss is."""
+    if e.shape.name == "text":
+        return "Each row of data is a text; the loss is on all of it."
+    if e.shape.name in ("messages", "sharegpt"):
+        which = "the last answer" if e.preprocessing["loss"] == "last_turn" else "the answers"
+        return f"Each row of data is a conversation; the loss is on {which} alone."
+    return "Each row of data becomes a question and an answer; the loss is on the answer alone."
+
+
+def left_out(e: Experiment) -> str:
+    """What became of rows that could not be taken as they are."""
+    tokens = e.tokens.values()
+    limit = f"{count(e.preprocessing['max_length'])} tokens"
+    told = [
+        (sum(t.dropped.get("too_long", 0) for t in tokens), f"left out for more than {limit}"),
+        (sum(t.dropped.get("unrenderable", 0) for t in tokens), "left out for not fitting"),
+        (sum(t.truncated for t in tokens), f"cut to {limit}"),
+    ]
+    said = [f"{amount(size, 'row')} {what}" for size, what in told if size]
+    packed = [t.packed for t in tokens if t.packed is not None]
+    if packed:
+        said.append(f"the rest packed into {amount(sum(packed), 'sequence')} of up to {limit}")
+    return f"{capital(', '.join(said))}." if said else ""

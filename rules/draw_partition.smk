@@ -1,0 +1,26 @@
+rule draw_partition:
+    """A partition as a figure, clients by labels, to look at before any training."""
+    input:
+        IMAGE,
+        partition="results/partitions/{partition}",
+        code=sources("draw_partition"),
+    output:
+        report(
+            "results/report/partitions/{partition}.svg",
+            caption="report/partition.rst",
+            category="Figures",
+            subcategory="Rows by client",
+        ),
+    log:
+        "results/logs/draw_partition/{partition}.log",
+    benchmark:
+        "results/benchmarks/draw_partition/{partition}.tsv"
+    container:
+        CONTAINER
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python workflow_scripts/draw_partition.py --partition {input.partition}"
+        " --output {output} 2> {log}"

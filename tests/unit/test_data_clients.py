@@ -1,0 +1,102 @@
+"""Shards that lie with the clients already."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from blossomtune.data import partition
+from blossomtune.errors import UserError
+from blossomtune.files import write_json
+
+READING = {
+    "format": None,
+    "rename": {"question": "prompt"},
+    "derive": {"label": "{{ 'long' if prompt | length > 5 else 'short' }}"},
+    "filter": "prompt != ''",
+    "columns": None,
+    "deduplicate_by": ["prompt"],
+    "deduplicate_as": "exact",
+}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """The data set of all: its training rows are nobody's."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    about = {"source": {"kind": "path"}, "revision": None, "licence": None}
+    about |= {"stratify_by": "label", "columns": ["label", "prompt"]}
+    write_json(folder / "manifest.json", about)
+    parquet.write_table(pa.table({"prompt": [], "label": []}), folder / "train.parquet")
+    return folder
+
+
+@pytest.fixture
+def build(dataset, tmp_path):
+    """Builds a partition of the rows, named by client, that are given."""
+
+    def run(clients, **changes):
+        paths, out = {}, tmp_path / "out"
+        out.mkdir()
+        for name, rows in clients.items():
+            paths[name] = str(tmp_path / f"{name}.jsonl")
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        config = {"partitioner": "local", "paths": paths, "num_partitions": len(paths)}
+        config |= {"label_column": None, "min_rows": 1, "validation_size": 0, "test_size": 0}
+        return out, partition.build(
+            {**config, "seed": 1, "reading": READING, **changes}, dataset, out
+        )
+
+    return run
+
+
+def asked(*questions):
+    return [{"question": text} for text in questions]
+
+
+def test_each_client_alone_is_read_as_the_data_set_is(build):
+    clients = {"anna": asked("hi", "", "hi", "how are you"), "ben": asked("hi", "yes")}
+    out, manifest = build(clients)
+    assert parquet.read_table(out / "client_0.parquet").to_pylist() == [
+        {"label": "short", "prompt": "hi"},
+        {"label": "long", "prompt": "how are you"},
+    ]
+    told = [(c["client"], c["name"], c["rows"], c["labels"]) for c in manifest["clients"]]
+    assert told == [(0, "anna", 2, {"short": 1, "long": 1}), (1, "ben", 2, {"short": 2})]
+    assert manifest["labels"] == {"short": 3, "long": 1}
+    assert [c["tokens"] for c in manifest["clients"]] == [2 + 1 + 3, 2 + 2]
+    assert manifest["clients"][0]["distance"] > 0
+    assert (manifest["column"], manifest["label_column"]) == (None, "label")
+    assert sorted(p.name for p in out.iterdir()) == [
+        "client_0.parquet",
+        "client_1.parquet",
+        "manifest.json",
+    ]
+
+
+def test_each_client_keeps_rows_back(build):
+    clients = {name: asked(*(f"{name} {i}" for i in range(10))) for name in ("anna", "ben")}
+    _, manifest = build(clients, validation_size=0.2, test_size=1)
+    counts = [(c["rows"], c["validation"], c["test"]) for c in manifest["clients"]]
+    assert counts == [(7, 2, 1)] * 2
+
+
+def test_other_columns(build):
+    with pytest.raises(UserError) as error:
+        build({"anna": asked("hi"), "ben": [{"question": "hi", "user": 7}]})
+    assert str(error.value) == (
+        "paths.ben has the columns prompt, user, label, but the data set has label, prompt\n"
+        "  hint: all clients need the columns of the data set, whose test rows are for all"
+    )
+
+
+def test_too_few_rows(build):
+    with pytest.raises(UserError, match="min_rows: 2: too few rows: ben has 1"):
+        build({"anna": asked("a", "b"), "ben": asked("a", "a")}, min_rows=2)
+
+
+def test_a_path_that_is_not_there(build, tmp_path):
+    with pytest.raises(UserError, match=r"paths.anna: .*nowhere.jsonl"):
+        build({}, paths={"anna": str(tmp_path / "nowhere.jsonl")})

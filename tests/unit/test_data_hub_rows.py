@@ -1,0 +1,224 @@
+"""Data sets of the hub, over real HTTP, from a small hub on the loopback address."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import huggingface_hub
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from small_hub import COMMIT, Hub
+
+from blossomtune.data import hub_rows, network, sources
+from blossomtune.errors import UserError
+
+LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
+README = b"""---
+license: apache-2.0
+configs:
+- config_name: cats
+  default: true
+  data_files:
+  - {split: train, path: cats/train*}
+  - {split: test, path: cats/test.jsonl}
+- config_name: dogs
+  data_files: dogs/*.jsonl
+---
+# Pets
+"""
+SOURCE = {
+    "kind": "hub",
+    "repo": "owner/pets",
+    "revision": "v1",
+    "subset": None,
+    "split": "train",
+    "rows": None,
+}
+
+
+def jsonl(rows) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def packed(rows, group=None) -> bytes:
+    content = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows), content, row_group_size=group)
+    return content.getvalue()
+
+
+def pets() -> dict[str, bytes]:
+    return {
+        "README.md": README,
+        "cats/train-0.jsonl": jsonl({"text": f"cat {i}", "n": i} for i in range(3)),
+        "cats/train-1.jsonl": jsonl({"text": f"cat {i}", "n": i} for i in range(3, 5)),
+        "cats/test.jsonl": jsonl([{"text": "a test cat", "n": 9}]),
+        "dogs/a.jsonl": jsonl([{"text": "dog", "barks": True}]),
+    }
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    started = []
+
+    def one(files):
+        hub = Hub("datasets", "owner/pets", files)
+        started.append(hub)
+        # HF_ENDPOINT is read when the clients are imported; this is the same setting, later
+        constants = huggingface_hub.constants
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
+        monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+        return hub
+
+    yield one
+    for hub in started:
+        hub.stop()
+
+
+def rows(tmp_path, **of):
+    batches, commit, licence = hub_rows.read(SOURCE | of, tmp_path)
+    assert (commit, licence) == (COMMIT, "apache-2.0")
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_a_split_and_nothing_else_is_downloaded(serve, tmp_path):
+    hub = serve(pets())
+    assert rows(tmp_path) == [{"text": f"cat {i}", "n": i} for i in range(5)]
+    assert {name for name in hub.sent if "/" in name} == {
+        "cats/train-0.jsonl",
+        "cats/train-1.jsonl",
+    }
+    assert rows(tmp_path / "2", split="test") == [{"text": "a test cat", "n": 9}]
+    assert [row["n"] for row in rows(tmp_path / "3", split="train[1:3]+test")] == [1, 2, 9]
+    assert [row["n"] for row in rows(tmp_path / "4", rows=10**6)] == [0, 1, 2, 3, 4]
+
+
+def test_a_subset_by_the_cards_yaml(serve, tmp_path):
+    serve(pets())
+    assert rows(tmp_path, subset="dogs") == [{"text": "dog", "barks": True}]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_first_rows_come_without_the_rest(serve, tmp_path, kind):
+    noise = os.urandom(1 << 20).hex()
+    many = [{"n": i, "text": noise[i * 7 : i * 7 + 40_000]} for i in range(3000)]
+    content = jsonl(many) if kind == "jsonl" else packed(many, group=50)
+    assert len(content) > 110e6
+    hub = serve({f"data/train.{kind}": content, f"data/test.{kind}": b"never asked for"})
+    assert rows(tmp_path, rows=70) == many[:70]
+    assert sum(hub.sent.values()) < 40e6  # what `datasets` reads at once, whatever there is
+    assert f"data/test.{kind}" not in hub.sent
+
+
+@pytest.mark.parametrize("number", [None, 10**6])
+def test_parquet_files(serve, tmp_path, number):
+    text = pa.array(["a", None, "b"]).dictionary_encode()
+    content = io.BytesIO()
+    parquet.write_table(pa.table({"text": text}), content)
+    serve({"train.parquet": content.getvalue()})
+    batches, _, _ = hub_rows.read(SOURCE | {"rows": number}, tmp_path)
+    assert pa.Table.from_batches(batches).to_pydict() == {"text": ["a", None, "b"]}
+
+
+def test_nothing_is_written_but_below_scratch(serve, tmp_path):
+    hub = serve(pets())
+    program = (
+        "import sys; from pathlib import Path; from blossomtune.data import sources\n"
+        f"for n, rows in enumerate((None, 2)):\n"
+        f"    source = {SOURCE!r} | {{'rows': rows}}\n"
+        "    found = sources.read(source, None, Path(sys.argv[1]) / str(n))\n"
+        "    print(sum(batch.num_rows for _, batch in found.parts), found.revision)\n"
+    )
+    scratch, home = tmp_path / "scratch", tmp_path / "home"
+    home.mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "XDG_"))}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret", "HOME": str(home)}
+    environment |= {"PYTHONPATH": str(LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", program, scratch]
+    done = subprocess.run(
+        command, check=True, timeout=120, env=environment, capture_output=True, text=True
+    )
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("fetching")]
+    assert printed == [f"5 {COMMIT}", f"2 {COMMIT}"]
+    assert [str(p) for p in home.rglob("*") if p.is_file()] == []
+    tokens = {token for path, token in hub.requests if "/datasets/" in path}
+    assert tokens == {"Bearer hf_secret"}
+    assert not any("hf_secret" in p.read_text("latin-1") for p in scratch.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"split": "tset"}, "source.split: owner/pets has no split 'tset'; did you mean 'test'? "
+         "splits: train, test"),
+        ({"subset": "dgos"}, "source.subset: there is no 'dgos'; did you mean 'dogs'? subsets of "
+         "owner/pets: cats, dogs"),
+        ({"split": "train[:5]", "rows": 3}, "source.rows: 'train[:5]' cannot be streamed; name one "
+         "whole split"),
+    ],
+)  # fmt: skip
+def test_what_the_data_set_has_not(serve, tmp_path, given, message):
+    serve(pets())
+    with pytest.raises(UserError) as error:
+        rows(tmp_path, **given)
+    assert str(error.value) == message
+
+
+def test_a_subset_must_be_named_where_there_are_several(serve, tmp_path):
+    serve(pets() | {"README.md": README.replace(b"  default: true\n", b"")})
+    with pytest.raises(UserError) as error:
+        rows(tmp_path)
+    assert str(error.value) == "source.subset: missing; subsets of owner/pets: cats, dogs"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "about", "message"),
+    [
+        (
+            (403, "GatedRepo"),
+            "/resolve/",
+            r"owner/pets is gated(.|\n)*terms at .*/datasets/owner/pets",
+        ),
+        ((404, "RevisionNotFound"), "", r"source\.revision: owner/pets has no revision 'v1'"),
+        ((404, "RepoNotFound"), "", r"source\.repo: the hub shows no 'owner/pets'"),
+        ((503, ""), "/api/", r"cannot be reached \(HTTP status 503, 3 attempts\)"),
+    ],
+)
+@pytest.mark.parametrize("number", [None, 2])
+def test_what_the_hub_refuses(serve, tmp_path, refusal, about, message, number):
+    hub = serve(pets())
+    hub.refusal, hub.refused = refusal, about
+    with pytest.raises(UserError, match=message):
+        rows(tmp_path, rows=number)
+
+
+def test_a_script_is_not_executed(serve, tmp_path):
+    serve(pets() | {"pets.py": b"raise SystemExit"})
+    with pytest.raises(UserError, match=r"owner/pets is a script(.|\n)*refs/convert/parquet"):
+        rows(tmp_path)
+
+
+@pytest.mark.parametrize("number", [None, 2])
+def test_files_that_cannot_be_read(serve, tmp_path, number):
+    serve({"data/train.parquet": b"PAR1 and then something else"})
+    with pytest.raises(UserError, match="owner/pets cannot be read: "):
+        rows(tmp_path, rows=number)
+
+
+def test_a_repository_without_data(serve, tmp_path):
+    serve({"README.md": b"# Nothing"})
+    with pytest.raises(UserError, match=r"owner/pets cannot be read: .*any data files"):
+        rows(tmp_path)
+
+
+def test_the_parts_of_a_source_carry_the_repositorys_name(serve, tmp_path):
+    serve(pets())
+    found = sources.read(SOURCE, None, tmp_path)
+    assert {name for name, _ in found.parts} == {"owner/pets"}

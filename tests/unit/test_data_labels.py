@@ -1,0 +1,83 @@
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blossomtune.data.labels import distance, distinct, encode, some
+from blossomtune.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "codes"),
+    [
+        (["b", "a", None, "b"], ["a", "b"], [1, 0, -1, 1]),
+        ([10, 9, 10, 2], [2, 9, 10], [2, 1, 2, 0]),
+        ([True, None, False], [False, True], [1, -1, 0]),
+        ([2.5, float("nan"), -1.0, None], [-1.0, 2.5], [1, -1, 0, -1]),
+        ([date(2025, 1, 2), date(2024, 1, 2)], [date(2024, 1, 2), date(2025, 1, 2)], [1, 0]),
+        ([None, None], [], [-1, -1]),
+        (pa.array(["é", "z", "é"]).dictionary_encode(), ["z", "é"], [1, 0, 1]),
+    ],
+)
+def test_a_column_as_numbers(column, values, codes):
+    array = column if isinstance(column, pa.Array) else pa.array(column)
+    for parts in ([array], [array.slice(0, 1), array.slice(1)], [array.slice(0, 0), array]):
+        labels = encode("column", "c", parts)
+        assert labels.values == values
+        assert labels.codes.tolist() == codes
+
+
+def test_no_rows_at_all():
+    labels = encode("column", "c", [])
+    assert (labels.values, labels.codes.tolist()) == ([], [])
+
+
+def test_lists_are_no_labels():
+    with pytest.raises(UserError, match="label_column: values of column 'turns' are list<"):
+        encode("label_column", "turns", [pa.array([["a"], ["b"]])])
+
+
+def test_every_row_needs_a_value_where_it_decides():
+    with pytest.raises(UserError, match="column: 2 training rows have no 'c'"):
+        distinct({"column": "c"}, pa.chunked_array([["a", None], [None]]))
+
+
+def test_counts_are_by_text():
+    labels = encode("column", "c", [pa.array([1, None, 3, 1])])
+    assert labels.count(np.array([0, 1, 3])) == {"1": 2, "null": 1}
+    texts = encode("column", "c", [pa.array(["null", None])])
+    assert texts.count(np.arange(2)) == {"null": 2}
+
+
+def test_values_in_words():
+    assert some([1, 2], 2) == "1, 2"
+    assert some(["a", "b", "c"], 2) == "a, b, …"
+
+
+def test_distances_that_can_be_worked_out_by_hand():
+    assert distance({"a": 5, "b": 5}, {"a": 50, "b": 50}) == 0
+    assert distance({"a": 1}, {"a": 1, "b": 10**12}) == pytest.approx(1, abs=1e-5)
+    # M = (3/4, 1/4): half of log2(4/3), and half of (1/2 log2(2/3) + 1/2 log2(2))
+    assert distance({"a": 7}, {"a": 10, "b": 10}) == round(0.311278**0.5, 6)
+
+
+COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(counts=COUNTS, others=COUNTS)
+def test_the_distance_is_the_root_of_the_divergence(counts, others):
+    whole = {k: counts.get(k, 0) + others.get(k, 0) for k in counts | others}
+    p = np.array([counts.get(k, 0) for k in whole]) / sum(counts.values())
+    q = np.array(list(whole.values())) / sum(whole.values())
+
+    def entropy(shares):
+        return -sum(s * np.log2(s) for s in shares if s > 0)
+
+    divergence = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+    found = distance(counts, whole)
+    assert 0 <= found <= 1
+    assert found == pytest.approx(max(divergence, 0) ** 0.5, abs=2e-6)

@@ -1,0 +1,210 @@
+"""The files of a partition, and what its manifest says of them."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from blossomtune.data import partition
+from blossomtune.data.formats import ROWS, write_parquet
+from blossomtune.errors import UserError
+from blossomtune.files import canonical, read_json, sha256, write_json
+
+TABLE = pa.table(
+    {
+        "text": [f"row {i}, or so" for i in range(40)],
+        "domain": (["web", "news", "web", "books"] * 10),
+        "label": (["yes", "no"] * 20),
+    }
+)
+
+
+def iid(clients, **changes):
+    block = {"partitioner": "iid", "num_partitions": clients, "label_column": None, "min_rows": 1}
+    return {**block, "validation_size": 0, "test_size": 0, "seed": 1, **changes}
+
+
+def by_domain(**changes):
+    return iid(3, **{"partitioner": "natural_id", "column": "domain", **changes})
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Writes a data set of a table's rows."""
+
+    def write(table=TABLE, stratify_by="label"):
+        folder = tmp_path / "dataset"
+        folder.mkdir()
+        write_parquet(table.to_batches(), table.schema, folder / "train.parquet")
+        about = {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"}
+        about |= {"stratify_by": stratify_by, "columns": table.column_names}
+        write_json(folder / "manifest.json", about)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Builds a partition of a data set: its folder and its manifest."""
+
+    def run(config, folder):
+        out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        made = partition.build(config, folder, out)
+        manifest = read_json(out / "manifest.json")
+        assert manifest == made
+        return out, manifest
+
+    return run
+
+
+def rows(folder, file):
+    return parquet.read_table(folder / file).to_pylist()
+
+
+def test_the_manifest_says_what_each_client_has(dataset, build):
+    out, manifest = build(by_domain(), dataset())
+    clients = manifest.pop("clients")
+    assert manifest == {
+        "partitioner": "natural_id",
+        "column": "domain",
+        "label_column": "label",  # the test split's, as none is given
+        "seed": 1,
+        "dataset": {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"},
+        "labels": {"yes": 20, "no": 20},
+    }
+    assert [client["rows"] for client in clients] == [10, 10, 20]
+    checksum = sha256(out / "client_1.parquet")
+    assert clients[1] == {
+        "client": 1,
+        "name": "news",
+        "rows": 10,
+        "validation": 0,
+        "test": 0,
+        "labels": {"no": 10},
+        "tokens": 10 * (5 + 1 + 1),
+        "distance": 0.557923,
+        "sha256": checksum,
+        "files": {"client_1.parquet": checksum},
+    }
+    assert sorted(p.name for p in out.iterdir()) == [
+        *(f"client_{i}.parquet" for i in range(3)),
+        "manifest.json",
+    ]
+
+
+def test_rows_are_in_the_order_of_the_data_set(dataset, build):
+    out, _ = build(iid(3), dataset())
+    numbers = [[TABLE["text"].to_pylist().index(r["text"]) for r in rows(out, f)] for f in FILES]
+    assert all(part == sorted(part) for part in numbers)
+    assert sorted(n for part in numbers for n in part) == list(range(40))
+    assert rows(out, "client_0.parquet")[0] == TABLE.slice(numbers[0][0], 1).to_pylist()[0]
+
+
+FILES = [f"client_{i}.parquet" for i in range(3)]
+
+
+def test_parts_for_validation_and_testing(dataset, build):
+    out, manifest = build(by_domain(validation_size=0.2, test_size=3), dataset())
+    assert [(c["rows"], c["validation"], c["test"]) for c in manifest["clients"]] == [
+        (5, 2, 3),
+        (5, 2, 3),
+        (13, 4, 3),
+    ]
+    web = manifest["clients"][2]
+    assert list(web["files"]) == [f"client_2.{end}" for end in ENDS]
+    assert all(sha256(out / name) == sum_ for name, sum_ in web["files"].items())
+    assert web["labels"] == {"yes": 13}
+    assert manifest["labels"] == {"yes": 20, "no": 20}
+    assert web["tokens"] == 13 * 7
+    found = [
+        row["text"]
+        for client in range(3)
+        for e in ENDS
+        for row in rows(out, f"client_{client}.{e}")
+    ]
+    assert Counter(found) == Counter(TABLE["text"].to_pylist())
+
+
+ENDS = ["parquet", "test.parquet", "validation.parquet"]
+
+
+def test_the_same_bytes_again_and_no_scratch(dataset, build):
+    folder = dataset()
+    one, other = (build(iid(4, validation_size=2), folder)[0] for _ in range(2))
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_row_groups_and_nested_columns(dataset, build):
+    count = ROWS * 2 + 50
+    turns = [[{"role": "user", "content": f"number {i}!"}] for i in range(count)]
+    table = pa.table({"turns": turns, "n": list(range(count))})
+    out, manifest = build(iid(1), dataset(table, None))
+    file = parquet.ParquetFile(out / "client_0.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [ROWS, ROWS, 50]
+    assert file.read().to_pylist() == table.to_pylist()
+    client = manifest["clients"][0]
+    assert client["tokens"] == count * 4
+    assert (client["labels"], client["distance"], manifest["labels"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "stratify_by", "label"),
+    [
+        (by_domain(label_column="text"), "label", "text"),
+        (by_domain(), None, "domain"),
+        (iid(2), None, None),
+        (iid(2, partitioner="continuous", column="n", strictness=1), None, None),
+    ],
+)
+def test_which_column_is_counted(dataset, build, config, stratify_by, label):
+    table = TABLE.append_column("n", pa.array(range(40)))
+    _, manifest = build(config, dataset(table, stratify_by))
+    assert manifest["label_column"] == label
+    assert (manifest["labels"] is None) == (label is None)
+
+
+def test_rows_without_a_label_are_counted(dataset, build):
+    table = TABLE.set_column(2, "label", pa.array([1, None] * 20))
+    _, manifest = build(iid(2), dataset(table))
+    assert manifest["labels"] == {"1": 20, "null": 20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"label_column": "lable"}, "label_column: there is no column 'lable'; did you mean"),
+        ({"column": "domian"}, "column: there is no column 'domian'; did you mean 'domain'"),
+        ({"test_size": 10}, "min_rows: 1, test_size: 10: too few rows: books has 10, news has 10"),
+    ],
+)
+def test_what_does_not_fit_the_data(dataset, tmp_path, changes, told):
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(UserError, match=told):
+        partition.build(by_domain(**changes), dataset(), out)
+
+
+def test_a_data_set_that_is_all_test_rows(dataset, tmp_path):
+    with pytest.raises(UserError, match="num_partitions: 2 clients cannot share 0 training rows"):
+        partition.build(iid(2), dataset(TABLE.slice(0, 0)), tmp_path)
+
+
+def test_the_step(dataset, tmp_path):
+    step = Path(partition.__file__).parents[2] / "partition.py"
+    command = [sys.executable, step, "--config", canonical(by_domain()), "--dataset", dataset()]
+    run = subprocess.run(
+        [*map(str, command), "--output", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "client 2 (web): 20 rows" in run.stdout
+    assert read_json(tmp_path / "out" / "manifest.json")["clients"][2]["rows"] == 20

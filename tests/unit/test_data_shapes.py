@@ -1,0 +1,118 @@
+import pyarrow as pa
+import pytest
+
+from blossomtune.config.preprocessing import Preprocessing
+from blossomtune.data import shapes
+from blossomtune.errors import UserError
+
+TEXT, NUMBER = pa.string(), pa.int64()
+TURNS = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
+
+
+def find(columns, **given):
+    config = Preprocessing.model_validate(given).model_dump(mode="json")
+    return shapes.find(config, pa.schema(list(columns.items())))
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "column"),
+    [
+        ({"messages": TURNS}, "messages", "messages"),
+        ({"conversations": TURNS, "text": TEXT}, "sharegpt", "conversations"),
+        ({"conversations": TURNS, "messages": TURNS}, "messages", "messages"),
+        ({"instruction": TEXT, "input": TEXT, "output": TEXT, "text": TEXT}, "alpaca", None),
+        ({"instruction": TEXT, "output": NUMBER, "prompt": TEXT}, "alpaca", None),
+        ({"prompt": TEXT, "completion": TEXT, "text": TEXT}, "prompt_completion", None),
+        ({"id": NUMBER, "text": TEXT}, "text", "text"),
+        ({"prompt": TURNS, "completion": TURNS, "text": TEXT}, "text", "text"),
+    ],
+)
+def test_the_columns_say_what_the_rows_are(columns, name, column):
+    shape = find(columns)
+    assert (shape.name, shape.detected, shape.column) == (name, True, column)
+    assert find(columns, shape=name) == shapes.Shape(name, False, column, shape.templates)
+
+
+def test_the_manifest_can_show_what_was_rendered():
+    assert find({"instruction": TEXT, "input": TEXT, "output": TEXT}).describe() == {
+        "name": "alpaca",
+        "detected": True,
+        "column": None,
+        "templates": {
+            "prompt": "{{ instruction }}{% if input and input | trim %}\n\n{{ input }}{% endif %}",
+            "completion": "{{ output }}",
+        },
+    }
+    without = find({"instruction": TEXT, "output": TEXT}, system="Be brief.")
+    assert without.templates == {
+        "system": "Be brief.",
+        "prompt": "{{ instruction }}",
+        "completion": "{{ output }}",
+    }
+
+
+def test_templates_and_columns_of_the_configuration_come_first():
+    columns = {"messages": TURNS, "body": TEXT, "talk": TURNS, "chosen": TEXT, "rejected": TEXT}
+    written = find(columns, prompt="{{ body }}", completion="yes")
+    assert (written.name, written.detected, written.column) == ("prompt_completion", False, None)
+    assert find(columns, text="{{ body }}") == shapes.Shape(
+        "text", False, None, {"text": "{{ body }}"}
+    )
+    assert find(columns, shape="sharegpt", column="talk").column == "talk"
+    assert find(columns, shape="text", column="body").column == "body"
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "message"),
+    [
+        (
+            {"prompt": TEXT, "chosen": TEXT, "rejected": TEXT},
+            {},
+            "the rows are preference pairs (chosen and rejected), and preference tuning is not "
+            "what this workflow does; columns: prompt, chosen, rejected\n"
+            '  hint: completion: "{{ chosen }}" with a `prompt` trains on the preferred answer',
+        ),
+        (
+            {"chosen": TURNS, "rejected": TURNS, "messages": TURNS},
+            {},
+            "the rows are preference pairs (chosen and rejected), and preference tuning is not "
+            "what this workflow does; columns: chosen, rejected, messages\n"
+            "  hint: shape: messages with column: chosen trains on the preferred answer",
+        ),
+        (
+            {"question": TEXT, "answer": TEXT},
+            {},
+            "the columns are of no shape that is known; columns: question, answer\n"
+            '  hint: say what the rows become with templates, such as prompt: "{{ question }}" and '
+            'completion: "{{ answer }}", or text: "{{ body }}" for plain text; '
+            "or name a column of conversations with `shape` and `column`",
+        ),
+        (
+            {"text": TEXT},
+            {"system": "Be brief."},
+            "system: the rows are plain text, which has no turns\n"
+            "  hint: leave `system` out, or write `prompt` and `completion`",
+        ),
+        (
+            {"instruction": TEXT, "outputs": TEXT},
+            {"shape": "alpaca"},
+            "shape: alpaca: there is no column 'output'; did you mean 'outputs'? "
+            "columns: instruction, outputs",
+        ),
+        (
+            {"message": TURNS},
+            {"shape": "messages"},
+            "shape: messages: there is no column 'messages'; did you mean 'message'? "
+            "columns: message",
+        ),
+        (
+            {"messages": TURNS},
+            {"shape": "messages", "column": "chat"},
+            "column: there is no column 'chat'; columns: messages",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_sentence(columns, given, message):
+    with pytest.raises(UserError) as error:
+        find(columns, **given)
+    assert str(error.value) == message

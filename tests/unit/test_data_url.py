@@ -1,0 +1,138 @@
+"""Downloads over real HTTP, from a small server on the loopback address."""
+
+import gzip
+import hashlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from blossomtune.data import network, url
+from blossomtune.errors import UserError
+
+CONTENT = b'{"text": "a"}\n' * 1000
+
+
+class Server:
+    """Sends `CONTENT` below /files/, after `failures` times 503; `length` is what it claims."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.length = len(CONTENT)
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests.append(self.path)
+                if outer.failures:
+                    outer.failures -= 1
+                    return self.answer(503, b"")
+                if self.path.startswith("/private"):
+                    return self.answer(403, b"")
+                if self.path.startswith("/moved/"):
+                    return self.answer(302, b"", Location="/files/a.jsonl?signature=secret")
+                if self.path.startswith("/packed/"):
+                    return self.answer(200, gzip.compress(CONTENT), **{"Content-Encoding": "gzip"})
+                if self.path.startswith("/files/"):
+                    return self.answer(200, CONTENT, **{"Content-Length": str(outer.length)})
+                return self.answer(404, b"")
+
+            def answer(self, status, body, **headers):
+                self.send_response(status)
+                for key, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+    started = Server()
+    yield started
+    started.server.shutdown()
+    started.server.server_close()
+
+
+def source(address, content=CONTENT):
+    digest = hashlib.sha256(content).hexdigest()
+    return {"kind": "url", "url": address, "sha256": digest, "files": "**"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/files/a.jsonl", "a.jsonl"),
+        ("/files/b%20c.jsonl?download=true", "b c.jsonl"),
+        ("/files/..%2F..%2Fd.jsonl", "d.jsonl"),
+        ("/files/%2E%2E", "download"),
+        ("/moved/e.jsonl", "e.jsonl"),
+    ],
+)
+def test_a_file_keeps_the_name_of_its_address(server, tmp_path, path, name):
+    found = url.fetch(source(server.url + path), tmp_path)
+    assert (found.name, found.read_bytes()) == (name, CONTENT)
+    assert found.parent.parent == tmp_path
+
+
+def test_the_bytes_that_are_sent_count(server, tmp_path):
+    """As for curl and sha256sum, also where a server says that it packed them for the journey."""
+    packed = gzip.compress(CONTENT)
+    found = url.fetch(source(f"{server.url}/packed/a.jsonl", packed), tmp_path)
+    assert found.read_bytes() == packed
+
+
+def test_a_fault_that_passes_is_waited_out(server, tmp_path):
+    server.failures = network.ATTEMPTS - 1
+    assert url.fetch(source(f"{server.url}/files/a"), tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message", "attempts"),
+    [
+        ({}, "/nothing?token=secret", "/nothing cannot be fetched: HTTP status 404", 1),
+        ({}, "/private?token=secret", "/private cannot be fetched: HTTP status 403", 1),
+        ({"failures": 9}, "/files/a?token=secret", "cannot be reached (HTTP status 503, 3 at", 3),
+        ({"length": 10**6}, "/files/a?token=secret", "cannot be reached (ProtocolError, 3 at", 3),
+    ],
+)
+def test_what_is_not_sent(server, tmp_path, capsys, change, path, message, attempts):
+    vars(server).update(change)
+    with pytest.raises(UserError) as error:
+        url.fetch(source(server.url + path), tmp_path)
+    assert message in str(error.value)
+    assert "secret" not in str(error.value) + capsys.readouterr().out
+    assert len(server.requests) == attempts
+
+
+def test_a_wrong_checksum(server, tmp_path):
+    wanted = source(f"{server.url}/files/a.jsonl?token=secret", b"something else")
+    with pytest.raises(UserError) as error:
+        url.fetch(wanted, tmp_path)
+    assert str(error.value).startswith(
+        f"a.jsonl: wrong checksum; sha256 by source.sha256 {wanted['sha256']}, downloaded "
+        f"{hashlib.sha256(CONTENT).hexdigest()}"
+    )
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_is_not_there(monkeypatch, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}/a.csv"
+    monkeypatch.setattr(network, "WAIT", 0.01)
+    with pytest.raises(UserError) as error:
+        url.fetch(source(f"{address}?token=secret"), tmp_path)
+    assert str(error.value) == (
+        f"{address} cannot be fetched: 127.0.0.1 cannot be reached (ConnectionError, 3 attempts)\n"
+        "  hint: check source.url and the network"
+    )

@@ -1,0 +1,42 @@
+import re
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blossomtune.data.words import count
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=12) | st.none()
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(ASCII, max_size=12), start=st.integers(0, 5), large=st.booleans())
+def test_words_and_marks_of_ascii_text(texts, start, large):
+    array = pa.array(texts, pa.large_string() if large else pa.string())
+    expected = sum(len(re.findall(r"\w+|[^\w\s]", text)) for text in texts[start:] if text)
+    assert count(array.slice(start)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("für wärme", 2), ("да, нет", 3), ("你好。", 3), ("a — b", 3), ("", 0)]
+)
+def test_other_scripts(text, tokens):
+    assert count(pa.array([text])) == tokens
+
+
+def test_nested_text_counts_and_numbers_do_not():
+    turns = [[{"role": "user", "content": "Hi there!"}], None, [{"role": "a", "content": None}]]
+    batch = pa.RecordBatch.from_pydict(
+        {"turns": turns, "n": [1, 2, 3], "tags": [["a b"], [], None]}
+    )
+    assert count(batch) == 1 + 3 + 1 + 2
+    assert count(batch.slice(1)) == 1
+
+
+def test_what_a_null_hides_does_not_count():
+    offsets = pa.array([0, 3, 5], pa.int32()).buffers()[1]
+    only_the_second, text = pa.py_buffer(b"\x02"), pa.py_buffer(b"a bc!")
+    hidden = pa.Array.from_buffers(pa.string(), 2, [only_the_second, offsets, text])
+    assert hidden.to_pylist() == [None, "c!"]
+    assert count(hidden) == 2

@@ -1,0 +1,106 @@
+"""The figure of a partition: everybody's rows are in it, however many clients and labels."""
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blossomtune.reporting.manifests import PartitionManifest
+from blossomtune.reporting.partition import draw
+
+ROOT = Path(__file__).parents[2]
+
+
+def manifest(counts, **held):
+    """A manifest from the rows of each label, a dictionary a client; None: nothing was counted."""
+    labels = {}
+    for client in counts:
+        for label, size in client.items():
+            labels[label] = labels.get(label, 0) + size
+    return {
+        "partitioner": "iid",
+        "column": None,
+        "label_column": "label" if labels else None,
+        "labels": labels or None,
+        "clients": [
+            {"client": i, "name": f"lab {i}", "rows": sum(c.values()) or 5, "labels": c or None}
+            | {"validation": 0, "test": 0, "distance": i / len(counts) if c else None}
+            | held
+            for i, c in enumerate(counts)
+        ],
+    }
+
+
+def drawn(*given, width=696.0, **held):
+    return draw(PartitionManifest.model_validate(manifest(*given, **held)), width).standalone()
+
+
+def many(clients, labels):
+    return [{str(j): 1 + (i * j) % 7 for j in range(labels)} for i in range(clients)]
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abcdefghijklm"), st.integers(1, 999), min_size=1),
+        min_size=1,
+        max_size=24,
+    ),
+    st.sampled_from([696.0, 340.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_parts_of_a_client_add_up_to_its_rows(counts, width):
+    svg = drawn(counts, width=width)
+    for i, client in enumerate(counts):
+        shown = re.findall(rf"<title>lab {i}, [^:]+: ([\d,]+)</title>", svg)
+        assert sum(int(size.replace(",", "")) for size in shown) == sum(client.values())
+
+
+@pytest.mark.parametrize("clients", [2, 20, 25, 1000])
+@pytest.mark.parametrize("labels", [0, 2, 7, 200])
+def test_any_size_is_a_small_file_that_says_what_it_shows(clients, labels):
+    svg = drawn(many(clients, labels))
+    root = ET.fromstring(svg)
+    assert len(svg) < 100_000
+    assert ("Jensen–Shannon distance from the whole: " in svg) == (labels > 0)
+    assert ("193 others" in svg) == (labels == 200)
+    assert ("Clients: a column each" in svg) == (clients == 25)
+    assert ("Clients: a column for 5 (their mean)" in svg) == (clients == 1000)
+    height, width = float(root.get("height")), float(root.get("width"))
+    assert width == 696 + 48
+    assert height < 900
+
+
+@pytest.mark.parametrize("width", [696.0, 340.0])
+def test_columns_stay_inside_and_are_as_high_as_their_rows(width):
+    svg = drawn([{"a": 30}] * 500 + [{"b": 10}] * 500, width=width)
+    boxes = re.findall(r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)h", svg)
+    heights = [float(height) for *_, height in boxes]
+    assert max(float(x) + float(w) for x, _, w, _ in boxes) <= width
+    assert heights[0] == pytest.approx(3 * heights[-1], abs=0.3)
+
+
+def test_rows_that_clients_keep_are_told():
+    svg = drawn(many(3, 2), validation=40, test=0)
+    assert "The clients keep 120 rows for validation<" in svg
+    assert "120 rows for validation and 15 rows for testing" in drawn(
+        many(3, 2), validation=40, test=5
+    )
+
+
+def test_as_a_step(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest(many(4, 3))))
+    command = [sys.executable, "-X", "importtime", "workflow_scripts/draw_partition.py"]
+    command += ["--partition", str(tmp_path), "--output", str(tmp_path / "figures" / "x.svg")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    ET.parse(tmp_path / "figures" / "x.svg")
+    assert not re.search(r"\| +(torch|pyarrow|numpy|datasets)$", done.stderr, flags=re.M)
+    (tmp_path / "manifest.json").unlink()
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "manifest.json: this file is needed" in failed.stderr

@@ -1,0 +1,74 @@
+"""Parquet and arrow files."""
+
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+from pyarrow import ipc, parquet
+
+_BUFFER = 1 << 20
+
+
+def _parquet(source: IO[bytes] | str, rows: int) -> Iterator[pa.RecordBatch]:
+    with parquet.ParquetFile(source, buffer_size=_BUFFER) as file:
+        yield pa.RecordBatch.from_pylist([], file.schema_arrow)
+        yield from file.iter_batches(rows)
+
+
+def _arrow(source: IO[bytes] | str, rows: int) -> Iterator[pa.RecordBatch]:
+    """IPC files and streams; what `datasets` writes are streams."""
+    # not memory-mapped: pages of a large file would count as memory of this process
+    with pa.OSFile(source) if isinstance(source, str) else pa.PythonFile(source) as file:
+        magic = file.read(6)
+        file.seek(0)
+        if magic == b"ARROW1":
+            reader = ipc.open_file(file)
+            yield pa.RecordBatch.from_pylist([], reader.schema)
+            yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+        else:
+            with ipc.open_stream(file) as stream:
+                yield pa.RecordBatch.from_pylist([], stream.schema)
+                yield from stream
+
+
+READERS = {"parquet": _parquet, "arrow": _arrow}
+"""A reader of each kind; its second argument is how many rows are decoded at once, where one can
+choose. The first batch has no rows: it says what the columns are."""
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows in types that have one spelling, without metadata.
+
+    Text is string, bytes are binary and lists are list, whatever the width of their offsets; a
+    dictionary becomes its values, an extension type what it is stored as; every field may be null.
+    A column of objects that never have a field is null.
+    """
+    for i, field in enumerate(batch.schema):
+        if pa.types.is_struct(field.type) and not field.type.num_fields:  # parquet knows none
+            batch = batch.set_column(i, field.name, pa.nulls(batch.num_rows))
+    schema = pa.schema([pa.field(f.name, plain_type(f.type)) for f in batch.schema])
+    return batch if batch.schema.equals(schema, check_metadata=True) else batch.cast(schema)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The one spelling of a type."""
+    is_ = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if is_.is_large_string(kind) or is_.is_string_view(kind):
+        return pa.string()
+    if is_.is_large_binary(kind) or is_.is_binary_view(kind):
+        return pa.binary()
+    if is_.is_struct(kind):
+        return pa.struct([pa.field(f.name, plain_type(f.type)) for f in kind])
+    if (
+        is_.is_list(kind)
+        or is_.is_large_list(kind)
+        or is_.is_fixed_size_list(kind)
+        or is_.is_list_view(kind)
+        or is_.is_large_list_view(kind)
+    ):
+        return pa.list_(plain_type(kind.value_type))
+    return kind
