@@ -174,3 +174,21 @@ def test_a_tokenizer_without_a_pad_token_pads_all_the_same(tiny_model):
     assert pad_id(tokenizer) == tokenizer.pad_token_id
     tokenizer.pad_token = None
     assert pad_id(tokenizer) == 0
+
+
+def test_a_tokenizer_that_is_saved_with_truncation_and_padding():
+    tokenizer = build(CHATML, None, "<|im_end|>", ["<|im_start|>"])
+    prompt = prompt_text(tokenizer, "Hi")
+    expected = encode_all(tokenizer, [prompt, prompt], ["good", "very good"])
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=99)
+    assert encode_all(tokenizer, [prompt, prompt], ["good", "very good"]) == expected
+
+
+def test_a_tokenizer_without_a_compiled_backend():
+    from transformers import ByT5Tokenizer
+
+    tokenizer = ByT5Tokenizer(chat_template=CHATML)
+    ids, labels = encode(tokenizer, prompt_text(tokenizer, "Hi"), "good")
+    assert tokenizer.decode(ids) == prompt_text(tokenizer, "Hi") + "good</s>"
+    assert tokenizer.decode([label for label in labels if label != IGNORED]) == "good</s>"
