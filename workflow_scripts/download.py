@@ -14,7 +14,7 @@ def main() -> None:
     )
     given = arguments.parse_args()
 
-    from blossomtune.data import dataset
+    from blossomtune.data.tables import dataset
     from blossomtune.files import atomic
 
     with atomic(given.output, directory=True) as folder:

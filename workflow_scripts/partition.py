@@ -12,7 +12,7 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
     given = arguments.parse_args()
 
-    from blossomtune.data import partition
+    from blossomtune.data.cutting import partition
     from blossomtune.files import atomic
 
     with atomic(given.output, directory=True) as folder:

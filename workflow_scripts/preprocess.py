@@ -16,7 +16,7 @@ def main() -> None:
 
     # processes share the work, a core each; tokenizers reads these when it is first used
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from blossomtune.data import tokenise
+    from blossomtune.data.tokens import tokenise
     from blossomtune.files import atomic
 
     with atomic(given.output, directory=True) as folder:

@@ -46,7 +46,7 @@ def preprocess(model: Path = MODEL, rows: int = ROWS, cores: int | None = None) 
 
 def _write_rows(folder: Path, rows: int) -> None:
     """One client's texts of made-up words, the same each time."""
-    from blossomtune.data.formats import write_parquet
+    from blossomtune.data.reading.formats import write_parquet
     from blossomtune.files import write_json
 
     random = np.random.default_rng(0)

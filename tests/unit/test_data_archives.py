@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from blossomtune.data import archives
+from blossomtune.data.reading import archives
 from blossomtune.errors import UserError
 
 

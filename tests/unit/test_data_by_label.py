@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from blossomtune.data import by_label
-from blossomtune.data.partitioners import cut
+from blossomtune.data.cutting import by_label
+from blossomtune.data.cutting.partitioners import cut
 from blossomtune.errors import UserError
 
 LABELS = ["b", "a", "a", "b", "c", "a", "b", "a", "a", "c"]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from blossomtune.data import partition
+from blossomtune.data.cutting import partition
 from blossomtune.errors import UserError
 from blossomtune.files import write_json
 

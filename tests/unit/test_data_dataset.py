@@ -6,7 +6,8 @@ import pytest
 from pyarrow import parquet
 
 from blossomtune.config.dataset import Dataset
-from blossomtune.data import dataset, sources
+from blossomtune.data.reading import sources
+from blossomtune.data.tables import dataset
 from blossomtune.errors import UserError
 from blossomtune.files import canonical, read_json, sha256
 

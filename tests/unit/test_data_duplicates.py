@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data import duplicates
-from blossomtune.data.duplicates import normalised
+from blossomtune.data.tables import duplicates
+from blossomtune.data.tables.duplicates import normalised
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 WORDS = st.lists(st.sampled_from(["a", "A", " ", ".", "é", "e\u0301", "1"])).map("".join)

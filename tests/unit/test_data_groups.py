@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data import shapes
-from blossomtune.data.formats import write_parquet
-from blossomtune.data.groups import Task, Work
+from blossomtune.data.reading.formats import write_parquet
+from blossomtune.data.tokens import shapes
+from blossomtune.data.tokens.groups import Task, Work
 from blossomtune.encoding import IGNORED
 
 MADE = tokenizers()

@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 from small_hub import COMMIT, Hub
 
-from blossomtune.data import hub, hub_rows, network
+from blossomtune.data.reading import hub, hub_rows, network
 from blossomtune.errors import UserError
 from blossomtune.files import canonical, read_json
 

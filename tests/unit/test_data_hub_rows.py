@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from small_hub import COMMIT, Hub
 
-from blossomtune.data import hub_rows, network, sources
+from blossomtune.data.reading import hub_rows, network, sources
 from blossomtune.errors import UserError
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
@@ -130,7 +130,7 @@ def test_parquet_files(serve, tmp_path, number):
 def test_nothing_is_written_but_below_scratch(serve, tmp_path):
     hub = serve(pets())
     program = (
-        "import sys; from pathlib import Path; from blossomtune.data import sources\n"
+        "import sys; from pathlib import Path; from blossomtune.data.reading import sources\n"
         f"for n, rows in enumerate((None, 2)):\n"
         f"    source = {SOURCE!r} | {{'rows': rows}}\n"
         "    found = sources.read(source, None, Path(sys.argv[1]) / str(n))\n"

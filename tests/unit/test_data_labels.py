@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.labels import distance, distinct, encode, some
+from blossomtune.data.cutting.labels import distance, distinct, encode, some
 from blossomtune.errors import UserError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from blossomtune.config.dataset import Dataset
-from blossomtune.data import dataset, mixture
+from blossomtune.data.tables import dataset, mixture
 from blossomtune.errors import UserError
 from blossomtune.files import write_json
 from blossomtune.seeds import derive

@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.packing import pack
+from blossomtune.data.tokens.packing import pack
 
 
 @given(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blossomtune.data.parallel import ordered
+from blossomtune.data.tokens.parallel import ordered
 from blossomtune.errors import UserError
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
@@ -50,7 +50,7 @@ def test_a_worker_that_is_killed_is_no_riddle():
 def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
     program = f"""
 import os, pathlib, time
-from blossomtune.data.parallel import ordered
+from blossomtune.data.tokens.parallel import ordered
 def work(number):
     (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
     time.sleep(60)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from blossomtune.data import partition
-from blossomtune.data.formats import ROWS, write_parquet
+from blossomtune.data.cutting import partition
+from blossomtune.data.reading.formats import ROWS, write_parquet
 from blossomtune.errors import UserError
 from blossomtune.files import canonical, read_json, sha256, write_json
 
@@ -198,7 +198,7 @@ def test_a_data_set_that_is_all_test_rows(dataset, tmp_path):
 
 
 def test_the_step(dataset, tmp_path):
-    step = Path(partition.__file__).parents[2] / "partition.py"
+    step = Path(__file__).parents[2] / "workflow_scripts" / "partition.py"
     command = [sys.executable, step, "--config", canonical(by_domain()), "--dataset", dataset()]
     run = subprocess.run(
         [*map(str, command), "--output", str(tmp_path / "out")],

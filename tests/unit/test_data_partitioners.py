@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from blossomtune.config.partitions import AnyPartition
-from blossomtune.data.labels import distance, encode
-from blossomtune.data.partitioners import CUTS, cut
+from blossomtune.data.cutting.labels import distance, encode
+from blossomtune.data.cutting.partitioners import CUTS, cut
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from blossomtune.data import network, registry
+from blossomtune.data.reading import network, registry
 from blossomtune.errors import UserError
 
 METADATA = b"Metadata-Version: 2.1\nName: pets\nVersion: 1.2\nLicense: MIT\n"

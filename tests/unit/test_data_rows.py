@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from blossomtune.data import rows
+from blossomtune.data.tables import rows
 from blossomtune.errors import UserError
 
 NOTHING = {"rename": {}, "derive": {}, "filter": None, "columns": None}

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data import shapes
+from blossomtune.data.tokens import shapes
 from blossomtune.errors import UserError
 
 TEXT, NUMBER = pa.string(), pa.int64()

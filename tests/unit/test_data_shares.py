@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.shares import check, least, split
+from blossomtune.data.cutting.shares import check, least, split
 from blossomtune.errors import UserError
 
 SIZE = st.sampled_from([0, 1, 7, 0.1, 0.33, 0.5])

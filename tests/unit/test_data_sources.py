@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import datasets
 import pytest
 
-from blossomtune.data import sources
+from blossomtune.data.reading import sources
 from blossomtune.errors import UserError
 
 CSV = "text,n\nfrom csv,1\n"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.data import splits
+from blossomtune.data.tables import splits
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

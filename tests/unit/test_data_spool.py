@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data import spool
-from blossomtune.data.spool import ROWS, Spool
+from blossomtune.data.tables import spool
+from blossomtune.data.tables.spool import ROWS, Spool
 from blossomtune.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

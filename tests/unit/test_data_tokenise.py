@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data import tokenise
-from blossomtune.data.formats import write_parquet
+from blossomtune.data.reading.formats import write_parquet
+from blossomtune.data.tokens import tokenise
 from blossomtune.encoding import IGNORED, load_tokenizer
 from blossomtune.errors import UserError
 from blossomtune.files import canonical, read_json, sha256, write_json

@@ -2,9 +2,9 @@ import pyarrow as pa
 import pytest
 
 from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data import shapes
-from blossomtune.data.shapes import Shape
-from blossomtune.data.turns import SPEAKERS, Reader, conversation
+from blossomtune.data.tokens import shapes
+from blossomtune.data.tokens.shapes import Shape
+from blossomtune.data.tokens.turns import SPEAKERS, Reader, conversation
 from blossomtune.errors import UserError
 
 SYSTEM, USER, MODEL = "system", "user", "assistant"

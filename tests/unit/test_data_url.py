@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from blossomtune.data import network, url
+from blossomtune.data.reading import network, url
 from blossomtune.errors import UserError
 
 CONTENT = b'{"text": "a"}\n' * 1000

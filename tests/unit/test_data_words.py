@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.words import count
+from blossomtune.data.cutting.words import count
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=12) | st.none()
 

@@ -15,7 +15,9 @@ import yaml
 
 from blossomtune.config import stages
 from blossomtune.config.load import load
-from blossomtune.data import dataset, partition, tokenise
+from blossomtune.data.cutting import partition
+from blossomtune.data.tables import dataset
+from blossomtune.data.tokens import tokenise
 from blossomtune.encoding import IGNORED, load_tokenizer
 
 ROOT = Path(__file__).parents[2]

@@ -45,9 +45,18 @@ WRITERS = {
     "parquet": """
         import os, pyarrow as pa
         from blossomtune.files import atomic
-        from blossomtune.data.formats import write_parquet
+        from blossomtune.data.reading.formats import write_parquet
         with atomic(Path(sys.argv[1]) / "out") as partial:
-            write_parquet(pa.table({"a": [os.urandom(1000) for _ in range(3000)]}), partial)
+            rows = pa.record_batch({"a": [os.urandom(1000) for _ in range(3000)]})
+            write_parquet([rows], rows.schema, partial)
+    """,
+    "spool": """
+        import os, pyarrow as pa
+        from blossomtune.data.tables.spool import Spool
+        spool = Spool(Path(sys.argv[1]) / "spool")
+        for _ in range(3000):
+            spool.append(pa.record_batch({"a": [os.urandom(1000) for _ in range(100)]}))
+        list(spool.batches())
     """,
     "arrow stream": """
         import pyarrow as pa

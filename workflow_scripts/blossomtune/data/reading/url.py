@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from blossomtune.data.network import UnreachableError, patiently
+from blossomtune.data.reading.network import UnreachableError, patiently
 from blossomtune.errors import UserError
 
 _CHUNK = 1 << 20

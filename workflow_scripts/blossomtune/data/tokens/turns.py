@@ -7,8 +7,8 @@ from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from blossomtune.chat import Turn
-from blossomtune.data.shapes import Shape
 from blossomtune.data.templates import Template
+from blossomtune.data.tokens.shapes import Shape
 from blossomtune.errors import UserError
 
 # every name by which data sets call a speaker, in lower case

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from blossomtune.data.streams import opened, unreadable
+from blossomtune.data.reading.streams import opened, unreadable
 from blossomtune.errors import UserError
 
 KINDS = ("csv", "tsv")

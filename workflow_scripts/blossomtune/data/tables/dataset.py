@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from blossomtune import files
-from blossomtune.data import duplicates, formats, mixture, splits
-from blossomtune.data.collect import Collected, collect
 from blossomtune.data.columns import require, texts
-from blossomtune.data.schemas import conform, unify
-from blossomtune.data.spool import Spool
+from blossomtune.data.reading import formats
+from blossomtune.data.tables import duplicates, mixture, splits
+from blossomtune.data.tables.collect import Collected, collect
+from blossomtune.data.tables.schemas import conform, unify
+from blossomtune.data.tables.spool import Spool
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

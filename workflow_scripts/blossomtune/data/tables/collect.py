@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from blossomtune.data import duplicates, rows, sources
 from blossomtune.data.columns import require
-from blossomtune.data.spool import Spool
+from blossomtune.data.reading import sources
+from blossomtune.data.tables import duplicates, rows
+from blossomtune.data.tables.spool import Spool
 from blossomtune.errors import UserError
 
 

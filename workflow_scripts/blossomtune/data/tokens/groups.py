@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune.data import pairs
-from blossomtune.data.batches import HELD_OUT, PACKED, TRAINING, Gathered
-from blossomtune.data.examples import Example, make
-from blossomtune.data.problems import KINDS, SHOWN, Problem
-from blossomtune.data.shapes import Shape
-from blossomtune.data.turns import Reader
+from blossomtune.data.tokens import pairs
+from blossomtune.data.tokens.batches import HELD_OUT, PACKED, TRAINING, Gathered
+from blossomtune.data.tokens.examples import Example, make
+from blossomtune.data.tokens.problems import KINDS, SHOWN, Problem
+from blossomtune.data.tokens.shapes import Shape
+from blossomtune.data.tokens.turns import Reader
 from blossomtune.errors import UserError
 
 _BATCH = 250  # rows that are rendered and tokenised at a time; tokenizers need much memory for it

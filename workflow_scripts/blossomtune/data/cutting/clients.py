@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune.data import shares
-from blossomtune.data.collect import collect
 from blossomtune.data.columns import require
-from blossomtune.data.formats import ROWS
-from blossomtune.data.labels import Labels, encode
-from blossomtune.data.partitioners import cut
-from blossomtune.data.spool import Spool
+from blossomtune.data.cutting import shares
+from blossomtune.data.cutting.labels import Labels, encode
+from blossomtune.data.cutting.partitioners import cut
+from blossomtune.data.reading.formats import ROWS
+from blossomtune.data.tables.collect import collect
+from blossomtune.data.tables.spool import Spool
 from blossomtune.errors import UserError
 
 

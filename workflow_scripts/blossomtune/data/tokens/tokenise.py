@@ -12,11 +12,11 @@ from pyarrow import parquet
 
 from blossomtune import files
 from blossomtune.chat import manner
-from blossomtune.data import shapes
-from blossomtune.data.batches import PACKED
-from blossomtune.data.groups import Counts, Part, Task, Work
-from blossomtune.data.parallel import ordered
-from blossomtune.data.problems import KINDS, SHOWN, check
+from blossomtune.data.tokens import shapes
+from blossomtune.data.tokens.batches import PACKED
+from blossomtune.data.tokens.groups import Counts, Part, Task, Work
+from blossomtune.data.tokens.parallel import ordered
+from blossomtune.data.tokens.problems import KINDS, SHOWN, check
 from blossomtune.encoding import load_tokenizer
 
 

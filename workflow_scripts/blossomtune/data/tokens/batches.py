@@ -6,9 +6,9 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from blossomtune.data import pairs
-from blossomtune.data.examples import Example
-from blossomtune.data.packing import pack
+from blossomtune.data.tokens import pairs
+from blossomtune.data.tokens.examples import Example
+from blossomtune.data.tokens.packing import pack
 from blossomtune.encoding import IGNORED
 
 _IDS = pa.list_(pa.int32())

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from blossomtune.data.splits import held, wanted_rows
+from blossomtune.data.tables.splits import held, wanted_rows
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from blossomtune.data import formats, rows
-from blossomtune.data.collect import Collected, work
+from blossomtune.data.reading import formats
+from blossomtune.data.tables import rows
+from blossomtune.data.tables.collect import Collected, work
 from blossomtune.errors import UserError
 from blossomtune.files import read_json
 from blossomtune.seeds import derive

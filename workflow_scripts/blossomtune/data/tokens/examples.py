@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from blossomtune.chat import Turn
-from blossomtune.data import pairs
-from blossomtune.data.problems import Problem
-from blossomtune.data.turns import Reader
+from blossomtune.data.tokens import pairs
+from blossomtune.data.tokens.problems import Problem
+from blossomtune.data.tokens.turns import Reader
 from blossomtune.encoding import encode_pairs, encode_texts
 from blossomtune.errors import UserError
 

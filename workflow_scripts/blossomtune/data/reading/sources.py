@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from blossomtune.data import archives, formats, saved
+from blossomtune.data.reading import archives, formats, saved
 from blossomtune.errors import UserError
 
 
@@ -41,18 +41,18 @@ def read(source: Mapping[str, Any], format_: Mapping[str, Any] | None, scratch: 
     kind, columns = (format_["kind"], format_["columns"]) if format_ else (None, None)
     revision = licence = None
     if source["kind"] == "hub":
-        from blossomtune.data import hub_rows  # imports `datasets` only where it is used
+        from blossomtune.data.reading import hub_rows  # imports `datasets` only where it is used
 
         batches, commit, licence = hub_rows.read(source, scratch)
         return Found(((source["repo"], batch) for batch in batches), commit, licence)
     if source["kind"] == "pypi":
-        from blossomtune.data import registry
+        from blossomtune.data.reading import registry
 
         archive = registry.fetch(source, scratch)
         files = _inside(archive, source["files"], kind, scratch)
         revision, licence = source["version"], registry.licence(archive)
     elif source["kind"] == "url":
-        from blossomtune.data import url
+        from blossomtune.data.reading import url
 
         files = _inside(url.fetch(source, scratch), source["files"], kind, scratch)
     elif saved.is_one(path := Path(source["path"])):

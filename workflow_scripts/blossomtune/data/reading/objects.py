@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 
-from blossomtune.data.streams import opened, unreadable
+from blossomtune.data.reading.streams import opened, unreadable
 from blossomtune.errors import UserError
 
 _CHUNK = 1 << 20

@@ -9,8 +9,8 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune.data import columnar, delimited, objects
-from blossomtune.data.streams import compression, opened, unreadable
+from blossomtune.data.reading import columnar, delimited, objects
+from blossomtune.data.reading.streams import compression, opened, unreadable
 from blossomtune.errors import UserError
 
 ROWS = 10_000

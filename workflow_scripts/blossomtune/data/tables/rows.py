@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from blossomtune.data.columns import require
-from blossomtune.data.spool import Spool
+from blossomtune.data.tables.spool import Spool
 from blossomtune.data.templates import Expression, Template
 from blossomtune.errors import UserError
 

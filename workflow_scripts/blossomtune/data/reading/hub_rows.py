@@ -12,9 +12,9 @@ from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import constants, hf_hub_url
 
-from blossomtune.data import hub
-from blossomtune.data.columnar import plain
-from blossomtune.data.formats import ROWS
+from blossomtune.data.reading import hub
+from blossomtune.data.reading.columnar import plain
+from blossomtune.data.reading.formats import ROWS
 from blossomtune.errors import UserError, nearest
 
 Source = Mapping[str, Any]

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from flwr_datasets import partitioner as flower
 
-from blossomtune.data.dealing import COLUMN, deal
-from blossomtune.data.labels import distinct, some
-from blossomtune.data.shares import least
+from blossomtune.data.cutting.dealing import COLUMN, deal
+from blossomtune.data.cutting.labels import distinct, some
+from blossomtune.data.cutting.shares import least
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive
 

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from blossomtune.data.network import UnreachableError, patiently
+from blossomtune.data.reading.network import UnreachableError, patiently
 from blossomtune.errors import UserError
 
 T = TypeVar("T")

@@ -19,8 +19,8 @@ from pypi_simple import (
 )
 
 from blossomtune import pip_settings
-from blossomtune.data import archives
-from blossomtune.data.network import UnreachableError, patiently
+from blossomtune.data.reading import archives
+from blossomtune.data.reading.network import UnreachableError, patiently
 from blossomtune.errors import UserError, nearest
 
 _TRANSIENT = (

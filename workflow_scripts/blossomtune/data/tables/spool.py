@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from blossomtune.data.columnar import plain
-from blossomtune.data.formats import ROWS
-from blossomtune.data.schemas import conform, unify
+from blossomtune.data.reading.columnar import plain
+from blossomtune.data.reading.formats import ROWS
+from blossomtune.data.tables.schemas import conform, unify
 
 _HELD = 16 << 20  # bytes that may be in memory at a time, as nearly as rows of one size allow
 

@@ -1,0 +1,1 @@
+"""Training rows cut into clients."""

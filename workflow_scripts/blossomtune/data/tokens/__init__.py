@@ -1,0 +1,1 @@
+"""Rows as conversations, and conversations as token ids."""
