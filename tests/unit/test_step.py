@@ -52,11 +52,12 @@ WRITERS = {
     """,
     "spool": """
         import os, pyarrow as pa
+        from blossomtune.files import atomic
         from blossomtune.data.tables.spool import Spool
-        spool = Spool(Path(sys.argv[1]) / "spool")
-        for _ in range(3000):
-            spool.append(pa.record_batch({"a": [os.urandom(1000) for _ in range(100)]}))
-        list(spool.batches())
+        with atomic(Path(sys.argv[1]) / "out", directory=True) as partial:
+            spool = Spool(partial / "spool")
+            for _ in range(300):
+                spool.append(pa.record_batch({"a": [os.urandom(1000) for _ in range(100)]}))
     """,
     "arrow stream": """
         import pyarrow as pa
