@@ -297,7 +297,8 @@ def test_a_file_that_is_not_there(tmp_path):
 def peak(path) -> int:
     """MB of memory that a process takes to read a file, beyond what it had before."""
     program = (
-        "import resource, sys; from pathlib import Path; from blossomtune.data.reading import formats\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from blossomtune.data.reading import formats\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = used()\n"
         "rows = sum(batch.num_rows for _, batch in formats.read([Path(sys.argv[1])], None))\n"

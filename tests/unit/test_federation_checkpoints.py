@@ -88,3 +88,30 @@ def test_differences_name_the_key():
         "a.b: [1, 2], now [1, 3]",
         "d: None, now 4",
     ]
+
+
+def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
+    """And what decides whether a round counts is no part of what it makes."""
+    from blossomtune.config.experiments import Federation, Lora, Training
+    from blossomtune.federation.job import Client, Job, identity
+
+    write_json(tmp_path / "manifest.json", {"clients": [{"sha256": "a"}], "test": {"sha256": "b"}})
+    write_json(tmp_path / "provenance.json", {"files": {"model.safetensors": "c"}})
+
+    def of(low, **federation):
+        names = ("model", "preprocessed", "adapter", "history", "checkpoints")
+        job = Job(
+            seed=1,
+            lora=Lora(),
+            training=Training(learning_rate_max=1e-3, learning_rate_min=low),
+            federation=Federation(**federation),
+            clients=[Client(name="x", rows=3)],
+            base_name="tiny",
+            **dict.fromkeys(names, tmp_path),
+        )
+        return identity(job, "cpu")
+
+    assert differences(of(1e-4, rounds=2), of(1e-4, rounds=3)) == ["federation.rounds: 2, now 3"]
+    assert differences(of(1e-3, rounds=2), of(1e-3, rounds=3)) == []
+    assert differences(of(1e-3), of(1e-3, min_clients=1, round_timeout=5)) == []
+    assert differences(of(1e-3), of(1e-3, fraction_train=0.5)) != []

@@ -58,18 +58,19 @@ def serve(grid: Grid, job: Job) -> None:
         return result
 
     last = checkpoints.latest(upto=total)
+    done = last.round if last else 0
     if last:
-        print(f"going on after round {last.round}, which is done", flush=True)
-    else:
-        for difference in checkpoints.others()[:1]:
-            print(f"starting with round 1: earlier rounds had {difference}", flush=True)
-        state = adapter.read(model)
-        last = Checkpoint(0, state, [evaluate(Round(0), state).record()])
-    print(_line(last.history[-1], total, 0.0), flush=True)
-    if last.round < total:
-        federation = Federation(grid, job, last.state)
-        done, started = last.round, time.monotonic()
-        for number in range(last.round + 1, total + 1):
+        print(f"going on after round {done}, which is done", flush=True)
+    for difference in [] if last else checkpoints.others()[:1]:
+        print(f"starting with round 1: earlier rounds had {difference}", flush=True)
+    if done < total:
+        federation = Federation(grid, job, last.state if last else adapter.read(model))
+        if not last:
+            state = federation.state
+            last = Checkpoint(0, state, [evaluate(Round(0), state).record()])
+        print(_line(last.history[-1], total, 0.0), flush=True)
+        started = time.monotonic()
+        for number in range(done + 1, total + 1):
             record = evaluate(federation.run(number), federation.state).record()
             last = Checkpoint(number, federation.state, [*last.history, record])
             checkpoints.save(last)
