@@ -1,4 +1,4 @@
-"""Chats, plain text and shards that lie elsewhere, from file to report, on a tiny model."""
+"""Chats from file to report, plain text and shards that lie elsewhere to adapters: a tiny model."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ EXPERIMENT = {
     "evaluation": {"generation": {"rows": 2, "max_new_tokens": 3}},
 }
 CONFIG = {
-    "run": ["chat", "wards", "prose"],
+    "run": ["chat"],  # of the others, the federation alone
     "models": {"tiny": {"source": {"kind": "path", "path": "tiny"}}},
     "datasets": {
         "first": {"source": {"kind": "path", "path": "first.jsonl.gz"}, "test": {"size": 6}},
@@ -95,6 +95,9 @@ CONFIG = {
 }
 
 
+OTHERS = [f"results/experiments/{name}/history.json" for name in ("wards", "prose")]
+
+
 @pytest.fixture(scope="module")
 def home(tiny_model, tmp_path_factory):
     """A copy of the workflow, with data in several forms; everything is built."""
@@ -124,7 +127,7 @@ def home(tiny_model, tmp_path_factory):
     ]
     (home / "prose.csv").write_text("text,n\n" + "".join(f'"{w}",1\n' for w in words))
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2"],
+        [sys.executable, "-m", "snakemake", "--cores", "2", "all", *OTHERS],
         cwd=home,
         capture_output=True,
         text=True,
@@ -145,7 +148,7 @@ def manifest(home, path):
 
 
 def test_every_experiment_learns(home):
-    for name in CONFIG["run"]:
+    for name in CONFIG["experiments"]:
         history = json.loads((home / f"results/experiments/{name}/history.json").read_text())
         losses = [r["evaluation"]["loss"] for r in history["rounds"]]
         assert losses[-1] < losses[0], name
@@ -211,6 +214,7 @@ def test_text_that_is_cut_is_counted(home):
         assert client["longest"] == 24
 
 
-def test_the_report_tells_all_three(home):
+def test_the_report_tells_what_the_rows_are(home):
     page = (home / "results/report/index.html").read_text()
-    assert all(name in page for name in CONFIG["run"])
+    assert "chat" in page
+    assert "messages" in page
