@@ -111,6 +111,12 @@ ONE = [
     (f"{ARGUMENTS}.max_steps", "ten", "'ten' is not allowed; allowed: a whole number"),
     (f"{ARGUMENTS}.learning_rate", 1, "cannot be set; "
      "use training.learning_rate_max and learning_rate_min"),
+    # templates
+    (f"{DATA}.derive.label", "{{ rating", "not a valid template: unexpected end of template, "
+     "expected 'end of print statement'. (line 1)"),
+    (f"{DATA}.filter", "rating >", "not a valid expression: unexpected 'end of template'"),
+    ("preprocessing.sentiment.completion", "{% if %}", "not a valid template: Expected an "
+     "expression, got 'end of statement block' (line 1)"),
     # values that are wrong together
     (f"{EXPERIMENT}.training.learning_rate_min", 0.5, "0.5 is above learning_rate_max (0.001)"),
     (f"{EXPERIMENT}.federation.min_clients", 5, "5 can never be reached; "

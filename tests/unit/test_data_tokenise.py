@@ -255,7 +255,6 @@ def test_shapes_are_found_out(tiny_model, inputs, tmp_path):
             {"system": "{{ text.missing }}", "unrenderable": "drop"},
             r"none of 3 rows is left\n  rows 0, 1, 2: system: 'str object' has no attribute",
         ),
-        ({"completion": "{% if %}"}, "completion: not a valid template"),
     ],
 )
 @pytest.mark.parametrize("cores", [1, 2])

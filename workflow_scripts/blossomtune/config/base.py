@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any
 
+from jinja2 import Environment, TemplateSyntaxError
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -53,6 +55,27 @@ Sha256 = Annotated[
     in_words("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _template(text: str) -> str:
+    """The text, if it is Jinja2; what it writes is for the rows to show."""
+    try:
+        Environment(autoescape=False).parse(text)  # noqa: S701 - nothing is rendered
+    except TemplateSyntaxError as error:
+        raise ValueError(f"not a valid template: {error.message} (line {error.lineno})") from None
+    return text
+
+
+def _expression(text: str) -> str:
+    try:
+        Environment(autoescape=False).compile_expression(text)  # noqa: S701
+    except TemplateSyntaxError as error:
+        raise ValueError(f"not a valid expression: {error.message}") from None
+    return text
+
+
+Template = Annotated[Text, AfterValidator(_template)]
+Expression = Annotated[Text, AfterValidator(_expression)]
 
 
 def _no_truth(value: Any) -> Any:

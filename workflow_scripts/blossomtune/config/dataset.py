@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from blossomtune.config.base import Block, Count, Int, Size, Text, distinct, in_words
+from blossomtune.config.base import (
+    Block,
+    Count,
+    Expression,
+    Int,
+    Size,
+    Template,
+    Text,
+    distinct,
+    in_words,
+)
 from blossomtune.config.sources import Files, HubData, Mixture, PathData, PypiData, UrlData
 
 
@@ -50,10 +60,10 @@ class Dataset(Block):
         None, description="Of the files; by default what their names end in. The hub needs none."
     )
     rename: dict[Text, Text] = Field({}, description="Columns to rename: old name to new.")
-    derive: dict[Text, Text] = Field(
+    derive: dict[Text, Template] = Field(
         {}, description="New columns: Jinja2 over a row's columns and `file`, its file's name."
     )
-    filter: Text | None = Field(
+    filter: Expression | None = Field(
         None, description="Keep rows of which this Jinja2 expression is true."
     )
     columns: Annotated[list[Text], Field(min_length=1), AfterValidator(distinct)] | None = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from blossomtune.config.base import NUMBER, Block, Text
+from blossomtune.config.base import NUMBER, Block, Template, Text
 
 
 class Preprocessing(Block):
@@ -16,12 +16,14 @@ class Preprocessing(Block):
     column: Text | None = Field(
         None, description="Column of the conversation or text, where its name is not the usual one."
     )
-    system: Text | None = Field(None, description="Template of a system turn.")
-    prompt: Text | None = Field(None, description="Template of the user's turn; no loss on it.")
-    completion: Text | None = Field(
+    system: Template | None = Field(None, description="Template of a system turn.")
+    prompt: Template | None = Field(None, description="Template of the user's turn; no loss on it.")
+    completion: Template | None = Field(
         None, description="Template of the model's turn; the loss is on it alone."
     )
-    text: Text | None = Field(None, description="Template of plain text; the loss is on all of it.")
+    text: Template | None = Field(
+        None, description="Template of plain text; the loss is on all of it."
+    )
     loss: Literal["every_turn", "last_turn"] = Field(
         "every_turn", description="Of several turns of the model, which ones count."
     )
