@@ -121,7 +121,7 @@ def test_an_archive_with_a_password(tmp_path):
 
 
 def test_large_archives_in_archives_go_to_disk(tmp_path, monkeypatch, nested):
-    monkeypatch.setattr(archives, "_IN_MEMORY", 1)
+    monkeypatch.setattr(archives, "_IN_MEMORY", 1)  # so that a small one is large
     found = archives.extract(nested, "*.txt", tmp_path / "out")
     assert [path.read_bytes() for path in found] == [b"A", b"B"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "outer.zip"]

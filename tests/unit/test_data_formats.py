@@ -96,7 +96,7 @@ def test_json_and_jsonl_keep_nesting_and_columns_that_come_late(write):
 
 
 def test_a_quotation_mark_that_does_not_end(write, monkeypatch):
-    monkeypatch.setattr(delimited, "_LARGEST", delimited._BLOCK)
+    monkeypatch.setattr(delimited, "_LARGEST", delimited._BLOCK)  # 1 MB will do to see it
     path = write("a.csv", 'a\nx\n"' + "y\n" * delimited._BLOCK)
     with pytest.raises(UserError, match=r"a\.csv: row 3 is longer than 1 MB(.|\n)*does not end"):
         tables([path])

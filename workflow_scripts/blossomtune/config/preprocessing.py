@@ -58,14 +58,6 @@ class Preprocessing(Block):
             raise ValueError(f"column and the template {given[0]} exclude each other")
         if self.column is not None and self.shape not in ("messages", "sharegpt", "text"):
             raise ValueError("column needs shape: messages, sharegpt or text beside it")
-        if self.system is not None and written == "text" and given:
-            raise ValueError("system and text exclude each other: plain text has no turns")
-        if self.system is not None and self.shape == "text":
+        if self.system is not None and ("text" in given or self.shape == "text"):
             raise ValueError("system and text exclude each other: plain text has no turns")
         return self
-
-    @property
-    def templates(self) -> dict[str, str]:
-        """The templates that are given, by key."""
-        keys = ("system", "prompt", "completion", "text")
-        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
