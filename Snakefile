@@ -1,7 +1,7 @@
 # BlossomTune: federated fine-tuning of small language models, from a data set to a report.
 #
 #   download ── partition ── preprocess ── federate ── merge ── evaluate ── report
-#   fetch_model ─────────────────┘
+#   fetch_model ─────────────────┘   └── control ──────────┘
 #
 # What is built is said in config/config.yaml; every key is explained in config/README.md.
 from snakemake.utils import min_version
@@ -20,6 +20,7 @@ include: "rules/partition.smk"
 include: "rules/draw_partition.smk"
 include: "rules/preprocess.smk"
 include: "rules/federate.smk"
+include: "rules/control.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"

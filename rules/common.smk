@@ -36,6 +36,7 @@ wildcard_constraints:
     partition=r"[^/]+",
     preprocessing=r"[^/]+",
     experiment=r"[^/]+",
+    control=r"centralised|local_\d+",
 
 
 def settings(stage):
@@ -144,6 +145,27 @@ def client_threads(wildcards):
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
     return clients * chosen.federation.threads_per_client
+
+
+def control_threads(wildcards):
+    """Cores that one of an experiment's controls uses."""
+    return CONFIG.experiments[wildcards.experiment].controls.threads
+
+
+def controls(wildcards):
+    """The adapters of an experiment's controls."""
+    chosen = CONFIG.experiments[wildcards.experiment]
+    names = ["centralised"] if chosen.controls.centralised else []
+    if chosen.controls.local:
+        clients = CONFIG.partitions[chosen.partition].num_partitions
+        names += [f"local_{client}" for client in range(clients)]
+    folder = f"results/experiments/{wildcards.experiment}/controls"
+    return [f"{folder}/{name}/adapter" for name in names]
+
+
+def named_controls(wildcards, input):
+    """What the evaluation is told of its controls: which adapter is whose."""
+    return [f"--control {Path(path).parent.name}={path}" for path in input.controls]
 
 
 def gpus(wildcards):

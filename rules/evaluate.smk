@@ -1,11 +1,13 @@
 rule evaluate:
-    """The base and the federated model on the same rows that no client has seen."""
+    """Base, federated model and controls on the same rows that no client has seen."""
     input:
         IMAGE,
         base=MODEL,
         merged="results/experiments/{experiment}/merged",
         dataset=DATASET,
+        partition=PARTITION,
         preprocessed=PREPROCESSED,
+        controls=controls,
         code=sources("evaluate"),
     output:
         "results/experiments/{experiment}/metrics.json",
@@ -21,7 +23,9 @@ rule evaluate:
         runtime=240,
     params:
         config=settings("evaluate"),
+        controls=named_controls,
     shell:
         "python workflow_scripts/evaluate.py --config {params.config:q} --base {input.base}"
-        " --merged {input.merged} --preprocessed {input.preprocessed}"
-        " --dataset {input.dataset} --output {output} --cores {threads} 2> {log}"
+        " --merged {input.merged} {params.controls} --preprocessed {input.preprocessed}"
+        " --partition {input.partition} --dataset {input.dataset}"
+        " --output {output} --cores {threads} 2> {log}"

@@ -1,4 +1,4 @@
-"""Scores the base and the federated model on the same held-out rows."""
+"""Scores base, federated model and controls on the same held-out rows."""
 
 from pathlib import Path
 
@@ -8,28 +8,36 @@ from blossomtune.step import parser, run
 
 
 def main() -> None:
-    """Reads the rows, scores both models, writes the metrics."""
+    """Reads the rows, scores the models, writes the metrics."""
     arguments = parser(__doc__)
-    arguments.add_argument("--base", type=Path, required=True)
-    arguments.add_argument("--merged", type=Path, required=True)
-    arguments.add_argument("--preprocessed", type=Path, required=True)
-    arguments.add_argument("--dataset", type=Path, required=True)
-    arguments.add_argument("--output", type=Path, required=True)
+    for name in ("base", "merged", "preprocessed", "partition", "dataset", "output"):
+        arguments.add_argument(f"--{name}", type=Path, required=True)
+    arguments.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="the adapter of a control: centralised, local_0, local_1, …",
+    )
     arguments.add_argument("--cores", type=int, required=True)
     given = arguments.parse_args()
 
     settings = given.config
-    rows = held_out(given.preprocessed, given.dataset, settings["choices"], settings["by"])
+    held = held_out(given.preprocessed, given.partition, given.dataset, settings)
 
     import torch  # only now: a wrong key or column is told at once
 
     from blossomtune.evaluation.compare import evaluate
+    from blossomtune.evaluation.models import Model
 
     # Cores change the order in which float32 sums are taken: the last digits of a loss, and an
     # answer only where two choices are equally likely to six digits.
     torch.set_num_threads(given.cores)
-    models = {"base": given.base, "federated": given.merged}
-    write_json(given.output, evaluate(models, rows, settings))
+    models = {"base": Model(given.base), "federated": Model(given.merged)}
+    for control in given.control:
+        name, _, adapter = control.partition("=")
+        models[name] = Model(given.base, Path(adapter))
+    write_json(given.output, evaluate(models, held, settings))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 import yaml
+from adopting import adopt_big, adopt_lora
+from aggregating import flexlora, flexlora_memory
 from partitioning import partition, partition_thousand
 from preprocessing import preprocess
 
@@ -61,7 +63,16 @@ def federate() -> dict:
     return _row("federate / bare PyTorch+PEFT loop, one round", ours, other, "s", 1.1)
 
 
-MEASURES = [federate, preprocess, partition, partition_thousand]
+MEASURES = [
+    federate,
+    preprocess,
+    partition,
+    partition_thousand,
+    flexlora,
+    flexlora_memory,
+    adopt_lora,
+    adopt_big,
+]
 
 
 def _seconds(*command: object) -> float:

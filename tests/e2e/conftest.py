@@ -14,7 +14,7 @@ CLIENTS = 3
 
 @pytest.fixture(scope="session")
 def federation_files(tiny_model, tmp_path_factory):
-    """Model, partition and preprocessed directories for three clients of 12 to 20 rows."""
+    """Model, partition and preprocessed rows: three clients of 12 to 20, 4 for validation."""
     import pyarrow as pa
 
     from blossomtune.encoding import encode, load_tokenizer, prompt_text
@@ -43,7 +43,11 @@ def federation_files(tiny_model, tmp_path_factory):
         return {"rows": count, "packed": None, "sha256": sha256(path)}
 
     rows = [write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
-    manifest = {"clients": rows, "test": write("test", 10)}
+    held_out = [
+        {"client": i, "validation": write(f"client_{i}.validation", 4), "test": None}
+        for i in range(CLIENTS)
+    ]
+    manifest = {"clients": rows, "test": write("test", 10), "held_out": held_out}
     write_json(home / "preprocessed/manifest.json", manifest)
     names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
     (home / "partition").mkdir()
@@ -63,8 +67,18 @@ def federate(tmp_path):
     """
     started = []
 
-    def start(files, cores=2, training=None, checkpoints=None, rates=(1e-2, 5e-5), **federation):
-        from blossomtune.config.experiments import Federation, Lora, Training
+    def start(
+        files,
+        cores=2,
+        training=None,
+        checkpoints=None,
+        rates=(1e-2, 5e-5),
+        optimizer_state="fresh",
+        **federation,
+    ):
+        from blossomtune.config.adapters import Lora
+        from blossomtune.config.federation import Federation
+        from blossomtune.config.training import Training
 
         arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
         chosen = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))
@@ -72,7 +86,10 @@ def federate(tmp_path):
             "seed": 7,
             "lora": Lora(r=4, alpha=8).model_dump(),
             "training": Training(
-                learning_rate_max=rates[0], learning_rate_min=rates[1], arguments=arguments
+                learning_rate_max=rates[0],
+                learning_rate_min=rates[1],
+                optimizer_state=optimizer_state,
+                arguments=arguments,
             ).model_dump(),
             "federation": chosen.model_dump(),
         }
@@ -99,3 +116,25 @@ def federate(tmp_path):
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def train(federation_files, tmp_path):
+    """Trains in this process: ``(experiment, folder, order, files) -> (job, history)``."""
+
+    def run(e, folder="run", order=None, files=federation_files):
+        from in_process import InProcess
+
+        from blossomtune.federation.job import describe
+        from blossomtune.federation.server_app import serve
+
+        config = e.model_dump(mode="json", include={"lora", "training", "federation"})
+        home = tmp_path / folder
+        places = {"adapter": home / "adapter", "history": home / "history.json"}
+        places["checkpoints"] = home / "checkpoints"
+        job = describe(config | {"seed": 7}, **files, **places)
+        grid = InProcess(job, order)
+        serve(grid, job)
+        return job, json.loads(job.history.read_text())
+
+    return run

@@ -11,8 +11,14 @@ import pytest
 
 from blossomtune.files import sha256
 
-ROUNDS = 4
-SAME = (1e-2, 1e-2)  # a learning rate that does not depend on the number of rounds
+ROUNDS = 6
+CARRYING = {
+    "rates": (1e-2, 1e-2),  # a learning rate that does not depend on the number of rounds
+    "strategy": {"name": "fedadam", "eta": 1e-3},
+    "optimizer_state": "kept",
+    "communication": {"precision": "int8"},
+}
+"""Server, clients and messages all carry something from round to round."""
 
 
 def finish(process):
@@ -38,19 +44,19 @@ def kill(process):
 def test_killed_again_and_again_with_more_rounds_than_at_first(
     federation_files, federate, tmp_path, kills
 ):
-    undisturbed = federate(federation_files, rounds=ROUNDS, rates=SAME)
+    undisturbed = federate(federation_files, rounds=ROUNDS, **CARRYING)
     adapter, losses, _ = finish(undisturbed)
     chance, kept = random.Random(0), tmp_path / "kept"
     for i in range(kills):
         rounds = 2 if i == 0 else ROUNDS
-        process = federate(federation_files, rounds=rounds, rates=SAME, checkpoints=kept)
+        process = federate(federation_files, rounds=rounds, **CARRYING, checkpoints=kept)
         until = "round 1" if i == 0 else "round "  # the first run gets to a round at least
         while not (line := process.stdout.readline()).startswith(until):
             assert line, "the federation ended early"
         time.sleep(chance.random() * 0.5)
         kill(process)
-    again = federate(federation_files, rounds=ROUNDS, rates=SAME, checkpoints=kept)
+    again = federate(federation_files, rounds=ROUNDS, **CARRYING, checkpoints=kept)
     resumed, seen, output = finish(again)
     assert "going on after round " in output
-    assert "round 1/4 · train" not in output.partition("going on")[2].split("\n", 2)[2]
+    assert "round 1/6 · train" not in output.partition("going on")[2].split("\n", 2)[2]
     assert (resumed, seen) == (adapter, losses)

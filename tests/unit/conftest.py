@@ -1,18 +1,32 @@
 """Small assets of the unit tests."""
 
+from functools import partial
+
 import pytest
 
 
 @pytest.fixture
-def held_out_files(tiny_model, tmp_path):
-    """Writes held-out rows as download and preprocess do: (columns) -> (preprocessed, dataset)."""
+def held_out_files(write_held_out, tmp_path):
+    """``write_held_out`` into the test's own folder."""
+    return partial(write_held_out, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def write_held_out(tiny_model):
+    """Writes held-out rows as download, partition and preprocess do.
+
+    (folder, texts, labels, own, partition, columns) -> (preprocessed, dataset), beside which lies
+    the partition: ``own`` are texts and labels by a client's number, ``partition`` its manifest.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from blossomtune.encoding import encode, load_tokenizer, prompt_text
+    from blossomtune.files import write_json
 
-    def write(texts, labels, **columns):
-        tokenizer = load_tokenizer(tiny_model)
+    tokenizer = load_tokenizer(tiny_model)
+
+    def tokenise(texts, labels, path):
         prompts = [prompt_text(tokenizer, text) for text in texts]
         pairs = [encode(tokenizer, p, c) for p, c in zip(prompts, labels, strict=True)]
         integers = pa.list_(pa.int32())
@@ -25,11 +39,17 @@ def held_out_files(tiny_model, tmp_path):
                 "completion": labels,
             }
         )
-        preprocessed, dataset = tmp_path / "preprocessed", tmp_path / "dataset"
+        with pa.ipc.new_stream(str(path), table.schema) as stream:
+            stream.write_table(table)
+
+    def write(home, texts, labels, own=None, partition=None, **columns):
+        preprocessed, dataset = home / "preprocessed", home / "dataset"
         preprocessed.mkdir()
         dataset.mkdir()
-        with pa.ipc.new_stream(str(preprocessed / "test.arrow"), table.schema) as stream:
-            stream.write_table(table)
+        write_json(home / "partition/manifest.json", {"clients": []} | (partition or {}))
+        tokenise(texts, labels, preprocessed / "test.arrow")
+        for client, rows in (own or {}).items():
+            tokenise(*rows, preprocessed / f"client_{client}.test.arrow")
         pq.write_table(
             pa.table({"text": texts, "label": labels, **columns}), dataset / "test.parquet"
         )

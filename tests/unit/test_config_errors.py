@@ -18,6 +18,12 @@ DATA = "datasets.vader-sentiment"
 PARTITION = "partitions.by-domain"
 EXPERIMENT = "experiments.quickstart"
 ARGUMENTS = f"{EXPERIMENT}.training.arguments"
+FEDERATION = f"{EXPERIMENT}.federation"
+PRIVACY = f"{FEDERATION}.privacy"
+STRATEGIES = (
+    "fedavg, fedprox, fedavgm, fedadagrad, fedadam, fedyogi, fedmedian, fedtrimmedavg, krum, "
+    "multikrum, bulyan, scaffold"
+)
 
 
 def put(raw, changes):
@@ -100,6 +106,64 @@ ONE = [
     (f"{PARTITION}.partitioner", "id_to_size_fnc", "'id_to_size_fnc' is not allowed: it takes a "
      "function, which a configuration cannot hold; linear, square, exponential and size say the "
      "same in numbers"),
+    # strategies: a name, or a block of name and parameters
+    (f"{FEDERATION}.strategy", "fedavgg", f"'fedavgg' is not allowed; allowed: {STRATEGIES}; "
+     "did you mean 'fedavg'?"),
+    (f"{FEDERATION}.strategy", "FedAdam", f"'FedAdam' is not allowed; allowed: {STRATEGIES}; "
+     "did you mean 'fedadam'?"),
+    (f"{FEDERATION}.strategy", 3, "3 is not allowed; "
+     "allowed: a name, or a block of name and parameters"),
+    (f"{FEDERATION}.strategy", None, "None is not allowed; "
+     "allowed: a name, or a block of name and parameters"),
+    (f"{FEDERATION}.strategy", {"mu": 1}, "key 'name' is missing; it says which kind this is"),
+    (f"{FEDERATION}.aggregation", "flexlor", "'flexlor' is not allowed; allowed: fedavg, flexlora, "
+     "flora, fedex, ffa, rolora, hetlora; did you mean 'flexlora'?"),
+    # ranks
+    (f"{EXPERIMENT}.lora.ranks", 8, "8 is not allowed; "
+     "allowed: a list of ranks, one a client, or a block of column and ranks"),
+    (f"{EXPERIMENT}.lora.ranks", [], "[] is not allowed; allowed: a list that is not empty"),
+    (f"{EXPERIMENT}.lora.ranks", [4, 8, 16, 32], "16 is above r (8), the rank that the server "
+     "keeps"),
+    (f"{EXPERIMENT}.lora.ranks", {"column": "domain", "ranks": {"tweets": 9}}, "9 is above r (8), "
+     "the rank that the server keeps"),
+    (f"{EXPERIMENT}.lora.dora", "sure", "'sure' is not allowed; allowed: true or false"),
+    # what clients do
+    (f"{EXPERIMENT}.training.optimizer_state", "keep", "'keep' is not allowed; "
+     "allowed: fresh, kept; did you mean 'kept'?"),
+    (f"{EXPERIMENT}.training.quantization", 4, "4 is not allowed; allowed: none, 8bit, 4bit"),
+    (f"{EXPERIMENT}.training.quantization", "4bits", "'4bits' is not allowed; "
+     "allowed: none, 8bit, 4bit; did you mean '4bit'?"),
+    (f"{ARGUMENTS}.optim", "adpt", "'adpt' is not allowed; "
+     "allowed: adopt, or an optimizer of transformers; did you mean 'adopt'?"),
+    (f"{ARGUMENTS}.optim", 3, "3 is not allowed; allowed: adopt, or an optimizer of transformers"),
+    (f"{ARGUMENTS}.auto_find_batch_size", "maybe", "'maybe' is not allowed; "
+     "allowed: true or false"),
+    # how clients and server work together
+    (f"{FEDERATION}.fraction_evaluate", 1.5, "1.5 is not allowed; "
+     "allowed: a number of at most 1.0"),
+    (f"{FEDERATION}.evaluate_every", 0, "0 is not allowed; allowed: a number of at least 1"),
+    (f"{FEDERATION}.keep_checkpoints", 1, "1 is not allowed; allowed: a number of at least 2"),
+    (f"{FEDERATION}.result", "bset", "'bset' is not allowed; allowed: last, best; "
+     "did you mean 'best'?"),
+    (f"{FEDERATION}.early_stopping", True, "True is not allowed; allowed: a block of keys"),
+    (f"{FEDERATION}.early_stopping.patience", 0, "0 is not allowed; "
+     "allowed: a number of at least 1"),
+    (f"{FEDERATION}.communication", "int8", "'int8' is not allowed; allowed: a block of keys"),
+    (f"{FEDERATION}.communication.precision", "int4", "'int4' is not allowed; "
+     "allowed: float32, bfloat16, int8; did you mean 'int8'?"),
+    (f"{FEDERATION}.communication.budget_mb", 0, "0 is not allowed; allowed: a number above 0.0"),
+    (f"{FEDERATION}.privacy", True, "True is not allowed; allowed: a block of keys"),
+    (f"{PRIVACY}.epsilon", 8, "unknown key (value 8); allowed: clipping, side, noise_multiplier, "
+     "clipping_norm, target_quantile, clipping_rate, delta, secret"),
+    (f"{PRIVACY}.noise_multiplier", 0, "0 is not allowed; allowed: a number above 0.0"),
+    (f"{PRIVACY}.delta", 1, "1 is not allowed; allowed: a number below 1.0"),
+    (f"{PRIVACY}.clipping", "adaptiv", "'adaptiv' is not allowed; allowed: fixed, adaptive; "
+     "did you mean 'adaptive'?"),
+    (f"{PRIVACY}.side", "both", "'both' is not allowed; allowed: server, client"),
+    (f"{PRIVACY}.secret", 7, "7 is not allowed; allowed: text, so put it in quotes"),
+    (f"{EXPERIMENT}.controls.centralized", True, "unknown key (value True); "
+     "did you mean 'centralised'? allowed: centralised, local, threads"),
+    (f"{EXPERIMENT}.controls.local", "some", "'some' is not allowed; allowed: true or false"),
     # blocks that are not there
     (f"{PARTITION}.dataset", "vader-sentimnt", "'vader-sentimnt' is not a block of datasets; "
      "did you mean 'vader-sentiment'? known: vader-sentiment"),
@@ -132,6 +196,43 @@ ONE = [
 def test_one_fault_is_one_line(path, value, told):
     raw = put(RAW, {f"{EXPERIMENT}.training.learning_rate_max": 1e-3, path: value})
     assert faults(raw) == [f"{path}: {told}"]
+
+
+INSIDE = [
+    ("federation.strategy", {"name": "fedadam", "etta": 1}, ".etta: unknown key (value 1); "
+     "did you mean 'eta'? allowed: name, eta, tau, beta_1, beta_2"),
+    ("federation.strategy", {"name": "fedavg", "mu": 1}, ".mu: unknown key (value 1); "
+     "allowed: name"),
+    ("federation.strategy", {"name": "fedprx", "mu": 1}, ".name: 'fedprx' is not allowed; "
+     f"allowed: {STRATEGIES}; did you mean 'fedprox'?"),
+    ("federation.strategy", {"name": "fedprox", "mu": 0}, ".mu: 0 is not allowed; "
+     "allowed: a number above 0.0"),
+    ("federation.strategy", {"name": "fedprox", "mu": True}, ".mu: True is not allowed; "
+     "allowed: a number"),
+    ("federation.strategy", {"name": "fedtrimmedavg", "beta": 0.5}, ".beta: 0.5 is not allowed; "
+     "allowed: a number below 0.5"),
+    ("federation.strategy", {"name": "krum", "malicious": -1}, ".malicious: -1 is not allowed; "
+     "allowed: a number of at least 0"),
+    ("federation.strategy", {"name": "multikrum", "selected": 2.5}, ".selected: 2.5 is not "
+     "allowed; allowed: a whole number"),
+    ("lora.ranks", [8, 0], "[1]: 0 is not allowed; allowed: a number of at least 1"),
+    ("lora.ranks", [8, "x"], "[1]: 'x' is not allowed; allowed: a whole number"),
+    ("lora.ranks", {"column": "domain"}, ".ranks: missing; this key is required"),
+    ("lora.ranks", {"column": "domain", "ranks": {"tweets": "x"}}, ".ranks.tweets: 'x' is not "
+     "allowed; allowed: a whole number"),
+    ("lora.ranks", {"column": "domain", "ranks": {1: 4}}, ".ranks: 1 is not allowed as a key; "
+     "allowed: text, so put it in quotes"),
+    ("federation", {"result": "best", "evaluate_rows": 0}, ": early_stopping and result: best need "
+     "something to look at: fraction_evaluate above 0, or evaluate_rows above 0"),
+    ("federation", {"strategy": "bulyan", "rounds": 3, "fraction_train": 0.5}, ".strategy: bulyan "
+     "with these parameters wants at least 3 clients in a round; fraction_train 0.5 of 4 clients "
+     "is 2; use more clients, or other parameters"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "told"), INSIDE)
+def test_a_fault_inside_a_block_has_its_full_path(path, value, told):
+    assert faults(put(RAW, {f"{EXPERIMENT}.{path}": value})) == [f"{EXPERIMENT}.{path}{told}"]
 
 
 def of_blocks(**sections):
@@ -328,6 +429,12 @@ def test_text_that_is_a_number_becomes_one():
     training = load(put(RAW, {f"{EXPERIMENT}.training": raw})).experiments["quickstart"].training
     assert training.learning_rate_max == 0.01
     assert training.arguments == {"weight_decay": 0.0001}
+    raw = yaml.safe_load("{communication: {budget_mb: 1e3}, strategy: {name: fedadam, eta: 1e-1}}")
+    assert raw["strategy"]["eta"] == "1e-1"
+    federation = load(put(RAW, {FEDERATION: raw})).experiments["quickstart"].federation
+    assert (federation.communication.budget_mb, federation.strategy.eta) == (1000, 0.1)
+    federation = load(put(RAW, {f"{PRIVACY}.delta": "1e-6"})).experiments["quickstart"].federation
+    assert federation.privacy.delta == 1e-6
 
 
 def test_defaults_are_filled_in():
@@ -339,10 +446,13 @@ def test_defaults_are_filled_in():
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(st.sampled_from(["kind", "source", "path", 1, "a b"]), inner, max_size=2),
+    | st.dictionaries(st.sampled_from(["kind", "source", "path", "name", "column", "ranks", 1,
+                                       "a b"]), inner, max_size=2),
     max_leaves=5,
 ), st.sampled_from(["seed", "run", "models", SOURCE, DATA, f"{DATA}.test", PARTITION, "experiments",
-                    EXPERIMENT, ARGUMENTS, f"{EXPERIMENT}.lora.target_modules"]))  # fmt: skip
+                    EXPERIMENT, ARGUMENTS, f"{EXPERIMENT}.lora.target_modules",
+                    f"{EXPERIMENT}.lora.ranks", FEDERATION, f"{FEDERATION}.strategy",
+                    f"{FEDERATION}.communication", PRIVACY, f"{EXPERIMENT}.controls"]))  # fmt: skip
 def test_whatever_is_written_is_a_configuration_or_is_explained(value, path):
     try:
         load(put(RAW, {path: value}))
@@ -359,3 +469,23 @@ def test_the_names_and_types_are_those_of_sftconfig():
     known = {field.name for field in fields(SFTConfig) if field.init}
     assert set(arguments.annotations()) == known
     assert set(arguments.RESERVED) <= known
+
+
+def test_the_optimizers_are_those_of_transformers():
+    from transformers.training_args import OptimizerNames
+
+    assert arguments.optimizers() == ["adopt", *(name.value for name in OptimizerNames)]
+
+
+def test_people_are_shown_what_is_really_told():
+    """The two examples in config/README.md."""
+    text = FILE.with_name("README.md").read_text(encoding="utf-8")
+    wrong = {
+        "preprocessing.sentiment.max_length": "long",
+        f"{EXPERIMENT}.training.learning_rate_mx": 0.001,
+        f"{EXPERIMENT}.partition": "by-domian",
+        f"{ARGUMENTS}.lr": 0.001,
+    }
+    apart = {f"{FEDERATION}.strategy": "krum", f"{FEDERATION}.aggregation": "flexlora"}
+    for changes in (wrong, apart):
+        assert "\n".join(f"  {line}" for line in faults(put(RAW, changes))) + "\n```" in text

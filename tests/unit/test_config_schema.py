@@ -1,6 +1,7 @@
 """What people and editors read about the configuration is in step with the code."""
 
 import json
+import typing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from blossomtune.config.base import Block
 from blossomtune.config.schema import schema
+from blossomtune.config.strategies import STRATEGIES
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -47,7 +49,24 @@ def test_editors_find_the_schema():
     )
 
 
+def test_editors_complete_a_strategy_by_name_and_as_a_block():
+    known = json.loads(schema())["$defs"]["Federation"]["properties"]["strategy"]
+    by_name, as_block = known["anyOf"]
+    assert by_name["enum"] == list(STRATEGIES)
+    assert as_block["discriminator"]["mapping"].keys() == STRATEGIES.keys()
+
+
+def words(annotation):
+    """The texts that a key may be, where only some are allowed."""
+    inside = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return [word for word in inside if isinstance(word, str)]
+    return [word for part in inside for word in words(part)]
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
-def test_every_key_is_explained_to_people(block):
+def test_every_key_and_every_word_that_it_may_be_is_explained_to_people(block):
     text = (CONFIG / "README.md").read_text(encoding="utf-8")
-    assert [key for key in block.model_fields if f"`{key}`" not in text] == []
+    fields = block.model_fields
+    said = [*fields, *(word for field in fields.values() for word in words(field.annotation))]
+    assert [word for word in said if f"`{word}`" not in text] == []

@@ -20,6 +20,7 @@ NAMES = {
     "partition": ["by-domain"],
     "preprocess": ["sentiment"],
     "federate": ["quickstart"],
+    "control": ["quickstart"],
     "merge": ["quickstart"],
     "evaluate": ["quickstart"],
     "report": [],
@@ -53,17 +54,28 @@ def changed(raw, path, value):
 # merge writes a digest of everything that the adapter was made from into the model card, and the
 # report shows the whole; both come after the others anyway.
 CARD = {"merge", "report"}
+TRAINED = {"federate", "control"} | CARD
 CHANGES = [
-    ("seed", 7, {"download", "partition", "federate", "evaluate"} | CARD),
+    ("seed", 7, {"download", "partition", "federate", "control", "evaluate"} | CARD),
     ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
     ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),
     ("datasets.vader-sentiment.licence", "other", {"download"} | CARD),
     ("partitions.by-domain.num_partitions", 3, {"partition"} | CARD),
     ("preprocessing.sentiment.completion", "x", {"preprocess"} | CARD),
-    (f"{EXPERIMENT}.lora.alpha", 1, {"federate"} | CARD),
-    (f"{EXPERIMENT}.training.learning_rate_min", 0, {"federate"} | CARD),
-    (f"{EXPERIMENT}.training.arguments.max_steps", 999, {"federate"} | CARD),
-    (f"{EXPERIMENT}.federation.rounds", 9, {"federate"} | CARD),
+    (f"{EXPERIMENT}.lora.alpha", 1, TRAINED),
+    (f"{EXPERIMENT}.training.learning_rate_min", 0, TRAINED),
+    (f"{EXPERIMENT}.training.arguments.max_steps", 999, TRAINED),
+    (f"{EXPERIMENT}.federation.rounds", 9, TRAINED),
+    (f"{EXPERIMENT}.federation.fraction_train", 0.5, TRAINED),
+    (f"{EXPERIMENT}.federation.gpus_per_client", 1, TRAINED),
+    (f"{EXPERIMENT}.federation.strategy", "fedprox", {"federate"} | CARD),
+    (f"{EXPERIMENT}.federation.aggregation", "flexlora", {"federate"} | CARD),
+    (f"{EXPERIMENT}.federation.evaluate_rows", 9, {"federate"} | CARD),
+    (f"{EXPERIMENT}.federation.early_stopping", {"patience": 2}, {"federate", "evaluate"} | CARD),
+    (f"{EXPERIMENT}.federation.result", "best", {"federate", "evaluate"} | CARD),
+    (f"{EXPERIMENT}.controls.centralised", True, {"report"}),
+    (f"{EXPERIMENT}.controls.local", True, {"report"}),
+    (f"{EXPERIMENT}.controls.threads", 1, {"control", "report"}),
     (f"{EXPERIMENT}.evaluation.batch_size", 1, {"evaluate", "report"}),
     (f"{EXPERIMENT}.evaluation.generation.rows", 0, {"evaluate", "report"}),
     ("report.title", "x", {"report"}),
@@ -93,7 +105,7 @@ def test_a_key_of_the_data_is_told_to_its_own_stage(case):
         "partition": uses["partitions"],
         "preprocessing": uses["preprocessing"],
     }
-    names = {stage: ["x"] for stage in ("federate", "merge", "evaluate")}
+    names = {stage: ["x"] for stage in ("federate", "control", "merge", "evaluate")}
     names |= {stage: [uses[section]] for section, stage in STAGE.items()}
     names |= {"fetch_model": ["m"], "report": []}
     before = told(raw, names)
@@ -135,5 +147,16 @@ def test_all_that_is_told_is_plain_json(raw):
 def test_the_name_of_an_experiment_does_not_train(raw):
     raw["experiments"]["twin"] = raw["experiments"]["quickstart"]
     configuration = load(raw)
-    for stage in (stages.federate, stages.evaluate):
+    for stage in (stages.federate, stages.control, stages.evaluate):
         assert stage(configuration, "quickstart") == stage(configuration, "twin")
+
+
+def test_test_rows_that_decide_something_are_told_to_the_evaluation(raw):
+    def watched(**federation):
+        raw["experiments"]["quickstart"]["federation"] |= federation
+        return stages.evaluate(load(raw), "quickstart")["watched"]
+
+    assert watched(evaluate_rows=9) == 0
+    assert watched(result="best") == 9
+    raw["partitions"]["by-domain"]["validation_size"] = 0.1
+    assert watched(fraction_evaluate=0.5) == 0  # the clients' own rows decide

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from blossomtune.config.adapters import Lora
 from blossomtune.encoding import encode, end_of_turn, load_tokenizer
 from blossomtune.evaluation.compare import evaluate
-from blossomtune.evaluation.rows import Row, held_out
+from blossomtune.evaluation.models import Model
+from blossomtune.evaluation.rows import HeldOut, Row, held_out
 from blossomtune.evaluation.scores import score
 from blossomtune.modeling import load_model
 
@@ -24,6 +26,7 @@ SETTINGS = {
     "batch_size": 5,
     "bootstrap": 200,
     "seed": 42,
+    "watched": 0,
 }
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "evaluate.py"
 
@@ -33,9 +36,23 @@ def files(held_out_files):
     return held_out_files(TEXTS, LABELS, domain=["a", "b"] * 6)
 
 
+def read(files, settings=SETTINGS):
+    preprocessed, dataset = files
+    return held_out(preprocessed, preprocessed.parent / "partition", dataset, settings)
+
+
 @pytest.fixture
 def rows(files):
-    return held_out(*files, CHOICES, "domain")
+    return read(files).rows
+
+
+def scores_of(directory, rows, settings=SETTINGS):
+    return score(Model(directory), rows, settings, "base", len(rows))
+
+
+def both(directory, rows, settings=SETTINGS):
+    models = {"base": Model(directory), "federated": Model(directory)}
+    return evaluate(models, HeldOut(rows, len(rows)), settings)
 
 
 @torch.inference_mode()
@@ -50,7 +67,7 @@ def by_hand(directory, prompt, completion):
 
 
 def test_scores_are_those_of_plain_transformers(tiny_model, rows):
-    scores = score(tiny_model, rows, SETTINGS, "base")
+    scores = scores_of(tiny_model, rows)
     for i, row in enumerate(rows):
         found = [by_hand(tiny_model, row.prompt, choice) for choice in CHOICES]
         nll, tokens = found[CHOICES.index(row.completion)]
@@ -60,8 +77,8 @@ def test_scores_are_those_of_plain_transformers(tiny_model, rows):
 
 
 def test_a_batchs_size_changes_nothing(tiny_model, rows):
-    one = score(tiny_model, rows, SETTINGS | {"batch_size": 1}, "base")
-    many = score(tiny_model, rows, SETTINGS | {"batch_size": 100}, "base")
+    one = scores_of(tiny_model, rows, SETTINGS | {"batch_size": 1})
+    many = scores_of(tiny_model, rows, SETTINGS | {"batch_size": 100})
     assert one.nll == pytest.approx(many.nll, abs=1e-4)
     assert (one.predicted == many.predicted).all()
     assert (one.exact == many.exact).all()
@@ -69,8 +86,8 @@ def test_a_batchs_size_changes_nothing(tiny_model, rows):
 
 def test_an_exact_answer_is_the_completion_to_the_letter(tiny_model, held_out_files):
     tokenizer, model = load_tokenizer(tiny_model), load_model(tiny_model)
-    first = held_out(*held_out_files(["hello", "world"], ["x", "y"]), [], None)
     settings = SETTINGS | {"choices": [], "by": None}
+    first = read(held_out_files(["hello", "world"], ["x", "y"]), settings).rows
     answers = []
     for row in first:
         ids = tokenizer(row.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -79,16 +96,18 @@ def test_an_exact_answer_is_the_completion_to_the_letter(tiny_model, held_out_fi
         )
         answers.append(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
     told = [replace(row, completion=text) for row, text in zip(first, answers, strict=True)]
-    assert score(tiny_model, told, settings, "base").exact.tolist() == [True, True]
+    assert scores_of(tiny_model, told, settings).exact.tolist() == [True, True]
     wrong = [replace(row, completion=text + "!") for row, text in zip(first, answers, strict=True)]
-    assert score(tiny_model, wrong, settings, "base").exact.tolist() == [False, False]
+    assert scores_of(tiny_model, wrong, settings).exact.tolist() == [False, False]
 
 
 def test_metrics_hang_together(tiny_model, rows, capsys):
-    found = evaluate({"base": tiny_model, "federated": tiny_model}, rows, SETTINGS)
+    found = both(tiny_model, rows)
     base = found["base"]
     assert found["federated"] == base
-    assert found["difference"]["accuracy"] == {"value": 0, "low": 0, "high": 0}
+    nothing = {"value": 0, "low": 0, "high": 0}
+    assert found["difference"] == {"base": {"accuracy": nothing, "loss": nothing}}
+    assert (base["clients"], base["fairness"], found["left_out"]) == (None, None, 0)
     assert base["rows"] == 12
     assert base["perplexity"]["value"] == pytest.approx(np.exp(base["loss"]["value"]), rel=1e-4)
     for name in ("loss", "perplexity", "accuracy", "macro_f1", "exact_match"):
@@ -105,25 +124,141 @@ def test_metrics_hang_together(tiny_model, rows, capsys):
 
 def test_what_was_not_asked_for_is_null(tiny_model, rows):
     settings = SETTINGS | {"choices": [], "by": None, "generation": {"rows": 0}}
-    found = evaluate({"base": tiny_model, "federated": tiny_model}, rows, settings)
+    found = both(tiny_model, rows, settings)
     missing = {name for name, value in found["base"].items() if value is None}
-    assert missing == {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}
-    assert found["difference"] == {"accuracy": None}
+    unasked = {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}
+    assert missing == unasked | {"clients", "fairness"}
+    assert found["difference"]["base"]["accuracy"] is None
 
 
-def step(tiny_model, files, output, **changed):
+@pytest.fixture(scope="module")
+def adapters(tiny_model, tmp_path_factory):
+    """Adapters of three controls, far enough from nothing that answers differ."""
+    from blossomtune.federation import adapter
+
+    home, lora = tmp_path_factory.mktemp("controls"), Lora(r=2)
+    for i, name in enumerate(("centralised", "local_0", "local_1")):
+        model = adapter.attach(load_model(tiny_model), lora, seed=i)
+        torch.manual_seed(i)
+        state = {n: torch.randn_like(value) / 4 for n, value in adapter.read(model).items()}
+        adapter.save(state, lora, "tiny", home / name)
+    return home
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
+    """Metrics of base, federated and all controls, where clients held out rows of their own."""
+    own = {0: (["hm", "oh"], ["neutral", "positive"]), 1: (["no", "yes", "so"], CHOICES)}
+    names = {"clients": [{"name": "lab a"}, {"name": "lab b"}]}
+    home = tmp_path_factory.mktemp("compared")
+    held = read(write_held_out(home, TEXTS, LABELS, own, names, domain=["a", "b"] * 6))
+    models = {"base": Model(tiny_model), "federated": Model(tiny_model)}
+    models |= {d.name: Model(tiny_model, d) for d in sorted(adapters.iterdir())}
+    return held, models, evaluate(models, held, SETTINGS)
+
+
+def plain(each):
+    """The values of a summary or a part of one."""
+    return {name: each[name]["value"] for name in ("loss", "perplexity", "accuracy")}
+
+
+def test_clients_own_models_are_one_contender(compared):
+    held, models, found = compared
+    local = found["local"]
+    contenders = {"base", "federated", "centralised", "local"}
+    assert set(found) == contenders | {"difference", "left_out"}
+    assert set(local["models"]) == {"lab a", "lab b"}
+    means = {
+        name: np.mean([plain(m)[name] for m in local["models"].values()]) for name in plain(local)
+    }
+    assert plain(local) == pytest.approx(means, rel=1e-4)
+    assert sum(sum(line.values()) for line in local["confusion"].values()) == 12
+    assert set(local["by"]) == {"a", "b"}
+    for number, client in enumerate(["lab a", "lab b"]):
+        common = held.rows[: held.common]
+        scores = score(models[f"local_{number}"], common, SETTINGS, client, held.common)
+        loss = scores.nll.sum() / scores.tokens.sum()
+        assert local["models"][client]["loss"]["value"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_each_client_is_asked_on_its_own_rows(compared):
+    held, models, found = compared
+    for name, number in (("lab a", 0), ("lab b", 1)):
+        rows = [held.rows[i] for i in held.clients[name]]
+        for contender in ("base", "federated", "centralised", "local"):
+            model = models[contender if contender != "local" else f"local_{number}"]
+            scores = score(model, rows, SETTINGS, name, len(rows))
+            part = found[contender]["clients"][name]
+            assert part["rows"] == len(rows)
+            loss = scores.nll.sum() / scores.tokens.sum()
+            assert part["loss"]["value"] == pytest.approx(loss, rel=1e-4)
+            right = scores.predicted == [CHOICES.index(row.completion) for row in rows]
+            assert part["accuracy"]["value"] == pytest.approx(right.mean(), abs=1e-4)
+    values = [part["accuracy"]["value"] for part in found["local"]["clients"].values()]
+    fairness = found["local"]["fairness"]
+    assert (fairness["worst"]["value"], fairness["best"]["value"]) == (min(values), max(values))
+    assert fairness["spread"] == pytest.approx(abs(values[0] - values[1]) / 2, abs=1e-5)
+    assert (fairness["measure"], fairness["rows"]) == ("accuracy", "own")
+
+
+def test_differences_are_the_federated_models_minus_each_other(compared):
+    _, _, found = compared
+    assert set(found["difference"]) == {"base", "centralised", "local"}
+    for other, difference in found["difference"].items():
+        for name in ("accuracy", "loss"):
+            less = found["federated"][name]["value"] - found[other][name]["value"]
+            assert difference[name]["value"] == pytest.approx(less, abs=2e-4)
+            assert difference[name]["low"] <= difference[name]["value"] <= difference[name]["high"]
+
+
+def test_groups_of_the_common_rows_stand_for_clients_of_that_value(tiny_model, held_out_files):
+    names = {"clients": [{"name": "b"}, {"name": "a"}, {"name": "c"}]}
+    natural = names | {"partitioner": "natural_id", "column": "domain"}
+    files = held_out_files(TEXTS, LABELS, None, natural, domain=["a", "b"] * 6)
+    held = read(files)
+    found = evaluate({"base": Model(tiny_model), "federated": Model(tiny_model)}, held, SETTINGS)
+    base = found["base"]
+    assert list(base["clients"]) == ["b", "a"]
+    assert {n: plain(p) for n, p in base["clients"].items()} == {
+        n: plain(p) for n, p in base["by"].items()
+    }
+    assert base["fairness"]["rows"] == "common"
+
+
+def test_an_adapter_is_merged_in_the_bases_own_precision(tiny_model, adapters, rows, tmp_path):
+    from blossomtune.federation.merging import merge
+
+    half = tmp_path / "half"
+    load_model(tiny_model).to(torch.bfloat16).save_pretrained(half)
+    load_tokenizer(tiny_model).save_pretrained(half)
+    (tmp_path / "merged").mkdir()
+    merge(half, adapters / "centralised", [[1, 5, 6]], tmp_path / "merged")
+    stored = load_model(tmp_path / "merged").state_dict()
+    in_memory = Model(half, adapters / "centralised").load().state_dict()
+    assert stored.keys() == in_memory.keys()
+    assert all(torch.equal(stored[name], in_memory[name]) for name in stored)
+
+
+def step(tiny_model, files, output, *more, **changed):
     preprocessed, dataset = files
     command = [sys.executable, STEP, "--config", json.dumps(SETTINGS | changed)]
     command += ["--base", tiny_model, "--merged", tiny_model, "--preprocessed", preprocessed]
-    command += ["--dataset", dataset, "--output", output, "--cores", "1"]
+    command += ["--partition", preprocessed.parent / "partition", "--dataset", dataset, *more]
+    command += ["--output", output, "--cores", "1"]
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_the_step_writes_what_the_library_finds(tiny_model, files, rows, tmp_path):
+def test_the_step_writes_what_the_library_finds(tiny_model, adapters, files, tmp_path):
     output = tmp_path / "metrics.json"
-    assert step(tiny_model, files, output).returncode == 0
-    found = evaluate({"base": tiny_model, "federated": tiny_model}, rows, SETTINGS)
+    control = ["--control", f"centralised={adapters / 'centralised'}"]
+    done = step(tiny_model, files, output, *control, watched=3)
+    assert done.returncode == 0, done.stderr
+    models = {"base": Model(tiny_model), "federated": Model(tiny_model)}
+    models["centralised"] = Model(tiny_model, adapters / "centralised")
+    held = read(files, SETTINGS | {"watched": 3})
+    found = evaluate(models, held, SETTINGS)
     assert json.loads(output.read_text()) == found
+    assert (found["left_out"], found["base"]["rows"]) == (3, 9)
 
 
 def test_the_step_tells_a_wrong_column_in_two_lines(tiny_model, files, tmp_path):
@@ -136,7 +271,7 @@ def test_the_step_tells_a_wrong_column_in_two_lines(tiny_model, files, tmp_path)
 def test_plain_text_is_scored_from_its_second_token_and_never_generated(tiny_model):
     ids = load_tokenizer(tiny_model)("a plain text")["input_ids"]
     row = Row(prompt="", completion="a plain text", ids=tuple(ids), start=1)
-    scores = score(tiny_model, [row], SETTINGS | {"choices": [], "by": None}, "base")
+    scores = scores_of(tiny_model, [row], SETTINGS | {"choices": [], "by": None})
     with torch.inference_mode():
         loss = load_model(tiny_model)(
             input_ids=torch.tensor([ids]), labels=torch.tensor([ids])

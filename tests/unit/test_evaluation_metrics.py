@@ -66,5 +66,45 @@ def test_resamples_depend_on_the_seed_alone():
 
 
 def test_confusion_counts_every_row_once():
-    table = metrics.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), ["no", "yes"])
+    gold, one, other = np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1])
+    table = metrics.confusion(gold, [one], ["no", "yes"])
     assert table == {"no": {"no": 1, "yes": 1}, "yes": {"no": 0, "yes": 1}}
+    table = metrics.confusion(gold, [one, other], ["no", "yes"])
+    assert table == {"no": {"no": 1.5, "yes": 0.5}, "yes": {"no": 0, "yes": 1}}
+
+
+def part(**values):
+    return {"accuracy": None} | {name: {"value": value} for name, value in values.items()}
+
+
+def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
+    clients = {
+        "a": part(loss=0.1, accuracy=0.5),
+        "b": part(loss=0.2, accuracy=0.9),
+        "c": part(loss=0.6, accuracy=0.7),
+    }
+    assert metrics.fairness(clients) == {
+        "measure": "accuracy",
+        "worst": {"client": "a", "value": 0.5},
+        "best": {"client": "b", "value": 0.9},
+        "spread": 0.1633,  # sqrt((0.2² + 0.2² + 0²) / 3)
+    }
+    losses = {name: part(loss=each["loss"]["value"]) for name, each in clients.items()}
+    assert metrics.fairness(losses) == {
+        "measure": "loss",
+        "worst": {"client": "c", "value": 0.6},
+        "best": {"client": "a", "value": 0.1},
+        "spread": 0.21602,  # sqrt((0.2² + 0.1² + 0.3²) / 3)
+    }
+
+
+def test_one_client_is_best_and_worst():
+    found = metrics.fairness({"a": part(loss=0.1)})
+    assert found["worst"] == found["best"] == {"client": "a", "value": 0.1}
+    assert found["spread"] == 0
+
+
+def test_a_difference_is_rounded_where_its_terms_are():
+    found = metrics.interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
+    assert found == {"value": 0, "low": 0.1235, "high": 0.1235}
+    assert str(found["value"]) == "0.0"

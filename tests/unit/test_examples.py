@@ -44,7 +44,18 @@ EXAMPLES = {
     path.name: overlaid(read("config.yaml"), read(f"examples/{path.name}"))
     for path in sorted((ROOT / "config/examples").glob("*.yaml"))
 }
-EXPERIMENTS = [(name, run) for name, example in EXAMPLES.items() for run in example["run"]]
+
+
+def data_of(example):
+    """Of experiments on the same data, the first."""
+    found = {}
+    for name in example["run"]:
+        used = example["experiments"][name]
+        found.setdefault((used["partition"], used["preprocessing"]), name)
+    return found.values()
+
+
+EXPERIMENTS = [(name, run) for name, example in EXAMPLES.items() for run in data_of(example)]
 
 
 # Rows with exactly the columns of the real sets, by the repo, package or file they stand for.
@@ -157,8 +168,7 @@ TRAINED_ON = {
     "flowertune-code": lambda row: asked(
         ALPACA.format(f"{row['instruction']} {row['input']}"), row["output"]
     ),
-    "iid": sentiment,
-    "quickstart": sentiment,
+    **dict.fromkeys(("iid", "quickstart", "fedavg", "unequal", "private"), sentiment),
     "messages": lambda row: asked(
         "Which team should answer this message: billing, delivery or returns?\n\n" + row["message"],
         row["team"],
@@ -219,6 +229,11 @@ def sequences(file):
                 start = end
 
 
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_a_configuration(example):
+    load(EXAMPLES[example])
+
+
 def test_no_example_is_left_out():
     assert {experiment for _, experiment in EXPERIMENTS} == set(TRAINED_ON)
 
@@ -263,3 +278,48 @@ def test_what_the_manifests_say_of_flowertune(built):
     (data, cut, _), _, _ = built("flowertune.yaml", "flowertune-finance")
     assert data["rows"]["duplicates"] == 600
     assert len(cut["labels"]) == 9
+
+
+def test_ranks_by_a_column_of_the_data(built, tmp_path):
+    """unequal-hardware.yaml names every value that its column has."""
+    from blossomtune.federation.job import ranks_of
+
+    (_, cut, _), _, _ = built("unequal-hardware.yaml", "unequal")
+    names = [client["name"] for client in cut["clients"]]
+    lora = load(EXAMPLES["unequal-hardware.yaml"]).experiments["unequal"].lora
+    ranks = dict(zip(names, ranks_of(lora, tmp_path / "partition", names), strict=True))
+    assert ranks == {"tweets": 4, "movieReview": 8, "amazonReview": 8, "nytEditorial": 16}
+
+
+def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
+    example = load(EXAMPLES["comparison.yaml"])
+    default = example.experiments["quickstart"]
+    plain = example.experiments["fedavg"]
+    assert plain.training == default.training
+    assert plain.federation == default.federation
+    assert plain.lora == default.lora
+    told = {"lora": {}, "federation": {}}
+    for name in example.run[1:]:
+        e = example.experiments[name]
+        assert e.model_copy(update={k: getattr(plain, k) for k in (*told, "controls")}) == plain
+        for block, by_name in told.items():
+            mine, theirs = getattr(e, block), getattr(plain, block)
+            keys = {k for k in type(mine).model_fields if getattr(mine, k) != getattr(theirs, k)}
+            by_name[name] = keys
+    assert {name for name, keys in told["lora"].items() if keys} == {"flexlora"}
+    assert all(len(keys) == 1 for keys in told["federation"].values())
+
+
+def test_epsilon_is_what_the_example_says():
+    from blossomtune.federation.privacy import spent
+
+    text = (ROOT / "config/examples/privacy.yaml").read_text(encoding="utf-8")
+    whole = load(EXAMPLES["privacy.yaml"])
+    federation = whole.experiments["private"].federation
+    clients = whole.partitions["hundred"].num_partitions
+    for noise, said in ((1, "epsilon is 13.9 at delta 0.001"), (2, "it is 4.2.")):
+        block = federation.privacy.model_copy(update={"noise_multiplier": noise})
+        found = spent(block, clients, federation.sampled(clients), federation.rounds)
+        assert said in text
+        assert f"{found['epsilon']:.1f}" in said
+        assert found["delta"] == 0.001

@@ -1,3 +1,9 @@
+import itertools
+import os
+import shutil
+import signal
+import sys
+
 import pytest
 import torch
 
@@ -13,8 +19,8 @@ def checkpoint(number):
     return Checkpoint(number, state, [{"round": n} for n in range(number + 1)])
 
 
-def rounds(kept):
-    return sorted(path.name for path in kept.folder.glob("round-*"))
+def rounds(kept, kind="round"):
+    return sorted(int(path.name[-5:]) for path in kept.folder.glob(f"{kind}-*"))
 
 
 def test_the_last_round_comes_back_as_it_was(tmp_path):
@@ -32,7 +38,110 @@ def test_only_the_last_two_stay(tmp_path):
     kept = Checkpoints(tmp_path, IDENTITY)
     for number in range(1, 12):
         kept.save(checkpoint(number))
-    assert rounds(kept) == ["round-00010", "round-00011"]
+    assert rounds(kept) == [10, 11]
+
+
+def test_as_many_rounds_stay_as_are_asked_for(tmp_path):
+    kept = Checkpoints(tmp_path, IDENTITY, keep=4)
+    for number in range(1, 7):
+        kept.save(checkpoint(number))
+    assert rounds(kept) == [3, 4, 5, 6]
+
+
+def test_what_the_server_carries_on_comes_back(tmp_path):
+    momentum = torch.arange(6.0).reshape(2, 3)
+    server = {"momentum": momentum, "momentum.view": momentum.T, "clipping": torch.tensor(0.5)}
+    given = Checkpoint(1, checkpoint(1).state, [], server)
+    kept = Checkpoints(tmp_path, IDENTITY)
+    kept.save(given)
+    found = kept.latest(upto=9)
+    assert found.state.keys() == given.state.keys()
+    assert found.server.keys() == server.keys()
+    assert all(torch.equal(found.server[name], server[name]) for name in server)
+
+
+def test_the_best_round_outlives_the_last_ones(tmp_path):
+    kept = Checkpoints(tmp_path, IDENTITY)
+    assert kept.best() is None
+    for number in range(1, 8):
+        kept.save(checkpoint(number), best=number in (1, 3))
+    assert rounds(kept) == [6, 7]
+    assert rounds(kept, "best") == [3]
+    best = Checkpoints(tmp_path, IDENTITY).best()
+    assert (best.round, best.history) == (3, checkpoint(3).history)
+    assert torch.equal(best.state["b"], checkpoint(3).state["b"])
+
+
+def test_going_back_a_round_finds_the_best_until_then(tmp_path):
+    kept = Checkpoints(tmp_path, IDENTITY)
+    for number in range(1, 8):
+        kept.save(checkpoint(number), best=number in (3, 7))
+    assert kept.best(upto=6).round == 3
+    assert kept.best(upto=7).round == kept.best().round == 7
+    kept.save(checkpoint(8))
+    assert rounds(kept, "best") == [7]
+
+
+def test_the_best_round_is_none_to_go_on_from(tmp_path):
+    """What clients keep does not reach back that far."""
+    kept = Checkpoints(tmp_path, IDENTITY)
+    for number in range(1, 8):
+        kept.save(checkpoint(number), best=number == 3)
+    assert kept.latest(upto=4) is None
+
+
+def test_a_round_that_comes_again_may_be_no_longer_the_best(tmp_path):
+    kept = Checkpoints(tmp_path, IDENTITY)
+    kept.save(checkpoint(1), best=True)
+    kept.save(checkpoint(2), best=True)
+    kept.save(checkpoint(2))
+    assert kept.best().round == 1
+
+
+def test_starting_over_forgets_later_rounds(tmp_path):
+    """Or its own would be the first to go, being older, and a stop would lose them."""
+    kept = Checkpoints(tmp_path, IDENTITY)
+    for number in range(1, 7):
+        kept.save(checkpoint(number), best=number == 5)
+    assert kept.latest(upto=3) is None
+    kept.save(checkpoint(1), best=True)
+    assert kept.latest(upto=3).round == kept.latest(upto=6).round == 1
+    assert kept.best().round == 1
+
+
+def killed_at(step, save):
+    """Runs ``save`` in a process that kills itself at a step to the file system; whether it did."""
+    child = os.fork()
+    if not child:
+        steps = itertools.count()
+
+        def hook(event, _):
+            if event.startswith(("open", "os.", "shutil.")) and next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        save()
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_save_that_is_killed_anywhere_leaves_no_half_checkpoint(tmp_path):
+    before = Checkpoints(tmp_path / "before", IDENTITY)
+    for number in range(1, 5):
+        before.save(checkpoint(number), best=number == 2)
+    for step in itertools.count():
+        shutil.copytree(tmp_path / "before", tmp_path / str(step))
+        kept = Checkpoints(tmp_path / str(step), IDENTITY)
+        killed = killed_at(step, lambda kept=kept: kept.save(checkpoint(5), best=True))
+        last = kept.latest(upto=9)
+        assert last.round in ((4, 5) if killed else (5,))
+        assert torch.equal(last.state["b"], checkpoint(last.round).state["b"])
+        assert kept.best(upto=last.round).round == {4: 2, 5: 5}[last.round]
+        kept.save(checkpoint(5), best=True)
+        assert (rounds(kept), rounds(kept, "best")) == ([4, 5], [2, 5])
+        if not killed:
+            break
+    assert step > 30
 
 
 def test_fewer_rounds_than_there_are_take_an_earlier_one(tmp_path):
@@ -43,7 +152,7 @@ def test_fewer_rounds_than_there_are_take_an_earlier_one(tmp_path):
     assert kept.latest(upto=2) is None
 
 
-@pytest.mark.parametrize("damage", ["adapter.safetensors", "record.json"])
+@pytest.mark.parametrize("damage", ["adapter.safetensors", "server.safetensors", "record.json"])
 def test_what_is_damaged_is_passed_over(tmp_path, damage, capsys):
     kept = Checkpoints(tmp_path, IDENTITY)
     kept.save(checkpoint(1))
@@ -92,7 +201,9 @@ def test_differences_name_the_key():
 
 def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
     """And what decides whether a round counts is no part of what it makes."""
-    from blossomtune.config.experiments import Federation, Lora, Training
+    from blossomtune.config.adapters import Lora
+    from blossomtune.config.federation import Federation
+    from blossomtune.config.training import Training
     from blossomtune.federation.job import Client, Job, identity
 
     write_json(tmp_path / "manifest.json", {"clients": [{"sha256": "a"}], "test": {"sha256": "b"}})
@@ -105,7 +216,7 @@ def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
             lora=Lora(),
             training=Training(learning_rate_max=1e-3, learning_rate_min=low),
             federation=Federation(**federation),
-            clients=[Client(name="x", rows=3)],
+            clients=[Client(name="x", rows=3, rank=8)],
             base_name="tiny",
             **dict.fromkeys(names, tmp_path),
         )

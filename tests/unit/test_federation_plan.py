@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.config.experiments import Training
+from blossomtune.config.training import Training
 from blossomtune.federation import plan
 
 TRAINING = Training(learning_rate_max=1e-3, learning_rate_min=1e-5)

@@ -1,12 +1,43 @@
+import gc
+from types import UnionType
+from typing import get_args
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from blossomtune.config.experiments import Federation
-from blossomtune.federation.client_app import ADAPTER, METRICS
-from blossomtune.federation.strategies import aggregate, build
+from blossomtune.config.federation import Federation
+from blossomtune.config.strategies import SERVER_OPTIMIZERS, Strategy
+from blossomtune.errors import UserError
+from blossomtune.federation.strategies import REGISTRY, Result, ServerStrategy, build
+
+A, B = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
+BLOCKS = {
+    get_args(block.model_fields["name"].annotation)[0]: block
+    for block in get_args(get_args(Strategy)[0])
+}
+AVERAGING = ["fedavg", "fedprox", "scaffold"]
+ADAPTIVE = {"clipping": "adaptive", "noise_multiplier": 0.5}
+CASES = {
+    **{name: {"strategy": name} for name in BLOCKS},
+    "rolora": {"strategy": "fedadam", "aggregation": "rolora"},
+    "rolora with momentum": {"strategy": "fedavgm", "aggregation": "rolora"},
+    "private": {"privacy": {}},
+    "adaptive": {"privacy": ADAPTIVE},
+    "adaptive on clients": {"privacy": {**ADAPTIVE, "side": "client"}},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_garbage():
+    """Bulyan collects garbage once a client, which looks at all that torch has imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -15,23 +46,217 @@ def inside_a_run():
     TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
 
 
-def reply(state, examples):
-    metrics = MetricRecord({"num-examples": float(examples), "train-loss": 1.0})
-    content = RecordDict({ADAPTER: ArrayRecord(state), METRICS: metrics})
-    return Message(content, dst_node_id=1, message_type="train")
+def server(saved=None, **federation):
+    return ServerStrategy(Federation(**federation), 7, saved)
 
 
-def test_fedavg_weighs_by_the_examples_trained_on():
-    generator = np.random.default_rng(0)
-    states = [{"a": torch.tensor(generator.normal(size=(3, 5)))} for _ in range(3)]
-    counts = [80, 8, 40]
-    replies = [reply(s, n) for s, n in zip(states, counts, strict=True)]
-    got = aggregate(build(Federation()), 1, replies)["a"]
-    want = sum(s["a"] * n for s, n in zip(states, counts, strict=True)) / sum(counts)
-    assert torch.allclose(got, want, rtol=1e-6)
+def state(seed, names=(A, B), scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: scale * torch.randn(3, 5, generator=generator) for name in names}
 
 
-def test_equal_clients_come_back_unchanged():
-    state = {"a": torch.randn(4, 4), "b": torch.randn(2)}
-    got = aggregate(build(Federation()), 1, [reply(state, 8) for _ in range(4)])
-    assert all(torch.equal(got[name], state[name]) for name in state)
+def near(start, seed, scale=0.1):
+    moves = state(seed, start, scale)
+    return {name: start[name] + moves[name] for name in start}
+
+
+def clients(start, round_=1, count=7):
+    made = [near(start, 100 * round_ + i) for i in range(count)]
+    return [Result(s, 3 + 5 * i, clipped=i % 3 == 0) for i, s in enumerate(made)]
+
+
+def plain(state_, name=A):
+    return state_[name].double().numpy()
+
+
+def test_every_strategy_of_the_configuration_is_known_with_all_its_parameters():
+    assert isinstance(get_args(Strategy)[0], UnionType)
+    assert REGISTRY.keys() == BLOCKS.keys()
+    for name, block in BLOCKS.items():
+        kept_by_clients = {"name"}
+        assert REGISTRY[name][1].keys() == block.model_fields.keys() - kept_by_clients
+        assert REGISTRY[name][0].__name__.lower() == ("fedavg" if name == "scaffold" else name)
+
+
+def test_parameters_reach_flower():
+    block = BLOCKS["fedyogi"](name="fedyogi", eta=0.5, tau=0.25, beta_1=0.125, beta_2=0.75)
+    found = build(block)
+    assert (found.eta, found.tau, found.beta_1, found.beta_2) == (0.5, 0.25, 0.125, 0.75)
+    assert build(BLOCKS["fedavgm"](name="fedavgm")).server_momentum == 0.9
+    assert build(BLOCKS["krum"](name="krum", malicious=2)).num_malicious_nodes == 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(case):
+    start = state(0, (B, A))
+    results = clients(start)
+    copies = [{n: t.clone() for n, t in r.state.items()} for r in results]
+    new = server(**CASES[case]).step(1, start, results)
+    assert list(new) == [A, B]
+    assert all(new[n].dtype == torch.float32 and new[n].isfinite().all() for n in new)
+    assert all(new[n].shape == start[n].shape and not torch.equal(new[n], start[n]) for n in new)
+    for result, copy in zip(results, copies, strict=True):
+        assert all(torch.equal(result.state[n], copy[n]) for n in copy)
+    assert all(torch.equal(start[n], t) for n, t in state(0, (B, A)).items())
+
+
+@pytest.mark.parametrize("name", AVERAGING)
+def test_averages_weigh_by_the_examples_trained_on(name):
+    results = clients(state(0))
+    new = server(strategy=name).step(1, state(0), results)
+    want = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+    assert np.allclose(plain(new), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", AVERAGING)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+@settings(max_examples=10, deadline=None)
+def test_one_client_comes_back_unchanged_to_the_bit(name, numbers):
+    only = {A: torch.tensor(numbers), B: torch.zeros(1)}
+    start = {n: torch.ones_like(t) for n, t in only.items()}
+    new = server(strategy=name).step(1, start, [Result(only, 13)])
+    assert all(new[n].numpy().tobytes() == only[n].numpy().tobytes() for n in only)
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS.keys() - SERVER_OPTIMIZERS))
+def test_equal_clients_come_back_unchanged_to_the_bit(name):
+    same = near(state(0), 1)
+    new = server(strategy=name).step(1, state(0), [Result(same, n) for n in (3, 7, 1, 11, 6)])
+    assert all(torch.equal(new[n], same[n]) for n in same)
+
+
+def test_momentum_on_the_server():
+    strategy = server(strategy={"name": "fedavgm", "learning_rate": 0.5, "momentum": 0.8})
+    current, velocity = state(0), 0
+    for round_ in (1, 2, 3):
+        results = clients(current, round_)
+        mean = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+        velocity = 0.8 * velocity + plain(current) - mean
+        want = plain(current) - 0.5 * velocity
+        current = strategy.step(round_, current, results)
+        assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["fedadagrad", "fedadam", "fedyogi"])
+def test_adaptive_optimizers_on_the_server(name):
+    """Algorithm 2 of arXiv 2003.00295; Adam with Flower's correction for the first steps."""
+    parameters = {"eta": 0.05, "tau": 0.01}
+    if name != "fedadagrad":
+        parameters |= {"beta_1": 0.7, "beta_2": 0.9}
+    strategy = server(strategy={"name": name, **parameters})
+    current, m, v = state(0), 0, np.zeros((3, 5))
+    b1, b2 = parameters.get("beta_1", 0), parameters.get("beta_2", 0)
+    for round_ in (1, 2, 3):
+        results = clients(current, round_)
+        mean = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+        delta = mean - plain(current)
+        m = b1 * m + (1 - b1) * delta
+        v = {
+            "fedadagrad": v + delta**2,
+            "fedadam": b2 * v + (1 - b2) * delta**2,
+            "fedyogi": v - (1 - b2) * delta**2 * np.sign(v - delta**2),
+        }[name]
+        eta = 0.05
+        if name == "fedadam":
+            eta *= np.sqrt(1 - b2 ** (round_ + 1)) / (1 - b1 ** (round_ + 1))
+        want = plain(current) + eta * m / (np.sqrt(v) + 0.01)
+        current = strategy.step(round_, current, results)
+        assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
+
+
+def test_median_and_trimmed_average():
+    results = clients(state(0))
+    stacked = np.sort([plain(r.state) for r in results], axis=0)
+    assert np.allclose(plain(server(strategy="fedmedian").step(1, state(0), results)), stacked[3])
+    trimmed = server(strategy={"name": "fedtrimmedavg", "beta": 0.3}).step(1, state(0), results)
+    assert np.allclose(plain(trimmed), stacked[2:-2].mean(axis=0), rtol=1e-6)  # int(0.3 · 7) = 2
+
+
+def scores(results, malicious):
+    flat = [np.concatenate([plain(r.state, n).ravel() for n in (A, B)]) for r in results]
+    return [
+        sum(sorted(((x - y) ** 2).sum() for j, y in enumerate(flat) if j != i)[: -malicious - 1])
+        for i, x in enumerate(flat)
+    ]
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_krum_takes_the_client_nearest_to_its_neighbours(offset):
+    """Also where numbers are large and differences small, as in a factor that starts at random."""
+    start = {n: t + offset for n, t in state(0).items()}
+    results = clients(start)
+    best = np.argsort(scores(results, 1))
+    new = server(strategy={"name": "krum", "malicious": 1}).step(1, start, results)
+    assert all(torch.equal(new[n], results[best[0]].state[n]) for n in new)
+    several = {"name": "multikrum", "malicious": 1, "selected": 3}
+    new = server(strategy=several).step(1, start, results)
+    chosen = [results[i] for i in best[:3]]
+    want = sum(plain(r.state) * r.examples for r in chosen) / sum(r.examples for r in chosen)
+    assert np.allclose(plain(new), want, rtol=1e-6)
+
+
+def test_bulyan_averages_what_is_nearest_the_median_of_krums_choice():
+    results = clients(state(0))
+    theta, beta = 7 - 2, 7 - 4
+    chosen = np.array([plain(results[i].state) for i in np.argsort(scores(results, 1))[:theta]])
+    distance = np.argsort(abs(chosen - np.median(chosen, axis=0)), axis=0)[:beta]
+    want = np.take_along_axis(chosen, distance, axis=0).mean(axis=0)
+    new = server(strategy={"name": "bulyan", "malicious": 1}).step(1, state(0), results)
+    assert np.allclose(plain(new), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"])
+def test_robust_strategies_stay_near_the_honest_clients(name):
+    malicious = {"malicious": 1} if "malicious" in BLOCKS[name].model_fields else {}
+    results = clients(state(0))
+    results[2] = Result({n: t + 1e6 for n, t in results[2].state.items()}, 10**9, False)
+    new = server(strategy={"name": name, **malicious}).step(1, state(0), results)
+    assert abs(plain(new) - plain(state(0))).max() < 1
+
+
+@pytest.mark.parametrize("name", ["krum", "multikrum", "bulyan"])
+def test_too_few_results_stop_the_run(name):
+    with pytest.raises(UserError, match=f"round 4 stops: {name} .* at least 3 results, .* are 2"):
+        server(strategy=name).step(4, state(0), clients(state(0), count=2))
+
+
+def play(case, rounds, start, stop=None):
+    """The adapter and the strategy's state after some rounds, maybe with a restart in between."""
+    strategy, current = server(**CASES[case]), start
+    for round_ in range(1, rounds + 1):
+        turn = ([B] if round_ % 2 else [A]) if "rolora" in case else [A, B]
+        part = {name: current[name] for name in turn}
+        current = {**current, **strategy.step(round_, part, clients(part, round_))}
+        if round_ == stop:
+            on_disk = safetensors.torch.save(strategy.state())
+            strategy = server(safetensors.torch.load(on_disk), **CASES[case])
+    return current, strategy
+
+
+@pytest.mark.parametrize("case", CASES)
+@given(st.integers(1, 4), st.integers(0, 99))
+@settings(max_examples=4, deadline=None)
+def test_stopping_after_any_round_changes_no_bit(case, stop, seed):
+    through, one = play(case, 5, state(seed))
+    again, other = play(case, 5, state(seed), stop)
+    assert all(torch.equal(through[n], again[n]) for n in (A, B))
+    assert one.state().keys() == other.state().keys()
+    assert all(torch.equal(value, other.state()[n]) for n, value in one.state().items())
+    assert one.config() == other.config() and one.record() == other.record()
+
+
+@pytest.mark.parametrize("name", ["fedadam", "fedavgm"])
+def test_with_rolora_each_factor_has_a_momentum_of_its_own(name):
+    """As if each were trained alone in rounds 1, 2, …, its momentum and its count of steps."""
+    together = server(strategy=name, aggregation="rolora")
+    alone = {factor: server(strategy=name) for factor in (A, B)}
+    current = state(0)
+    for round_ in range(1, 7):
+        factor = B if round_ % 2 else A
+        part = {factor: current[factor]}
+        results = clients(part, round_)
+        new = together.step(round_, part, results)
+        assert torch.equal(
+            new[factor], alone[factor].step((round_ + 1) // 2, part, results)[factor]
+        )
+        current |= new

@@ -1,17 +1,32 @@
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 
-from blossomtune.config.experiments import Lora
+from blossomtune.config.adapters import Lora
 from blossomtune.encoding import IGNORED, encode, load_tokenizer, prompt_text
 from blossomtune.errors import UserError
 from blossomtune.federation import adapter
-from blossomtune.federation.trainer import CompletionTrainer, arguments, train
+from blossomtune.federation.trainer import CompletionTrainer, Local, arguments, train, trained
 from blossomtune.modeling import collate, load_model
 
 TEXTS = ["good", "bad", "a good one", "a bad one", "fine", "awful", "very good", "very bad"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As a client has it; two wait for one another as soon as anything else wants a core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -32,11 +47,12 @@ def test_training_lowers_the_loss_and_counts_what_it_saw(setting, tmp_path):
     model, tokenizer, rows = setting
     losses = []
     for _ in range(3):
-        loss, seen = train(model, tokenizer, rows, config(tmp_path))
-        losses.append(loss)
+        done = train(model, tokenizer, rows, config(tmp_path))
+        losses.append(done.loss)
     assert losses[2] < losses[0] / 2
     tokens = sum(len(ids) for ids in rows["input_ids"])
-    assert seen == {"examples": 8, "tokens": tokens, "steps": 4}
+    assert done.seen == {"examples": 8, "tokens": tokens, "steps": 4}
+    assert done.batch_size == 2 and done.optimizer == {}
 
 
 def test_only_the_completion_is_learnt(setting, tmp_path):
@@ -52,7 +68,7 @@ def test_only_the_completion_is_learnt(setting, tmp_path):
         for row in rows.select([0, 1])
     ]
     tokens = sum(label != IGNORED for row in rows.select([0, 1]) for label in row["labels"])
-    loss, _ = train(model, tokenizer, rows.select([0, 1]), config(tmp_path, steps=1))
+    loss = train(model, tokenizer, rows.select([0, 1]), config(tmp_path, steps=1)).loss
     assert loss == pytest.approx(float(sum(plain).detach()) / tokens, rel=1e-4)
 
 
@@ -105,11 +121,268 @@ def test_training_twice_from_the_same_start_is_the_same_to_the_bit(setting, tmp_
     assert all(torch.equal(results[0][name], results[1][name]) for name in start)
 
 
-def test_rounds_leave_nothing_wrapped_around_the_model(setting, tmp_path):
+def loss_by_hand(model, rows):
+    """Mean over the labelled tokens of some rows, each read by itself."""
+    each = [
+        torch.nn.functional.cross_entropy(
+            model(torch.tensor([row["input_ids"]])).logits[0, :-1],
+            torch.tensor(row["labels"][1:]),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        for row in rows
+    ]
+    tokens = sum(label != IGNORED for row in rows for label in row["labels"])
+    return sum(each) / tokens
+
+
+def by_hand(model, rows, steps, move, mu=0.0):
+    """Plain training; ``move(name, parameter, gradient, t)`` gives the parameter after a step."""
+    model.train()
+    living = trained(model)
+    anchor = {name: p.detach().clone() for name, p in living.items()}
+    size, losses = len(rows) // steps, []
+    for t in range(steps):
+        loss = loss_by_hand(model, rows.select(range(t * size, (t + 1) * size)))
+        losses.append(float(loss.detach()))
+        if mu:
+            loss = loss + mu / 2 * sum((p - anchor[n]).pow(2).sum() for n, p in living.items())
+        gradients = torch.autograd.grad(loss, living.values())
+        with torch.no_grad():
+            for (name, p), gradient in zip(living.items(), gradients, strict=True):
+                p.copy_(move(name, p, gradient, t))
+    return sum(losses) / steps
+
+
+def close(state, expected):
+    for name, value in expected.items():
+        assert torch.allclose(state[name], value, rtol=1e-3, atol=2e-5), name
+
+
+def same(state, expected):
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+PLAIN = {"optim": "sgd", "max_grad_norm": 0.0}
+
+
+@pytest.mark.parametrize("batch", [4, 2, 1])
+def test_fedprox_is_the_gradient_of_its_loss_once_a_step(setting, tmp_path, batch):
     model, tokenizer, rows = setting
+    start, mu, rate = adapter.read(model), 30.0, 1e-2
+    many = rows.select([*range(8)] * 2)
+    expected = by_hand(model, many, 4, lambda _, p, g, t: p - rate * g, mu=mu)
+    by_paper = adapter.read(model)
+    chosen = PLAIN | {"per_device_train_batch_size": batch}
+    adapter.write(model, start)
+    done = train(
+        model,
+        tokenizer,
+        many,
+        config(tmp_path, **chosen, gradient_accumulation_steps=4 // batch),
+        Local(mu=mu),
+    )
+    close(adapter.read(model), by_paper)
+    assert done.loss == pytest.approx(expected, rel=1e-3)  # without the term
+
+
+def test_fedprox_keeps_an_adapter_near_its_start(setting, tmp_path):
+    model, tokenizer, rows = setting
+    start, far = adapter.read(model), []
+    for mu in (0.0, 1.0, 100.0):
+        adapter.write(model, start)
+        train(model, tokenizer, rows, config(tmp_path, optim="sgd"), Local(mu=mu))
+        end = adapter.read(model)
+        far.append(sum(float((end[n] - start[n]).square().sum()) for n in start))
+    assert far[0] > far[1] > far[2] > 0
+
+
+def test_scaffold_corrects_each_step(setting, tmp_path):
+    model, tokenizer, rows = setting
+    start, rate = adapter.read(model), 1e-2
+    generator = torch.Generator().manual_seed(0)
+    shift = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
+    by_hand(model, rows, 4, lambda name, p, g, t: p - rate * (g + shift[name]))
+    by_paper = adapter.read(model)
+    adapter.write(model, start)
+    train(model, tokenizer, rows, config(tmp_path, **PLAIN), Local(shift=shift))
+    close(adapter.read(model), by_paper)
+
+
+def test_scaffold_moves_the_trained_factor_only(setting, tmp_path):
+    model, tokenizer, rows = setting
+    adapter.train_only(model, "B")
+    start = adapter.read(model)
+    shift = {name: torch.ones_like(value) for name, value in adapter.part(start, "B").items()}
+    train(model, tokenizer, rows, config(tmp_path), Local(mu=0.1, shift=shift))
+    end = adapter.read(model)
+    same(end, adapter.part(start, "A"))
+    assert all(not torch.equal(end[name], start[name]) for name in shift)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"adam_beta2": 0.5, "adam_epsilon": 0.1}])
+def test_adopt_is_really_what_trains(setting, tmp_path, chosen):
+    model, tokenizer, rows = setting
+    start, rate, m, v = adapter.read(model), 1e-2, {}, {}
+    beta2, eps = chosen.get("adam_beta2", 0.9999), chosen.get("adam_epsilon", 1e-6)
+
+    def move(name, p, g, t):
+        if t == 0:
+            m[name], v[name] = torch.zeros_like(g), g**2
+            return p
+        normed = torch.clamp(g / torch.clamp(v[name].sqrt(), min=eps), -(t**0.25), t**0.25)
+        m[name] = 0.9 * m[name] + 0.1 * normed
+        v[name] = beta2 * v[name] + (1 - beta2) * g**2
+        return p - rate * (m[name] + 0.1 * p)
+
+    by_hand(model, rows, 4, move)
+    by_paper = adapter.read(model)
+    adapter.write(model, start)
+    asked = chosen | {"optim": "adopt", "weight_decay": 0.1, "max_grad_norm": 0.0}
+    train(model, tokenizer, rows, config(tmp_path, **asked))
+    end = adapter.read(model)
+    # where a gradient is near zero, its sign is a matter of rounding; so by norm
+    for name, value in by_paper.items():
+        assert (end[name] - value).norm() < 0.05 * (value - start[name]).norm(), name
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "adopt", "adafactor"])
+def test_two_rounds_with_the_state_kept_are_one_long_round(setting, tmp_path, optim):
+    model, tokenizer, rows = setting
+    many = rows.select([*range(8)] * 2 + [*range(4)])
+    start, ends = adapter.read(model), []
+    for length in (10, 5):
+        adapter.write(model, start)
+        kept = None
+        for first in range(0, 20, 2 * length):
+            part = many.select(range(first, first + 2 * length))
+            asked = config(tmp_path, steps=length, optim=optim)
+            kept = train(model, tokenizer, part, asked, Local(optimizer=kept, keep=True)).optimizer
+        ends.append(adapter.read(model) | kept)
+    same(ends[0], ends[1])
+    assert ends[0].keys() == ends[1].keys() > start.keys()
+    assert any(key.startswith("step/") and value == 10 for key, value in kept.items())
+
+
+def test_a_batch_adapts_to_memory_and_the_round_stays_what_it_means(tiny_model, tmp_path):
+    script, paths = Path(__file__).with_name("little_memory.py"), os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, script, tiny_model, tmp_path],
+        env=os.environ | {"PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["batch_size"] in (1, 2, 3, 6)
+    assert found["same"] and found["moved"] and found["kept"]
+    assert found["seen"] == found["direct"]
+    assert found["seen"]["examples"] == 36 and found["seen"]["steps"] == 2  # packed: 12 + 2 * 12
+    assert "out of memory with 12 examples at a time" in found["said"]
+
+
+def hooks(model):
+    return {name: len(m._forward_hooks) for name, m in model.named_modules() if m._forward_hooks}
+
+
+def wrapped(model):
+    return [name for name, m in model.named_modules() if "forward" in vars(m)]
+
+
+KINDS = {
+    "plain": {},
+    "checkpointing": {"gradient_checkpointing": True},
+    "bf16": {"bf16": True},
+    "neftune": {"neftune_noise_alpha": 5.0},
+    "all": {"gradient_checkpointing": True, "bf16": True, "neftune_noise_alpha": 5.0},
+}
+
+
+@pytest.mark.parametrize("chosen", KINDS.values(), ids=KINDS)
+def test_rounds_are_the_same_to_the_bit_and_leave_nothing_around_the_model(
+    setting, tmp_path, chosen
+):
+    model, tokenizer, rows = setting
+    start, results = adapter.read(model), []
+    before = hooks(model), wrapped(model)
     for _ in range(2):
-        train(model, tokenizer, rows, config(tmp_path, steps=1))
-    assert "forward" not in vars(model.get_base_model())
+        adapter.write(model, start)
+        loss = train(model, tokenizer, rows, config(tmp_path, **chosen)).loss
+        results.append(adapter.read(model) | {"loss": torch.tensor(loss)})
+        assert (hooks(model), wrapped(model)) == before
+    same(*results)
+    broken = rows.map(lambda row: {"input_ids": [10**6] * len(row["input_ids"])})
+    with pytest.raises(IndexError):
+        train(model, tokenizer, broken, config(tmp_path, **chosen))
+    assert (hooks(model), wrapped(model)) == before
+
+
+@contextmanager
+def watched(model):
+    """Counts passes through the first layer, and notes its outputs' type and its inputs' sums."""
+    seen = {"passes": 0, "type": None, "sums": []}
+    inner = model.get_base_model().model
+
+    def projected(module, inputs, output):
+        seen["passes"] += 1
+        seen["type"] = output.dtype
+
+    def embedded(module, inputs):
+        seen["sums"].append(float(inputs[0].detach().abs().sum()))
+
+    handles = [
+        inner.layers[0].self_attn.q_proj.register_forward_hook(projected),
+        inner.layers[0].register_forward_pre_hook(embedded),
+    ]
+    yield seen
+    for handle in handles:
+        handle.remove()
+
+
+def test_what_checkpointing_bf16_and_neftune_do(setting, tmp_path):
+    model, tokenizer, rows = setting
+    start, ends, losses, seen = adapter.read(model), {}, {}, {}
+    for kind, chosen in KINDS.items():
+        adapter.write(model, start)
+        with watched(model) as seen[kind]:
+            losses[kind] = train(model, tokenizer, rows, config(tmp_path, **chosen)).loss
+        ends[kind] = adapter.read(model)
+        assert all(p.dtype == torch.float32 for p in trained(model).values())
+    assert seen["plain"]["passes"] == 4 and seen["checkpointing"]["passes"] == 8
+    same(ends["checkpointing"], ends["plain"])
+    assert losses["checkpointing"] == losses["plain"]
+    assert seen["plain"]["type"] == torch.float32 and seen["bf16"]["type"] == torch.bfloat16
+    assert losses["bf16"] != losses["plain"]
+    assert losses["bf16"] == pytest.approx(losses["plain"], rel=0.05)
+    assert losses["neftune"] != losses["plain"]
+    assert all(a != b for a, b in zip(seen["neftune"]["sums"], seen["plain"]["sums"], strict=True))
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+@pytest.mark.parametrize("chosen", [{}, {"bf16": True, "gradient_checkpointing": True}])
+def test_a_quantised_base_trains_an_adapter_in_float32(tiny_model, tmp_path, quantization, chosen):
+    tokenizer = load_tokenizer(tiny_model)
+    pairs = [encode(tokenizer, prompt_text(tokenizer, text), "yes") for text in TEXTS]
+    rows = Dataset.from_list([{"input_ids": ids, "labels": marked} for ids, marked in pairs])
+    plain = float(loss_by_hand(load_model(tiny_model), rows).detach())
+    base = load_model(tiny_model, quantization=quantization)
+    rounded = float(loss_by_hand(base, rows).detach())
+    assert rounded != plain and rounded == pytest.approx(plain, rel=0.2)
+    # on a CPU, peft and bitsandbytes together lose an 8-bit layer's scales with DoRA
+    model = adapter.attach(base, Lora(r=4, alpha=8, dora=quantization == "4bit"), seed=1)
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    assert any(p.dtype not in (torch.float32, torch.bfloat16) for p in frozen.values())
+
+    still = config(tmp_path, **chosen)
+    still.learning_rate = 0.0
+    start = {name: value + 1e-3 for name, value in adapter.read(model).items()}
+    adapter.write(model, start)
+    train(model, tokenizer, rows, still)
+    same(adapter.read(model), start)  # not rounded on the way
+
+    losses = [train(model, tokenizer, rows, config(tmp_path, **chosen)).loss for _ in range(3)]
+    assert losses[2] < losses[0] / 2
+    same(dict(model.named_parameters()), frozen)
 
 
 def test_sftconfig_has_the_last_word_on_values(tmp_path):

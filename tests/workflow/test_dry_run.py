@@ -63,6 +63,15 @@ def small(checkout):
     file.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "jobs"),
+    [({"centralised": True}, 1), ({"local": True}, 4), ({"centralised": True, "local": True}, 5)],
+)
+def test_controls_are_jobs_of_their_own(small, chosen, jobs):
+    small.configure(lambda data: data["experiments"]["quickstart"].update(controls=chosen))
+    assert small.planned() == Counter([*STAGES, *["control"] * jobs, "all"])
+
+
 @pytest.mark.parametrize("cut", ["iid", "local"])
 def test_a_thousand_clients_are_no_more_jobs(small, cut):
     def change(data):
@@ -125,7 +134,7 @@ def rules():
 
 
 def test_every_stage_has_a_rule():
-    assert {name for name, _ in rules()} == {*STAGES, "container"}
+    assert {name for name, _ in rules()} == {*STAGES, "control", "container"}
 
 
 @pytest.mark.parametrize(("name", "text"), rules(), ids=[name for name, _ in rules()])
@@ -135,7 +144,7 @@ def test_every_rule_says_what_it_needs(name, text):
     wanted = {"input", "output", "log", "benchmark", "threads", "mem_mb", "runtime", "shell"}
     wanted |= {"container"} - {name}  # the image cannot be built inside itself
     assert wanted - given == set()
-    assert ("gpu" in given) == (name == "federate")
+    assert ("gpu" in given) == (name in ("federate", "control"))
 
 
 @apptainer

@@ -123,6 +123,19 @@ def test_a_second_experiment_shares_what_is_there(after):
     assert after.planned() == Counter(["federate", "merge", "evaluate", "report", "all"])
 
 
+def test_controls_do_not_follow_the_federation(after, finish):
+    after.configure(put(f"{EXPERIMENT}.controls", {"centralised": True, "local": True}))
+    assert after.planned() == Counter([*["control"] * 5, "evaluate", "report", "all"])
+    finish(after)
+    told = sorted(path.name for path in (after.root / "results/experiments").glob("*/controls/*"))
+    assert told == ["centralised", "local_0", "local_1", "local_2", "local_3"]
+    after.configure(put(f"{EXPERIMENT}.federation.strategy", "fedprox"))
+    after.append(f"{LIBRARY}/federation/rounds.py", "# a comment")
+    assert set(after.planned()) == FEDERATE
+    after.configure(put(f"{EXPERIMENT}.federation.rounds", 9))
+    assert set(after.planned()) == {"control"} | FEDERATE
+
+
 def test_files_in_a_local_folder_count(after, finish):
     folder = after.root / "own" / "deep"
     folder.mkdir(parents=True)

@@ -1,12 +1,13 @@
 """Models, tokenizers and the loss on the completion, the same for training and evaluation."""
 
 from collections.abc import Mapping, Sequence
+from logging import ERROR, getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
 from blossomtune.encoding import IGNORED
@@ -14,14 +15,50 @@ from blossomtune.encoding import IGNORED
 logging.disable_progress_bar()  # a log keeps every frame of one
 
 
-def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """The causal language model of a directory, in evaluation mode on the CPU; safetensors only."""
+_QUANTIZED = {
+    "8bit": {"load_in_8bit": True},
+    "4bit": {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_compute_dtype": torch.bfloat16,
+        "bnb_4bit_use_double_quant": True,
+    },
+}
+
+
+def load_model(
+    directory: Path,
+    dtype: torch.dtype = torch.float32,
+    quantization: Literal["none", "8bit", "4bit"] = "none",
+) -> Any:
+    """The causal language model of a directory, in evaluation mode; safetensors only.
+
+    It is on the CPU; if quantised, on the GPU where there is one. Quantised are the weights of
+    linear layers but the last; all others have ``dtype``. In float32 nothing is left to do for
+    training an adapter of what peft's ``prepare_model_for_kbit_training`` does.
+
+    Args:
+        directory: in Hugging Face's layout.
+        dtype: of weights that are not quantised.
+        quantization: 8bit as in LLM.int8() (arXiv 2208.07339), 4bit as in QLoRA: NF4, computing in
+            bfloat16, with double quantisation (arXiv 2305.14314).
+    """
+    quantized = {}
+    if quantization != "none":
+        # With 8 bit it says at each layer of each step that inputs are rounded to float16.
+        getLogger("bitsandbytes.autograd._functions").setLevel(ERROR)
+        device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+        quantized = {
+            "quantization_config": BitsAndBytesConfig(**_QUANTIZED[quantization]),
+            "device_map": {"": device},
+        }
     model = AutoModelForCausalLM.from_pretrained(
         directory,
         dtype=dtype,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
+        **quantized,
     )
     return model.eval()
 

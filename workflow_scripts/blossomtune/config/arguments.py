@@ -33,6 +33,11 @@ RESERVED = {
     "dataset_kwargs": "rows are tokenised once, by preprocess",
     "assistant_only_loss": "the loss is on the completion",
     "completion_only_loss": "the loss is on the completion",
+    "loss_type": "the loss is the negative log-likelihood of the completion",
+    "label_smoothing_factor": "the loss is the negative log-likelihood of the completion",
+    "train_sampling_strategy": "the order of the data follows from the top-level seed",
+    "shuffle_dataset": "the order of the data follows from the top-level seed",
+    "model_init_kwargs": "the base is loaded as training.quantization says",
     "trust_remote_code": "code that comes with a model is never run",
     "push_to_hub": "clients publish nothing",
     "hub_token": "secrets do not belong into a configuration",
@@ -58,16 +63,31 @@ _CLASSES = (
 def annotations() -> dict[str, str]:
     """Argument name to its annotation's source text; empty where TRL is not installed."""
     found: dict[str, str] = {}
-    for package, file, name in _CLASSES:
-        spec = importlib.util.find_spec(package)  # finds, does not import
-        if spec is None or spec.origin is None:
+    for place in _CLASSES:
+        body = _body(*place)
+        if body is None:
             return {}
-        tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
-        body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
         for node in body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 found[node.target.id] = ast.unparse(node.annotation)
     return found
+
+
+@cache
+def optimizers() -> list[str]:
+    """What ``optim`` may be: transformers' names and ADOPT; empty where it is not installed."""
+    body = _body("transformers", "training_args.py", "OptimizerNames")
+    names = [ast.literal_eval(node.value) for node in body or [] if isinstance(node, ast.Assign)]
+    return ["adopt", *names] if names else []
+
+
+def _body(package: str, file: str, name: str) -> list[ast.stmt] | None:
+    """The statements of a class, or None where its package is not installed."""
+    spec = importlib.util.find_spec(package)  # finds, does not import
+    if spec is None or spec.origin is None:
+        return None
+    tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
+    return next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
 
 
 def check(name: str, value: Any) -> tuple[Any, str | None]:

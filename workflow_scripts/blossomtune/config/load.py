@@ -1,12 +1,15 @@
 """From what YAML said to a Configuration, or to all that is wrong with it at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from blossomtune.config import arguments
 from blossomtune.config.blocks import Configuration
+from blossomtune.config.combinations import unsound
 from blossomtune.config.partitions import REFUSED
 from blossomtune.config.wording import allowed, choices
 from blossomtune.errors import UserError, nearest
@@ -32,22 +35,16 @@ def load(raw: Mapping[str, Any]) -> Configuration:
     Raises:
         ConfigurationError: with all faults, not only the first.
     """
+    typed, wrong = _arguments(raw)
     try:
-        configuration = Configuration.model_validate(raw)
+        configuration = _with(typed, Configuration.model_validate(raw))
         faults = list(_contradictions(configuration))
     except ValidationError as error:
         faults = [_explain(fault, raw) for fault in error.errors()]
-    typed, wrong = _arguments(raw)
     faults += [*_references(raw), *wrong]
     if faults:
         raise ConfigurationError(faults)
-    experiments = {
-        name: e.model_copy(
-            update={"training": e.training.model_copy(update={"arguments": typed[name]})}
-        )
-        for name, e in configuration.experiments.items()
-    }
-    return configuration.model_copy(update={"experiments": experiments})
+    return configuration
 
 
 def _path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
@@ -68,12 +65,17 @@ def _path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
         )
         if part in inside:
             at = at[part]
-            member = at.get("kind", at.get("partitioner")) if isinstance(at, Mapping) else None
+            member = _named(at) if isinstance(at, Mapping) else None
         elif i < len(loc) - 1 or not isinstance(at, Mapping):
             continue
         steps.append(part)
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return text.removeprefix(".") or "(top level)", steps
+
+
+def _named(at: Mapping[str, Any]) -> Any:
+    """The member of a union that a block says it is."""
+    return next((at[key] for key in ("kind", "partitioner", "name") if key in at), None)
 
 
 def _block_at(steps: list[str | int], raw: Any) -> list[str]:
@@ -129,15 +131,20 @@ def _explain(fault: Any, raw: Any) -> str:
         return f"{path}: key {context['discriminator']} is missing; it says which kind this is"
     if kind == "value_error":
         return f"{path}: {context['error']}"
-    hint = ""
     if kind == "union_tag_invalid":
-        path, value = f"{path}.{context['discriminator'].strip(chr(39))}", context["tag"]
+        value = context["tag"]
+        if isinstance(reduce(getitem, steps, raw), Mapping):  # else a name stands for its block
+            path += f".{context['discriminator'].strip(chr(39))}"
         if value in REFUSED:
             return f"{path}: {value!r} is not allowed: {REFUSED[value]}"
-    if kind in ("union_tag_invalid", "literal_error"):
-        near = nearest(str(value), choices(fault))
-        hint = f"; did you mean {near!r}?" if near and near != value else ""
+    named = kind in ("union_tag_invalid", "literal_error")
+    hint = _hint(value, choices(fault)) if named else ""
     return f"{path}: {_short(value)} is not allowed; allowed: {allowed([fault])}{hint}"
+
+
+def _hint(value: Any, known: Iterable[str]) -> str:
+    near = nearest(str(value), list(known))
+    return f"; did you mean {near!r}?" if near and near != value else ""
 
 
 def _short(value: Any) -> str:
@@ -198,12 +205,27 @@ def _arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
             if name in arguments.RESERVED:
                 faults.append(f"{path}: cannot be set; {arguments.RESERVED[name]}")
             elif known and name not in known:
-                near = nearest(name, list(known))
-                hint = f"; did you mean {near!r}?" if near else ""
-                faults.append(f"{path}: SFTConfig has no such argument{hint}")
+                faults.append(f"{path}: SFTConfig has no such argument{_hint(name, known)}")
+            elif name == "optim" and known and value not in arguments.optimizers():
+                hint = _hint(value, arguments.optimizers())
+                faults.append(
+                    f"{path}: {_short(value)} is not allowed; allowed: adopt, or an optimizer of "
+                    f"transformers{hint}"
+                )
             elif wrong:
                 faults.append(f"{path}: {_short(value)} is not allowed; allowed: {wrong}")
     return typed, faults
+
+
+def _with(typed: dict[str, dict[str, Any]], whole: Configuration) -> Configuration:
+    """The configuration with these arguments of its experiments."""
+    experiments = {
+        name: e.model_copy(
+            update={"training": e.training.model_copy(update={"arguments": typed[name]})}
+        )
+        for name, e in whole.experiments.items()
+    }
+    return whole.model_copy(update={"experiments": experiments})
 
 
 def _members(whole: Configuration, name: str, seen: frozenset[str] = frozenset()) -> set[str]:
@@ -236,10 +258,13 @@ def _contradictions(whole: Configuration) -> Iterable[str]:
         partition = whole.partitions.get(e.partition)
         if partition is None:
             continue
-        sampled = max(1, round(e.federation.fraction_train * partition.num_partitions))
+        clients = partition.num_partitions
+        for key, why in unsound(e, clients, bool(partition.validation_size)):
+            yield f"experiments.{name}.{key}: {why}"
+        sampled = e.federation.sampled(clients)
         if e.federation.min_clients > sampled:
             yield (
                 f"experiments.{name}.federation.min_clients: {e.federation.min_clients} can never "
                 f"be reached; fraction_train {e.federation.fraction_train} of "
-                f"{partition.num_partitions} clients is {sampled} a round"
+                f"{clients} clients is {sampled} a round"
             )

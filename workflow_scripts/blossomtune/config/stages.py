@@ -46,6 +46,18 @@ def federate(c: Configuration, experiment: str) -> dict[str, Any]:
     return e.model_dump(mode="json", include={"lora", "training", "federation"}) | {"seed": c.seed}
 
 
+def control(c: Configuration, experiment: str) -> dict[str, Any]:
+    """What of an experiment its controls share: adapter and training, and how many steps."""
+    e = c.experiments[experiment]
+    return e.model_dump(mode="json", include={"lora", "training"}) | {
+        "seed": c.seed,
+        "rounds": e.federation.rounds,
+        "fraction_train": e.federation.fraction_train,
+        "gpu": e.federation.gpus_per_client > 0,
+        "threads": e.controls.threads,
+    }
+
+
 def merge(c: Configuration, experiment: str) -> dict[str, Any]:
     """What the model card says of the configuration: its digest and the names of its blocks."""
     e = c.experiments[experiment]
@@ -53,14 +65,20 @@ def merge(c: Configuration, experiment: str) -> dict[str, Any]:
     return {
         "experiment": experiment,
         **names,
-        "strategy": e.federation.strategy,
+        "strategy": e.federation.strategy.name,
+        "aggregation": e.federation.aggregation,
         "digest": experiment_digest(c, experiment),
     }
 
 
 def evaluate(c: Configuration, experiment: str) -> dict[str, Any]:
-    """An experiment's evaluation block, and the seed of its samples."""
-    return c.experiments[experiment].evaluation.model_dump(mode="json") | {"seed": c.seed}
+    """An experiment's evaluation block, the seed of its samples, and the rows to leave out.
+
+    These are test rows that decided something while training: ``watched`` says how many.
+    """
+    e = c.experiments[experiment]
+    watched = e.federation.evaluate_rows if e.federation.watches_server else 0
+    return e.evaluation.model_dump(mode="json") | {"seed": c.seed, "watched": watched}
 
 
 def report(c: Configuration) -> dict[str, Any]:
@@ -75,7 +93,8 @@ def report(c: Configuration) -> dict[str, Any]:
 def experiment_digest(c: Configuration, experiment: str) -> str:
     """SHA-256 of everything that an experiment's adapter depends on."""
     used = _used(c, [experiment])
-    del used["experiments"][experiment]["evaluation"]
+    for key in ("controls", "evaluation"):
+        del used["experiments"][experiment][key]
     return digest({"seed": c.seed, **used})
 
 

@@ -1,108 +1,84 @@
 """Several models on the same held-out rows."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from blossomtune.evaluation import metrics
-from blossomtune.evaluation.rows import Row
+from blossomtune.evaluation.models import Model
+from blossomtune.evaluation.rows import HeldOut
 from blossomtune.evaluation.scores import Scores, score
-from blossomtune.seeds import derive
+from blossomtune.evaluation.summaries import Contender, Summaries
+
+LOCAL = "local_"
+"""How models are called that a client trained alone; the client's number follows."""
 
 
 def evaluate(
-    models: Mapping[str, Path], rows: Sequence[Row], settings: Mapping[str, Any]
+    models: Mapping[str, Model], held: HeldOut, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Scores each model on the rows, one in memory at a time.
 
     Args:
-        models: name to Hugging Face directory; ``base`` and ``federated`` are among them.
-        rows: the held-out rows.
+        models: by name; ``base`` and ``federated`` are among them, and there may be
+            ``centralised`` and ``local_<i>``.
+        held: the held-out rows.
         settings: the configuration of the stage: ``choices``, ``by``, ``generation``,
             ``batch_size``, ``bootstrap`` and ``seed``.
 
     Returns:
-        What metrics.json holds: a summary a model, and under ``difference`` how much better the
-        federated model is than the base. Both answer the same rows, so the difference is taken
-        row by row and its interval is narrower than those of the two models suggest.
+        What metrics.json holds: a summary by contender, all clients' own models being one,
+        ``local``; how many test rows were ``left_out``; and under ``difference`` the federated
+        model's metrics minus those of each other contender. All answer the same rows, so a
+        difference is taken row by row and its interval is narrower than those of the two suggest.
     """
-    summaries, right = {}, {}
-    for name, directory in models.items():
-        scores = score(directory, rows, settings, name)
-        summaries[name] = summary(scores, rows, settings)
-        if settings["choices"]:
-            right[name] = scores.predicted == _gold(rows, settings)
-        print(f"{name}: {_line(summaries[name])}", file=sys.stderr, flush=True)
-    difference = None
-    if settings["choices"]:
-        w = _weights(len(rows), settings)
-        better = right["federated"].astype(float) - right["base"]
-        difference = metrics.interval(metrics.mean(w, better))
-    return {**summaries, "difference": {"accuracy": difference}}
+    contenders: dict[str, Contender] = {}
+    alone: dict[str, Scores] = {}
+    for name, model in models.items():
+        client = held.names[int(name.removeprefix(LOCAL))] if name.startswith(LOCAL) else None
+        scores = _score(model, held, settings, name, client)
+        if client is None:
+            contenders[name] = Contender([scores], dict.fromkeys(held.clients, scores))
+        else:
+            alone[client] = scores
+    if alone:
+        asked = {name: alone[name] for name in held.clients if name in alone}
+        contenders["local"] = Contender(list(alone.values()), asked)
+
+    summaries = Summaries(held, settings)
+    found = {name: summaries.of(each) for name, each in contenders.items()}
+    if alone:
+        each = {client: summaries.alone([scores]) for client, scores in alone.items()}
+        found["local"]["models"] = each
+    for name, summary in found.items():
+        print(f"{name}: {_line(summary)}", file=sys.stderr, flush=True)
+    federated = contenders.pop("federated")
+    difference = {name: summaries.difference(federated, c) for name, c in contenders.items()}
+    return {**found, "difference": difference, "left_out": held.left_out}
 
 
-def summary(scores: Scores, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """One model's metrics with their intervals."""
-    w = _weights(len(rows), settings)
-    gold, predicted, choices = _gold(rows, settings), scores.predicted, settings["choices"]
-    f1 = table = exact = None
-    if choices:
-        f1 = metrics.interval(metrics.macro_f1(w, gold, predicted, len(choices)))
-        table = metrics.confusion(gold, predicted, choices)
-    if scores.exact is not None:
-        drawn = _weights(len(scores.exact), settings, "exact_match")
-        exact = metrics.interval(metrics.mean(drawn, scores.exact))
-        exact["rows"] = len(scores.exact)
-    return {
-        **_core(w, scores, gold, np.arange(len(rows))),
-        "macro_f1": f1,
-        "confusion": table,
-        "exact_match": exact,
-        "by_column": settings["by"],
-        "by": _by_group(scores, rows, gold, settings) if settings["by"] else None,
-    }
+def _score(
+    model: Model, held: HeldOut, settings: Mapping[str, Any], name: str, client: str | None
+) -> Scores:
+    """A model's scores of all rows; a client's own model leaves out those of other clients."""
+    chosen = np.arange(len(held.rows))
+    if client is not None:
+        mine = np.array(held.clients.get(client, ()), dtype=int)
+        chosen = np.union1d(np.arange(held.common), mine)
+    scores = score(model, [held.rows[i] for i in chosen], settings, name, held.common)
 
+    def back(values: np.ndarray | None) -> np.ndarray | None:
+        """Values of the rows that were read, each at its row's position."""
+        if values is None:
+            return None
+        whole = np.zeros(len(held.rows), values.dtype)
+        whole[chosen] = values
+        return whole
 
-def _core(
-    w: np.ndarray, scores: Scores, gold: np.ndarray | None, chosen: np.ndarray
-) -> dict[str, Any]:
-    """The metrics that make sense for any part of the rows."""
-    loss = metrics.mean(w, scores.nll[chosen], scores.tokens[chosen])
-    accuracy = None
-    if gold is not None:
-        accuracy = metrics.interval(metrics.mean(w, (scores.predicted == gold)[chosen]))
-    return {
-        "rows": len(chosen),
-        "loss": metrics.interval(loss),
-        "perplexity": metrics.interval(np.exp(loss)),
-        "accuracy": accuracy,
-    }
-
-
-def _by_group(
-    scores: Scores, rows: Sequence[Row], gold: np.ndarray | None, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    groups = np.array([row.group for row in rows])
-    parts = {}
-    for value in sorted(set(groups.tolist())):
-        chosen = np.flatnonzero(groups == value)
-        parts[value] = _core(_weights(len(chosen), settings, value), scores, gold, chosen)
-    return parts
-
-
-def _gold(rows: Sequence[Row], settings: Mapping[str, Any]) -> np.ndarray | None:
-    choices = settings["choices"]
-    return np.array([choices.index(row.completion) for row in rows]) if choices else None
-
-
-def _weights(rows: int, settings: Mapping[str, Any], *part: str) -> np.ndarray:
-    """The same resamples for every model, so that their differences are paired."""
-    return metrics.weights(
-        rows, settings["bootstrap"], derive(settings["seed"], "bootstrap", *part)
-    )
+    placed = {what: back(getattr(scores, what)) for what in ("nll", "tokens", "predicted")}
+    return replace(scores, **placed)
 
 
 def _line(part: Mapping[str, Any]) -> str:

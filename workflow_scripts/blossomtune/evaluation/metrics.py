@@ -5,6 +5,9 @@ it returns the metric of that resample. Intervals are Efron's percentile interva
 Statistics 7, 1979).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 LEVEL = 0.95
@@ -25,11 +28,19 @@ def weights(rows: int, resamples: int, seed: int) -> np.ndarray:
     return np.concatenate([np.ones((1, rows)), drawn])
 
 
-def interval(values: np.ndarray) -> dict[str, float]:
-    """A metric's value (the first of ``values``) with its 95 % interval (from the others)."""
+def interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float]:
+    """A metric's value (the first of ``values``) with its 95 % interval (from the others).
+
+    Args:
+        values: (1 + B,), of the rows and of every resample.
+        decimals: where to round; by default after five digits. More of them tell the order of
+            float32 sums, not the model. (A small difference of large values has fewer to tell.)
+    """
     low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    # Digits after the first five tell the order of float32 sums, not the model.
-    return {k: float(f"{v:.5g}") for k, v in (("value", values[0]), ("low", low), ("high", high))}
+    found = {"value": values[0], "low": low, "high": high}
+    if decimals is not None:
+        return {k: round(float(v), decimals) + 0.0 for k, v in found.items()}  # no -0.0
+    return {k: float(f"{v:.5g}") for k, v in found.items()}
 
 
 def mean(w: np.ndarray, values: np.ndarray, each: np.ndarray | None = None) -> np.ndarray:
@@ -63,9 +74,41 @@ def macro_f1(w: np.ndarray, gold: np.ndarray, predicted: np.ndarray, classes: in
     return total / present
 
 
-def confusion(gold: np.ndarray, predicted: np.ndarray, names: list[str]) -> dict:
-    """Rows by right class and predicted class: ``{gold: {predicted: rows}}``."""
+def confusion(gold: np.ndarray, predicted: Sequence[np.ndarray], names: list[str]) -> dict:
+    """Rows by right class and predicted class: ``{gold: {predicted: rows}}``.
+
+    Args:
+        gold: (R,) right class of each row.
+        predicted: (R,) predicted class of each row, by one model or more.
+        names: of the classes.
+
+    Returns:
+        Whole numbers for one model, means over several.
+    """
+
+    def rows(i: int, j: int) -> float:
+        found = [int(((gold == i) & (each == j)).sum()) for each in predicted]
+        return found[0] if len(found) == 1 else round(sum(found) / len(found), 2)
+
+    return {a: {b: rows(i, j) for j, b in enumerate(names)} for i, a in enumerate(names)}
+
+
+def fairness(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How differently clients fare.
+
+    Args:
+        clients: name to a part's metrics; at least one.
+
+    Returns:
+        The measure (accuracy where there is one, else the loss), who fares worst and best by it,
+        and ``spread``, its standard deviation over the clients, each of them counting once.
+    """
+    measure = "loss" if next(iter(clients.values()))["accuracy"] is None else "accuracy"
+    found = {name: part[measure]["value"] for name, part in clients.items()}
+    order = sorted(found, key=lambda name: found[name], reverse=measure == "loss")
     return {
-        a: {b: int(((gold == i) & (predicted == j)).sum()) for j, b in enumerate(names)}
-        for i, a in enumerate(names)
+        "measure": measure,
+        "worst": {"client": order[0], "value": found[order[0]]},
+        "best": {"client": order[-1], "value": found[order[-1]]},
+        "spread": float(f"{np.std(list(found.values())):.5g}"),
     }

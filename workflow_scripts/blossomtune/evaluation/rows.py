@@ -1,14 +1,17 @@
 """The held-out rows, and whether the configuration's questions can be asked of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blossomtune.encoding import answer_start
 from blossomtune.errors import UserError, nearest
+from blossomtune.files import read_json
+from blossomtune.watched import watched
 
 
 @dataclass(frozen=True)
@@ -31,43 +34,103 @@ class Row:
     group: str | None = None
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """All rows that models are scored on.
+
+    Attributes:
+        rows: first the common test rows, then what clients held out of their own.
+        common: how many are common.
+        left_out: how many test rows are not among them, since they decided something in training.
+        names: of all clients, in their order.
+        clients: which rows, by position, are a client's, for those that have any.
+        kind: whether these are their ``own`` or some of the ``common`` ones; None without clients.
+    """
+
+    rows: Sequence[Row]
+    common: int
+    left_out: int = 0
+    names: Sequence[str] = ()
+    clients: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    kind: str | None = None
+
+
 def held_out(
-    preprocessed: Path, dataset: Path, choices: Sequence[str], by: str | None
-) -> list[Row]:
-    """Reads the test rows; it is here, before any model is loaded, that a wrong question shows.
+    preprocessed: Path, partition: Path, dataset: Path, settings: Mapping[str, Any]
+) -> HeldOut:
+    """Reads the rows; it is here, before any model is loaded, that a wrong question shows.
 
     Args:
-        preprocessed: directory with ``test.arrow``.
-        dataset: directory with ``test.parquet``, which has all columns.
-        choices: the possible completions; empty where any text may be the answer.
-        by: a column of the data set, or None.
+        preprocessed: directory with test.arrow and, where clients held rows out of their own,
+            client_<i>.test.arrow.
+        partition: directory with the manifest that names the clients.
+        dataset: directory with test.parquet, which has all columns.
+        settings: ``choices``, the possible completions, empty where any text may be the answer;
+            ``by``, a column of the data set, or None; ``seed``; ``watched``, how many test rows
+            the server looked at to decide something.
 
     Returns:
-        The rows, in the order of ``test.arrow``.
+        The rows, the common ones in the order of test.arrow.
 
     Raises:
         UserError: where there is no row, ``by`` is not a column, or a completion is none of the
             choices.
     """
-    with pa.memory_map(str(preprocessed / "test.arrow")) as file:
-        rows = pa.ipc.open_stream(file).read_all().to_pylist()
-    if not rows:
+    test, by = _read(preprocessed / "test.arrow"), settings["by"]
+    if not test:
         raise UserError(
             "there is no held-out row to evaluate on",
             "raise the data set's test.size, or preprocessing's max_length if all were too long",
         )
-    _check_choices([row["completion"] for row in rows], choices)
-    groups = _column(dataset / "test.parquet", by) if by is not None else None
-    return [
-        Row(
-            prompt=row["prompt"],
-            completion=row["completion"],
-            ids=tuple(row["input_ids"]),
-            start=answer_start(row["labels"]),
-            group=None if groups is None else groups[row["row"]],
+    gone = set(watched(settings["seed"], len(test), settings["watched"]))
+    common = [row for i, row in enumerate(test) if i not in gone]
+    if not common:
+        raise UserError(
+            f"all {len(test)} test rows decided something while training (early_stopping, or "
+            "result: best), so there is none left to evaluate on",
+            "lower federation.evaluate_rows, raise the data set's test.size, or let the clients "
+            "decide on rows of their own (federation.fraction_evaluate)",
         )
-        for row in rows
-    ]
+    told = read_json(partition / "manifest.json")
+    names = [client["name"] for client in told["clients"]]
+    files = [preprocessed / f"client_{i}.test.arrow" for i in range(len(names))]
+    own = {name: _read(f) for name, f in zip(names, files, strict=True) if f.exists()}
+    rows, clients = list(common), {}
+    for name, mine in own.items():
+        clients[name] = range(len(rows), len(rows) + len(mine))
+        rows += mine
+    _check_choices([row["completion"] for row in rows], settings["choices"])
+
+    file = dataset / "test.parquet"
+    column = told.get("column")
+    if not own and told.get("partitioner") == "natural_id" and column in pq.read_schema(file).names:
+        values = _column(file, column)
+        for position, row in enumerate(common):
+            clients.setdefault(values[row["row"]], []).append(position)
+    clients = {name: clients[name] for name in names if clients.get(name)}
+    groups = _column(file, by) if by is not None else None
+    return HeldOut(
+        rows=[
+            Row(
+                prompt=row["prompt"],
+                completion=row["completion"],
+                ids=tuple(row["input_ids"]),
+                start=answer_start(row["labels"]),
+                group=groups[row["row"]] if groups and position < len(common) else None,
+            )
+            for position, row in enumerate(rows)
+        ],
+        common=len(common),
+        left_out=len(gone),
+        names=names,
+        clients=clients,
+        kind=("own" if own else "common") if clients else None,
+    )
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    with pa.memory_map(str(file)) as mapped:
+        return pa.ipc.open_stream(mapped).read_all().to_pylist()
 
 
 def _check_choices(completions: Sequence[str], choices: Sequence[str]) -> None:

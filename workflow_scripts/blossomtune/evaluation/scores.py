@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from blossomtune.encoding import IGNORED, encode_all, end_of_turn, load_tokenizer, pad_id
+from blossomtune.evaluation.models import Model
 from blossomtune.evaluation.reading import Reader
 from blossomtune.evaluation.rows import Row
-from blossomtune.modeling import load_model
 from blossomtune.seeds import derive
 
 
@@ -35,18 +34,21 @@ class Scores:
     exact: np.ndarray | None
 
 
-def score(model_dir: Path, rows: Sequence[Row], settings: Mapping[str, Any], name: str) -> Scores:
+def score(
+    model: Model, rows: Sequence[Row], settings: Mapping[str, Any], name: str, common: int
+) -> Scores:
     """Scores the rows with one model, which is in memory for no longer than that.
 
     Args:
-        model_dir: a Hugging Face directory.
+        model: where it lies.
         rows: the held-out rows.
         settings: ``choices``, ``batch_size``, ``generation`` and ``seed`` of the configuration.
         name: what to call the model in the lines of progress.
+        common: how many of the rows, from the first on, may be sampled for free answers.
     """
-    tokenizer = load_tokenizer(model_dir)
+    tokenizer = load_tokenizer(model.directory)
     prompts, answers = _encode(tokenizer, rows, settings["choices"])
-    reader = Reader(load_model(model_dir), prompts, pad_id(tokenizer))
+    reader = Reader(model.load(), prompts, pad_id(tokenizer))
 
     nll = np.zeros((len(rows), len(answers[0])))
     size = settings["batch_size"]
@@ -57,7 +59,7 @@ def score(model_dir: Path, rows: Sequence[Row], settings: Mapping[str, Any], nam
         print(f"{name}: {done} of {len(rows)} rows scored", file=sys.stderr, flush=True)
 
     right = [settings["choices"].index(r.completion) if settings["choices"] else 0 for r in rows]
-    sample = _sample(len(rows), settings) if all(row.prompt for row in rows) else None
+    sample = _sample(common, settings) if all(row.prompt for row in rows) else None
     return Scores(
         nll=nll[np.arange(len(rows)), right],
         tokens=np.array([len(a[c]) for a, c in zip(answers, right, strict=True)]),

@@ -1,22 +1,28 @@
 """One federation to run: the settings and files that server and clients agree on."""
 
-from importlib.metadata import version
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from blossomtune.config.experiments import Federation, Lora, Training
+from blossomtune.config.adapters import Lora
+from blossomtune.config.combinations import FOLDING
+from blossomtune.config.federation import Federation
+from blossomtune.config.training import Training
+from blossomtune.federation.checkpoints import versions
+from blossomtune.federation.ranks import ranks_of
 from blossomtune.files import read_json
 
 
 class Client(BaseModel):
-    """Who trains: a client's name and how many rows of tokens it holds."""
+    """Who trains: a client's name, how many rows of tokens it holds, and its adapter's rank."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     rows: int
+    rank: int
 
 
 class Job(BaseModel):
@@ -44,26 +50,52 @@ class Job(BaseModel):
     def __hash__(self) -> int:  # ``training.arguments`` is a dictionary, which has none
         return hash(self.model_dump_json())
 
+    @property
+    def device(self) -> str:
+        """Where clients train: ``cuda`` or ``cpu``."""
+        if not self.federation.gpus_per_client:
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether clients keep something from one of their rounds to the next."""
+        f = self.federation
+        return (
+            self.training.optimizer_state == "kept"
+            or f.strategy.name == "scaffold"
+            or f.communication.precision == "int8"
+            or f.aggregation in FOLDING
+        )
+
     @classmethod
     def read(cls, path: str | Path) -> "Job":
-        """A job from a JSON file, as ``flwr run --run-config 'job=\"…\"'`` names it."""
+        """A job from a JSON file, as ``flwr run --run-config 'job=\\"…\\"'`` names it."""
         return cls.model_validate(read_json(Path(path)))
 
 
-PACKAGES = ("flwr", "peft", "torch", "transformers", "trl")
+WAITING = {"engine", "min_clients", "round_timeout"}
+"""Whether a round counts, not what it makes."""
+
+STOPPING = {"early_stopping", "result", "keep_checkpoints"}
+"""What is made of rounds that are done."""
 
 
+@lru_cache(maxsize=1)
 def identity(job: Job, device: str) -> dict[str, Any]:
     """Everything that the adapter after a round depends on, as plain JSON values.
 
-    The number of rounds is part of it only where the learning rate of a round depends on it. How
-    long the server waits and how many clients it wants decide whether a round counts, not what
-    it makes.
+    The number of rounds is part of it only where the learning rate of a round depends on it.
     """
+    from blossomtune.federation import privacy
+
     training = job.training
-    told = job.federation.model_dump(
-        mode="json", exclude={"engine", "min_clients", "round_timeout"}
-    )
+    told = job.federation.model_dump(mode="json", exclude=WAITING | STOPPING)
+    del told["communication"]["budget_mb"]
+    if job.federation.privacy:
+        told["privacy"]["secret"] = privacy.fingerprint(job.federation.privacy)
     if training.learning_rate_max == training.learning_rate_min:
         del told["rounds"]
     data = read_json(job.preprocessed / "manifest.json")
@@ -73,10 +105,12 @@ def identity(job: Job, device: str) -> dict[str, Any]:
         "training": training.model_dump(mode="json"),
         "federation": told,
         "clients": [client.name for client in job.clients],
+        "ranks": [client.rank for client in job.clients],
         "data": [client["sha256"] for client in [*data["clients"], data["test"]]],
+        "held_out": data.get("held_out", []),
         "model": read_json(job.model / "provenance.json")["files"],
         "device": device,
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
     }
 
 
@@ -86,15 +120,21 @@ def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any)
     Args:
         config: what ``blossomtune.config.stages.federate`` returned.
         model: a model directory, with the provenance that fetch_model wrote.
-        partition: a partition's directory, for the names of its clients.
+        partition: a partition's directory, for its clients' names and columns.
         files: the remaining fields of ``Job``.
+
+    Raises:
+        UserError: where the column that ranks go by does not say one for a client.
     """
     source = read_json(model / "provenance.json")["source"]
     counts = read_json(files["preprocessed"] / "manifest.json")["clients"]
     rows = [c["rows"] if c["packed"] is None else c["packed"] for c in counts]
     names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
+    ranks = ranks_of(Lora.model_validate(config["lora"]), partition, names)
     return Job(
-        clients=[Client(name=n, rows=r) for n, r in zip(names, rows, strict=True)],
+        clients=[
+            Client(name=n, rows=r, rank=k) for n, r, k in zip(names, rows, ranks, strict=True)
+        ],
         base_name=source.get("repo") or model.name,
         model=model,
         **config,

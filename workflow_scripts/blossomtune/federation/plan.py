@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from blossomtune.config.experiments import Training
+from blossomtune.config.federation import share
+from blossomtune.config.training import Training
 from blossomtune.seeds import derive
 
 
@@ -24,7 +25,9 @@ def learning_rate(training: Training, round_: int, rounds: int) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
 
 
-def sample(seed: int, round_: int, clients: int, fraction: float) -> list[int]:
+def sample(
+    seed: int, round_: int, clients: int, fraction: float, purpose: str = "clients"
+) -> list[int]:
     """The clients that train in a round, in ascending order.
 
     Args:
@@ -32,10 +35,24 @@ def sample(seed: int, round_: int, clients: int, fraction: float) -> list[int]:
         round_: 1, 2, …
         clients: how many there are.
         fraction: share of them to take; at least one is taken.
+        purpose: what for; other purposes draw other clients.
     """
-    count = max(1, round(fraction * clients))
-    generator = np.random.default_rng(derive(seed, "clients", round_))
-    return sorted(int(i) for i in generator.choice(clients, size=count, replace=False))
+    generator = np.random.default_rng(derive(seed, purpose, round_))
+    chosen = generator.choice(clients, size=share(fraction, clients), replace=False)
+    return sorted(int(i) for i in chosen)
+
+
+def factor(aggregation: str, round_: int) -> str:
+    """What clients train and send: ``A``, ``B`` or ``both``.
+
+    FFA-LoRA (arXiv 2403.12313) leaves A as it began; RoLoRA (arXiv 2502.01755) trains B in odd
+    rounds and A in even ones.
+    """
+    if aggregation == "ffa":
+        return "B"
+    if aggregation == "rolora":
+        return "B" if round_ % 2 else "A"
+    return "both"
 
 
 def steps(training: Training, rows: int) -> int:
@@ -54,7 +71,7 @@ def examples_per_step(training: Training) -> int:
     return batch * arguments.get("gradient_accumulation_steps", 1)
 
 
-def examples(seed: int, client: int, rows: int, start: int, count: int) -> list[int]:
+def examples(seed: int, client: int | str, rows: int, start: int, count: int) -> list[int]:
     """Which of its rows a client trains on, in order.
 
     A client walks through its data without end: one shuffled pass after the other, each with an

@@ -5,99 +5,67 @@ follow from the seed and the client's number, so that the same configuration giv
 adapter, whatever arrives when.
 """
 
-import threading
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
-from blossomtune.errors import UserError
-from blossomtune.federation import adapter, plan
+from blossomtune.config.adapters import scale
+from blossomtune.config.strategies import fewest
+from blossomtune.federation import adapter, messages, plan, privacy, scaffold, wire
 from blossomtune.federation.adapter import MismatchError, State
-from blossomtune.federation.client_app import ADAPTER, METRICS, ROUND
+from blossomtune.federation.aggregation import cut
+from blossomtune.federation.combining import combine
 from blossomtune.federation.job import Job
-from blossomtune.federation.strategies import aggregate, build
+from blossomtune.federation.messages import METRICS
+from blossomtune.federation.naming import Folds, above, below, named, unnamed
+from blossomtune.federation.nodes import exchange, reason, require, roster
+from blossomtune.federation.strategies import Result, ServerStrategy
 
-POLL_SECONDS = 0.1
+
+class OverBudgetError(Exception):
+    """The next round does not fit into the budget; says what it would need."""
 
 
 @dataclass
 class Round:
-    """What one round did, for history.json; ``bytes`` are those of the records in messages."""
+    """What one round did, for history.json."""
 
     number: int
     learning_rate: float | None = None
     clients: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
-    bytes_down: int = 0
-    bytes_up: int = 0
-    seconds: float = 0.0
+    client_evaluation: dict[str, Any] | None = None
     evaluation: dict[str, float] | None = None
+    drift: dict[str, Any] | None = None
+    privacy: dict[str, float] | None = None
+    seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """The round as history.json has it."""
         examples = sum(c["examples"] for c in self.clients)
         loss = sum(c["train_loss"] * c["examples"] for c in self.clients)
+        asked = [*self.clients, *(self.client_evaluation or {}).get("clients", []), *self.failed]
         return {
             "round": self.number,
             "learning_rate": self.learning_rate,
             "train_loss": round(loss / examples, 6) if examples else None,
             "evaluation": self.evaluation,
+            "client_evaluation": self.client_evaluation,
             "clients": self.clients,
             "failed": self.failed,
             "tokens": sum(c["tokens"] for c in self.clients),
-            "bytes_down": self.bytes_down,
-            "bytes_up": self.bytes_up,
+            "bytes_down": sum(c["bytes_down"] for c in asked),
+            "bytes_up": sum(c["bytes_up"] for c in asked),
+            "drift": self.drift,
+            "privacy": self.privacy,
             "seconds": round(self.seconds, 3),
         }
-
-
-def roster(grid: Grid, job: Job) -> dict[int, int]:
-    """Which node is which client: node id by client number.
-
-    Nodes are asked until every client has answered or the round's time is up; enough of them is
-    enough.
-
-    Raises:
-        UserError: where fewer than ``min_clients`` answered, naming those that did not.
-    """
-    end = time.monotonic() + job.federation.round_timeout
-    found: dict[int, int] = {}
-    reasons: list[str] = []
-    asked: set[int] = set()
-    while len(found) < len(job.clients) and time.monotonic() < end:
-        new = [node for node in grid.get_node_ids() if node not in asked]
-        asked.update(new)
-        questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        for reply in exchange(grid, questions, end):
-            if reply.has_error():
-                reasons.append(_reason(reply))
-            else:
-                found[int(reply.content[METRICS]["client"])] = reply.metadata.src_node_id
-        if len(reasons) + len(found) >= len(job.clients):
-            break
-        time.sleep(POLL_SECONDS)
-    _require(
-        job, len(found), [(i, None) for i in range(len(job.clients)) if i not in found], reasons
-    )
-    return found
-
-
-def exchange(grid: Grid, messages: Sequence[Message], end: float) -> Iterator[Message]:
-    """Sends messages and yields the replies as they come, until all are there or time is up.
-
-    A simulation's server is a thread beside the main one; when that ends, waiting ends too.
-    """
-    waiting = set(grid.push_messages(messages))
-    while waiting and time.monotonic() < end and threading.main_thread().is_alive():
-        for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
-            yield reply
-        if waiting:
-            time.sleep(POLL_SECONDS)
 
 
 class Federation:
@@ -107,96 +75,247 @@ class Federation:
         grid: Flower's connection to the nodes.
         job: what to run.
         state: the adapter to start from.
+        saved: ``server`` after the last round, or nothing before the first.
+        history: the records of all rounds so far.
     """
 
-    def __init__(self, grid: Grid, job: Job, state: State) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        job: Job,
+        state: State,
+        saved: Mapping[str, Any] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        saved = dict(saved or {})
         self.grid, self.job, self.state = grid, job, state
-        self.strategy = build(job.federation)
+        self.strategy = ServerStrategy(job.federation, job.seed, below("strategy", saved))
+        self.residual = below("residual", saved)
+        self.folded: Folds = unnamed(below("fold", saved))
+        self.control: State | None = None
+        if job.federation.strategy.name == "scaffold":
+            zeros = {name: value.new_zeros(value.shape) for name, value in self._trained(1).items()}
+            self.control = below("control", saved) or zeros
+        self.last = {c["client"]: r["round"] for r in history for c in r["clients"]}
+        self.moved = sum(r["bytes_down"] + r["bytes_up"] for r in history)
         self.nodes = roster(grid, job)
 
+    def server(self) -> State:
+        """What a checkpoint needs besides the adapter, as tensors."""
+        return {
+            **above("strategy", self.strategy.state()),
+            **above("residual", self.residual),
+            **above("control", self.control or {}),
+            **above("fold", named(self.folded)),
+        }
+
     def run(self, number: int) -> Round:
-        """Trains one round and makes its average the new ``state``.
+        """Trains one round and makes what came of it the new ``state``.
 
         Raises:
-            UserError: where fewer than ``min_clients`` sent something useful.
+            OverBudgetError: before anything is sent, where the budget is too small for the round.
+            UserError: where fewer clients than needed sent something useful.
         """
         started = time.monotonic()
         job, federation = self.job, self.job.federation
         chosen = plan.sample(job.seed, number, len(job.clients), federation.fraction_train)
+        present = [client for client in chosen if client in self.nodes]
         result = Round(number, plan.learning_rate(job.training, number, federation.rounds))
-        arrays, config = ArrayRecord(self.state), ConfigRecord({"round": number})
-        present = {self.nodes[c]: c for c in chosen if c in self.nodes}
-        messages = [
-            Message(RecordDict({ADAPTER: arrays, ROUND: config}), node, MessageType.TRAIN)
-            for node in present
-        ]
-        result.bytes_down = len(messages) * (arrays.count_bytes() + config.count_bytes())
-        good: dict[int, Message] = {}
-        reasons: dict[int, str] = {c: "not there" for c in chosen if c not in self.nodes}
-        for reply in exchange(self.grid, messages, time.monotonic() + federation.round_timeout):
-            client = present[reply.metadata.src_node_id]
+        sent, residual = self._send(number, present, self.strategy.config())
+        starts = {rank: self._trained(number, state) for rank, (_, state) in sent.adapters.items()}
+        self._within_budget(number, sent.contents, starts)
+        self.residual = residual
+
+        answers: dict[int, tuple[State, State | None, MetricRecord]] = {}
+        reasons = {c: "not there" for c in chosen if c not in self.nodes}
+        bytes_up = dict.fromkeys(chosen, 0)
+        for client, reply in self._ask(sent.contents, MessageType.TRAIN):
             try:
-                self._accept(reply, result)
-                good[client] = reply
-            except MismatchError as error:
+                if reply.has_error():
+                    raise MismatchError(reason(reply))
+                bytes_up[client] = wire.size(reply.content)
+                state, control = messages.read_answer(
+                    reply.content,
+                    starts[job.clients[client].rank],
+                    federation.communication.precision,
+                    scaffold=self.control is not None,
+                )
+                answers[client] = (state, control, reply.content[METRICS])
+            except ValueError as error:
                 reasons[client] = str(error)
         for client in chosen:
-            if client in good:
-                result.clients.append(self._summary(client, good[client]))
+            moved = {
+                "bytes_down": wire.size(sent.contents[client]) if client in sent.contents else 0,
+                "bytes_up": bytes_up[client],
+            }
+            who = {"client": client, "name": job.clients[client].name}
+            if client in answers:
+                result.clients.append(who | self._summary(client, answers[client][2]) | moved)
             else:
-                reason = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
-                name = job.clients[client].name
-                result.failed.append({"client": client, "name": name, "reason": reason})
-        lost = [(f["client"], f["reason"]) for f in result.failed]
-        _require(job, len(good), lost, [], number)
-        in_order = [good[client] for client in sorted(good)]
-        self.state = aggregate(self.strategy, number, in_order)
+                why = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
+                result.failed.append(who | {"reason": why} | moved)
+        self._require(number, len(answers), result.failed)
+        self._combine(
+            number, starts, {client: answers[client] for client in sorted(answers)}, result
+        )
+        if federation.fraction_evaluate:
+            result.client_evaluation = self._evaluate(number)
+        record = result.record()
+        self.moved += record["bytes_down"] + record["bytes_up"]
         result.seconds = time.monotonic() - started
         return result
 
-    def _accept(self, reply: Message, result: Round) -> None:
-        """Checks a reply; what is not a fitting, finite adapter never reaches the average."""
-        if reply.has_error():
-            raise MismatchError(_reason(reply))
-        content = reply.content
-        if ADAPTER not in content or METRICS not in content:
-            raise MismatchError("the reply holds no adapter")
-        result.bytes_up += content[ADAPTER].count_bytes() + content[METRICS].count_bytes()
-        adapter.check(content[ADAPTER].to_torch_state_dict(), self.state)
+    def _combine(
+        self,
+        number: int,
+        starts: Mapping[int, State],
+        answers: Mapping[int, tuple[State, State | None, MetricRecord]],
+        result: Round,
+    ) -> None:
+        """Makes of the answers, in the order of the clients, what the next round starts from."""
+        job, federation = self.job, self.job.federation
+        results = {
+            client: Result(state, int(numbers["num-examples"]), _clipped(numbers))
+            for client, (state, _, numbers) in answers.items()
+        }
+        start = starts.get(job.lora.r, self._trained(number))
+        made = combine(job, self.strategy, number, self.state, start, results)
+        self.state, result.drift = made.state, made.drift
+        if made.folded:  # as clients get it, which may be rounded
+            sent = messages.folds({number: made.folded}, federation.communication.precision)
+            self.folded |= unnamed(wire.decode(sent))
+        if self.control is not None:
+            changes = [control for _, control, _ in answers.values() if control is not None]
+            self.control = scaffold.server_control(self.control, changes, len(job.clients))
+        if federation.privacy:
+            asked = federation.sampled(len(job.clients))
+            spent = privacy.spent(federation.privacy, len(job.clients), asked, number)
+            result.privacy = spent | (self.strategy.record() or {})
+        self.last |= dict.fromkeys(answers, number)
 
-    def _summary(self, client: int, reply: Message) -> dict[str, Any]:
-        metrics = reply.content[METRICS]
+    def _evaluate(self, number: int) -> dict[str, Any]:
+        """Has clients score the new adapter on rows that they hold out."""
+        job = self.job
+        share = job.federation.fraction_evaluate
+        chosen = plan.sample(job.seed, number, len(job.clients), share, "evaluating clients")
+        sent, _ = self._send(number + 1, [c for c in chosen if c in self.nodes])
+        found = {}
+        for client, reply in self._ask(sent.contents, MessageType.EVALUATE):
+            if not reply.has_error() and math.isfinite(reply.content[METRICS]["loss"]):
+                found[client] = reply
+        clients = [
+            {
+                "client": client,
+                "name": job.clients[client].name,
+                "rows": int(found[client].content[METRICS]["rows"]),
+                "loss": round(float(found[client].content[METRICS]["loss"]), 6),
+                "bytes_down": wire.size(sent.contents[client]),
+                "bytes_up": wire.size(found[client].content),
+            }
+            for client in sorted(found)
+        ]
+        if not clients:
+            return None
+        rows = sum(c["rows"] for c in clients)
+        loss = sum(c["loss"] * c["rows"] for c in clients) / rows
+        return {"loss": round(loss, 6), "clients": clients}
+
+    def _trained(self, number: int, state: State | None = None) -> State:
+        """The part of an adapter that clients train in a round."""
+        chosen = plan.factor(self.job.federation.aggregation, number)
+        return adapter.part(self.state if state is None else state, chosen)
+
+    def _send(
+        self, number: int, clients: Sequence[int], besides: Mapping[str, float] | None = None
+    ) -> tuple["Sent", State]:
+        """The contents of messages to clients, and what their precision leaves for later."""
+        job, precision = self.job, self.job.federation.communication.precision
+        aggregation = job.federation.aggregation
+        travelling = adapter.part(self.state, "B" if aggregation == "ffa" else "both")
+        coded, residual = wire.encode(travelling, precision, self.residual or None)
+        known = wire.decode(coded) if precision == "int8" else travelling
+        adapters: dict[int, tuple[ArrayRecord, State]] = {}
+        for rank in {job.clients[client].rank for client in clients}:
+            to = scale(job.lora, rank)
+            smaller = cut(known, rank, scale(job.lora, job.lora.r), to)
+            record, _ = wire.encode(smaller, precision)
+            adapters[rank] = (record, wire.decode(record))
+        control = wire.encode(self.control, "float32")[0] if self.control is not None else None
+        contents = {}
+        for client in clients:
+            last = self.last.get(client, 0)
+            news = {n: f for n, f in self.folded.items() if n >= last}  # what its round made, too
+            contents[client] = messages.order(
+                adapters[job.clients[client].rank][0],
+                number,
+                last,
+                folded=messages.folds(news, precision) if news else None,
+                control=control if besides is not None else None,
+                besides=besides,
+            )
+        return Sent(contents, adapters), residual
+
+    def _ask(self, contents: Mapping[int, RecordDict], kind: str) -> Any:
+        """Sends to each client what is for it, and yields the replies as they come."""
+        client_of = {self.nodes[client]: client for client in contents}
+        asked = [Message(content, self.nodes[c], kind) for c, content in contents.items()]
+        end = time.monotonic() + self.job.federation.round_timeout
+        for reply in exchange(self.grid, asked, end):
+            yield client_of[reply.metadata.src_node_id], reply
+
+    def _within_budget(
+        self, number: int, contents: Mapping[int, RecordDict], starts: Mapping[int, State]
+    ) -> None:
+        """Stops before a round that would move more than is left."""
+        job, communication = self.job, self.job.federation.communication
+        if communication.budget_mb is None:
+            return
+        with_control = self.control is not None
+        answer = {
+            rank: messages.expected(start, communication.precision, NUMBERS, scaffold=with_control)
+            for rank, start in starts.items()
+        }
+        down = {client: wire.size(content) for client, content in contents.items()}
+        needed = sum(down[client] + answer[job.clients[client].rank] for client in contents)
+        evaluators = round(job.federation.fraction_evaluate * len(job.clients))
+        needed += evaluators * max(down.values(), default=0)
+        left = communication.budget_mb * 1e6 - self.moved
+        if needed > left:
+            raise OverBudgetError(
+                f"round {number} would move {needed / 1e6:.1f} MB, and of the budget of "
+                f"{communication.budget_mb:g} MB {left / 1e6:.1f} MB are left"
+            )
+
+    def _require(self, number: int, good: int, failed: Sequence[Mapping[str, Any]]) -> None:
+        federation = self.job.federation
+        needed = max(federation.min_clients, fewest(federation.strategy))
+        lost = [(f["client"], f["reason"]) for f in failed]
+        require(self.job, good, needed, lost, number=number)
+
+    def _summary(self, client: int, numbers: MetricRecord) -> dict[str, Any]:
         return {
-            "client": client,
-            "name": self.job.clients[client].name,
-            "examples": int(metrics["num-examples"]),
-            "tokens": int(metrics["num-tokens"]),
-            "steps": int(metrics["num-steps"]),
-            "train_loss": round(float(metrics["train-loss"]), 6),
-            "seconds": round(float(metrics["seconds"]), 3),
+            "rank": self.job.clients[client].rank,
+            "examples": int(numbers["num-examples"]),
+            "tokens": int(numbers["num-tokens"]),
+            "steps": int(numbers["num-steps"]),
+            "batch_size": int(numbers["batch-size"]),
+            "train_loss": round(float(numbers["train-loss"]), 6),
+            "seconds": round(float(numbers["seconds"]), 3),
         }
 
 
-def _require(
-    job: Job,
-    good: int,
-    lost: Sequence[tuple[int, str | None]],
-    reasons: Sequence[str],
-    number: int | None = None,
-) -> None:
-    needed = job.federation.min_clients
-    if good >= needed:
-        return
-    where = "the federation cannot start" if number is None else f"round {number} stops"
-    named = [f"{c} ({job.clients[c].name}){f': {why}' if why else ''}" for c, why in lost]
-    detail = "\n  ".join([*named, *dict.fromkeys(reasons)])
-    raise UserError(
-        f"{where}: {good} of the {needed} clients that federation.min_clients asks for answered\n"
-        f"  missing or failed:\n  {detail}"
-    )
+@dataclass(frozen=True)
+class Sent:
+    """Contents by client, and by rank the adapter in them: as it travels, and as it is read."""
+
+    contents: dict[int, RecordDict]
+    adapters: dict[int, tuple[ArrayRecord, State]]
 
 
-def _reason(reply: Message) -> str:
-    """What went wrong on a client, without Flower's wrapping."""
-    text = str(reply.error.reason or f"error {reply.error.code}").removesuffix("'>")
-    return text.split(":<'", 1)[-1].rpartition("Message: ")[2].strip()
+NUMBERS = ("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds")
+"""What a client's answer says besides tensors."""
+
+
+def _clipped(numbers: MetricRecord) -> bool | None:
+    """Whether Flower's mod says that it left the update as it was."""
+    return bool(numbers[KEY_NORM_BIT]) if KEY_NORM_BIT in numbers else None

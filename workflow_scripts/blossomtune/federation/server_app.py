@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -11,7 +11,7 @@ from blossomtune.federation.job import Job, identity
 from blossomtune.files import write_json
 
 if TYPE_CHECKING:
-    from blossomtune.federation.adapter import State
+    from blossomtune.federation.checkpoints import Checkpoint
 
 
 def server_app(job_of: Callable[[Context], Job]) -> ServerApp:
@@ -32,53 +32,102 @@ def serve(grid: Grid, job: Job) -> None:
     Every round is kept as a checkpoint, so that a run that was stopped goes on after it.
 
     Raises:
-        UserError: where too few clients take part, or answer a round.
+        UserError: where too few clients take part or answer a round, or the budget is too small
+            for the first one.
     """
-    import torch
-
-    from blossomtune.encoding import load_tokenizer, pad_id
-    from blossomtune.federation import adapter
+    from blossomtune.federation import progress
     from blossomtune.federation.checkpoints import Checkpoint, Checkpoints
-    from blossomtune.federation.held_out import HeldOut
-    from blossomtune.federation.rounds import Federation, Round
-    from blossomtune.modeling import load_model
+    from blossomtune.federation.judge import Judge
+    from blossomtune.federation.rounds import Federation, OverBudgetError, Round
 
-    device = "cuda" if job.federation.gpus_per_client and torch.cuda.is_available() else "cpu"
-    total = job.federation.rounds
-    checkpoints = Checkpoints(job.checkpoints, identity(job, device))
-    model = adapter.attach(load_model(job.model), job.lora, job.seed)
-    tokenizer = load_tokenizer(job.model)
-    held_out = HeldOut(job.preprocessed, job.federation.evaluate_rows, job.seed)
-
-    def evaluate(result: Round, state: "State") -> Round:
-        if held_out.rows:
-            torch.set_num_threads(job.cores)  # nobody trains meanwhile
-            adapter.write(model, state)
-            result.evaluation = held_out.score(model, pad_id(tokenizer))
-        return result
-
+    federation, total = job.federation, job.federation.rounds
+    kept = federation.keep_checkpoints
+    checkpoints = Checkpoints(job.checkpoints, identity(job, job.device), keep=kept)
+    judge = Judge(job)
     last = checkpoints.latest(upto=total)
     done = last.round if last else 0
     if last:
         print(f"going on after round {done}, which is done", flush=True)
     for difference in [] if last else checkpoints.others()[:1]:
         print(f"starting with round 1: earlier rounds had {difference}", flush=True)
-    if done < total:
-        federation = Federation(grid, job, last.state if last else adapter.read(model))
-        if not last:
-            state = federation.state
-            last = Checkpoint(0, state, [evaluate(Round(0), state).record()])
+    if last is None:
+        first = Round(0, evaluation=judge.score(judge.initial, {}))
+        last = Checkpoint(0, judge.initial, [first.record()])
         print(_line(last.history[-1], total, 0.0), flush=True)
+    stopped = progress.reason_to_stop(last.history, federation)
+    if done < total and not stopped:
+        rounds = Federation(grid, job, last.state, last.server, last.history)
         started = time.monotonic()
         for number in range(done + 1, total + 1):
-            record = evaluate(federation.run(number), federation.state).record()
-            last = Checkpoint(number, federation.state, [*last.history, record])
-            checkpoints.save(last)
+            try:
+                result = rounds.run(number)
+            except OverBudgetError as error:
+                stopped = str(error)
+                break
+            if number % federation.evaluate_every == 0 or number == total:
+                result.evaluation = judge.score(rounds.state, rounds.folded)
+            history = [*last.history, result.record()]
+            last = Checkpoint(number, rounds.state, history, rounds.server())
+            best = progress.best_round(history, federation)
+            checkpoints.save(last, best=best == number)
             spent = (time.monotonic() - started) / (number - done)
-            print(_line(record, total, spent * (total - number)), flush=True)
-    adapter.save(last.state, job.lora, job.base_name, job.adapter)
-    names = [client.name for client in job.clients]
-    write_json(job.history, {"clients": names, "device": device, "rounds": last.history})
+            print(_line(history[-1], total, spent * (total - number)), flush=True)
+            if number < total and (stopped := progress.reason_to_stop(history, federation)):
+                break
+    if stopped:
+        print(f"stopped: {stopped}", flush=True)
+    _finish(job, last, checkpoints.best(upto=last.round), stopped)
+
+
+def _finish(job: Job, last: "Checkpoint", best: "Checkpoint | None", stopped: str | None) -> None:
+    """Writes what came out.
+
+    Raises:
+        UserError: where not one round was trained.
+    """
+    from blossomtune.config.adapters import scale
+    from blossomtune.errors import UserError
+    from blossomtune.federation import adapter, progress
+    from blossomtune.federation.aggregation import stack
+    from blossomtune.federation.naming import below, unnamed
+
+    federation = job.federation
+    if last.round == 0:
+        raise UserError(f"no round was trained: {stopped}", "raise the budget")
+    number = progress.best_round(last.history, federation)
+    result = last
+    if federation.result == "best" and number != last.round:
+        if best is None or best.round != number:
+            raise UserError(
+                f"the best round was {number}, and its checkpoint is gone",
+                f"remove {job.checkpoints} and train again, or use federation.result: last",
+            )
+        result = best
+    folded = unnamed(below("fold", result.server))
+    if folded:
+        ours = scale(job.lora, job.lora.r)
+        products = stack(result.state, ours, [folded[n] for n in sorted(folded)])
+        adapter.save_products(products, job.lora, job.base_name, job.adapter)
+    else:
+        adapter.save(result.state, job.lora, job.base_name, job.adapter)
+    history: dict[str, Any] = {
+        "clients": [client.name for client in job.clients],
+        "ranks": [client.rank for client in job.clients],
+        "device": job.device,
+        "strategy": federation.strategy.name,
+        "aggregation": federation.aggregation,
+        "precision": federation.communication.precision,
+        "stopped": stopped,
+        "best_round": number,
+        "result_round": result.round,
+        "privacy": None,
+        "rounds": last.history,
+    }
+    if federation.privacy:
+        spent = last.history[-1]["privacy"]
+        told = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
+        history["privacy"] = told | {k: spent[k] for k in ("epsilon", "delta")}
+    write_json(job.history, history)
 
 
 def _line(record: dict, rounds: int, left: float) -> str:
@@ -88,11 +137,15 @@ def _line(record: dict, rounds: int, left: float) -> str:
         parts.append(f"train loss {record['train_loss']:.4f}")
     if record["evaluation"]:
         parts.append(f"held-out loss {record['evaluation']['loss']:.4f}")
+    if record["client_evaluation"]:
+        parts.append(f"clients' loss {record['client_evaluation']['loss']:.4f}")
     if record["clients"]:
         asked = len(record["clients"]) + len(record["failed"])
         moved = (record["bytes_down"] + record["bytes_up"]) / 1e6
         parts += [f"{len(record['clients'])} of {asked} clients", f"{record['seconds']:.0f} s"]
         parts += [f"{moved:.1f} MB", f"about {left:.0f} s left"]
+    if record["privacy"]:
+        parts.append(f"epsilon {record['privacy']['epsilon']:.2f}")
     failed = [
         f"\n  failed: client {f['client']} ({f['name']}): {f['reason']}" for f in record["failed"]
     ]

@@ -24,6 +24,7 @@ def simulate(job: Job) -> None:
             "FLWR_HOME": scratch,
             "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else training waits for everything else on the machine
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
         }
         from flwr.simulation import run_simulation

@@ -71,11 +71,21 @@ class Canvas:
         self._tip(self._add("circle", cx=x, cy=y, r=radius, kind=kind), tip)
 
     def bar(
-        self, x: float, y: float, width: float, height: float, kind: str, tip: str = ""
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        kind: str,
+        tip: str = "",
+        opacity: float = 1,
     ) -> None:
         """Draws a filled rectangle, with a tooltip."""
         box = {"x": x, "y": y, "width": max(0, width), "height": max(0, height)}
-        self._tip(self._add("rect", kind=kind, **box), tip)
+        element = self._add("rect", kind=kind, **box)
+        if opacity < 1:
+            element.set("opacity", f"{opacity:.2f}")
+        self._tip(element, tip)
 
     def boxes(self, boxes: list[tuple[float, float, float, float]], kind: str, tip: str) -> None:
         """Draws many filled rectangles (x, y, width, height) as one shape, with one tooltip."""
@@ -120,6 +130,23 @@ def ticks(high: float, wanted: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(high / wanted))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * wanted >= high * 0.999)
     return [i * step for i in range(math.ceil(high / step - 1e-9) + 1)]
+
+
+def near(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers around an interval, which need not start at 0: for what has no length."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return [0.0, 1.0]
+    span = max(high - low, 1e-3 * abs(high), 1e-9)
+    power = 10.0 ** math.floor(math.log10(span / wanted))
+    step = next(m * power for m in (1, 2, 5, 10, 20) if m * power * wanted >= span * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, max(last, first + 1) + 1)]
+
+
+def round_ticks(first: int, last: int) -> list[int]:
+    """At most about ten round numbers between the first and the last."""
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**6) if (last - first) / s <= 10)
+    return [r for r in range(first, last + 1) if r % step == 0]
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:

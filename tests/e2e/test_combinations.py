@@ -1,0 +1,57 @@
+"""Everything that the configuration accepts, trained for real on a tiny model, in this process.
+
+What is combined is read from the configuration's own blocks, so that nothing new is forgotten.
+"""
+
+import itertools
+import typing
+
+import pytest
+from in_process import experiment
+
+from blossomtune.config import federation as blocks
+from blossomtune.config import strategies
+from blossomtune.config.combinations import unsound
+
+PARAMETERS = {"fedtrimmedavg": {"beta": 0.34}}  # of three clients, one at each end
+STRATEGIES = [{"name": name, **PARAMETERS.get(name, {})} for name in strategies.STRATEGIES]
+AGGREGATIONS = typing.get_args(blocks.Aggregation)
+ADAPTERS = {
+    "lora": {},
+    "rslora": {"rslora": True, "alpha": 4},
+    "dora": {"dora": True},
+    "mixed": {"ranks": [2, 3, 4]},
+}
+
+
+def named(names):
+    return "-".join([names[0]["name"], *names[1:]])
+
+
+ALL = list(itertools.product(STRATEGIES, AGGREGATIONS, ADAPTERS))
+
+
+def made(strategy, aggregation, adapter):
+    return experiment(strategy=strategy, aggregation=aggregation, lora=ADAPTERS[adapter])
+
+
+def faults(e):
+    return list(unsound(e, clients=3, validation=True))
+
+
+ACCEPTED = [names for names in ALL if not faults(made(*names))]
+
+
+@pytest.mark.parametrize("names", ACCEPTED, ids=named)
+def test_what_is_accepted_learns(train, names):
+    _, history = train(made(*names))
+    first, *_, last = history["rounds"]
+    assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01
+    assert [len(r["clients"]) for r in history["rounds"]] == [0, 3, 3]
+
+
+@pytest.mark.parametrize("names", [n for n in ALL if n not in ACCEPTED], ids=named)
+def test_what_is_refused_says_why(names):
+    for key, sentence in faults(made(*names)):
+        assert key.startswith(("lora.", "federation."))
+        assert "; use " in sentence

@@ -1,0 +1,233 @@
+"""Rounds of a federation in this process: what they depend on, and what they keep."""
+
+import math
+import shutil
+
+import pytest
+import torch
+from in_process import experiment, told, weights
+
+from blossomtune.errors import UserError
+from blossomtune.federation import worker
+
+CARRYING = {
+    "momentum": {"strategy": "fedavgm"},
+    "adam": {"strategy": "fedadam"},
+    "adam by factor": {"strategy": "fedadam", "aggregation": "rolora"},
+    "controls": {"strategy": "scaffold"},
+    "optimizers": {"training": {"optimizer_state": "kept"}},
+    "optimizers by factor": {"training": {"optimizer_state": "kept"}, "aggregation": "rolora"},
+    "adopt": {"training": {"optimizer_state": "kept"}, "arguments": {"optim": "adopt"}},
+    "remainders": {"communication": {"precision": "int8"}},
+    "remainders of one factor": {"communication": {"precision": "int8"}, "aggregation": "rolora"},
+    "a changed base": {"aggregation": "fedex"},
+    "a changed base, mixed": {"aggregation": "flora", "lora": {"ranks": [2, 3, 4]}},
+    "noise": {"aggregation": "ffa", "privacy": {"clipping": "adaptive"}},
+    "noise of clients": {"privacy": {"clipping": "adaptive", "side": "client"}},
+    "dropout": {"lora": {"dropout": 0.3}, "arguments": {"neftune_noise_alpha": 5.0}},
+}
+"""Federations that carry something from round to round, on the server or on the clients."""
+
+
+def again(home, to):
+    """The checkpoints of a run, for another to go on from."""
+    shutil.copytree(home / "checkpoints", to / "checkpoints")
+
+
+@pytest.mark.parametrize("keys", CARRYING.values(), ids=CARRYING)
+def test_stopped_after_any_round_is_as_not_stopped(train, tmp_path, keys):
+    """Two of the three clients a round; order of arrival, restarts and other rounds between."""
+    chosen = {"fraction_train": 0.6, "evaluate_rows": 4} | keys
+    whole, history = train(experiment(rounds=3, **chosen), "whole", order=[102, 101, 100])
+    assert [len(r["clients"]) for r in history["rounds"]] == [0, 2, 2, 2]
+    for rounds in (1, 2, 3):
+        worker.warm.cache_clear()  # another process
+        job, resumed = train(experiment(rounds=rounds, **chosen), "parts")
+        shutil.rmtree(job.adapter)
+    job, resumed = train(experiment(rounds=3, **chosen), "parts")
+    assert weights(job) == weights(whole)
+    assert told(resumed) == told(history)
+
+
+def test_arrival_order_changes_no_bit(train):
+    one, first = train(experiment(), "one", order=[100, 101, 102])
+    two, second = train(experiment(), "two", order=[102, 100, 101])
+    assert weights(one) == weights(two)
+    assert told(first) == told(second)
+
+
+def test_fewer_digits_are_fewer_bytes_and_learn_alike(train):
+    lost = {}
+    for precision in ("float32", "bfloat16", "int8"):
+        communication = {"precision": precision}
+        job, history = train(experiment(rounds=3, communication=communication), precision)
+        last = history["rounds"][-1]
+        lost[precision] = last["evaluation"]["loss"]
+        entries = [c[key] for c in last["clients"] for key in ("bytes_down", "bytes_up")]
+        assert sum(entries) == last["bytes_down"] + last["bytes_up"]
+        numbers = sum(p.numel() for p in torch_state(job).values())
+        digits = {"float32": 4, "bfloat16": 2, "int8": 1}[precision]
+        overhead = 600 * len(torch_state(job))  # Flower's, for each array
+        assert all(digits * numbers < n < digits * numbers + overhead for n in entries)
+    assert lost["bfloat16"] == pytest.approx(lost["float32"], rel=0.02)
+    assert lost["int8"] == pytest.approx(lost["float32"], rel=0.05)
+
+
+def torch_state(job):
+    from safetensors.torch import load_file
+
+    return load_file(job.adapter / "adapter_model.safetensors")
+
+
+def test_one_factor_is_half_the_traffic(train):
+    moved = {}
+    for aggregation in ("fedavg", "ffa", "rolora"):
+        _, history = train(experiment(aggregation=aggregation, lora={"r": 32}), aggregation)
+        moved[aggregation] = [
+            sum(r[f"bytes_{w}"] for r in history["rounds"]) for w in ("down", "up")
+        ]
+    assert moved["ffa"][0] < 0.7 * moved["fedavg"][0]
+    assert moved["ffa"][1] < 0.7 * moved["fedavg"][1]
+    assert moved["rolora"][1] < 0.7 * moved["fedavg"][1]
+
+
+def test_ffa_leaves_a_as_it_began_and_rolora_takes_turns(train):
+    from blossomtune.federation import adapter
+    from blossomtune.modeling import load_model
+
+    def changed(aggregation, rounds):
+        job, _ = train(experiment(aggregation=aggregation, rounds=rounds), f"{aggregation}{rounds}")
+        initial = adapter.read(adapter.attach(load_model(job.model), job.lora, job.seed))
+        found = torch_state(job)
+        return {n.split(".")[-2] for n in initial if not torch.equal(found[n], initial[n])}
+
+    assert changed("ffa", 2) == {"lora_B"}
+    assert changed("rolora", 1) == {"lora_B"}
+    assert changed("rolora", 2) == {"lora_A", "lora_B"}
+
+
+@pytest.mark.parametrize("aggregation", ["flora", "fedex"])
+def test_what_is_folded_into_the_base_is_in_the_adapter(train, aggregation):
+    """The server scored base, folded updates and adapter; the file says the same alone."""
+    from peft import PeftModel
+
+    from blossomtune.encoding import load_tokenizer, pad_id
+    from blossomtune.federation.held_out import HeldOut
+    from blossomtune.modeling import load_model
+
+    job, history = train(experiment(aggregation=aggregation, rounds=3))
+    model = PeftModel.from_pretrained(load_model(job.model), job.adapter)
+    held_out = HeldOut(job.preprocessed, 10, job.seed)
+    found = held_out.score(model, pad_id(load_tokenizer(job.model)))
+    assert found["loss"] == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
+
+
+def test_clients_of_smaller_ranks_send_less(train):
+    _, history = train(experiment(aggregation="flexlora", lora={"r": 16, "ranks": [2, 8, 16]}))
+    assert history["ranks"] == [2, 8, 16]
+    small, middle, large = history["rounds"][1]["clients"]
+    assert small["bytes_up"] < middle["bytes_up"] < large["bytes_up"]
+    assert small["bytes_down"] < middle["bytes_down"] < large["bytes_down"]
+
+
+def test_drift_is_nothing_for_one_factor_and_something_for_two(train):
+    apart = {}
+    for aggregation in ("fedavg", "ffa"):
+        _, history = train(experiment(aggregation=aggregation), aggregation)
+        layers = history["rounds"][-1]["drift"]
+        assert "layers.0.self_attn.q_proj" in layers
+        apart[aggregation] = max(numbers["average"] for numbers in layers.values())
+        assert all(0 <= n["best"] <= 1 for n in layers.values())
+    assert apart["ffa"] == 0
+    assert apart["fedavg"] > 0.01
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_budget_is_never_passed(train, precision):
+    coded = {"precision": precision}
+    _, history = train(experiment(rounds=4, communication=coded), "free")
+    moved = [r["bytes_down"] + r["bytes_up"] for r in history["rounds"]]
+    enough = (sum(moved[:3]) + 100) / 1e6
+    job, stopped = train(experiment(rounds=4, communication=coded | {"budget_mb": enough}), "tight")
+    assert [r["round"] for r in stopped["rounds"]] == [0, 1, 2]
+    assert "round 3 would move" in stopped["stopped"]
+    assert sum(r["bytes_down"] + r["bytes_up"] for r in stopped["rounds"]) <= enough * 1e6
+    assert job.adapter.exists()
+    _, went_on = train(experiment(rounds=4, communication=coded), "tight")  # as it was
+    assert told(went_on) == told(history)
+    with pytest.raises(UserError, match="no round was trained: round 1 would move"):
+        train(experiment(communication={"budget_mb": 1e-3}), "nothing")
+
+
+def test_early_stopping_keeps_the_best_round(train):
+    rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}  # gets worse
+    keys = {"training": rates, "rounds": 6, "fraction_evaluate": 0.6, "evaluate_every": 2}
+    keys |= {"early_stopping": {"patience": 2}, "result": "best"}
+    job, history = train(experiment(**keys), "stopping")
+    assert "early stopping: the loss has not improved" in history["stopped"]
+    losses = {
+        r["round"]: r["client_evaluation"]["loss"]
+        for r in history["rounds"]
+        if r["client_evaluation"]
+    }
+    assert len(history["rounds"]) < 7
+    assert history["best_round"] == history["result_round"] == min(losses, key=losses.get)
+    assert history["best_round"] < max(losses)
+    assert [bool(r["evaluation"]) for r in history["rounds"]][:4] == [True, False, True, False]
+    clients = history["rounds"][1]["client_evaluation"]["clients"]
+    assert [c["rows"] for c in clients] == [4, 4]
+    until, _ = train(experiment(**keys | {"rounds": history["best_round"]}), "until")
+    assert weights(until) == weights(job)
+
+
+def test_a_client_that_sends_nonsense_is_left_out(train, federation_files, tmp_path):
+    """Its first row has a token that the vocabulary does not have."""
+    import pyarrow as pa
+
+    spoiled = tmp_path / "preprocessed"
+    shutil.copytree(federation_files["preprocessed"], spoiled)
+    with pa.OSFile(str(spoiled / "client_1.arrow")) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    rows = table.to_pylist()
+    rows = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in rows]
+    with pa.ipc.new_stream(str(spoiled / "client_1.arrow"), table.schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
+    files = federation_files | {"preprocessed": spoiled}
+    _, history = train(experiment(min_clients=2), files=files)
+    for record in history["rounds"][1:]:
+        assert [c["client"] for c in record["clients"]] == [0, 2]
+        assert [f["client"] for f in record["failed"]] == [1]
+    with pytest.raises(UserError, match="2 of the 3 clients that federation"):
+        train(experiment(strategy="krum"), "krum", files=files)
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+@pytest.mark.parametrize("clipping", ["fixed", "adaptive"])
+def test_privacy_is_accounted_for(train, side, clipping):
+    privacy = {"side": side, "clipping": clipping, "noise_multiplier": 2.0}
+    _, history = train(experiment(aggregation="ffa", privacy=privacy))
+    spent = [r["privacy"]["epsilon"] for r in history["rounds"][1:]]
+    assert 0 < spent[0] < spent[1] == history["privacy"]["epsilon"] < math.inf
+    assert history["privacy"]["side"] == side
+    norms = [r["privacy"]["clipping_norm"] for r in history["rounds"][1:]]
+    assert (norms[0] != norms[1]) == (clipping == "adaptive")
+
+
+def test_a_secret_changes_the_noise_and_is_nowhere(train, tmp_path):
+    made = {}
+    for name, content in (("one", b"1" * 32), ("two", b"2" * 32)):
+        file = tmp_path / name
+        file.write_bytes(content)
+        file.chmod(0o600)
+        privacy = {"secret": str(file)}
+        made[name], _ = train(experiment(aggregation="ffa", privacy=privacy), f"run {name}")
+    assert weights(made["one"]) != weights(made["two"])
+    for file in (tmp_path / "run one").rglob("*"):
+        assert not file.is_file() or b"1" * 16 not in file.read_bytes()
+
+
+def test_checkpoints_of_another_strategy_are_not_taken(train, capsys):
+    train(experiment(), "same")
+    train(experiment(strategy="fedadam"), "same")
+    said = capsys.readouterr().out
+    assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said

@@ -1,0 +1,127 @@
+"""What a federation knows of its clients, and what its checkpoints depend on."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from blossomtune.config.adapters import Lora
+from blossomtune.config.federation import Federation
+from blossomtune.config.training import Training
+from blossomtune.errors import UserError
+from blossomtune.federation.job import Client, Job, identity, ranks_of
+from blossomtune.files import write_json
+
+NAMES = ["ward", "clinic"]
+BY_COLUMN = {"column": "gpu", "ranks": {"small": 4, "1": 8}}
+
+
+@pytest.fixture
+def partition(tmp_path):
+    """Writes the clients' column ``gpu`` and returns the partition's directory."""
+
+    def write(*values):
+        for i, column in enumerate(values):
+            table = pa.table({"gpu": column, "text": ["a"] * len(column)})
+            pq.write_table(table, tmp_path / f"client_{i}.parquet")
+        return tmp_path
+
+    return write
+
+
+def test_without_ranks_all_have_the_servers(partition):
+    assert ranks_of(Lora(r=5), partition(), NAMES) == [5, 5]
+    assert ranks_of(Lora(r=5, ranks=[2, 5]), partition(), NAMES) == [2, 5]
+
+
+def test_ranks_by_a_column(partition):
+    lora = Lora(r=8, ranks=BY_COLUMN)
+    assert ranks_of(lora, partition(["small", "small"], ["1"]), NAMES) == [4, 8]
+    assert ranks_of(lora, partition([1, 1], [1]), NAMES) == [8, 8]  # numbers are their text
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("gpu", (["small"], ["big"]), "client 1 (clinic) has 'big' in column 'gpu'"),
+        ("gpu", (["small", "1"], ["1"]), "client 0 (ward) has '1', 'small' in column 'gpu'"),
+        ("gpus", (["small"], ["1"]), "did you mean 'gpu'?"),
+    ],
+)
+def test_a_column_that_does_not_say_one_rank_is_told(partition, column, values, message):
+    lora = Lora(r=8, ranks=BY_COLUMN | {"column": column})
+    with pytest.raises(UserError) as error:
+        ranks_of(lora, partition(*values), NAMES)
+    assert message in str(error.value)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Makes a job of a federation's keys."""
+    write_json(tmp_path / "provenance.json", {"files": {}})
+    write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
+
+    def make(lora=None, training=None, **federation):
+        return Job(
+            seed=1,
+            lora=lora or Lora(),
+            training=training or Training(),
+            federation=Federation(**federation),
+            clients=[Client(name="a", rows=1, rank=8)],
+            base_name="base",
+            **dict.fromkeys(("model", "preprocessed", "adapter", "history"), tmp_path),
+            checkpoints=tmp_path,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"min_clients": 2},
+        {"round_timeout": 5},
+        {"keep_checkpoints": 9},
+        {"early_stopping": {"patience": 1}},
+        {"result": "best"},
+        {"communication": {"budget_mb": 3}},
+    ],
+)
+def test_keys_that_change_no_finished_round(job, changed):
+    assert identity(job(**changed), "cpu") == identity(job(), "cpu")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"aggregation": "flexlora"},
+        {"strategy": {"name": "fedprox", "mu": 0.5}},
+        {"fraction_train": 0.5},
+        {"rounds": 9},
+        {"communication": {"precision": "int8"}},
+        {"privacy": {"noise_multiplier": 2.0}},
+        {"evaluate_rows": 3},
+    ],
+)
+def test_keys_that_change_rounds(job, changed):
+    assert identity(job(**changed), "cpu") != identity(job(), "cpu")
+
+
+def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):
+    same = Training(learning_rate_max=1e-3, learning_rate_min=1e-3)
+    more, fewer = (identity(job(training=same, rounds=n), "cpu") for n in (9, 3))
+    assert more == fewer
+
+
+@pytest.mark.parametrize(
+    ("keeps", "keys"),
+    [
+        (False, {}),
+        (False, {"strategy": "fedadam"}),
+        (True, {"strategy": "scaffold"}),
+        (True, {"aggregation": "flora"}),
+        (True, {"communication": {"precision": "int8"}}),
+        (True, {"training": Training(optimizer_state="kept")}),
+    ],
+)
+def test_clients_keep_something_only_where_it_is_needed(job, keeps, keys):
+    assert job(**keys).keeps == keeps

@@ -1,0 +1,60 @@
+"""Which round is best, and when to stop."""
+
+import pytest
+
+from blossomtune.config.federation import Federation
+from blossomtune.federation.progress import best_round, reason_to_stop, watched
+
+
+def history(losses, key="evaluation"):
+    """Records of rounds 0, 1, …; None where nothing was evaluated."""
+    def record(i, loss):
+        none = {"evaluation": None, "client_evaluation": None}
+        return {"round": i, **none, key: None if loss is None else {"loss": loss}}
+
+    return [record(i, loss) for i, loss in enumerate(losses)]
+
+
+def stopping(**keys):
+    return Federation(early_stopping=keys)
+
+
+def test_the_untrained_adapter_is_never_the_best():
+    assert best_round(history([0.1, 3.0, 2.0]), Federation()) == 2
+    assert best_round(history([0.1]), Federation()) is None
+
+
+def test_of_equal_rounds_the_first_is_best():
+    assert best_round(history([9.0, 2.0, 1.0, 1.0]), Federation()) == 2
+
+
+def test_rounds_that_were_not_evaluated_do_not_count():
+    found = history([9.0, None, 2.0, None, 2.5, None, 2.6])
+    assert best_round(found, Federation()) == 2
+    assert reason_to_stop(found, stopping(patience=3)) is None
+    assert "since round 2" in reason_to_stop(found, stopping(patience=2))
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops"),
+    [
+        ([3.0, 2.0, 1.0], False),
+        ([3.0, 1.0, 1.1, 1.2], True),
+        ([3.0, 1.0, 1.1, 0.9], False),
+        ([3.0, 1.0, 0.99, 0.98], True),  # better, but not by min_delta
+        ([0.1, 3.0, 2.0], False),  # the start is nothing to improve upon
+    ],
+)
+def test_patience(losses, stops):
+    found = reason_to_stop(history(losses), stopping(patience=2, min_delta=0.05))
+    assert (found is not None) == stops
+
+
+def test_without_the_key_nothing_stops():
+    assert reason_to_stop(history([1.0, 2.0, 3.0, 4.0, 5.0]), Federation()) is None
+
+
+def test_the_clients_losses_count_where_they_evaluate():
+    record = {"evaluation": {"loss": 1.0}, "client_evaluation": {"loss": 2.0}}
+    assert watched(record, Federation()) == 1.0
+    assert watched(record, Federation(fraction_evaluate=0.5)) == 2.0

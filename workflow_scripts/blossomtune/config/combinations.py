@@ -1,0 +1,212 @@
+"""Which strategies, aggregations and adapters go together, and why the others do not.
+
+Every rule looks at one experiment and says what is unsound about it: the key to blame, and a
+sentence with the reason and what to use instead.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from blossomtune.config.adapters import ColumnRanks, Lora
+from blossomtune.config.experiments import Experiment
+from blossomtune.config.strategies import ROBUST, SERVER_OPTIMIZERS, fewest
+
+BY_FACTOR = {"fedavg", "ffa", "rolora"}
+"""Aggregations that average each factor by itself, number by number."""
+
+FOLDING = {"flora", "fedex"}
+"""Aggregations that put a part of the update into the base's weights."""
+
+MIXING = {"flexlora", "flora", "hetlora"}
+"""Aggregations that make one adapter of several ranks."""
+
+DORA = {
+    **dict.fromkeys(("flexlora", "flora", "fedex"), "a sum of products is not their average"),
+    **dict.fromkeys(("ffa", "rolora"), "sharing a factor does not make the average exact"),
+    "hetlora": "the norm of B A, which hetlora weighs clients by, is not that of an update",
+}
+"""Why these aggregations do not go with DoRA."""
+
+RESTARTING = {
+    "flexlora": "its factors come out of a decomposition anew in each round, in an order and with "
+    "signs of their own",
+    "flora": "its adapters start anew in each round",
+}
+"""Aggregations after which a number of the adapter is not the same number as before."""
+
+Fault = tuple[str, str]
+
+
+def mixed(lora: Lora) -> bool:
+    """Whether clients may have other ranks than the server."""
+    found = lora.ranks.ranks.values() if isinstance(lora.ranks, ColumnRanks) else lora.ranks or []
+    return any(rank != lora.r for rank in found)
+
+
+def unsound(e: Experiment, clients: int, validation: bool) -> Iterator[Fault]:
+    """What cannot work in an experiment whose parts are fine alone.
+
+    Args:
+        e: the experiment.
+        clients: how many its partition has.
+        validation: whether these hold rows out for validation.
+
+    Yields:
+        The key below the experiment, and a sentence.
+    """
+    yield from _adapter(e, clients)
+    yield from _strategy(e, clients)
+    yield from _training(e)
+    yield from _communication(e)
+    yield from _privacy(e)
+    if e.federation.fraction_evaluate and not validation:
+        yield (
+            "federation.fraction_evaluate",
+            "clients score the adapter on rows that they hold out, and this partition has "
+            "validation_size: 0; use fraction_evaluate: 0, or give it one",
+        )
+
+
+def _adapter(e: Experiment, clients: int) -> Iterable[Fault]:
+    name, aggregation = e.federation.strategy.name, e.federation.aggregation
+    if e.lora.dora and aggregation != "fedavg":
+        yield (
+            "lora.dora",
+            f"DoRA divides base plus product B A by its norm, so {DORA[aggregation]}; "
+            f"use {'' if mixed(e.lora) else 'aggregation fedavg, or '}dora: false",
+        )
+    if mixed(e.lora) and aggregation not in MIXING:
+        why = (
+            "its residual is exact for one scale only"
+            if aggregation == "fedex"
+            else "factors of different ranks have no average"
+        )
+        instead = "flexlora, flora or hetlora"
+        if name in SERVER_OPTIMIZERS:
+            instead = "hetlora"
+        if e.lora.dora or e.federation.privacy or name in ROBUST or name == "scaffold":
+            instead = ""
+        yield (
+            "lora.ranks",
+            f"aggregation {aggregation} wants one rank, since {why}; "
+            f"use one rank{instead and f', or aggregation {instead}'}",
+        )
+    if isinstance(e.lora.ranks, list) and len(e.lora.ranks) != clients:
+        yield "lora.ranks", f"{len(e.lora.ranks)} ranks for {clients} clients; give one each"
+
+
+def _strategy(e: Experiment, clients: int) -> Iterable[Fault]:
+    name, aggregation = e.federation.strategy.name, e.federation.aggregation
+    key = "federation.strategy"
+    one_rank = ", and one rank" if mixed(e.lora) else ""
+    if name in SERVER_OPTIMIZERS and aggregation in RESTARTING:
+        yield (
+            key,
+            f"{name} carries its moments from round to round, which has no meaning with "
+            f"{aggregation}: {RESTARTING[aggregation]}; "
+            f"use aggregation {'hetlora' if mixed(e.lora) else 'fedavg, ffa, rolora or hetlora'}",
+        )
+    if name in SERVER_OPTIMIZERS and aggregation == "fedex":
+        yield (
+            key,
+            f"{name} moves away from the plain average that fedex's residual belongs to; "
+            "use strategy fedavg or fedprox",
+        )
+    if name in ROBUST and aggregation not in BY_FACTOR:
+        yield (
+            key,
+            f"{name} chooses among the clients' numbers, and {aggregation} needs the products of "
+            f"all of them; use aggregation fedavg, ffa or rolora{one_rank}",
+        )
+    if name == "scaffold" and aggregation not in ("fedavg", "ffa"):
+        yield (
+            key,
+            "scaffold corrects every number by its own history, and with "
+            f"{aggregation} {_no_history(aggregation)}; use aggregation fedavg or ffa{one_rank}",
+        )
+    sampled = e.federation.sampled(clients)
+    if (needed := fewest(e.federation.strategy)) > sampled:
+        yield (
+            key,
+            f"{name} with these parameters wants at least {needed} clients in a round; "
+            f"fraction_train {e.federation.fraction_train} of {clients} clients is {sampled}; "
+            "use more clients, or other parameters",
+        )
+
+
+def _no_history(aggregation: str) -> str:
+    return {
+        **RESTARTING,
+        "rolora": "a factor is trained in every other round only",
+        "fedex": "the base changes below it",
+        "hetlora": "clients hold different parts of the adapter",
+    }[aggregation]
+
+
+def _training(e: Experiment) -> Iterable[Fault]:
+    t, f = e.training, e.federation
+    if t.optimizer_state == "kept" and f.aggregation in RESTARTING:
+        yield (
+            "training.optimizer_state",
+            f"kept has no meaning with {f.aggregation}: {RESTARTING[f.aggregation]}; use fresh",
+        )
+    if t.quantization != "none" and not f.gpus_per_client:
+        yield "training.quantization", "needs a GPU; set federation.gpus_per_client, or use none"
+    if t.quantization != "none" and f.aggregation in FOLDING:
+        yield (
+            "training.quantization",
+            f"{f.aggregation} adds to the base's weights in every round, and quantised ones "
+            "would round that away; use none, or aggregation flexlora",
+        )
+    for name in ("fp16", "tf32"):
+        if t.arguments.get(name) and not f.gpus_per_client:
+            yield (
+                f"training.arguments.{name}",
+                "needs a GPU; set federation.gpus_per_client, or leave it out",
+            )
+
+
+def _communication(e: Experiment) -> Iterable[Fault]:
+    f = e.federation
+    if f.communication.precision == "int8" and f.aggregation in RESTARTING:
+        yield (
+            "federation.communication.precision",
+            "int8 sends in a later round what it rounded off, which has no meaning with "
+            f"{f.aggregation}: {RESTARTING[f.aggregation]}; use bfloat16",
+        )
+
+
+def _privacy(e: Experiment) -> Iterable[Fault]:
+    f, key = e.federation, "federation.privacy"
+    if f.privacy is None:
+        return
+    if f.strategy.name not in ("fedavg", "fedprox"):
+        yield (
+            key,
+            f"the noise is measured for an average of clipped updates, which {f.strategy.name} "
+            "does not give; use strategy fedavg or fedprox",
+        )
+    if f.aggregation not in BY_FACTOR:
+        yield (
+            key,
+            "the noise is measured for an average of clipped updates, and what one client can "
+            f"change in the result of {f.aggregation} has no such bound; use aggregation ffa"
+            + (", and one rank" if mixed(e.lora) else ""),
+        )
+    if f.privacy.side == "client" and f.aggregation == "rolora":
+        yield (
+            f"{key}.side",
+            "a client clips what it got against what it sends, and with rolora it sends one "
+            "factor of two; use side: server",
+        )
+    if f.privacy.side == "client" and f.communication.precision != "float32":
+        yield (
+            f"{key}.side",
+            f"{f.communication.precision} rounds after the client has clipped, which may go "
+            "beyond the norm; use side: server, or precision float32",
+        )
+    if f.decides and f.fraction_evaluate:
+        yield (
+            "federation.fraction_evaluate",
+            "the clients' losses would decide which adapter comes out, without noise; "
+            "use fraction_evaluate: 0, so that the server's held-out rows decide",
+        )

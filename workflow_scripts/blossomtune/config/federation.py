@@ -1,0 +1,117 @@
+"""The block of how clients and server work together."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from blossomtune.config.base import NUMBER, Above0, AtLeast0, Block, Count, Share, Text, Whole
+from blossomtune.config.strategies import FedAvg, Strategy
+
+Aggregation = Literal["fedavg", "flexlora", "flora", "fedex", "ffa", "rolora", "hetlora"]
+
+
+def share(fraction: float, clients: int) -> int:
+    """How many of so many clients a fraction is; at least one."""
+    return max(1, round(fraction * clients))
+
+
+class Communication(Block):
+    """How adapters travel."""
+
+    precision: Literal["float32", "bfloat16", "int8"] = Field(
+        "float32", description="int8 has a scale a channel, and what it rounds off is sent later."
+    )
+    budget_mb: Above0 | None = Field(
+        None, description="Megabytes (10^6 bytes) that no round may go beyond, up and down."
+    )
+
+
+class EarlyStopping(Block):
+    """When to stop before the last round."""
+
+    patience: Count = Field(3, description="Evaluations without an improvement.")
+    min_delta: AtLeast0 = Field(0.0, description="What counts as an improvement, in nats a token.")
+
+
+class Privacy(Block):
+    """Differential privacy of clients (arXiv 1710.06963), by Flower's wrappers and mods."""
+
+    clipping: Literal["fixed", "adaptive"] = Field(
+        "fixed", description="adaptive finds the norm itself (arXiv 1905.03871)."
+    )
+    side: Literal["server", "client"] = Field("server", description="Who clips the updates.")
+    noise_multiplier: Above0 = Field(
+        1.0, description="Deviation of the noise, as a multiple of the clipping norm."
+    )
+    clipping_norm: Above0 = Field(0.1, description="Of a client's update; with adaptive, at first.")
+    target_quantile: Share = Field(0.5, description="adaptive: share of updates left unclipped.")
+    clipping_rate: Above0 = Field(0.2, description="adaptive: learning rate of the norm.")
+    delta: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
+        1e-5, description="Chance with which the guarantee may fail."
+    )
+    secret: Text | None = Field(
+        None, description="File of at least 16 bytes that only the server has; the noise's seed."
+    )
+
+
+class Federation(Block):
+    """How clients and server work together."""
+
+    engine: Literal["simulation"] = "simulation"
+    strategy: Strategy = Field(FedAvg(), description="A name, or a block of name and parameters.")
+    aggregation: Aggregation = Field(
+        "fedavg", description="How low-rank factors become one adapter."
+    )
+    rounds: Count = 3
+    fraction_train: Share = Field(1.0, description="Share of the clients that train in a round.")
+    fraction_evaluate: Annotated[float, Field(ge=0, le=1), NUMBER] = Field(
+        0.0, description="Share of the clients that score the adapter on rows they held out."
+    )
+    min_clients: Count = Field(
+        1, description="Fewest clients whose results make a round; with fewer the run stops."
+    )
+    round_timeout: Above0 = Field(
+        3600, description="Seconds after which a round goes on without those that are missing."
+    )
+    threads_per_client: Count = Field(
+        1, description="CPU threads a client; more clients than fit take turns."
+    )
+    gpus_per_client: AtLeast0 = Field(0, description="GPUs a client; 0.5 puts two clients on one.")
+    evaluate_rows: Whole = Field(
+        64, description="Held-out rows that the server scores before round 1 and while training."
+    )
+    evaluate_every: Count = Field(
+        1, description="Rounds from one evaluation of the server's to the next."
+    )
+    early_stopping: EarlyStopping | None = None
+    result: Literal["last", "best"] = Field(
+        "last", description="Which round's adapter is the result."
+    )
+    keep_checkpoints: Annotated[int, Field(ge=2), NUMBER] = Field(
+        2, description="Last rounds that stay; the best one stays too."
+    )
+    communication: Communication = Communication()
+    privacy: Privacy | None = None
+
+    def sampled(self, clients: int) -> int:
+        """How many of so many clients train in a round."""
+        return share(self.fraction_train, clients)
+
+    @property
+    def decides(self) -> bool:
+        """Whether an evaluation while training decides which adapter comes out."""
+        return self.early_stopping is not None or self.result == "best"
+
+    @property
+    def watches_server(self) -> bool:
+        """Whether that evaluation is the server's; where clients evaluate, it is theirs."""
+        return self.decides and not self.fraction_evaluate
+
+    @model_validator(mode="after")
+    def _something_to_watch(self) -> "Federation":
+        if self.decides and not self.fraction_evaluate and not self.evaluate_rows:
+            raise ValueError(
+                "early_stopping and result: best need something to look at: fraction_evaluate "
+                "above 0, or evaluate_rows above 0"
+            )
+        return self

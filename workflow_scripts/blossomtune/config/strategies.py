@@ -1,0 +1,150 @@
+"""Blocks of strategies: what the server makes of the clients' answers, by Flower's names."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from blossomtune.config.base import NUMBER, Above0, Block, Count, Whole
+
+Below1 = Annotated[float, Field(ge=0, lt=1), NUMBER]
+
+
+class FedAvg(Block):
+    """The average, weighted by the examples trained on (arXiv 1602.05629)."""
+
+    name: Literal["fedavg"] = "fedavg"
+
+
+class FedProx(Block):
+    """FedAvg; clients stay near what they started from (arXiv 1812.06127)."""
+
+    name: Literal["fedprox"]
+    mu: Above0 = Field(0.1, description="Weight of half the squared distance in the loss.")
+
+
+class FedAvgM(Block):
+    """The average, with momentum on the server (arXiv 1909.06335)."""
+
+    name: Literal["fedavgm"]
+    learning_rate: Above0 = 1.0
+    momentum: Below1 = 0.9
+
+
+class FedAdagrad(Block):
+    """Adagrad on the server (arXiv 2003.00295)."""
+
+    name: Literal["fedadagrad"]
+    eta: Above0 = Field(1e-2, description="The server's learning rate.")
+    tau: Above0 = Field(1e-3, description="How adaptive: smaller is more.")
+
+
+class FedAdam(FedAdagrad):
+    """Adam on the server (arXiv 2003.00295)."""
+
+    name: Literal["fedadam"]
+    beta_1: Below1 = 0.9
+    beta_2: Below1 = 0.99
+
+
+class FedYogi(FedAdam):
+    """Yogi on the server (arXiv 2003.00295)."""
+
+    name: Literal["fedyogi"]
+
+
+class FedMedian(Block):
+    """The median of every number (arXiv 1803.01498)."""
+
+    name: Literal["fedmedian"]
+
+
+class FedTrimmedAvg(Block):
+    """The average of every number without its extremes (arXiv 1803.01498)."""
+
+    name: Literal["fedtrimmedavg"]
+    beta: Annotated[float, Field(ge=0, lt=0.5), NUMBER] = Field(
+        0.2, description="Share of the clients to leave out at each end."
+    )
+
+
+class Krum(Block):
+    """The one client nearest to its neighbours (arXiv 1703.02757)."""
+
+    name: Literal["krum"]
+    malicious: Whole = Field(0, description="Clients that may be malicious.")
+
+
+class MultiKrum(Krum):
+    """The average of the clients nearest to their neighbours (arXiv 1703.02757)."""
+
+    name: Literal["multikrum"]
+    selected: Count = Field(2, description="How many clients are averaged.")
+
+
+class Bulyan(Krum):
+    """Krum's choice, then of every number the values nearest the median (arXiv 1802.07927)."""
+
+    name: Literal["bulyan"]
+
+
+class Scaffold(Block):
+    """FedAvg; clients correct their steps by what the others would do (arXiv 1910.06378)."""
+
+    name: Literal["scaffold"]
+
+
+AnyStrategy = Annotated[
+    FedAvg
+    | FedProx
+    | FedAvgM
+    | FedAdagrad
+    | FedAdam
+    | FedYogi
+    | FedMedian
+    | FedTrimmedAvg
+    | Krum
+    | MultiKrum
+    | Bulyan
+    | Scaffold,
+    Field(discriminator="name"),
+]
+
+STRATEGIES = {
+    get_args(block.model_fields["name"].annotation)[0]: block
+    for block in get_args(get_args(AnyStrategy)[0])
+}
+"""Every strategy's block by its name."""
+
+
+def _by_name(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping | Block):
+        raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
+    return value
+
+
+Strategy = Annotated[
+    AnyStrategy,
+    BeforeValidator(_by_name, json_schema_input_type=Literal[tuple(STRATEGIES)] | AnyStrategy),
+]
+
+SERVER_OPTIMIZERS = {"fedavgm", "fedadagrad", "fedadam", "fedyogi"}
+ROBUST = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
+"""These choose among the clients instead of averaging them all."""
+
+
+def fewest(strategy: Any) -> int:
+    """The fewest clients in a round for which the strategy means anything."""
+    if strategy.name in ("krum", "multikrum"):
+        return max(2 * strategy.malicious + 3, getattr(strategy, "selected", 1))
+    if strategy.name == "bulyan":
+        return 4 * strategy.malicious + 3
+    if strategy.name == "fedmedian":
+        return 3  # the median of two is their average
+    if strategy.name == "fedtrimmedavg" and strategy.beta:
+        return math.ceil(1 / strategy.beta)  # with fewer, no one is left out
+    return 1

@@ -1,0 +1,113 @@
+"""What travels: the contents of Flower's messages, packed on one side and read on the other.
+
+To a client go the adapter at its rank, what was added to the base since its last round, and
+SCAFFOLD's control; back come the trained part of the adapter and numbers. In a precision below
+float32 clients send by how much the adapter changed, which needs fewer digits.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from blossomtune.federation import wire
+from blossomtune.federation.adapter import State, check
+from blossomtune.federation.naming import Folds, above, below, named, unnamed
+from blossomtune.federation.worker import Answer, Order
+
+ADAPTER, FOLDED, CONTROL, ROUND, METRICS = "adapter", "folded", "control", "round", "metrics"
+"""Names of the records in a message."""
+
+FOLD_PRECISION = {"float32": "float32", "bfloat16": "bfloat16", "int8": "bfloat16"}
+"""What is added to a base stays there: nothing of it can be sent later, as int8 would want."""
+
+
+def order(
+    adapter: ArrayRecord,
+    round_: int,
+    last: int,
+    *,
+    folded: ArrayRecord | None = None,
+    control: ArrayRecord | None = None,
+    besides: Mapping[str, float] | None = None,
+) -> RecordDict:
+    """The content of a message to a client."""
+    said = ConfigRecord({"round": round_, "last": last, **(besides or {})})
+    content = RecordDict({ADAPTER: adapter, ROUND: said})
+    for name, record in ((FOLDED, folded), (CONTROL, control)):
+        if record is not None:
+            content[name] = record
+    return content
+
+
+def read_order(content: RecordDict) -> Order:
+    """What a client is asked."""
+    return Order(
+        round=int(content[ROUND]["round"]),
+        last=int(content[ROUND]["last"]),
+        state=wire.decode(content[ADAPTER]),
+        folded=unnamed(wire.decode(content[FOLDED])) if FOLDED in content else {},
+        control=wire.decode(content[CONTROL]) if CONTROL in content else None,
+    )
+
+
+def folds(folded: Folds, precision: str) -> ArrayRecord:
+    """Updates of the base as they travel."""
+    return wire.encode(named(folded), FOLD_PRECISION[precision])[0]
+
+
+def answer(given: Answer, precision: str) -> tuple[RecordDict, State]:
+    """The content of a client's message, and what the client keeps for its next round."""
+    kept = dict(given.kept)
+    if precision == "float32":
+        record, _ = wire.encode(given.state, precision)
+    else:
+        change = {name: value - given.start[name] for name, value in given.state.items()}
+        record, residual = wire.encode(change, precision, below("residual", kept))
+        kept |= above("residual", residual)
+    content = RecordDict({ADAPTER: record, METRICS: MetricRecord(given.metrics)})
+    if given.control is not None:
+        content[CONTROL] = wire.encode(given.control, "float32")[0]
+    return content, kept
+
+
+def read_answer(
+    content: RecordDict, start: State, precision: str, *, scaffold: bool
+) -> tuple[State, State | None]:
+    """The trained part of a client's adapter, and SCAFFOLD's change, checked.
+
+    Args:
+        content: of the client's message.
+        start: the trained part as the client got it.
+        precision: of the federation.
+        scaffold: whether a control is expected.
+
+    Raises:
+        ValueError: where something is missing, malformed or not finite.
+    """
+    wanted = [ADAPTER, METRICS, *([CONTROL] if scaffold else [])]
+    if missing := [name for name in wanted if name not in content]:
+        raise ValueError(f"the reply holds no {missing[0]}")
+    state = wire.decode(content[ADAPTER])
+    check(state, start)
+    if precision != "float32":
+        state = {name: start[name] + value for name, value in state.items()}
+        check(state, start)
+    if not scaffold:
+        return state, None
+    control = wire.decode(content[CONTROL])
+    check(control, start)
+    return state, control
+
+
+def expected(start: State, precision: str, metrics: Sequence[str], *, scaffold: bool) -> int:
+    """Bytes of a client's answer: of its numbers only their count matters."""
+    # no two alike: Flower sends an array that stands there twice only once
+    generator = torch.Generator().manual_seed(0)
+    state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
+    content = RecordDict({ADAPTER: wire.encode(state, precision)[0]})
+    content[METRICS] = MetricRecord({name: i / 3 for i, name in enumerate(metrics)})
+    if scaffold:
+        other = {name: value + 1 for name, value in state.items()}
+        content[CONTROL] = wire.encode(other, "float32")[0]
+    return wire.size(content)

@@ -1,0 +1,49 @@
+"""What the losses while training decide: which round is best, and whether to go on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from blossomtune.config.federation import Federation
+
+History = Sequence[Mapping[str, Any]]
+"""Records of rounds, as history.json has them."""
+
+
+def watched(record: Mapping[str, Any], federation: Federation) -> float | None:
+    """A round's loss that counts: the clients' where they evaluate, else the server's."""
+    found = record["client_evaluation" if federation.fraction_evaluate else "evaluation"]
+    return found["loss"] if found else None
+
+
+def best_round(history: History, federation: Federation) -> int | None:
+    """The trained round with the smallest loss, the first of several; None before there is one."""
+    losses = [(loss, number) for number, loss in _trained(history, federation)]
+    return min(losses)[1] if losses else None
+
+
+def reason_to_stop(history: History, federation: Federation) -> str | None:
+    """Why no further round should be trained, as a sentence; None to go on.
+
+    As usual with patience: an evaluation counts as an improvement if it is below the best one so
+    far by more than ``min_delta``.
+    """
+    rule = federation.early_stopping
+    if rule is None:
+        return None
+    best, at, since = float("inf"), 0, 0
+    for number, loss in _trained(history, federation):
+        if loss < best - rule.min_delta:
+            best, at, since = loss, number, 0
+        else:
+            since += 1
+    if since < rule.patience:
+        return None
+    return (
+        f"early stopping: the loss has not improved by more than {rule.min_delta:g} in "
+        f"{since} evaluations since round {at} ({best:.4f})"
+    )
+
+
+def _trained(history: History, federation: Federation) -> list[tuple[int, float]]:
+    found = [(r["round"], watched(r, federation)) for r in history if r["round"]]
+    return [(number, loss) for number, loss in found if loss is not None]

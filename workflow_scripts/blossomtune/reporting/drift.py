@@ -1,0 +1,204 @@
+"""Drift: what is lost where low-rank factors are averaged, by round and by layer."""
+
+import math
+import re
+from collections.abc import Callable
+from statistics import fmean
+
+from blossomtune.reporting import words
+from blossomtune.reporting.bars import flow, legend
+from blossomtune.reporting.history import LayerDrift, Round
+from blossomtune.reporting.inputs import Experiment
+from blossomtune.reporting.svg import Canvas, round_ticks, ticks
+
+_KINDS = {"average": "drift-average", "best": "drift-best"}
+_NONE = "Drift was not measured in this run."
+_HEIGHT, _CELL = 150, 17  # pixels of the lines, and of a line of the strip
+_LITTLE = 0.05  # what is below it is called little
+
+_Points = list[tuple[int, float]]
+
+
+def draw(e: Experiment, width: float) -> Canvas:
+    """By round as lines; for the last round by layer, as a strip for each kind of layer."""
+    rounds = measured(e)
+    if not rounds:
+        canvas = Canvas(width, 40, _NONE)
+        canvas.text(0, 24, _NONE, "soft")
+        return canvas
+    names = {"average": "plain averaging", "best": f"best possible of rank {e.block['lora']['r']}"}
+    lines = {what: by_round(rounds, what) for what in _KINDS}
+    shown = [(_KINDS[what], names[what]) for what in lines if lines[what]]
+    strips = _Strips(rounds[-1].drift or {})
+    top = flow(shown, width)[1] + 26
+    below = top + _HEIGHT + 62
+    canvas = Canvas(width, below + strips.height, " ".join(said(e)))
+    legend(canvas, shown)
+    _lines(canvas, lines, names, top)
+    strips.draw(canvas, below, rounds[-1].round)
+    return canvas
+
+
+def measured(e: Experiment) -> list[Round]:
+    """The rounds in which drift was measured."""
+    return [record for record in e.history.rounds if record.drift]
+
+
+def by_round(rounds: list[Round], what: str) -> _Points:
+    """Round and mean over layers; without rounds in which there is no such number."""
+    found = []
+    for record in rounds:
+        values = [getattr(layer, what) for layer in (record.drift or {}).values()]
+        known = [value for value in values if value is not None]
+        if known:
+            found.append((record.round, fmean(known)))
+    return found
+
+
+def said(e: Experiment) -> list[str]:
+    """What the last round's drift means for this aggregation, and whether another would pay."""
+    rounds = measured(e)
+    if not rounds:
+        return []
+    last, rank, chosen = rounds[-1:], e.block["lora"]["r"], e.history.aggregation
+    best = by_round(last, "best")[0][1]
+    averages = by_round(last, "average")
+    misses = f"the best adapter of rank {rank} would miss {_share(best)}"
+    if not averages:
+        return [
+            f"In round {last[0].round}, {misses} of the clients’ mean update (ΔW*), on average "
+            "over the layers; factors of different ranks have no plain average.",
+            _where_ranks_differ(chosen, best),
+        ]
+    average = averages[0][1]
+    return [
+        f"In round {last[0].round}, plain averaging of the factors misses {_share(average)} of "
+        f"the clients’ mean update (ΔW*), on average over the layers; {misses}.",
+        _verdict(chosen, average, best) + _barred(e),
+    ]
+
+
+def _verdict(chosen: str, average: float, best: float) -> str:
+    if chosen in ("ffa", "rolora"):
+        return "All clients share a factor here, so that plain averaging is exact."
+    if chosen in ("flora", "fedex"):
+        return f"This run used {chosen}, which misses nothing."
+    if chosen == "flexlora":
+        return f"This run used flexlora, which misses {_share(best)}."
+    if average < _LITTLE:
+        return "That is little: an exact method (flexlora, flora, fedex) would hardly pay."
+    if best > average / 2:
+        return (
+            "Most of that is the rank: flexlora, which keeps it, would gain little. Flora and "
+            "fedex, which miss nothing, or a higher rank may be worth a try."
+        )
+    return (
+        f"An exact method may pay: flexlora would miss {_share(best)}, flora and fedex nothing. "
+        "Whether answers get better is for a run with one of them to show."
+    )
+
+
+def _barred(e: Experiment) -> str:
+    """What an exact method would not go together with."""
+    told = [
+        (e.block["lora"]["dora"], "with DoRA there is no exact method"),
+        (e.history.privacy is not None, "with privacy, ffa and rolora are the exact ones"),
+        (
+            e.history.strategy not in ("fedavg", "fedprox"),
+            f"with {e.history.strategy}, ffa and rolora are the exact ones",
+        ),
+    ]
+    why = next((why for holds, why in told if holds), None)
+    return f" But {why}." if why and e.history.aggregation in ("fedavg", "hetlora") else ""
+
+
+def _where_ranks_differ(chosen: str, best: float) -> str:
+    if chosen == "flora":
+        return "This run used flora, which misses nothing."
+    if chosen == "flexlora":
+        return f"This run used flexlora, which misses {_share(best)}."
+    if best < _LITTLE:
+        return "That is little: flexlora would keep nearly all of it."
+    return "That is what flexlora would miss; flora would miss nothing."
+
+
+def _share(value: float) -> str:
+    return "nothing" if value == 0 else words.percent(value, 1 if value < 0.1 else 0)
+
+
+def _lines(canvas: Canvas, lines: dict[str, _Points], names: dict[str, str], top: float) -> None:
+    left, right, bottom = 44.0, canvas.width - 14, top + _HEIGHT
+    points = [point for found in lines.values() for point in found]
+    first, last = min(r for r, _ in points), max(r for r, _ in points)
+    scale = ticks(max(max(v for _, v in points), 0.01), 3)
+
+    def x(number: float) -> float:
+        return left + 6 + (right - left - 6) * (number - first) / max(1, last - first)
+
+    def y(value: float) -> float:
+        return bottom - _HEIGHT * value / scale[-1]
+
+    canvas.text(0, top - 12, "share of ΔW* that is missed, mean over layers", "soft small")
+    for tick in scale:
+        canvas.line(left, y(tick), right, y(tick), "grid")
+        text = words.percent(tick, 0 if scale[1] >= 0.01 else 1)
+        canvas.text(left - 8, y(tick) + 4, text, "soft small", anchor="end")
+    for number in round_ticks(first, last):
+        canvas.text(x(number), bottom + 18, str(number), "soft small", anchor="middle")
+    canvas.text((left + right) / 2, bottom + 34, "round", "soft small", anchor="middle")
+    for what, found in lines.items():
+        canvas.path([(x(r), y(v)) for r, v in found], _KINDS[what])
+        for r, v in found if len(found) <= 30 else []:
+            tip = f"{names[what]}, round {r}: {_share(v)}"
+            canvas.dot(x(r), y(v), f"{_KINDS[what]}-fill", tip, radius=3.5)
+
+
+class _Strips:
+    """A line for each kind of layer, a cell for each depth; the darker, the more is missed."""
+
+    def __init__(self, layers: dict[str, LayerDrift]) -> None:
+        cells: dict[tuple[str, int], list[float]] = {}
+        self.what = "average" if any(v.average is not None for v in layers.values()) else "best"
+        for name, layer in layers.items():
+            value = getattr(layer, self.what)
+            if value is not None and math.isfinite(value):
+                cells.setdefault(_place(name), []).append(value)
+        self.cells = {place: fmean(values) for place, values in cells.items()}
+        self.kinds = list(dict.fromkeys(kind for kind, _ in self.cells))
+        self.depths = sorted({depth for _, depth in self.cells})
+        self.height = 26 + _CELL * len(self.kinds) + 34 if self.cells else 0
+
+    def draw(self, canvas: Canvas, top: float, number: int) -> None:
+        """Draws them from ``top`` downwards."""
+        if not self.cells:
+            return
+        what = {"average": "plain averaging", "best": "the best possible"}[self.what]
+        canvas.text(0, top + 4, f"by layer, {what} in round {number}", "soft small")
+        left, top = min(110.0, canvas.width * 0.27), top + 18
+        pitch = min(40.0, (canvas.width - left) / len(self.depths))
+        most = max(self.cells.values()) or 1.0
+        for line, kind in enumerate(self.kinds):
+            y = top + _CELL * line
+            canvas.text(0, y + 12, kind, "small", room=left - 8)
+            for column, depth in enumerate(self.depths):
+                value = self.cells.get((kind, depth))
+                if value is not None:
+                    tip = f"{kind}, layer {depth}: {_share(value)}"
+                    box = (left + pitch * column, y, max(1.0, pitch - 1), _CELL - 1)
+                    canvas.bar(*box, "heat", tip, opacity=0.06 + 0.94 * value / most)
+        self._axis(canvas, left, pitch, top + _CELL * len(self.kinds), most)
+
+    def _axis(self, canvas: Canvas, left: float, pitch: float, y: float, most: float) -> None:
+        for column in range(0, len(self.depths), max(1, math.ceil(26 / pitch))):
+            place = left + pitch * (column + 0.5)
+            canvas.text(place, y + 14, str(self.depths[column]), "soft small", anchor="middle")
+        canvas.text(0, y + 14, "depth", "soft small")
+        canvas.text(0, y + 32, f"darkest: {_share(most)}", "soft small")
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Kind and depth of a layer: ("q_proj", 3) of "layers.3.self_attn.q_proj"."""
+    depth = re.search(r"\.(\d+)\.", f".{name}.")
+    return name.rpartition(".")[2], int(depth[1]) if depth else 0
+
+
