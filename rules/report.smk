@@ -21,6 +21,7 @@ rule report:
         ),
         figure("outcome", "Before and after"),
         figure("loss", "Loss by round"),
+        figure("drift", "Drift"),
         figure("traffic", "Megabytes moved"),
         report(
             "results/report/figures/time.svg",

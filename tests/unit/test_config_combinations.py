@@ -149,8 +149,12 @@ def aggregation(name):
 OTHERS = [
     ([KEPT, aggregation("flora")], "training.optimizer_state",
      "kept has no meaning with flora: its adapters start anew in each round; use fresh"),
-    ([("training.quantization", "4bit")], "training.quantization",
-     "needs a GPU; set federation.gpus_per_client, or use none"),
+    ([("training.quantization", "8bit"), ("lora.dora", True)], "training.quantization",
+     "DoRA reads the weights on the way, and on a CPU 8-bit ones lose their scales by that; "
+     "use 4bit, or a GPU"),
+    ([("training.arguments", {"optim": "adopt", "max_steps": 1})], "training.arguments.max_steps",
+     "the first step of adopt only measures, and with a fresh optimizer in each round there is no "
+     "second; use more steps, or optimizer_state: kept"),
     ([("training.quantization", "8bit"), GPU, aggregation("fedex")], "training.quantization",
      "fedex adds to the base's weights in every round, and quantised ones would round that away; "
      "use none, or aggregation flexlora"),
@@ -242,7 +246,7 @@ OPTIONS = {
     "lora.ranks": [("lora.ranks", [2, 4, 8, 8, 8])],
     "lora.dora: true": [("lora.dora", True)],
     "training.optimizer_state: kept": [KEPT],
-    "training.quantization": [("training.quantization", "4bit"), GPU],
+    "training.quantization": [("training.quantization", "4bit")],
     "communication.precision: int8": [INT8],
     "privacy": [PRIVATE],
 }

@@ -20,6 +20,7 @@ CONFIG = {
     "partition": "by-domain",
     "preprocessing": "sentiment",
     "strategy": "fedavg",
+    "aggregation": "flora",
     "digest": "d" * 64,
 }
 
@@ -66,7 +67,9 @@ def inputs(held_out_files, tmp_path):
         {"round": 2, "evaluation": {"loss": 0.25}},
     ]
     history = tmp_path / "history.json"
-    history.write_text(json.dumps({"clients": ["tweets", "films"], "rounds": rounds}))
+    told = {"clients": ["tweets", "films"], "precision": "int8", "stopped": None}
+    told |= {"result_round": 2, "privacy": None, "rounds": rounds}
+    history.write_text(json.dumps(told))
     return preprocessed, dataset, history
 
 
@@ -132,7 +135,8 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
         "someone/tiny on the Hugging Face hub, revision c0ffee, licence Apache-2.0",
         "files of our own, revision unknown, licence unknown",
         "42 for training, 2 held out",
-        "fedavg, 2 rounds",
+        "| strategy fedavg, aggregation flora, messages in int8 |",
+        "| Rounds | 2; this is the adapter of round 2 |",
         "r = 4, alpha = 8, dropout = 0.0, on down_proj, q_proj |",
         "| Held-out loss after round 0 | 3.5000 |\n| Held-out loss after round 2 | 0.2500 |\n",
         "SHA-256 " + "d" * 64,
@@ -141,6 +145,32 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
     ):
         assert words in body, words
     assert "/secret" not in card
+    assert "rivacy" not in card
+
+
+def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapter, inputs):
+    told = json.loads(inputs[2].read_text())
+    told |= {"result_round": 1, "stopped": "the budget is spent"}
+    told["rounds"][1]["evaluation"] = {"loss": 1.25}
+    told["privacy"] = {"epsilon": 4.2041, "delta": 1e-5, "noise_multiplier": 2.0}
+    told["privacy"] |= {"clipping": "adaptive", "side": "client"}
+    inputs[2].write_text(json.dumps(told))
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    settings["rank_pattern"] = {"model.layers.0.self_attn.q_proj": 12}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    card = " ".join(merging.model_card(CONFIG, base, adapter, *inputs).split())
+    for words in (
+        "that of round 1 was merged",
+        "| Rounds | 2; this is the adapter of round 1 |",
+        "| Stopped early | the budget is spent |",
+        "| epsilon = 4.21, delta = 1e-05, of all rounds together |",  # rounded up
+        "The adapter is (4.21, 1e-05)-differentially private for each client",
+        "cut to a norm (adaptive, by the client)",
+        "noise of 2.0 times that norm",
+        "r = up to 12, alpha = 8",
+        "| Held-out loss after round 1 | 1.2500 | | Configuration",
+    ):
+        assert words in card, words
 
 
 def test_the_card_of_many_clients_stays_short(base, adapter, inputs):

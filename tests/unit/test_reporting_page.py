@@ -13,160 +13,16 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from small_results import CLIENTS, all_metrics, change, history, make, seen, written
 
 from blossomtune import files
 from blossomtune.config import stages
 from blossomtune.config.load import load
 from blossomtune.errors import UserError
-from blossomtune.reporting import page, words
+from blossomtune.reporting import words
 
 ROOT = Path(__file__).parents[2]
-CLIENTS = {
-    "amazonReviews": {"negative": 1031, "neutral": 876, "positive": 1712},
-    "movieReviews": {"negative": 4301, "neutral": 1405, "positive": 4666},
-    "nytEditorials": {"negative": 1897, "neutral": 1822, "positive": 1295},
-    "tweets": {"negative": 1098, "neutral": 903, "positive": 2104},
-}
 HOSTILE = '<script>alert("x")</script> & \x07"sons"'
-
-
-def interval(value, spread, **more):
-    return {"value": value, "low": value - spread, "high": value + spread, **more}
-
-
-def metrics(accuracy, loss):
-    by = {
-        name: {"rows": rows, "loss": interval(loss, 0.1), "accuracy": interval(accuracy + d, 0.09)}
-        for (name, rows, d) in zip(
-            CLIENTS, (82, 229, 28, 61), (0.04, -0.02, 0.01, 0.05), strict=True
-        )
-    }
-    gold = {"negative": 160, "neutral": 100, "positive": 140}
-    confusion = {
-        g: {p: round(n * (accuracy if g == p else (1 - accuracy) / 2)) for p in gold}
-        for g, n in gold.items()
-    }
-    return {
-        "rows": 400,
-        "loss": interval(loss, 0.03),
-        "perplexity": interval(2.718**loss, 0.06),
-        "accuracy": interval(accuracy, 0.045),
-        "macro_f1": interval(accuracy - 0.02, 0.05),
-        "exact_match": interval(accuracy - 0.3, 0.11, rows=64),
-        "by": by,
-        "by_column": "domain",
-        "confusion": confusion,
-    }
-
-
-def history(rounds=3, failed=()):
-    records = []
-    for number in range(rounds + 1):
-        trained = [] if number == 0 else list(enumerate(CLIENTS))
-        clients = [
-            {
-                "client": i,
-                "name": name,
-                "examples": 80,
-                "tokens": 7421 + i,
-                "steps": 10,
-                "train_loss": round((1.02, 0.71, 0.86, 0.55)[i] / (1 + 0.35 * (number - 1)), 4),
-                "seconds": 21.5,
-            }
-            for i, name in trained
-            if (number, i) not in failed
-        ]
-        mean = sum(c["train_loss"] for c in clients) / len(clients) if clients else None
-        records.append(
-            {
-                "round": number,
-                "learning_rate": (None, 5e-4, 2.75e-4, 5e-5)[number % 4],
-                "train_loss": mean,
-                "evaluation": {"loss": 2.31 / (1 + 1.6 * number), "perplexity": 2.0, "rows": 64},
-                "clients": clients,
-                "failed": [
-                    {"client": i, "name": list(CLIENTS)[i], "reason": "OutOfMemoryError: <no room>"}
-                    for r, i in failed
-                    if r == number
-                ],
-                "tokens": 29684,
-                "bytes_down": 9_788_392 * len(clients),
-                "bytes_up": 9_801_224 * len(clients),
-                "seconds": 4.2 if number == 0 else 61.3,
-            }
-        )
-    return {"clients": list(CLIENTS), "device": "cpu", "rounds": records}
-
-
-def make(results, raw, *, failed=(), rename=None):
-    """Writes a results directory for a configuration; returns it checked."""
-    c = load(raw)
-    used = stages.report(c)["configuration"]
-
-    def put(name, value):
-        path = results / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(value)
-        for old, new in (rename or {}).items():
-            text = text.replace(json.dumps(old), json.dumps(new))
-        path.write_text(text, encoding="utf-8")
-
-    origin = {"revision": "3.3.2", "licence": "MIT"}
-    for name, block in used["models"].items():
-        put(
-            f"models/{name}/provenance.json",
-            {"source": block["source"], "revision": "0.1.2", "licence": "Apache-2.0"}
-            | {"parameters": 134515008, "files": {}},
-        )
-    for name, block in used["datasets"].items():
-        counts = {"read": 23703, "filtered": 0, "duplicates": 193, "limited": 0}
-        counts |= {"train": 23110, "test": 400}
-        put(f"datasets/{name}/manifest.json", origin | {"source": block["source"], "rows": counts})
-    for name in used["partitions"]:
-        shares = [
-            {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels}
-            | {"validation": 0, "test": 0, "tokens": 9, "distance": i / 10, "sha256": ""}
-            for i, (n, labels) in enumerate(CLIENTS.items())
-        ]
-        whole = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
-        put(
-            f"partitions/{name}/manifest.json",
-            {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
-            | {"labels": whole, "clients": shares},
-        )
-    for number, (name, e) in enumerate(used["experiments"].items()):
-        folder = f"{e['partition']}/{e['preprocessing']}/{e['model']}"
-        counts = [
-            {"client": i, "rows": 4000, "dropped": {"too_long": i, "unrenderable": 0}}
-            | {"truncated": 0, "packed": None, "tokens": 371_204, "longest": 201}
-            for i in range(4)
-        ]
-        block = used["preprocessing"][e["preprocessing"]]
-        templates = {k: block[k] for k in ("prompt", "completion")}
-        shape = {"name": "prompt_completion", "detected": False, "column": None}
-        put(
-            f"preprocessed/{folder}/manifest.json",
-            {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256},
-        )
-        put(f"experiments/{name}/history.json", history(failed=failed))
-        measured = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - number / 50, 0.41)}
-        measured["difference"] = {"accuracy": interval(0.3, 0.041)}
-        put(f"experiments/{name}/metrics.json", measured)
-        put(
-            f"experiments/{name}/merged/merge.json",
-            {"largest_logit_difference": 1.9e-5, "prompts": 8},
-        )
-        adapter = results / f"experiments/{name}/adapter/adapter_model.safetensors"
-        adapter.parent.mkdir()
-        adapter.write_bytes(b"adapter")
-        seconds = {f"preprocess/{folder}": 9.4}
-        seconds |= {f"fetch_model/{e['model']}": 41.2, f"federate/{name}": 203.5}
-        seconds |= {f"merge/{name}": 11.0, f"evaluate/{name}": 97.8, "federate/other-run": 5e5}
-        for job, s in seconds.items():
-            path = results / f"benchmarks/{job}.tsv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"s\th:m:s\tmax_rss\n{s}\t0:00:00\t{s * 10:.2f}\n", encoding="utf-8")
-    return c
 
 
 @pytest.fixture
@@ -177,18 +33,6 @@ def raw():
 @pytest.fixture
 def results(tmp_path):
     return tmp_path / "results"
-
-
-def written(c, results):
-    page.write(stages.report(c), results, results / "report")
-    return (results / "report/index.html").read_text(encoding="utf-8")
-
-
-def seen(html):
-    """The text that a reader sees, spaces made plain."""
-
-    text = unescape(re.sub(r"<[^<>]*>", "", re.sub(r"(?s)<style>.*?</style>", "", html)))
-    return re.sub(r"\s+", " ", text)
 
 
 def test_opens_with_the_answer(results, raw):
@@ -244,6 +88,7 @@ def test_figures_show_every_value(results, raw):
         start = f"round {record['round']}" if record["round"] else "start"
         assert f"held-out, {start}: {words.number(record['evaluation']['loss'])}" in loss
     assert {path.name for path in folder.iterdir()} == {
+        "drift.svg",
         "loss.svg",
         "outcome.svg",
         "traffic.svg",
@@ -267,7 +112,7 @@ def test_same_bytes_when_made_twice(results, raw):
     first = {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
     written(c, results)
     assert first == {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
-    assert len(first) == 5
+    assert len(first) == 6
 
 
 def test_the_configuration_it_shows_makes_the_same_run(results, raw):
@@ -285,29 +130,26 @@ def test_failed_clients_are_named(results, raw):
     assert "Round 2: movieReviews: OutOfMemoryError: <no room>" in text
 
 
+def without_choices(found):
+    """metrics.json of an experiment that names no choices."""
+    for name, m in found.items():
+        if name == "difference":
+            for each in m.values():
+                each["accuracy"] = None
+        elif name != "left_out":
+            m |= {"accuracy": None, "macro_f1": None, "exact_match": None, "confusion": None}
+            m |= {"by": None, "by_column": None}
+            for part in [*m["clients"].values(), *m.get("models", {}).values()]:
+                part["accuracy"] = None
+            m["fairness"]["measure"] = "loss"
+
+
 def test_without_choices_leads_with_the_loss(results, raw):
     c = make(results, raw)
-    path = results / "experiments/quickstart/metrics.json"
-    found = files.read_json(path)
-    del found["difference"]
-    for m in found.values():
-        m |= {"accuracy": None, "macro_f1": None, "exact_match": None, "confusion": None}
-        m |= {"by": None, "by_column": None}
-    files.write_json(path, found)
+    change(results, "experiments/*/metrics.json", without_choices)
     html = written(c, results)
     assert "the loss on 400 held-out examples fell from 1.91 to 0.41" in seen(html)
     assert "ccuracy" not in seen(html.split("The whole configuration")[0])
-
-
-def test_more_models_than_two(results, raw):
-    c = make(results, raw)
-    path = results / "experiments/quickstart/metrics.json"
-    files.write_json(path, files.read_json(path) | {"centralised": metrics(0.74, 0.39)})
-    html = written(c, results)
-    assert (
-        '<th scope="col">base</th><th scope="col">federated</th><th scope="col">centralised' in html
-    )
-    assert "centralised, tweets: 79" in html
 
 
 def test_several_experiments_are_compared(results, raw):
@@ -360,14 +202,6 @@ def test_what_lies_beside_the_page_stays(results, raw):
     written(c, results)
     assert other.read_text() == "drawn by another rule"
     assert not (results / "report/figures/gone.svg").exists()
-
-
-def change(results, pattern, update):
-    """Rewrites one manifest."""
-    [path] = results.glob(pattern)
-    found = files.read_json(path)
-    update(found)
-    files.write_json(path, found)
 
 
 TOKENISED = "preprocessed/*/*/*/manifest.json"
@@ -447,21 +281,31 @@ def test_names_a_missing_file(results, raw, name):
     assert not (results / "report").exists()
 
 
+TOLD = {key: value for key, value in history().items() if key != "rounds"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("experiments/quickstart/metrics.json", '{"base": ', "not a JSON file"),
         ("experiments/quickstart/metrics.json", "{}", "base: Field required"),
+        ("experiments/quickstart/history.json", json.dumps(TOLD), "rounds: Field"),
         (
             "experiments/quickstart/history.json",
-            '{"clients": [], "device": "cpu"}',
-            "rounds: Field",
-        ),
-        (
-            "experiments/quickstart/history.json",
-            '{"clients": [], "device": "cpu", "rounds": []}',
+            json.dumps(TOLD | {"rounds": []}),
             "rounds: List should have at least 1",
         ),
+        (
+            "experiments/quickstart/history.json",
+            json.dumps(history() | {"ranks": [8]}),
+            "1 ranks for 4 clients",
+        ),
+        (
+            "experiments/quickstart/metrics.json",
+            json.dumps(all_metrics({"centralised": True, "local": False}) | {"difference": {}}),
+            "difference has no base",
+        ),
+        ("experiments/quickstart/adapter/adapter_config.json", "{}", "r: Field required"),
         ("experiments/quickstart/history.json", "[]", r"\(top level\)"),
         ("benchmarks/federate/quickstart.tsv", "", "not a benchmark file"),
         ("benchmarks/federate/quickstart.tsv", "s\nquick\n", "not a benchmark file"),

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.reporting.svg import Canvas, spread, ticks
+from blossomtune.reporting.svg import Canvas, near, round_ticks, spread, ticks
 
 numbers = st.floats(min_value=0, max_value=300)
 
@@ -18,6 +18,24 @@ def test_ticks_reach_the_highest_value_in_even_steps(high):
     assert found[-1] >= high * 0.998
     assert found[-2] < high
     assert 3 <= len(found) <= 6
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_ticks_near_values_enclose_them_in_even_steps(low, size):
+    found = near(low, low + size)
+    slack = 1e-6 * max(1e-3, abs(low), size)
+    assert found[0] <= low + slack
+    assert found[-1] >= low + size - slack
+    steps = [b - a for a, b in pairwise(found)]
+    assert 1 <= len(steps) <= 8
+    assert max(steps) - min(steps) <= slack
+
+
+@given(st.integers(0, 500), st.integers(0, 2000))
+def test_round_ticks_are_few_and_among_the_rounds(first, more):
+    found = round_ticks(first, first + more)
+    assert len(found) <= 11
+    assert all(first <= number <= first + more for number in found)
 
 
 def test_ticks_of_nothing():

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from blossomtune.reporting import words
-from blossomtune.reporting.inputs import Interval
+from blossomtune.reporting import sentences, words
+from blossomtune.reporting.metrics import Interval
 
 
 def plain(text):
@@ -64,6 +64,22 @@ def test_counts_and_sizes():
     assert words.points(-0.05) == "−5.0 points"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(13.83, "13.9"), (4.204, "4.21"), (4.2, "4.20"), (0.05, "0.050"), (0, "0")]
+)
+def test_bounds_are_rounded_up(value, shown):
+    assert words.upwards(value) == shown
+
+
+def test_lists_ranges_and_signs():
+    assert words.listed(["a"]) == "a"
+    assert words.listed(["a", "b", "c"]) == "a, b and c"
+    assert words.between(8, 8) == "8"
+    assert words.between(4, 64) == "4 to 64"
+    assert words.signed(0.12) == "+0.120"
+    assert words.signed(-0.12) == "−0.120"
+
+
 def around(value, spread):
     return Interval(value=value, low=value - spread, high=value + spread)
 
@@ -82,11 +98,11 @@ def around(value, spread):
     ],
 )
 def test_change(before, after, said):
-    assert plain(words.change(before, after, words.percent)) == said
+    assert plain(sentences.change(before, after, words.percent)) == said
 
 
 def test_a_difference_row_by_row_tells_more_than_two_intervals():
     before, after = around(0.42, 0.05), around(0.45, 0.05)
     clear, unclear = around(0.03, 0.01), around(0.03, 0.04)
-    assert plain(words.change(before, after, words.percent, clear)) == "rose from 42 % to 45 %"
-    assert words.change(before, after, words.percent, unclear).endswith(", which may be chance")
+    assert plain(sentences.change(before, after, words.percent, clear)) == "rose from 42 % to 45 %"
+    assert sentences.change(before, after, words.percent, unclear).endswith(", which may be chance")

@@ -20,7 +20,7 @@ told = given.get("--config", ["{}"])[0]
 outputs = [Path(*given[name]) for name in ("--output", "--adapter", "--history") if name in given]
 if step == "report":
     page = outputs.pop()
-    names = ("outcome", "loss", "traffic")
+    names = ("outcome", "loss", "drift", "traffic")
     experiments = json.loads(told)["configuration"]["run"]
     figures = ["time", *(f"{e}/{name}" for e in experiments for name in names)]
     outputs = [page / "index.html", *(page / "figures" / f"{figure}.svg" for figure in figures)]

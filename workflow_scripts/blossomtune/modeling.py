@@ -30,24 +30,25 @@ def load_model(
     directory: Path,
     dtype: torch.dtype = torch.float32,
     quantization: Literal["none", "8bit", "4bit"] = "none",
+    device: str = "cpu",
 ) -> Any:
     """The causal language model of a directory, in evaluation mode; safetensors only.
 
-    It is on the CPU; if quantised, on the GPU where there is one. Quantised are the weights of
-    linear layers but the last; all others have ``dtype``. In float32 nothing is left to do for
-    training an adapter of what peft's ``prepare_model_for_kbit_training`` does.
+    Quantised are the weights of linear layers but the last; all others have ``dtype``. In float32
+    nothing is left to do for training an adapter of what peft's ``prepare_model_for_kbit_training``
+    does.
 
     Args:
         directory: in Hugging Face's layout.
         dtype: of weights that are not quantised.
         quantization: 8bit as in LLM.int8() (arXiv 2208.07339), 4bit as in QLoRA: NF4, computing in
             bfloat16, with double quantisation (arXiv 2305.14314).
+        device: ``cpu`` or ``cuda``.
     """
     quantized = {}
     if quantization != "none":
         # With 8 bit it says at each layer of each step that inputs are rounded to float16.
         getLogger("bitsandbytes.autograd._functions").setLevel(ERROR)
-        device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
         quantized = {
             "quantization_config": BitsAndBytesConfig(**_QUANTIZED[quantization]),
             "device_map": {"": device},
@@ -60,7 +61,7 @@ def load_model(
         use_safetensors=True,
         **quantized,
     )
-    return model.eval()
+    return (model if quantized else model.to(device)).eval()
 
 
 def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, Tensor]:

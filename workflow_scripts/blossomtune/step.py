@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
     warnings.simplefilter("ignore", FutureWarning)  # libraries to their developers, not to users
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that nobody needs
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_follow, args=(os.environ.get(PARENT),), daemon=True).start()
     try:

@@ -149,8 +149,19 @@ def _training(e: Experiment) -> Iterable[Fault]:
             "training.optimizer_state",
             f"kept has no meaning with {f.aggregation}: {RESTARTING[f.aggregation]}; use fresh",
         )
-    if t.quantization != "none" and not f.gpus_per_client:
-        yield "training.quantization", "needs a GPU; set federation.gpus_per_client, or use none"
+    if t.quantization == "8bit" and e.lora.dora and not f.gpus_per_client:
+        yield (
+            "training.quantization",
+            "DoRA reads the weights on the way, and on a CPU 8-bit ones lose their scales by that; "
+            "use 4bit, or a GPU",
+        )
+    adopt = t.arguments.get("optim") == "adopt"
+    if adopt and t.optimizer_state == "fresh" and t.arguments.get("max_steps") == 1:
+        yield (
+            "training.arguments.max_steps",
+            "the first step of adopt only measures, and with a fresh optimizer in each round there "
+            "is no second; use more steps, or optimizer_state: kept",
+        )
     if t.quantization != "none" and f.aggregation in FOLDING:
         yield (
             "training.quantization",

@@ -18,7 +18,7 @@ class Training(Block):
         "fresh", description="Whether a client's optimizer starts anew in each round."
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="Of the base's weights while training; on a GPU."
+        "none", description="Of the base's weights while training, by bitsandbytes."
     )
     arguments: dict[str, Any] = Field(
         {}, description="Any argument of TRL's SFTConfig; optim may also be adopt."

@@ -122,14 +122,12 @@ def run(
     pieces = [Dataset.from_file(str(preprocessed / f"client_{i}.arrow")) for i in range(len(names))]
     mine = concatenate_datasets(pieces) if control.client is None else pieces[control.client]
     torch.set_num_threads(config["threads"])
-    cuda = config["gpu"] and torch.cuda.is_available()
-    base = load_model(model, quantization=training.quantization)
-    if cuda and training.quantization == "none":
-        base = base.to("cuda")
+    device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
+    base = load_model(model, quantization=training.quantization, device=device)
     tokenizer = load_tokenizer(model)
     adapted = adapter.attach(base, lora, config["seed"], rank)
 
-    kept = Checkpoints(checkpoints, _identity(control, rank, model, preprocessed, cuda=cuda))
+    kept = Checkpoints(checkpoints, _identity(control, rank, model, preprocessed, device))
     optimizer: adapter.State = {}
     records: list[dict[str, Any]] = []
     if done := kept.latest(config["rounds"]):
@@ -149,7 +147,6 @@ def run(
     name = read_json(model / "provenance.json")["source"].get("repo") or model.name
     adapter.save(adapter.read(adapted), lora, name, adapter_dir, rank)
     clients = names if control.client is None else [names[control.client]]
-    device = "cuda" if cuda else "cpu"
     write_json(history, {"clients": clients, "device": device, "rank": rank, "rounds": records})
 
 
@@ -185,7 +182,7 @@ def _train(
 
 
 def _identity(
-    control: Control, rank: int, model: Path, preprocessed: Path, *, cuda: bool
+    control: Control, rank: int, model: Path, preprocessed: Path, device: str
 ) -> dict[str, Any]:
     """Everything that a round's result depends on, as plain JSON values.
 
@@ -200,7 +197,7 @@ def _identity(
         "rank": rank,
         "data": [client["sha256"] for client in clients],
         "model": read_json(model / "provenance.json")["files"],
-        "device": "cuda" if cuda else "cpu",
+        "device": device,
         "packages": versions(),
     }
 

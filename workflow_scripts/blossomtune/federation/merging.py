@@ -1,5 +1,6 @@
 """From base and adapter to one model: PEFT's merge, a check of it, and a model card."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -120,7 +121,8 @@ def model_card(
     """What the model was made from and how to use it, with the front matter that hubs read.
 
     Args:
-        config: the stage's configuration: names of the experiment's blocks, strategy, digest.
+        config: the stage's configuration: names of the experiment's blocks, strategy,
+            aggregation, digest.
         model_dir: the base, with ``provenance.json``.
         adapter_dir: the adapter, with ``adapter_config.json``.
         preprocessed: with ``manifest.json``, which counts rows by client.
@@ -134,7 +136,8 @@ def model_card(
     data = read_json(dataset / "manifest.json")
     told = read_json(history)
     counted = read_json(preprocessed / "manifest.json")["clients"]
-    evaluated = [r for r in told["rounds"] if r["evaluation"]]
+    lora = read_json(adapter_dir / "adapter_config.json")
+    seen = [r for r in told["rounds"] if r["evaluation"] and r["round"] <= told["result_round"]]
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
@@ -146,11 +149,18 @@ def model_card(
         data=data,
         dataset_name=dataset.name,
         clients=[(told["clients"][c["client"]], c["rows"]) for c in counted],
-        rounds=max(r["round"] for r in told["rounds"]),
-        losses={r["round"]: r["evaluation"]["loss"] for r in evaluated[:1] + evaluated[-1:]},
-        lora=read_json(adapter_dir / "adapter_config.json"),
+        told=told,
+        epsilon=_upwards(told["privacy"]["epsilon"]) if told["privacy"] else None,
+        losses={r["round"]: r["evaluation"]["loss"] for r in seen[:1] + seen[-1:]},
+        lora=lora,
+        rank=max([lora["r"], *lora.get("rank_pattern", {}).values()]),
         versions={name: version(name) for name in PACKAGES},
     )
+
+
+def _upwards(epsilon: float) -> str:
+    """Two digits behind the point, rounded up: what is said of a bound must hold."""
+    return f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
 
 
 def _front_matter(name: str, base: Mapping[str, Any], data: Mapping[str, Any]) -> str:

@@ -72,10 +72,8 @@ class Worker:
 
     def _load(self) -> None:
         job = self.job
-        gpu = job.federation.gpus_per_client and torch.cuda.is_available()
-        model = load_model(job.model, quantization=job.training.quantization)
-        if gpu and job.training.quantization == "none":
-            model = model.to("cuda")
+        quantization = job.training.quantization
+        model = load_model(job.model, quantization=quantization, device=job.device)
         self._attach(model, job.lora.r)
         self.initial = adapter.read(self._model)  # at the server's rank
         self._folded: list[int] = []

@@ -85,6 +85,7 @@ def settings(e: Experiment) -> dict[str, str]:
         "messages": history.precision,
         "rank": words.between(min(history.ranks), max(history.ranks)),
         "epsilon": words.upwards(history.privacy.epsilon) if history.privacy else "–",
+        "steps": words.count(steps(e)),
     }
 
 
@@ -100,6 +101,7 @@ def columns(experiments: Sequence[Experiment]) -> tuple[list[str], str]:
         "aggregation": f"aggregation {one['aggregation']}",
         "messages": f"messages in {one['messages']}",
         "rank": f"rank {one['rank']}",
+        "steps": f"{one['steps']} optimizer steps (of all clients in all rounds)",
     }
     said = [text for key, text in shared.items() if key not in differ]
     return differ, f"All have {words.listed(said)}." if said else ""
@@ -108,6 +110,16 @@ def columns(experiments: Sequence[Experiment]) -> tuple[list[str], str]:
 def steps(e: Experiment) -> int:
     """Optimizer steps of all clients in all rounds."""
     return sum(c.steps for record in e.history.rounds for c in record.clients)
+
+
+def said(test: Test) -> str:
+    """Where the federated models lie, and what stands beside them."""
+    spell = words.percent if test.by_accuracy else words.number
+    values = [line.found.value for line in test.lines if line.kind == "federated"]
+    low, high = spell(min(values)), spell(max(values))
+    beside = [f"{k.label} {spell(k.found.value)}" for k in test.lines if k.kind != "federated"]
+    where = f"lie between {low} and {high}" if low != high else f"are at {low}"
+    return f"The federated models {where}; {words.listed(beside)}."
 
 
 def draw(test: Test, width: float) -> Canvas:
@@ -120,10 +132,7 @@ def draw(test: Test, width: float) -> Canvas:
     def tick(value: float) -> str:
         return spell(value) if test.by_accuracy else words.plain(round(value, 9))
 
-    rows = [
-        Row(line.label, "", [Mark(KINDS[line.kind], line.kind, line.found)])
-        for line in chosen
-    ]
+    rows = [Row(line.label, "", [Mark(KINDS[line.kind], line.kind, line.found)]) for line in chosen]
     said = ", ".join(f"{line.label} {spell(line.found.value)}" for line in chosen)
     what = "Accuracy" if test.by_accuracy else "Loss"
     scale = Scale(near(low, high), tick, spell)

@@ -27,9 +27,9 @@ def difference(e: Experiment, name: str) -> str:
     """
     found = e.difference[name]
     if e.by_accuracy and found.accuracy:
-        i, sign, more, less = found.accuracy, words.points, "ahead", "behind"
+        i, more, less = found.accuracy, "ahead", "behind"
         size = f"{abs(i.value) * 100:.1f} points"
-        low, high = sign(i.low, ""), sign(i.high, "")
+        low, high = words.points(i.low, ""), words.points(i.high, "")
     else:
         i, more, less = found.loss, "higher", "lower"
         size = f"{words.number(abs(i.value))} nats a token"
@@ -51,14 +51,14 @@ def explained(e: Experiment) -> str:
             "“local only” is what clients reach without the others: each trains on its own rows "
             f"alone, and the numbers are means over their {several}"
         )
-        steps.append("those of the clients together")
+        steps.append("the clients’ own models together")
     if "centralised" in e.metrics:
         told.append("“centralised” is one model trained on the rows of all clients, pooled")
-        steps.append("this one alone")
+        steps.append("the centralised one alone")
     if not told:
         return ""
-    which = " and ".join(steps) if len(steps) == 2 else "they" if "local" in e.metrics else "it"
-    took = f"{which} took as many optimizer steps as the federation"
+    who = ", and ".join(steps) + "," * (len(steps) > 1)
+    took = f"{who} took as many optimizer steps as the federation"
     if e.history.stopped:
         took += " would have in all its rounds; it stopped before the last"
     return f"{words.capital('; '.join(told))}. {words.capital(took)}."

@@ -70,7 +70,7 @@ def dots(
     if not together:  # a row of one mark still has a label and a note
         sizes = [max(size, 40 if row.note else 26) for size, row in zip(sizes, rows, strict=True)]
     height = top + sum(sizes) + 24
-    right = width - (14 if together else 40)
+    right = width - (22 if together else 40)
     first, last = scale.ticks[0], scale.ticks[-1]
     canvas = Canvas(width, height, label)
 

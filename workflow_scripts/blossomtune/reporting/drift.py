@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from statistics import fmean
 
 from blossomtune.reporting import words
@@ -14,6 +13,7 @@ from blossomtune.reporting.svg import Canvas, round_ticks, ticks
 _KINDS = {"average": "drift-average", "best": "drift-best"}
 _NONE = "Drift was not measured in this run."
 _HEIGHT, _CELL = 150, 17  # pixels of the lines, and of a line of the strip
+_ORDER = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()  # noqa: SIM905
 _LITTLE = 0.05  # what is below it is called little
 
 _Points = list[tuple[int, float]]
@@ -26,7 +26,7 @@ def draw(e: Experiment, width: float) -> Canvas:
         canvas = Canvas(width, 40, _NONE)
         canvas.text(0, 24, _NONE, "soft")
         return canvas
-    names = {"average": "plain averaging", "best": f"best possible of rank {e.block['lora']['r']}"}
+    names = {"average": "plain averaging", "best": f"best of rank {e.block['lora']['r']}"}
     lines = {what: by_round(rounds, what) for what in _KINDS}
     shown = [(_KINDS[what], names[what]) for what in lines if lines[what]]
     strips = _Strips(rounds[-1].drift or {})
@@ -158,13 +158,14 @@ class _Strips:
 
     def __init__(self, layers: dict[str, LayerDrift]) -> None:
         cells: dict[tuple[str, int], list[float]] = {}
-        self.what = "average" if any(v.average is not None for v in layers.values()) else "best"
+        self.what = "average" if any(v.average for v in layers.values()) else "best"
         for name, layer in layers.items():
             value = getattr(layer, self.what)
             if value is not None and math.isfinite(value):
                 cells.setdefault(_place(name), []).append(value)
         self.cells = {place: fmean(values) for place, values in cells.items()}
-        self.kinds = list(dict.fromkeys(kind for kind, _ in self.cells))
+        kinds = {kind for kind, _ in self.cells}
+        self.kinds = [k for k in _ORDER if k in kinds] + sorted(kinds - set(_ORDER))
         self.depths = sorted({depth for _, depth in self.cells})
         self.height = 26 + _CELL * len(self.kinds) + 34 if self.cells else 0
 
@@ -172,7 +173,7 @@ class _Strips:
         """Draws them from ``top`` downwards."""
         if not self.cells:
             return
-        what = {"average": "plain averaging", "best": "the best possible"}[self.what]
+        what = {"average": "plain averaging", "best": "the best of its rank"}[self.what]
         canvas.text(0, top + 4, f"by layer, {what} in round {number}", "soft small")
         left, top = min(110.0, canvas.width * 0.27), top + 18
         pitch = min(40.0, (canvas.width - left) / len(self.depths))
@@ -185,7 +186,9 @@ class _Strips:
                 if value is not None:
                     tip = f"{kind}, layer {depth}: {_share(value)}"
                     box = (left + pitch * column, y, max(1.0, pitch - 1), _CELL - 1)
-                    canvas.bar(*box, "heat", tip, opacity=0.06 + 0.94 * value / most)
+                    canvas.bar(
+                        *box, f"{_KINDS[self.what]}-fill", tip, opacity=0.06 + 0.94 * value / most
+                    )
         self._axis(canvas, left, pitch, top + _CELL * len(self.kinds), most)
 
     def _axis(self, canvas: Canvas, left: float, pitch: float, y: float, most: float) -> None:
@@ -200,5 +203,3 @@ def _place(name: str) -> tuple[str, int]:
     """Kind and depth of a layer: ("q_proj", 3) of "layers.3.self_attn.q_proj"."""
     depth = re.search(r"\.(\d+)\.", f".{name}.")
     return name.rpartition(".")[2], int(depth[1]) if depth else 0
-
-

@@ -96,10 +96,10 @@ def _better_than_alone(found: ByClient, what: str) -> str:
             both += 1
             ahead = one.value > other.value if found.by_accuracy else one.value < other.value
             better += ahead
-    many = words.capital(words.amount(better, "client"))
+    many = words.capital("all" if better == both else words.word(better) + f" of {both}")
     verb = "has" if better == 1 else "have"
     which = "a higher accuracy" if what == "accuracy" else "a lower loss"
     return (
-        f"{many} of {both} {verb} {which} with the federated model than with the one that the "
+        f"{many} clients {verb} {which} with the federated model than with the one that the "
         "client trained alone."
     )

@@ -149,7 +149,7 @@ class History(BaseModel):
 
     def by_client(self) -> dict[int, tuple[int, int]]:
         """Bytes down and up by client, of all rounds and kinds of messages."""
-        found = {client: (0, 0) for client in range(len(self.clients))}
+        found = dict.fromkeys(range(len(self.clients)), (0, 0))
         for record in self.rounds:
             scored = record.client_evaluation.clients if record.client_evaluation else []
             for one in [*record.clients, *record.failed, *scored]:

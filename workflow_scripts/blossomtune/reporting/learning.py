@@ -70,7 +70,7 @@ def _measured(e: Experiment) -> list[_Line]:
     mean = [(r.round, r.train_loss) for r in rounds if r.train_loss is not None]
     own = [(r.round, r.client_evaluation.loss) for r in rounds if r.client_evaluation]
     held = [(r.round, r.evaluation.loss) for r in rounds if r.evaluation]
-    lines += [("mean", "training, mean", mean), ("own", "clients’ held-out", own)]
+    lines += [("mean", "training, mean", mean), ("own", "own held-out", own)]
     lines.append(("held", "held-out", held))
     lines = [(k, n, [p for p in points if math.isfinite(p[1])]) for k, n, points in lines]
     return [line for line in lines if line[2]]
@@ -104,12 +104,14 @@ def said(e: Experiment) -> list[str]:
     last = history.rounds[-1].round
     if history.stopped:
         sentences.append(
-            f"The run stopped after round {last} of {federation['rounds']}: "
-            f"{history.stopped.rstrip('.')}."
+            f"The run stopped early, after round {last} of {federation['rounds']}: "
+            f"{history.stopped.removeprefix('early stopping: ').rstrip('.')}."
         )
     if history.best_round is not None and history.best_round != last:
         result = "it is" if history.result_round == history.best_round else "the last one is"
-        sentences.append(f"The loss was smallest after round {history.best_round}; {result} the result.")
+        sentences.append(
+            f"The loss was smallest after round {history.best_round}; {result} the result."
+        )
     return sentences
 
 

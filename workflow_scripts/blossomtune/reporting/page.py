@@ -1,7 +1,7 @@
 """The page: everything that was read, put in the order in which people ask for it."""
 
-import json
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,27 @@ import yaml
 from markupsafe import Markup, escape
 
 from blossomtune import files
-from blossomtune.reporting import figures, inputs, partition, svg, words
+from blossomtune.reporting import controls, figures, inputs, sentences, stages, svg, words
+from blossomtune.reporting.view import compared, images, view
 
 _HERE = Path(__file__).parent
-_NARROW = 340.0
-_LABELS = 12  # a table of more would hide more than it shows
+_PAGE = "page.html.jinja"
+_PARTS = ("macros.html.jinja", "comparison.html.jinja", "experiment.html.jinja")
+_UNFOLDED = 3  # with more experiments, their details are folded away
 _PACKAGES = "torch transformers peft trl datasets flwr numpy pandas pyarrow pydantic".split()  # noqa: SIM905
 _FILTERS = (
+    sentences.fate,
     words.amount,
+    words.between,
     words.capital,
     words.count,
     words.duration,
-    words.fate,
     words.megabytes,
     words.millions,
     words.number,
     words.percent,
     words.plain,
+    words.upwards,
 )
 
 
@@ -47,11 +51,11 @@ def write(config: dict[str, Any], results: Path, output: Path) -> None:
         inputs.experiment(results, configuration, name, config["digests"][name])
         for name in configuration["run"]
     ]
-    stages = inputs.stages(results, configuration)
+    measured = stages.measured(results, configuration, experiments)
     drawn = {f"{e.name}/{k}": f for e in experiments for k, f in figures.of_experiment(e).items()}
-    drawn["time"] = lambda width: figures.time(stages, width)
+    drawn["time"] = lambda width: figures.time(measured, width)
     with files.atomic(output / "index.html") as index:
-        index.write_text(render(config, experiments, stages), encoding="utf-8")
+        index.write_text(render(config, experiments, measured), encoding="utf-8")
     with files.atomic(output / "figures", directory=True) as folder:
         for name, figure in drawn.items():
             path = folder / f"{name}.svg"
@@ -60,28 +64,37 @@ def write(config: dict[str, Any], results: Path, output: Path) -> None:
 
 
 def render(
-    config: dict[str, Any], experiments: list[inputs.Experiment], stages: list[inputs.Stage]
+    config: dict[str, Any],
+    experiments: list[inputs.Experiment],
+    measured: Sequence[stages.Stage],
 ) -> str:
     """The page as HTML that refers to nothing outside itself."""
+    templates = {name: (_HERE / name).read_text(encoding="utf-8") for name in (_PAGE, *_PARTS)}
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.DictLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
     environment.filters["unbroken"] = _unbroken
+    environment.globals |= {
+        "number": words.number,
+        "percent": words.percent,
+        "percent1": lambda share: words.percent(share, 1),
+        "points": words.points,
+    }
     style = svg.STYLE + (_HERE / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.jinja").render(
-        answer=words.answers(experiments),
-        experiments=[_view(number, e) for number, e in enumerate(experiments, 1)],
-        number=words.number,
-        percent=words.percent,
-        percent1=lambda share: words.percent(share, 1),
-        points=words.points,
+    views = [view(number, e) for number, e in enumerate(experiments, 1)]
+    return environment.get_template(_PAGE).render(
+        answer=sentences.answers(experiments),
+        compared=" ".join(controls.compared(experiments[0])) if len(experiments) == 1 else "",
+        comparison=compared(experiments, {x["e"].name: x["id"] for x in views}),
+        experiments=views,
+        folded=len(experiments) > _UNFOLDED,
         seed=config["configuration"]["seed"],
         settings=config["report"],
         sources=_sources(experiments),
-        stages=stages,
+        stages=measured,
         style=Markup(style),  # noqa: S704, our own files
-        time=_images(lambda width: figures.time(stages, width)),
+        time=images(lambda width: figures.time(measured, width)),
         versions=versions(),
         yaml=yaml.safe_dump(
             config["configuration"] | {"report": config["report"]},
@@ -103,58 +116,11 @@ def versions() -> list[tuple[str, str]]:
     return found
 
 
-def _view(number: int, e: inputs.Experiment) -> dict[str, Any]:
-    """What the template shows of an experiment, where it is more than a value read."""
-    confusions = [m.confusion for m in e.metrics.values() if m.confusion]
-    labels = sorted({label for c in confusions for gold in c for label in (gold, *c[gold])})
-    row_labels = {
-        label: sum((share.labels or {}).get(label, 0) for share in e.partition.clients)
-        for label in sorted(e.partition.labels or {})
-    }
-    drawn = {
-        **figures.of_experiment(e),
-        "rows": lambda width: partition.draw(e.partition, width),
-    }
-    examples: dict[int, int] = {}
-    for record in e.history.rounds:
-        for c in record.clients:
-            examples[c.client] = examples.get(c.client, 0) + c.examples
-    return {
-        "answer": words.answer(e),
-        "e": e,
-        "examples": examples,
-        "figures": {name: _images(figure) for name, figure in drawn.items()},
-        "held": [record for record in e.history.rounds if record.evaluation],
-        "id": f"experiment-{number}",
-        "labels": labels if len(labels) <= _LABELS else [],
-        "majority": words.majority(e),
-        "notes": words.left_out(e),
-        "row_labels": row_labels if len(row_labels) <= _LABELS else {},
-        "shape": words.shape(e),
-        "steps": _steps(e),
-        "taught": words.taught(e),
-        "use_adapter": _use_adapter(e),
-        "use_merged": _use_merged(e),
-    }
-
-
 def _unbroken(text: str) -> Markup:
     """The text with words like held-out kept on one line, unless they are too long for a phone."""
     keep = Markup('<span class="whole">{}</span>')
     kept = (keep.format(w) if "-" in w and len(w) <= 24 else escape(w) for w in text.split(" "))
     return Markup(" ").join(kept)
-
-
-def _images(figure: figures.Figure) -> dict[str, Markup]:
-    return {"wide": figure(svg.WIDE).inline(), "narrow": figure(_NARROW).inline()}
-
-
-def _steps(e: inputs.Experiment) -> str:
-    """ "10", or "8 to 10" where clients differed."""
-    steps = sorted({c.steps for record in e.history.rounds for c in record.clients})
-    if not steps:
-        return "no"
-    return str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
 
 
 def _sources(
@@ -166,37 +132,3 @@ def _sources(
         found["model", e.block["model"]] = e.model
         found["data", e.dataset_name] = e.dataset
     return [(name, source) for (_, name), source in sorted(found.items(), reverse=True)]
-
-
-def _use_merged(e: inputs.Experiment) -> str:
-    load = f'pipeline("text-generation", model="results/experiments/{e.name}/merged")\n'
-    if e.shape.name == "text":
-        return (
-            f"from transformers import pipeline\n\nwrite = {load}"
-            'print(write("How it starts", max_new_tokens=16, do_sample=False)[0]["generated_text"])'
-        )
-    roles = (("system", e.shape.templates.get("system")), ("user", _question(e)))
-    turns = [{"role": role, "content": text} for role, text in roles if text is not None]
-    messages = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in turns)
-    return (
-        "from transformers import pipeline\n\n"
-        f"chat = {load}"
-        f"messages = [  # with your own text in place of {{{{ … }}}}\n{messages}]\n"
-        "answer = chat(messages, max_new_tokens=16, do_sample=False)\n"
-        'print(answer[0]["generated_text"][-1]["content"])'
-    )
-
-
-def _question(e: inputs.Experiment) -> str:
-    return e.shape.templates.get("prompt", "{{ a question }}")
-
-
-def _use_adapter(e: inputs.Experiment) -> str:
-    return (
-        "from peft import PeftModel\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f'folder = "results/models/{e.block["model"]}"\n'
-        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
-        "base = AutoModelForCausalLM.from_pretrained(folder)\n"
-        f'model = PeftModel.from_pretrained(base, "results/experiments/{e.name}/adapter")'
-    )

@@ -30,17 +30,17 @@ def change(
     if difference is None:
         clear = after.low > before.high or after.high < before.low
     else:
-        clear = difference.low > 0 or difference.high < 0
+        clear = difference.clear
     return f"{verb} from {first} to {last}" + ("" if clear else ", which may be chance")
 
 
 def outcome(e: Experiment) -> str:
     """What the training changed: accuracy where there is one, else the held-out loss."""
-    rows = f"{words.count(e.federated.rows)} held-out examples"
-    if e.base.accuracy and e.federated.accuracy:
+    rows, found = f"{words.count(e.federated.rows)} held-out examples", e.difference["base"]
+    if e.by_accuracy:
         before, after = e.base.accuracy, e.federated.accuracy
-        return f"accuracy on {rows} {change(before, after, percent, e.difference)}"
-    loss = change(e.base.loss, e.federated.loss, number)
+        return f"accuracy on {rows} {change(before, after, percent, found.accuracy)}"
+    loss = change(e.base.loss, e.federated.loss, number, found.loss)
     perplexity = change(e.base.perplexity, e.federated.perplexity, number)
     return f"the loss on {rows} {loss}, and perplexity {perplexity}"
 
@@ -83,7 +83,11 @@ def fate(rows: Rows) -> str:
     ]
     said = [f"{words.count(size)} {what}" for size, what in taken if size]
     return ", ".join(
-        [f"{words.count(rows.read)} rows read", *said, f"{words.count(rows.train)} left to train on"]
+        [
+            f"{words.count(rows.read)} rows read",
+            *said,
+            f"{words.count(rows.train)} left to train on",
+        ]
     )
 
 
@@ -124,5 +128,7 @@ def left_out(e: Experiment) -> str:
     said = [f"{words.amount(size, 'row')} {what}" for size, what in told if size]
     packed = [t.packed for t in tokens if t.packed is not None]
     if packed:
-        said.append(f"the rest packed into {words.amount(sum(packed), 'sequence')} of up to {limit}")
+        said.append(
+            f"the rest packed into {words.amount(sum(packed), 'sequence')} of up to {limit}"
+        )
     return f"{words.capital(', '.join(said))}." if said else ""

@@ -69,9 +69,13 @@ def millions(size: int) -> str:
 
 
 def amount(size: int, noun: str) -> str:
-    """ "four clients", "one client", "1,200 rows": small numbers as words."""
-    word = _SMALL[size] if size < len(_SMALL) else count(size)
-    return f"{word} {noun}" + ("" if size == 1 else "s")
+    """ "four clients", "one client", "1,200 rows"."""
+    return f"{word(size)} {noun}" + ("" if size == 1 else "s")
+
+
+def word(size: int) -> str:
+    """ "four", "1,200": small numbers as words."""
+    return _SMALL[size] if size < len(_SMALL) else count(size)
 
 
 def capital(text: str) -> str:
