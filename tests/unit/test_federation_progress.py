@@ -8,6 +8,7 @@ from blossomtune.federation.progress import best_round, reason_to_stop, watched
 
 def history(losses, key="evaluation"):
     """Records of rounds 0, 1, …; None where nothing was evaluated."""
+
     def record(i, loss):
         none = {"evaluation": None, "client_evaluation": None}
         return {"round": i, **none, key: None if loss is None else {"loss": loss}}

@@ -5,7 +5,9 @@ SCAFFOLD's control; back come the trained part of the adapter and numbers. In a 
 float32 clients send by how much the adapter changed, which needs fewer digits.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -17,6 +19,12 @@ from blossomtune.federation.worker import Answer, Order
 
 ADAPTER, FOLDED, CONTROL, ROUND, METRICS = "adapter", "folded", "control", "round", "metrics"
 """Names of the records in a message."""
+
+NUMBERS = ("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds")
+"""What a client's answer says besides tensors."""
+
+SCORE = 1000
+"""Bytes that no client's score of an adapter goes beyond."""
 
 FOLD_PRECISION = {"float32": "float32", "bfloat16": "bfloat16", "int8": "bfloat16"}
 """What is added to a base stays there: nothing of it can be sent later, as int8 would want."""
@@ -100,13 +108,45 @@ def read_answer(
     return state, control
 
 
-def expected(start: State, precision: str, metrics: Sequence[str], *, scaffold: bool) -> int:
-    """Bytes of a client's answer: of its numbers only their count matters."""
+def read_numbers(content: RecordDict) -> dict[str, Any]:
+    """What a client says of its training, as history.json has it.
+
+    Raises:
+        ValueError: where a number is missing or senseless.
+    """
+    said = content[METRICS]
+    numbers = {name: said.get(name) for name in NUMBERS}
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise ValueError(f"the reply says {value!r} for {name}")
+    if not numbers["num-examples"]:
+        raise ValueError("the reply comes from no examples")
+    return {
+        "examples": int(numbers["num-examples"]),
+        "tokens": int(numbers["num-tokens"]),
+        "steps": int(numbers["num-steps"]),
+        "batch_size": int(numbers["batch-size"]),
+        "train_loss": round(numbers["train-loss"], 6),
+        "seconds": round(numbers["seconds"], 3),
+    }
+
+
+def read_score(content: RecordDict) -> dict[str, Any] | None:
+    """A client's score of the adapter that it was sent, and its bytes; None for nonsense."""
+    said = content.get(METRICS, {})
+    loss, rows = said.get("loss"), said.get("rows")
+    if not all(isinstance(v, float) and math.isfinite(v) and v > 0 for v in (loss, rows)):
+        return None
+    return {"loss": round(loss, 6), "rows": int(rows), "bytes_up": wire.size(content)}
+
+
+def expected(start: State, precision: str, *, scaffold: bool) -> int:
+    """Bytes of a client's answer, whatever its numbers are."""
     # no two alike: Flower sends an array that stands there twice only once
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
     content = RecordDict({ADAPTER: wire.encode(state, precision)[0]})
-    content[METRICS] = MetricRecord({name: i / 3 for i, name in enumerate(metrics)})
+    content[METRICS] = MetricRecord({name: i / 3 for i, name in enumerate(NUMBERS)})
     if scaffold:
         other = {name: value + 1 for name, value in state.items()}
         content[CONTROL] = wire.encode(other, "float32")[0]

@@ -5,13 +5,12 @@ follow from the seed and the client's number, so that the same configuration giv
 adapter, whatever arrives when.
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ArrayRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
@@ -123,10 +122,10 @@ class Federation:
         result = Round(number, plan.learning_rate(job.training, number, federation.rounds))
         sent, residual = self._send(number, present, self.strategy.config())
         starts = {rank: self._trained(number, state) for rank, (_, state) in sent.adapters.items()}
-        self._within_budget(number, sent.contents, starts)
+        self._within_budget(number, sent.sizes, starts)
         self.residual = residual
 
-        answers: dict[int, tuple[State, State | None, MetricRecord]] = {}
+        answers: dict[int, Answered] = {}
         reasons = {c: "not there" for c in chosen if c not in self.nodes}
         bytes_up = dict.fromkeys(chosen, 0)
         for client, reply in self._ask(sent.contents, MessageType.TRAIN):
@@ -140,28 +139,28 @@ class Federation:
                     federation.communication.precision,
                     scaffold=self.control is not None,
                 )
-                answers[client] = (state, control, reply.content[METRICS])
+                numbers = messages.read_numbers(reply.content)
+                answers[client] = Answered(state, control, numbers, _clipped(reply.content))
             except ValueError as error:
                 reasons[client] = str(error)
         for client in chosen:
             moved = {
-                "bytes_down": wire.size(sent.contents[client]) if client in sent.contents else 0,
+                "bytes_down": sent.sizes.get(client, 0),
                 "bytes_up": bytes_up[client],
             }
             who = {"client": client, "name": job.clients[client].name}
             if client in answers:
-                result.clients.append(who | self._summary(client, answers[client][2]) | moved)
+                rank = {"rank": job.clients[client].rank}
+                result.clients.append(who | rank | answers[client].numbers | moved)
             else:
                 why = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
                 result.failed.append(who | {"reason": why} | moved)
         self._require(number, len(answers), result.failed)
-        self._combine(
-            number, starts, {client: answers[client] for client in sorted(answers)}, result
-        )
+        in_order = {client: answers[client] for client in sorted(answers)}
+        self._combine(number, starts, in_order, result)
+        self.moved += sum(sent.sizes.values()) + sum(bytes_up.values())
         if federation.fraction_evaluate:
             result.client_evaluation = self._evaluate(number)
-        record = result.record()
-        self.moved += record["bytes_down"] + record["bytes_up"]
         result.seconds = time.monotonic() - started
         return result
 
@@ -169,14 +168,14 @@ class Federation:
         self,
         number: int,
         starts: Mapping[int, State],
-        answers: Mapping[int, tuple[State, State | None, MetricRecord]],
+        answers: Mapping[int, "Answered"],
         result: Round,
     ) -> None:
         """Makes of the answers, in the order of the clients, what the next round starts from."""
         job, federation = self.job, self.job.federation
         results = {
-            client: Result(state, int(numbers["num-examples"]), _clipped(numbers))
-            for client, (state, _, numbers) in answers.items()
+            client: Result(answer.state, answer.numbers["examples"], answer.clipped)
+            for client, answer in answers.items()
         }
         start = starts.get(job.lora.r, self._trained(number))
         made = combine(job, self.strategy, number, self.state, start, results)
@@ -185,7 +184,7 @@ class Federation:
             sent = messages.folds({number: made.folded}, federation.communication.precision)
             self.folded |= unnamed(wire.decode(sent))
         if self.control is not None:
-            changes = [control for _, control, _ in answers.values() if control is not None]
+            changes = [a.control for a in answers.values() if a.control is not None]
             self.control = scaffold.server_control(self.control, changes, len(job.clients))
         if federation.privacy:
             asked = federation.sampled(len(job.clients))
@@ -193,27 +192,25 @@ class Federation:
             result.privacy = spent | (self.strategy.record() or {})
         self.last |= dict.fromkeys(answers, number)
 
-    def _evaluate(self, number: int) -> dict[str, Any]:
-        """Has clients score the new adapter on rows that they hold out."""
-        job = self.job
+    def _evaluate(self, number: int) -> dict[str, Any] | None:
+        """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
+        job, budget = self.job, self.job.federation.communication.budget_mb
         share = job.federation.fraction_evaluate
         chosen = plan.sample(job.seed, number, len(job.clients), share, "evaluating clients")
         sent, _ = self._send(number + 1, [c for c in chosen if c in self.nodes])
+        needed = sum(sent.sizes.values()) + len(chosen) * messages.SCORE
+        if budget is not None and self.moved + needed > budget * 1e6:
+            return None
         found = {}
         for client, reply in self._ask(sent.contents, MessageType.EVALUATE):
-            if not reply.has_error() and math.isfinite(reply.content[METRICS]["loss"]):
-                found[client] = reply
+            if not reply.has_error() and (score := messages.read_score(reply.content)):
+                found[client] = score
         clients = [
-            {
-                "client": client,
-                "name": job.clients[client].name,
-                "rows": int(found[client].content[METRICS]["rows"]),
-                "loss": round(float(found[client].content[METRICS]["loss"]), 6),
-                "bytes_down": wire.size(sent.contents[client]),
-                "bytes_up": wire.size(found[client].content),
-            }
+            {"client": client, "name": job.clients[client].name, "bytes_down": sent.sizes[client]}
+            | found[client]
             for client in sorted(found)
         ]
+        self.moved += sum(c["bytes_down"] + c["bytes_up"] for c in clients)
         if not clients:
             return None
         rows = sum(c["rows"] for c in clients)
@@ -241,19 +238,21 @@ class Federation:
             record, _ = wire.encode(smaller, precision)
             adapters[rank] = (record, wire.decode(record))
         control = wire.encode(self.control, "float32")[0] if self.control is not None else None
-        contents = {}
-        for client in clients:
-            last = self.last.get(client, 0)
+        made: dict[tuple[int, int], tuple[RecordDict, int]] = {}
+        for rank, last in {(job.clients[c].rank, self.last.get(c, 0)) for c in clients}:
             news = {n: f for n, f in self.folded.items() if n >= last}  # what its round made, too
-            contents[client] = messages.order(
-                adapters[job.clients[client].rank][0],
+            content = messages.order(
+                adapters[rank][0],
                 number,
                 last,
                 folded=messages.folds(news, precision) if news else None,
                 control=control if besides is not None else None,
                 besides=besides,
             )
-        return Sent(contents, adapters), residual
+            made[rank, last] = content, wire.size(content)
+        each = {c: made[job.clients[c].rank, self.last.get(c, 0)] for c in clients}
+        contents = {client: content for client, (content, _) in each.items()}
+        return Sent(contents, {c: size for c, (_, size) in each.items()}, adapters), residual
 
     def _ask(self, contents: Mapping[int, RecordDict], kind: str) -> Any:
         """Sends to each client what is for it, and yields the replies as they come."""
@@ -264,7 +263,7 @@ class Federation:
             yield client_of[reply.metadata.src_node_id], reply
 
     def _within_budget(
-        self, number: int, contents: Mapping[int, RecordDict], starts: Mapping[int, State]
+        self, number: int, sizes: Mapping[int, int], starts: Mapping[int, State]
     ) -> None:
         """Stops before a round that would move more than is left."""
         job, communication = self.job, self.job.federation.communication
@@ -272,13 +271,10 @@ class Federation:
             return
         with_control = self.control is not None
         answer = {
-            rank: messages.expected(start, communication.precision, NUMBERS, scaffold=with_control)
+            rank: messages.expected(start, communication.precision, scaffold=with_control)
             for rank, start in starts.items()
         }
-        down = {client: wire.size(content) for client, content in contents.items()}
-        needed = sum(down[client] + answer[job.clients[client].rank] for client in contents)
-        evaluators = round(job.federation.fraction_evaluate * len(job.clients))
-        needed += evaluators * max(down.values(), default=0)
+        needed = sum(size + answer[job.clients[client].rank] for client, size in sizes.items())
         left = communication.budget_mb * 1e6 - self.moved
         if needed > left:
             raise OverBudgetError(
@@ -292,30 +288,26 @@ class Federation:
         lost = [(f["client"], f["reason"]) for f in failed]
         require(self.job, good, needed, lost, number=number)
 
-    def _summary(self, client: int, numbers: MetricRecord) -> dict[str, Any]:
-        return {
-            "rank": self.job.clients[client].rank,
-            "examples": int(numbers["num-examples"]),
-            "tokens": int(numbers["num-tokens"]),
-            "steps": int(numbers["num-steps"]),
-            "batch_size": int(numbers["batch-size"]),
-            "train_loss": round(float(numbers["train-loss"]), 6),
-            "seconds": round(float(numbers["seconds"]), 3),
-        }
-
 
 @dataclass(frozen=True)
 class Sent:
-    """Contents by client, and by rank the adapter in them: as it travels, and as it is read."""
+    """Contents and their bytes by client; by rank the adapter, as it travels and as it is read."""
 
     contents: dict[int, RecordDict]
+    sizes: dict[int, int]
     adapters: dict[int, tuple[ArrayRecord, State]]
 
 
-NUMBERS = ("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds")
-"""What a client's answer says besides tensors."""
+@dataclass(frozen=True)
+class Answered:
+    """A client's answer, checked; ``clipped`` is what Flower's mod says of it, or None."""
+
+    state: State
+    control: State | None
+    numbers: dict[str, Any]
+    clipped: bool | None
 
 
-def _clipped(numbers: MetricRecord) -> bool | None:
-    """Whether Flower's mod says that it left the update as it was."""
+def _clipped(content: RecordDict) -> bool | None:
+    numbers = content[METRICS]
     return bool(numbers[KEY_NORM_BIT]) if KEY_NORM_BIT in numbers else None

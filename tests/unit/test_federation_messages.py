@@ -1,0 +1,127 @@
+"""What travels is read as it was sent, and nonsense is told."""
+
+import math
+
+import pytest
+import torch
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
+
+from blossomtune.federation import messages, wire
+from blossomtune.federation.worker import Answer
+
+START = {"a.lora_A.weight": torch.ones(2, 3), "a.lora_B.weight": torch.zeros(4, 2)}
+NUMBERS = dict.fromkeys(messages.NUMBERS, 2.0)
+
+
+def coded(state):
+    return wire.encode(state, "float32")[0]
+
+
+def answer(precision="float32", kept=None, control=None, **numbers):
+    state = {name: value + 0.25 for name, value in START.items()}
+    given = Answer(START, state, control, NUMBERS | numbers, kept or {})
+    return state, *messages.answer(given, precision)
+
+
+def test_an_order_is_read_as_it_was_sent():
+    record, _ = wire.encode(START, "float32")
+    folds = {3: {"a": (torch.randn(4, 1), torch.randn(1, 3))}}
+    content = messages.order(
+        record,
+        5,
+        3,
+        folded=messages.folds(folds, "float32"),
+        control=wire.encode(START, "float32")[0],
+        besides={"clipping": 0.5},
+    )
+    order = messages.read_order(content)
+    assert (order.round, order.last) == (5, 3)
+    assert all(torch.equal(order.state[n], START[n]) for n in START)
+    assert all(torch.equal(order.control[n], START[n]) for n in START)
+    for read, sent in zip(order.folded[3]["a"], folds[3]["a"], strict=True):
+        assert torch.equal(read, sent)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_an_answer_is_read_as_it_was_sent(precision):
+    state, content, _ = answer(precision, control=START)
+    read, control = messages.read_answer(content, START, precision, scaffold=True)
+    for name in START:
+        torch.testing.assert_close(read[name], state[name], rtol=0, atol=1e-6)
+        assert torch.equal(control[name], START[name])
+
+
+def test_what_int8_left_over_is_kept_and_sent_later():
+    kept = {"residual/a.lora_A.weight": torch.full((2, 3), 0.5), "other": torch.ones(1)}
+    _, content, after = answer("int8", kept=kept)
+    read, _ = messages.read_answer(content, START, "int8", scaffold=False)
+    assert read["a.lora_A.weight"].mean() == pytest.approx(1.75, rel=1e-5)
+    assert after["residual/a.lora_A.weight"].abs().max() < 0.01
+    assert "other" in after
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("scaffold", [False, True])
+def test_the_size_of_an_answer_is_known_before(precision, scaffold):
+    generator = torch.Generator().manual_seed(1)
+    state = {n: torch.randn(v.shape, generator=generator) for n, v in START.items()}
+    control = {n: v * 3 for n, v in state.items()} if scaffold else None
+    given = Answer(START, state, control, NUMBERS | {"seconds": math.pi}, {})
+    content, _ = messages.answer(given, precision)
+    expected = messages.expected(START, precision, scaffold=scaffold)
+    assert wire.size(content) == pytest.approx(expected, abs=8)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda c: c.pop("adapter"), "holds no adapter"),
+        (lambda c: c.pop("metrics"), "holds no metrics"),
+        (lambda c: c.update(adapter=wire.encode({}, "float32")[0]), "2 tensors are missing"),
+        (
+            lambda c: c.update(
+                adapter=wire.encode({n: v[:1] for n, v in START.items()}, "float32")[0]
+            ),
+            "instead of",
+        ),
+        (
+            lambda c: c.update(
+                adapter=wire.encode({n: v / 0 for n, v in START.items()}, "float32")[0]
+            ),
+            "not finite",
+        ),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(spoil, message):
+    _, content, _ = answer()
+    spoil(content)
+    with pytest.raises(ValueError, match=message):
+        messages.read_answer(content, START, "float32", scaffold=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num-examples", 0.0), ("num-tokens", -1.0), ("train-loss", math.nan), ("seconds", math.inf)],
+)
+def test_senseless_numbers_are_refused(name, value):
+    _, content, _ = answer(**{name: value})
+    with pytest.raises(ValueError, match="the reply"):
+        messages.read_numbers(content)
+
+
+def test_missing_numbers_are_refused():
+    with pytest.raises(ValueError, match="None for num-examples"):
+        messages.read_numbers(RecordDict({"metrics": MetricRecord({"x": 1.0})}))
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"loss": 1.0}, {"loss": math.nan, "rows": 3.0}, {"loss": 1.0, "rows": 0.0}]
+)
+def test_a_senseless_score_counts_as_none(said):
+    assert messages.read_score(RecordDict({"metrics": MetricRecord(said)})) is None
+    assert messages.read_score(RecordDict({"round": ConfigRecord({"round": 1})})) is None
+
+
+def test_a_score_is_as_small_as_is_reckoned():
+    content = RecordDict({"metrics": MetricRecord({"loss": 0.123456789, "rows": 12345.0})})
+    assert messages.read_score(content)["bytes_up"] < messages.SCORE
