@@ -166,4 +166,6 @@ def test_an_image_of_the_users_own_is_not_built(checkout, image):
 @pytest.mark.parametrize("name", [e.name for e in (ROOT / "config/examples").glob("*.yaml")])
 def test_every_example_can_be_planned(checkout, name):
     planned = checkout.planned("--configfile", f"config/examples/{name}")
-    assert set(planned) == {*STAGES, "all"}
+    controls = {"control"} if name == "comparison.yaml" else set()
+    assert set(planned) == {*STAGES, "all"} | controls
+    assert planned["control"] == 5 * len(controls)  # one on all rows, and one a client

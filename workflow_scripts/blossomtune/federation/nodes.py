@@ -27,7 +27,7 @@ def roster(grid: Grid, job: Job) -> dict[int, int]:
     found: dict[int, int] = {}
     reasons: list[str] = []
     asked: set[int] = set()
-    while len(found) < len(job.clients) and time.monotonic() < end:
+    while len(found) < len(job.clients) and _going(end):
         new = [node for node in grid.get_node_ids() if node not in asked]
         asked.update(new)
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
@@ -45,17 +45,19 @@ def roster(grid: Grid, job: Job) -> dict[int, int]:
 
 
 def exchange(grid: Grid, messages: Sequence[Message], end: float) -> Iterator[Message]:
-    """Sends messages and yields the replies as they come, until all are there or time is up.
-
-    A simulation's server is a thread beside the main one; when that ends, waiting ends too.
-    """
+    """Sends messages and yields the replies as they come, until all are there or time is up."""
     waiting = set(grid.push_messages(messages))
-    while waiting and time.monotonic() < end and threading.main_thread().is_alive():
+    while waiting and _going(end):
         for reply in grid.pull_messages(waiting):
             waiting.discard(reply.metadata.reply_to_message_id)
             yield reply
         if waiting:
             time.sleep(POLL_SECONDS)
+
+
+def _going(end: float) -> bool:
+    """Whether to wait on: a simulation's server is a thread, and ends with the main one."""
+    return time.monotonic() < end and threading.main_thread().is_alive()
 
 
 def require(

@@ -50,13 +50,14 @@ def serve(grid: Grid, job: Job) -> None:
         print(f"going on after round {done}, which is done", flush=True)
     for difference in [] if last else checkpoints.others()[:1]:
         print(f"starting with round 1: earlier rounds had {difference}", flush=True)
-    if last is None:
-        first = Round(0, evaluation=judge.score(judge.initial, {}))
-        last = Checkpoint(0, judge.initial, [first.record()])
-        print(_line(last.history[-1], total, 0.0), flush=True)
+    last = last or Checkpoint(0, judge.initial, [])
     stopped = progress.reason_to_stop(last.history, federation)
     if done < total and not stopped:
         rounds = Federation(grid, job, last.state, last.server, last.history)
+        if not last.history:
+            first = Round(0, evaluation=judge.score(judge.initial, {}))
+            last.history.append(first.record())
+            print(_line(last.history[-1], total, 0.0), flush=True)
         started = time.monotonic()
         for number in range(done + 1, total + 1):
             try:
