@@ -231,3 +231,13 @@ def test_checkpoints_of_another_strategy_are_not_taken(train, capsys):
     train(experiment(strategy="fedadam"), "same")
     said = capsys.readouterr().out
     assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_a_quantised_base_is_trained_on_with_ranks_that_differ(train, quantization):
+    training = {"quantization": quantization}
+    e = experiment(aggregation="flexlora", lora={"ranks": [2, 3, 4]}, training=training)
+    _, history = train(e)
+    first, *_, last = history["rounds"]
+    assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01
+    assert [len(r["clients"]) for r in history["rounds"]] == [0, 3, 3]
