@@ -54,6 +54,8 @@ class InProcess(Grid):
     def get_nodes(self):
         return self.nodes
 
+    # What follows, Grid asks for and our rounds never call.
+
     def create_message(self, *args, **kwargs):
         raise NotImplementedError
 
