@@ -180,6 +180,18 @@ def test_early_stopping_keeps_the_best_round(train):
     assert weights(until) == weights(job)
 
 
+def test_early_stopping_after_the_last_round_is_not_told(train):
+    """Written again from the last checkpoint, the history is the same."""
+    rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}
+    keys = {"training": rates, "early_stopping": {"patience": 1, "min_delta": 100.0}}
+    _, history = train(experiment(rounds=2, **keys))
+    _, again = train(experiment(rounds=2, **keys))
+    assert told(again) == told(history)
+    assert history["stopped"] is None
+    _, stopped = train(experiment(rounds=3, **keys))  # here something is left
+    assert "early stopping" in stopped["stopped"]
+
+
 def test_a_client_that_sends_nonsense_is_left_out(train, federation_files, tmp_path):
     """Its first row has a token that the vocabulary does not have."""
     import pyarrow as pa

@@ -44,7 +44,7 @@ RESERVED = {
     "report_to": "clients report to the server alone",
     "do_eval": "evaluate is a stage of its own",
     "eval_strategy": "evaluate is a stage of its own",
-    "save_strategy": "the adapter travels; clients keep nothing",
+    "save_strategy": "every round is kept by the workflow",
     "use_cpu": "federation.gpus_per_client decides where clients train",
     "logging_strategy": "the loss of every client and round is in history.json",
     "disable_tqdm": "clients run in processes of their own, without a terminal",

@@ -51,7 +51,8 @@ def serve(grid: Grid, job: Job) -> None:
     for difference in [] if last else checkpoints.others()[:1]:
         print(f"starting with round 1: earlier rounds had {difference}", flush=True)
     last = last or Checkpoint(0, judge.initial, [])
-    stopped = progress.reason_to_stop(last.history, federation)
+    # After the last round nothing is left to stop, whatever the losses say.
+    stopped = progress.reason_to_stop(last.history, federation) if done < total else None
     if done < total and not stopped:
         rounds = Federation(grid, job, last.state, last.server, last.history)
         if not last.history:
