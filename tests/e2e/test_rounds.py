@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import torch
-from in_process import experiment, told, weights
+from flwr.app import MessageType
+from in_process import InProcess, experiment, told, weights
 
 from blossomtune.errors import UserError
-from blossomtune.federation import worker
+from blossomtune.federation import wire, worker
+from blossomtune.federation.messages import ADAPTER
 
 CARRYING = {
     "momentum": {"strategy": "fedavgm"},
@@ -54,6 +56,24 @@ def test_arrival_order_changes_no_bit(train):
     two, second = train(experiment(), "two", order=[102, 100, 101])
     assert weights(one) == weights(two)
     assert told(first) == told(second)
+
+
+def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypatch):
+    """All train on as many rows, and hold 12, 16 and 20."""
+    answer, sent = InProcess._reply, {}
+
+    def noted(grid, message):
+        reply = answer(grid, message)
+        if message.metadata.message_type == MessageType.TRAIN:
+            sent[message.metadata.dst_node_id - 100] = wire.decode(reply.content[ADAPTER])
+        return reply
+
+    monkeypatch.setattr(InProcess, "_reply", noted)
+    for how, shares in {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}.items():
+        job, _ = train(experiment(rounds=1, client_weights=how), how)
+        for name, value in torch_state(job).items():
+            average = sum(share * sent[i][name] for i, share in enumerate(shares))
+            assert torch.allclose(value, average, atol=1e-7)
 
 
 def test_fewer_digits_are_fewer_bytes_and_learn_alike(train):

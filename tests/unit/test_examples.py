@@ -298,7 +298,7 @@ def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
     assert plain.training == default.training
     assert plain.federation == default.federation
     assert plain.lora == default.lora
-    told = {"lora": {}, "federation": {}}
+    told = {"lora": {}, "federation": {}, "training": {}}
     for name in example.run[1:]:
         e = example.experiments[name]
         assert e.model_copy(update={k: getattr(plain, k) for k in (*told, "controls")}) == plain
@@ -307,6 +307,8 @@ def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
             keys = {k for k in type(mine).model_fields if getattr(mine, k) != getattr(theirs, k)}
             by_name[name] = keys
     assert {name for name, keys in told["lora"].items() if keys} == {"flexlora"}
+    assert [n for n, keys in told["training"].items() if keys] == ["flexlora"]
+    assert told["training"]["flexlora"] == {"optimizer_state"}  # it has nothing to keep one for
     assert all(len(keys) == 1 for keys in told["federation"].values())
 
 

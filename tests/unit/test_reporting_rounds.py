@@ -68,6 +68,12 @@ def test_drift_says_whether_an_exact_method_would_pay(results, average, best, fe
     assert said in seen(written(c, results))
 
 
+@pytest.mark.parametrize(("key", "said"), [("trained", "it trained on"), ("held", "that it holds")])
+def test_the_page_says_what_clients_count_by(results, key, said):
+    c = make(results, configured(federation={"client_weights": key}))
+    assert f"each client counting by the examples {said}." in seen(written(c, results))
+
+
 def test_without_drift_the_figure_says_so(results):
     c = make(results, configured())
 

@@ -62,6 +62,10 @@ class Federation(Block):
     aggregation: Aggregation = Field(
         "fedavg", description="How low-rank factors become one adapter."
     )
+    client_weights: Literal["trained", "held"] = Field(
+        "trained",
+        description="By which rows a client counts: trained on in the round, or all that it holds.",
+    )
     rounds: Count = 3
     fraction_train: Share = Field(1.0, description="Share of the clients that train in a round.")
     fraction_evaluate: Annotated[float, Field(ge=0, le=1), NUMBER] = Field(

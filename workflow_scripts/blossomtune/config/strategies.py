@@ -13,7 +13,7 @@ Below1 = Annotated[float, Field(ge=0, lt=1), NUMBER]
 
 
 class FedAvg(Block):
-    """The average, weighted by the examples trained on (arXiv 1602.05629)."""
+    """The average, weighted by ``client_weights`` (arXiv 1602.05629)."""
 
     name: Literal["fedavg"] = "fedavg"
 

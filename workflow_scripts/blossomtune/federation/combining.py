@@ -52,7 +52,7 @@ def combine(
     f, lora = job.federation, job.lora
     ours = scale(lora, lora.r)
     updates = [
-        Update(a.state, scale(lora, job.clients[client].rank), a.examples)
+        Update(a.state, scale(lora, job.clients[client].rank), a.weight)
         for client, a in answers.items()
     ]
     if f.strategy.name in ROBUST or f.privacy:
@@ -60,8 +60,7 @@ def combine(
     else:
         begin = adapter.restarted(state, job.seed, number) if f.aggregation == "flora" else start
         made = AGGREGATIONS[f.aggregation](updates, begin, ours)
-        examples = sum(a.examples for a in answers.values())
-        new = strategy.step(number, start, [Result(made.state, examples)])
+        new = strategy.step(number, start, [Result(made.state, 1.0)])
         folded = made.folded
     return Combined(
         state | new, folded, None if lora.dora else _drift(job, state, updates, answers)

@@ -173,8 +173,13 @@ class Federation:
     ) -> None:
         """Makes of the answers, in the order of the clients, what the next round starts from."""
         job, federation = self.job, self.job.federation
+        held = federation.client_weights == "held"
         results = {
-            client: Result(answer.state, answer.numbers["examples"], answer.clipped)
+            client: Result(
+                answer.state,
+                job.clients[client].rows if held else answer.numbers["examples"],
+                answer.clipped,
+            )
             for client, answer in answers.items()
         }
         start = starts.get(job.lora.r, self._trained(number))

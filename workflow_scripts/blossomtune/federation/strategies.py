@@ -53,12 +53,12 @@ class Result:
 
     Attributes:
         state: the trained tensors at the server's rank.
-        examples: how many it was trained on.
+        weight: what it counts in an average; weights need not sum to 1.
         clipped: whether the client clipped it, where clients clip adaptively.
     """
 
     state: State
-    examples: int
+    weight: float
     clipped: bool | None = None
 
 
@@ -145,7 +145,7 @@ class ServerStrategy:
 
     def _reply(self, result: Result, names: Sequence[str]) -> Message:
         # Noise is measured for an average in which nobody weighs more than the others.
-        weight = 1.0 if self._privacy else float(result.examples)
+        weight = 1.0 if self._privacy else float(result.weight)
         metrics = MetricRecord({"num-examples": weight})
         if result.clipped is not None:
             metrics[KEY_NORM_BIT] = int(result.clipped)

@@ -6,7 +6,7 @@ from typing import Any
 from blossomtune.reporting import words
 from blossomtune.reporting.inputs import Experiment
 
-_AVERAGE = "averages the adapters’ factors, each client counting by the examples it trained on"
+_AVERAGE = "averages the adapters’ factors, each client counting by the examples {counted}"
 _STEP = "averages the factors and takes a step towards the average, by {}"
 _STRATEGIES = {
     "fedavg": _AVERAGE,
@@ -49,9 +49,12 @@ def round_told(e: Experiment) -> str:
     does = _AGGREGATIONS.get(aggregation, _STRATEGIES.get(strategy, f"goes by {strategy}"))
     if e.history.privacy:
         does = "averages their changes, each cut to a norm, and adds noise"
+    counted = {"trained": "it trained on", "held": "that it holds"}
+    how = counted[e.block["federation"]["client_weights"]]
+    does = does.format(r=e.block["lora"]["r"], counted=how)
     told = (
         "In each round the server sends the adapter to the clients, each client that takes part "
-        f"trains it on its own rows, and the server {does.format(r=e.block['lora']['r'])}."
+        f"trains it on its own rows, and the server {does}."
     )
     return " ".join([told, *_also(strategy, aggregation)])
 
