@@ -69,7 +69,7 @@ CHANGES = [
     (f"{EXPERIMENT}.federation.fraction_train", 0.5, TRAINED),
     (f"{EXPERIMENT}.federation.gpus_per_client", 1, TRAINED),
     (f"{EXPERIMENT}.federation.strategy", "fedprox", {"federate"} | CARD),
-    (f"{EXPERIMENT}.federation.aggregation", "flexlora", {"federate"} | CARD),
+    (f"{EXPERIMENT}.federation.aggregation", "ffa", {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.evaluate_rows", 9, {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.early_stopping", {"patience": 2}, {"federate", "evaluate"} | CARD),
     (f"{EXPERIMENT}.federation.result", "best", {"federate", "evaluate"} | CARD),
