@@ -209,9 +209,11 @@ def history(rounds=3, failed=(), block=None):
 
 
 def configured(**blocks):
-    """The default configuration; its experiment has some blocks more, or changed."""
+    """The default configuration, for three rounds; its experiment's blocks may have more keys."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     experiment = raw["experiments"]["quickstart"]
+    experiment["federation"]["rounds"] = 3
+    experiment["training"]["optimizer_state"] = "fresh"  # which goes with every aggregation
     for name, block in blocks.items():
         experiment[name] = experiment.get(name, {}) | block
     return raw

@@ -104,7 +104,7 @@ def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(cas
 def test_averages_weigh_by_the_examples_trained_on(name):
     results = clients(state(0))
     new = server(strategy=name).step(1, state(0), results)
-    want = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+    want = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
     assert np.allclose(plain(new), want, rtol=1e-6)
 
 
@@ -130,7 +130,7 @@ def test_momentum_on_the_server():
     current, velocity = state(0), 0
     for round_ in (1, 2, 3):
         results = clients(current, round_)
-        mean = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+        mean = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
         velocity = 0.8 * velocity + plain(current) - mean
         want = plain(current) - 0.5 * velocity
         current = strategy.step(round_, current, results)
@@ -148,7 +148,7 @@ def test_adaptive_optimizers_on_the_server(name):
     b1, b2 = parameters.get("beta_1", 0), parameters.get("beta_2", 0)
     for round_ in (1, 2, 3):
         results = clients(current, round_)
-        mean = sum(plain(r.state) * r.examples for r in results) / sum(r.examples for r in results)
+        mean = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
         delta = mean - plain(current)
         m = b1 * m + (1 - b1) * delta
         v = {
@@ -191,7 +191,7 @@ def test_krum_takes_the_client_nearest_to_its_neighbours(offset):
     several = {"name": "multikrum", "malicious": 1, "selected": 3}
     new = server(strategy=several).step(1, start, results)
     chosen = [results[i] for i in best[:3]]
-    want = sum(plain(r.state) * r.examples for r in chosen) / sum(r.examples for r in chosen)
+    want = sum(plain(r.state) * r.weight for r in chosen) / sum(r.weight for r in chosen)
     assert np.allclose(plain(new), want, rtol=1e-6)
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from small_results import CLIENTS, all_metrics, change, history, make, seen, written
+from small_results import CLIENTS, all_metrics, change, configured, history, make, seen, written
 
 from blossomtune import files
 from blossomtune.config import stages
@@ -27,7 +27,7 @@ HOSTILE = '<script>alert("x")</script> & \x07"sons"'
 
 @pytest.fixture
 def raw():
-    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    return configured()
 
 
 @pytest.fixture
