@@ -486,6 +486,10 @@ def test_people_are_shown_what_is_really_told():
         f"{EXPERIMENT}.partition": "by-domian",
         f"{ARGUMENTS}.lr": 0.001,
     }
-    apart = {f"{FEDERATION}.strategy": "krum", f"{FEDERATION}.aggregation": "flexlora"}
+    apart = {
+        f"{FEDERATION}.strategy": "krum",
+        f"{FEDERATION}.aggregation": "flexlora",
+        f"{EXPERIMENT}.training.optimizer_state": "fresh",
+    }
     for changes in (wrong, apart):
         assert "\n".join(f"  {line}" for line in faults(put(RAW, changes))) + "\n```" in text
