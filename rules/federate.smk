@@ -27,4 +27,5 @@ rule federate:
         " --partition {input.partition} --preprocessed {input.preprocessed}"
         " --adapter {output.adapter} --history {output.history}"
         " --checkpoints results/checkpoints/{wildcards.experiment}"
+        " --logs results/logs/federate/{wildcards.experiment}"
         " --cores {threads} 2>&1 | tee {log}"

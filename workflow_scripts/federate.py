@@ -10,14 +10,21 @@ def main() -> None:
     arguments = parser(__doc__)
     for name in ("model", "partition", "preprocessed", "adapter", "history", "checkpoints"):
         arguments.add_argument(f"--{name}", type=Path, required=True)
+    arguments.add_argument("--logs", type=Path, required=True, help="of SuperLink and SuperNodes")
     arguments.add_argument("--cores", type=int, default=1)
     given = vars(arguments.parse_args())
 
     from blossomtune.federation.job import describe
+    from blossomtune.launch.deployment import deploy
     from blossomtune.launch.simulation import simulate
 
-    absolute = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
-    simulate(describe(given["config"], cores=given["cores"], **absolute))
+    paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
+    logs = paths.pop("logs")
+    job = describe(given["config"], cores=given["cores"], **paths)
+    if job.federation.engine == "simulation":
+        simulate(job)
+    else:
+        deploy(job, logs)
 
 
 if __name__ == "__main__":

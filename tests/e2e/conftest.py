@@ -96,6 +96,7 @@ def federate(tmp_path):
         out = tmp_path / f"run{len(started)}"
         paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}
         paths["checkpoints"] = checkpoints or out / "checkpoints"
+        paths["logs"] = out / "logs"
         options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
         process = subprocess.Popen(
             [
@@ -109,6 +110,7 @@ def federate(tmp_path):
             env=os.environ | {"TMPDIR": "/tmp"},
         )
         process.adapter, process.history = paths["adapter"], paths["history"]
+        process.logs = paths["logs"]
         started.append(process)
         return process
 

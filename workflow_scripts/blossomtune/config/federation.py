@@ -57,7 +57,13 @@ class Privacy(Block):
 class Federation(Block):
     """How clients and server work together."""
 
-    engine: Literal["simulation"] = "simulation"
+    engine: Literal["simulation", "process"] = Field(
+        "simulation",
+        description="simulation: in a few worker processes. process: SuperLink and SuperNodes.",
+    )
+    tls: bool = Field(
+        True, description="Whether SuperLink and SuperNodes encrypt and authenticate themselves."
+    )
     strategy: Strategy = Field(FedAvg(), description="A name, or a block of name and parameters.")
     aggregation: Aggregation = Field(
         "fedavg", description="How low-rank factors become one adapter."

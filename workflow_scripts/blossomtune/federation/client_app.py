@@ -7,7 +7,7 @@ from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from blossomtune.federation.job import Job, identity
+from blossomtune.federation.job import Job
 
 if TYPE_CHECKING:
     from blossomtune.federation.memory import Memory
@@ -46,7 +46,7 @@ def client_app(job_of: Callable[[Context], Job]) -> ClientApp:
         from blossomtune.federation.worker import train_round
 
         job, order = job_of(context), messages.read_order(message.content)
-        memory = _memory(job, context)
+        memory = _memory(job, order.run, context)
         kept = memory.load(order.last) if memory else {}
         given = train_round(job, _me(context), order, kept)
         content, kept = messages.answer(given, job.federation.communication.precision)
@@ -61,7 +61,7 @@ def client_app(job_of: Callable[[Context], Job]) -> ClientApp:
         from blossomtune.federation.worker import evaluate_round
 
         job, order = job_of(context), read_order(message.content)
-        memory = _memory(job, context)
+        memory = _memory(job, order.run, context)
         kept = memory.load(order.last) if memory else {}
         found = evaluate_round(job, _me(context), order, kept)
         return Message(RecordDict({METRICS: MetricRecord(found)}), reply_to=message)
@@ -73,15 +73,14 @@ def _me(context: Context) -> int:
     return int(context.node_config["partition-id"])
 
 
-def _memory(job: Job, context: Context) -> "Memory | None":
+def _memory(job: Job, run: str, context: Context) -> "Memory | None":
     """Where a client keeps what it needs in its next round; None where that is nothing."""
-    from blossomtune.federation.checkpoints import Checkpoints
     from blossomtune.federation.memory import Memory
 
     if not job.keeps:
         return None
-    folder = Checkpoints(job.checkpoints, identity(job, job.device)).folder
-    return Memory(folder / "clients" / str(_me(context)), keep=job.federation.keep_checkpoints)
+    folder = job.checkpoints / run / "clients" / str(_me(context))
+    return Memory(folder, keep=job.federation.keep_checkpoints)
 
 
 app = client_app(lambda context: Job.read(str(context.run_config["job"])))

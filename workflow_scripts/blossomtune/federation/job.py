@@ -70,14 +70,24 @@ class Job(BaseModel):
             or f.aggregation in FOLDING
         )
 
+    def for_clients(self) -> "Job":
+        """The job without what only the server may know."""
+        privacy = self.federation.privacy
+        if privacy is None:
+            return self
+        open_ = privacy.model_copy(update={"secret": None})
+        return self.model_copy(
+            update={"federation": self.federation.model_copy(update={"privacy": open_})}
+        )
+
     @classmethod
     def read(cls, path: str | Path) -> "Job":
         """A job from a JSON file, as ``flwr run --run-config 'job=\\"…\\"'`` names it."""
         return cls.model_validate(read_json(Path(path)))
 
 
-WAITING = {"engine", "min_clients", "round_timeout"}
-"""Whether a round counts, not what it makes."""
+WAITING = {"engine", "tls", "min_clients", "round_timeout"}
+"""Where a round happens and whether it counts, not what it makes."""
 
 STOPPING = {"early_stopping", "result", "keep_checkpoints"}
 """What is made of rounds that are done."""

@@ -6,6 +6,7 @@ float32 clients send by how much the adapter changed, which needs fewer digits.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,13 +35,14 @@ def order(
     adapter: ArrayRecord,
     round_: int,
     last: int,
+    run: str,
     *,
     folded: ArrayRecord | None = None,
     control: ArrayRecord | None = None,
     besides: Mapping[str, float] | None = None,
 ) -> RecordDict:
     """The content of a message to a client."""
-    said = ConfigRecord({"round": round_, "last": last, **(besides or {})})
+    said = ConfigRecord({"round": round_, "last": last, "run": run, **(besides or {})})
     content = RecordDict({ADAPTER: adapter, ROUND: said})
     for name, record in ((FOLDED, folded), (CONTROL, control)):
         if record is not None:
@@ -49,10 +51,18 @@ def order(
 
 
 def read_order(content: RecordDict) -> Order:
-    """What a client is asked."""
+    """What a client is asked.
+
+    Raises:
+        ValueError: where the run's name is none, since a client makes a folder of it.
+    """
+    run = str(content[ROUND]["run"])
+    if not re.fullmatch(r"[0-9a-f]{16}", run):
+        raise ValueError(f"the server's message is of run {run!r}, which is no run's name")
     return Order(
         round=int(content[ROUND]["round"]),
         last=int(content[ROUND]["last"]),
+        run=run,
         state=wire.decode(content[ADAPTER]),
         folded=unnamed(wire.decode(content[FOLDED])) if FOLDED in content else {},
         control=wire.decode(content[CONTROL]) if CONTROL in content else None,

@@ -82,12 +82,13 @@ class Federation:
         self,
         grid: Grid,
         job: Job,
+        run: str,
         state: State,
         saved: Mapping[str, Any] | None = None,
         history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         saved = dict(saved or {})
-        self.grid, self.job, self.state = grid, job, state
+        self.grid, self.job, self.run_name, self.state = grid, job, run, state
         self.strategy = ServerStrategy(job.federation, job.seed, below("strategy", saved))
         self.residual = below("residual", saved)
         self.folded: Folds = unnamed(below("fold", saved))
@@ -250,6 +251,7 @@ class Federation:
                 adapters[rank][0],
                 number,
                 last,
+                self.run_name,
                 folded=messages.folds(news, precision) if news else None,
                 control=control if besides is not None else None,
                 besides=besides,

@@ -54,7 +54,9 @@ def serve(grid: Grid, job: Job) -> None:
     # After the last round nothing is left to stop, whatever the losses say.
     stopped = progress.reason_to_stop(last.history, federation) if done < total else None
     if done < total and not stopped:
-        rounds = Federation(grid, job, last.state, last.server, last.history)
+        rounds = Federation(
+            grid, job, checkpoints.folder.name, last.state, last.server, last.history
+        )
         if not last.history:
             first = Round(0, evaluation=judge.score(judge.initial, {}))
             last.history.append(first.record())

@@ -29,6 +29,7 @@ class Order:
     Attributes:
         round: 1, 2, …
         last: the last round before it that the server has an answer of this client from; 0 if none.
+        run: the name of this way to train; what clients keep belongs to it.
         state: the global adapter, at the client's rank; what the client knows itself is left out.
         folded: by round since ``last``, what has been added to the base's weights since.
         control: SCAFFOLD's c, by the adapter's names.
@@ -36,6 +37,7 @@ class Order:
 
     round: int
     last: int
+    run: str
     state: State
     folded: Folds = field(default_factory=dict)
     control: State | None = None

@@ -1,0 +1,88 @@
+"""The process engine: a SuperLink and a SuperNode a client, all on this machine."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blossomtune.errors import UserError
+from blossomtune.files import read_json
+from blossomtune.launch.children import Children
+from blossomtune.launch.deployment import Places
+from blossomtune.launch.keys import Keys
+from blossomtune.launch.tasks import Desk
+
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 60
+RESTARTS = 3
+"""How often a SuperNode is started again before the run goes on without it."""
+
+
+class Process:
+    """A SuperLink and SuperNodes as processes; see ``blossomtune.launch.deployment.Engine``."""
+
+    hosts = (LOOPBACK,)
+
+    def __init__(self, places: Places, clients: int, *, tls: bool) -> None:
+        self._places, self._clients, self._tls = places, clients, tls
+        self._restarts = dict.fromkeys(range(clients), RESTARTS)
+        self._outer = 0
+
+    @contextmanager
+    def running(self, keys: Keys) -> Iterator[Desk]:
+        """Starts everything, and stops it on every way out."""
+        self._keys = keys
+        with Children(self._places.logs) as self._children:
+            ready = self._places.scratch / "ports.json"
+            words = ["--keys", str(keys.folder), "--ready", str(ready)]
+            words += [] if self._tls else ["--insecure"]
+            self._start("superlink", "blossomtune.launch.superlink", words)
+            self._wait(ready)
+            ports = read_json(ready)
+            self._outer = ports["outer"]
+            for client in range(self._clients):
+                self._start_node(client)
+            authority = keys.authority.read_bytes() if self._tls else None
+            yield Desk(f"{LOOPBACK}:{ports['inner']}", keys.secret.read_bytes(), authority)
+
+    def watch(self) -> None:
+        """Starts SuperNodes again that have ended.
+
+        Raises:
+            UserError: where the SuperLink has ended.
+        """
+        for name, status in self._children.ended().items():
+            if name == "superlink":
+                raise self._children.fault(name, status)
+            client = int(name.removeprefix("supernode_"))
+            self._children.stop(name)
+            if self._restarts[client]:
+                self._restarts[client] -= 1
+                print(f"{name} ended with {status}; starting it again", flush=True)
+                self._start_node(client)
+            else:
+                print(f"{self._children.fault(name, status)}", flush=True)
+
+    def _start_node(self, client: int) -> None:
+        words = ["--superlink", f"{LOOPBACK}:{self._outer}", "--client", str(client)]
+        words += ["--job", str(self._places.job)]
+        if self._tls:
+            words += ["--authority", str(self._keys.authority)]
+            words += ["--key", str(self._keys.node(client))]
+        self._start(f"supernode_{client}", "blossomtune.launch.supernode", words)
+
+    def _start(self, name: str, module: str, words: list[str]) -> None:
+        home = self._places.scratch / name
+        home.mkdir(exist_ok=True)
+        env = {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+        env["PYTHONPATH"] = str(self._places.code)
+        self._children.start(name, [sys.executable, "-m", module, *words], env)
+
+    def _wait(self, ready: Path) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            self.watch()
+            if time.monotonic() > end:
+                raise UserError(f"the SuperLink was not ready after {START_SECONDS} s")
+            time.sleep(0.05)

@@ -1,0 +1,84 @@
+"""Flower's SuperNode of one client, with a trainer beside it that stays warm from round to round.
+
+Flower would start a process for every message, and that would load libraries, model and data again
+and again. Here the SuperNode hands its messages to the one trainer that it has. Where the trainer
+dies, another one takes its place, and the message that it had fails once its heartbeats are missed.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.common.constant import ISOLATION_MODE_PROCESS
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supernode.main import create_app
+from flwr.supernode.nodestate import NodeStateFactory
+from flwr.supernode.start_client_internal import start_client_internal
+
+from blossomtune.launch.keys import SECRET_BYTES
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(superlink: str, client: int, job: Path, authority: Path | None, key: Path | None) -> None:
+    """Runs a SuperNode until it is told to stop.
+
+    Args:
+        superlink: where it is, as ``host:port``.
+        client: the client's number.
+        job: a ``Job`` as JSON, with paths as this client sees them.
+        authority: certificate of the authority that the SuperLink's certificate is from; None for
+            plain text.
+        key: the SuperNode's private key, in OpenSSH's format.
+    """
+    secret = os.urandom(SECRET_BYTES)
+    states = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
+    inner = socket.create_server((LOOPBACK, 0))
+    api = uvicorn.Server(uvicorn.Config(create_app(states, secret), log_level="warning"))
+    threading.Thread(target=api.run, args=([inner],), daemon=True).start()
+    address = f"{LOOPBACK}:{inner.getsockname()[1]}"
+    threading.Thread(target=_train, args=(address, secret, client, job), daemon=True).start()
+    private = load_ssh_private_key(key.read_bytes(), None) if key else None
+    start_client_internal(
+        state_factory=states,
+        server_address=superlink,
+        node_config={"partition-id": client},
+        root_certificates=authority.read_bytes() if authority else None,
+        insecure=authority is None,
+        authentication_keys=(private, private.public_key()) if private else None,
+        isolation=ISOLATION_MODE_PROCESS,
+        runtime_api_address=address,
+        superexec_auth_secret=secret,
+        runtime_dependency_install=False,
+    )
+
+
+def _train(address: str, secret: bytes, client: int, job: Path) -> None:
+    """Keeps a trainer running; it ends with this process, since it reads from it."""
+    words = ["--supernode", address, "--client", str(client), "--job", str(job)]
+    command = [sys.executable, "-m", "blossomtune.launch.trainer", *words]
+    while True:
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as trainer:  # noqa: S603
+            trainer.stdin.write(secret)
+            trainer.stdin.flush()
+            status = trainer.wait()
+        print(f"the trainer of client {client} ended with {status}; starting another", flush=True)
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
+    parser.add_argument("--client", type=int, required=True)
+    parser.add_argument("--job", type=Path, required=True)
+    parser.add_argument("--authority", type=Path)
+    parser.add_argument("--key", type=Path)
+    given = parser.parse_args()
+    serve(given.superlink, given.client, given.job, given.authority, given.key)
