@@ -35,7 +35,7 @@ class InProcess(Grid):
             message.metadata.__dict__["_message_id"] = str(len(self.contents))
             self.contents.append(message.content)
             self.waiting[message.metadata.message_id] = message
-        return list(self.waiting)
+        return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids):
         asked = [self.waiting.pop(i) for i in list(message_ids)]

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -14,11 +14,16 @@ from blossomtune.federation.messages import METRICS
 POLL_SECONDS = 0.1
 
 
-def roster(grid: Grid, job: Job) -> dict[int, int]:
+def roster(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> dict[int, int]:
     """Which node is which client: node id by client number.
 
     Nodes are asked until every client has answered or the round's time is up; enough of them is
     enough.
+
+    Args:
+        grid: the nodes.
+        job: the federation.
+        owners: the client whose key a node has, by node id, where nodes have keys.
 
     Raises:
         UserError: where fewer than ``min_clients`` answered, naming those that did not.
@@ -31,11 +36,17 @@ def roster(grid: Grid, job: Job) -> dict[int, int]:
         new = [node for node in grid.get_node_ids() if node not in asked]
         asked.update(new)
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        for reply in exchange(grid, questions, end):
-            if reply.has_error():
-                reasons.append(reason(reply))
-            else:
-                found[int(reply.content[METRICS]["client"])] = reply.metadata.src_node_id
+        for question, reply in exchange(grid, questions, end):
+            node = question.metadata.dst_node_id
+            try:
+                client = introduced(reply, len(job.clients))
+                if owners is not None and owners.get(node) != client:
+                    raise ValueError(f"a node says that it is client {client}, with another's key")
+                if client in found:
+                    raise ValueError(f"two nodes say that they are client {client}")
+                found[client] = node
+            except ValueError as error:
+                reasons.append(str(error))
         if len(reasons) + len(found) >= len(job.clients):
             break
         time.sleep(POLL_SECONDS)
@@ -44,13 +55,30 @@ def roster(grid: Grid, job: Job) -> dict[int, int]:
     return found
 
 
-def exchange(grid: Grid, messages: Sequence[Message], end: float) -> Iterator[Message]:
-    """Sends messages and yields the replies as they come, until all are there or time is up."""
-    waiting = set(grid.push_messages(messages))
+def introduced(reply: Message, clients: int) -> int:
+    """The client that a node says it is.
+
+    Raises:
+        ValueError: where it failed, or says nothing sensible.
+    """
+    if reply.has_error():
+        raise ValueError(reason(reply))
+    said = reply.content.get(METRICS, {}).get("client")
+    if said not in range(clients):
+        raise ValueError(f"a node says that it is client {said!r}, of {clients}")
+    return int(said)
+
+
+def exchange(
+    grid: Grid, messages: Sequence[Message], end: float
+) -> Iterator[tuple[Message, Message]]:
+    """Sends messages and yields each with its reply, until all are there or time is up."""
+    waiting = dict(zip(grid.push_messages(messages), messages, strict=False))
     while waiting and _going(end):
-        for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
-            yield reply
+        for reply in grid.pull_messages(set(waiting)):
+            # an error of the SuperLink's own does not say which node it is about
+            if asked := waiting.pop(reply.metadata.reply_to_message_id, None):
+                yield asked, reply
         if waiting:
             time.sleep(POLL_SECONDS)
 

@@ -86,6 +86,7 @@ class Federation:
         state: State,
         saved: Mapping[str, Any] | None = None,
         history: Sequence[Mapping[str, Any]] = (),
+        owners: Mapping[int, int] | None = None,
     ) -> None:
         saved = dict(saved or {})
         self.grid, self.job, self.run_name, self.state = grid, job, run, state
@@ -98,7 +99,7 @@ class Federation:
             self.control = below("control", saved) or zeros
         self.last = {c["client"]: r["round"] for r in history for c in r["clients"]}
         self.moved = sum(r["bytes_down"] + r["bytes_up"] for r in history)
-        self.nodes = roster(grid, job)
+        self.nodes = roster(grid, job, owners)
 
     def server(self) -> State:
         """What a checkpoint needs besides the adapter, as tensors."""
@@ -266,8 +267,8 @@ class Federation:
         client_of = {self.nodes[client]: client for client in contents}
         asked = [Message(content, self.nodes[c], kind) for c, content in contents.items()]
         end = time.monotonic() + self.job.federation.round_timeout
-        for reply in exchange(self.grid, asked, end):
-            yield client_of[reply.metadata.src_node_id], reply
+        for message, reply in exchange(self.grid, asked, end):
+            yield client_of[message.metadata.dst_node_id], reply
 
     def _within_budget(
         self, number: int, sizes: Mapping[int, int], starts: Mapping[int, State]

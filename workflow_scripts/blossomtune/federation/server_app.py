@@ -1,7 +1,7 @@
 """The ServerApp: rounds, the server's own evaluation, and what is written at the end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context
@@ -26,10 +26,15 @@ def server_app(job_of: Callable[[Context], Job]) -> ServerApp:
     return new
 
 
-def serve(grid: Grid, job: Job) -> None:
+def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None:
     """Runs the rounds of a job that are not done yet, then writes the adapter and history.json.
 
     Every round is kept as a checkpoint, so that a run that was stopped goes on after it.
+
+    Args:
+        grid: the nodes.
+        job: the federation.
+        owners: the client whose key a node has, by node id, where nodes have keys.
 
     Raises:
         UserError: where too few clients take part or answer a round, or the budget is too small
@@ -55,7 +60,7 @@ def serve(grid: Grid, job: Job) -> None:
     stopped = progress.reason_to_stop(last.history, federation) if done < total else None
     if done < total and not stopped:
         rounds = Federation(
-            grid, job, checkpoints.folder.name, last.state, last.server, last.history
+            grid, job, checkpoints.folder.name, last.state, last.server, last.history, owners
         )
         if not last.history:
             first = Round(0, evaluation=judge.score(judge.initial, {}))

@@ -75,5 +75,5 @@ def deploy(job: Job, logs: Path) -> None:
         keys = Keys(scratch / "keys")
         keys.make(engine.hosts, len(job.clients))
         nodes = [keys.public(i) for i in range(len(job.clients))] if job.federation.tls else []
-        with engine.running(keys) as desk, lead(desk, nodes, engine.watch) as grid:
-            serve(grid, job)
+        with engine.running(keys) as desk, lead(desk, nodes, engine.watch) as (grid, owners):
+            serve(grid, job, owners)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -101,9 +102,10 @@ class Keys:
             return f"it expired on {found.not_valid_after_utc:%Y-%m-%d}"
         if self._authority_key.exists() and left < timedelta(days=RENEW_DAYS):
             return f"it expires on {found.not_valid_after_utc:%Y-%m-%d}"
+        authority = _certificate(self.authority)
         try:
-            found.verify_directly_issued_by(_certificate(self.authority))
-        except Exception:
+            found.verify_directly_issued_by(authority)
+        except (InvalidSignature, ValueError, TypeError):
             return f"it was not issued by {self.authority.name}"
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         missing = [host for host in hosts if _name(host) not in list(names)]

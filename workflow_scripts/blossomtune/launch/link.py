@@ -50,13 +50,15 @@ class WatchedGrid(HttpGrid):
 
 
 @contextmanager
-def lead(desk: Desk, nodes: Sequence[Path], watch: Callable[[], None]) -> Iterator[HttpGrid]:
-    """Starts a run on a SuperLink and yields the grid of its nodes.
+def lead(
+    desk: Desk, nodes: Sequence[Path], watch: Callable[[], None]
+) -> Iterator[tuple[HttpGrid, dict[int, int] | None]]:
+    """Starts a run on a SuperLink; yields the grid of its nodes, and by node the client it is of.
 
     Args:
         desk: the SuperLink.
-        nodes: public keys of the SuperNodes that may take part, in OpenSSH's format; none where
-            they do not authenticate themselves.
+        nodes: public keys of the clients' SuperNodes, in OpenSSH's format; none where they do not
+            authenticate themselves, and then nobody knows whose a node is.
         watch: raises what is wrong with the engine, if something is.
 
     Raises:
@@ -66,9 +68,10 @@ def lead(desk: Desk, nodes: Sequence[Path], watch: Callable[[], None]) -> Iterat
     with ControlHttpClient.from_server_address(
         desk.address, desk.authority is None, desk.authority, interceptors=[version]
     ) as control:
-        for path in nodes:
-            key = load_ssh_public_key(path.read_bytes())
-            control.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(key)))
+        owners = {}
+        for client, path in enumerate(nodes):
+            key = public_key_to_bytes(load_ssh_public_key(path.read_bytes()))
+            owners[control.RegisterNode(RegisterNodeRequest(public_key=key)).node_id] = client
         content = build_fab_from_disk(APP)
         app = Fab(hashlib.sha256(content).hexdigest(), content, {})
         control.StartRun(StartRunRequest(fab=fab_to_proto(app)))
@@ -81,7 +84,7 @@ def lead(desk: Desk, nodes: Sequence[Path], watch: Callable[[], None]) -> Iterat
         TaskIdentity.node_id = given.context.node_id
         grid.set_run(run_from_proto(given.run))
         try:
-            yield grid
+            yield grid, owners or None
         finally:
             grid.close()
 

@@ -1,0 +1,105 @@
+"""Keys and certificates: what is made, what is renewed, and what is refused."""
+
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+
+from blossomtune.errors import UserError
+from blossomtune.launch import keys
+from blossomtune.launch.keys import Keys
+
+HOSTS = ["127.0.0.1", "link.example"]
+
+
+@pytest.fixture
+def made(tmp_path):
+    new = Keys(tmp_path / "keys")
+    new.make(HOSTS, clients=2)
+    return new
+
+
+def certificate(path):
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_only_the_owner_can_read_them(made):
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in made.folder.iterdir()} == {0o600}
+    assert len(list(made.folder.iterdir())) == 5 + 2 * 2
+
+
+def test_the_certificate_is_for_its_hosts_and_from_the_authority(made):
+    found = certificate(made.certificate)
+    found.verify_directly_issued_by(certificate(made.authority))
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["link.example"]
+    assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("127.0.0.1")]
+    context = ssl.create_default_context(cafile=made.authority)
+    context.load_cert_chain(made.certificate, made.key)
+
+
+def test_a_node_has_a_key_pair_of_a_curve_that_flower_takes(made):
+    private = load_ssh_private_key(made.node(1).read_bytes(), None)
+    public = load_ssh_public_key(made.public(1).read_bytes())
+    assert isinstance(private.curve, ec.SECP384R1)
+    assert private.public_key() == public
+    assert public != load_ssh_public_key(made.public(0).read_bytes())
+
+
+def test_made_again_nothing_changes_and_a_new_client_gets_keys(made):
+    assert made.make(HOSTS, clients=2) == []
+    assert made.make(["link.example"], clients=2) == []
+    assert made.make(HOSTS, clients=3) == ["supernode_2.key", "supernode_2.pub"]
+
+
+def test_another_host_renews_the_certificate_alone(made):
+    assert made.make([*HOSTS, "other.example"], clients=2) == ["superlink.crt", "superlink.key"]
+
+
+def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
+    def at(days):
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return datetime.now(tz) + timedelta(days=days)
+
+        monkeypatch.setattr(keys, "datetime", Clock)
+        return made.make(HOSTS, clients=2)
+
+    until = certificate(made.certificate).not_valid_after_utc - datetime.now(UTC)
+    assert until.days == keys.SUPERLINK_DAYS - 1
+    assert at(keys.SUPERLINK_DAYS - keys.RENEW_DAYS - 1) == []
+    assert at(keys.SUPERLINK_DAYS - keys.RENEW_DAYS + 1) == ["superlink.crt", "superlink.key"]
+    renewed = at(keys.AUTHORITY_DAYS)
+    assert renewed == ["ca.crt", "ca.key", "superlink.crt", "superlink.key"]
+
+
+def test_a_lost_key_of_a_node_is_replaced(made):
+    made.node(0).unlink()
+    assert made.make(HOSTS, clients=2) == ["supernode_0.key", "supernode_0.pub"]
+
+
+def test_keys_that_others_may_read_are_refused(made):
+    made.key.chmod(0o640)
+    with pytest.raises(UserError, match=r"others may read .*superlink.key\n  hint: chmod 600"):
+        made.make(HOSTS, clients=2)
+
+
+def test_an_authority_of_ones_own_is_kept_and_its_certificate_checked(made, tmp_path):
+    (made.folder / "ca.key").unlink()
+    assert made.make(HOSTS, clients=2) == []
+    with pytest.raises(UserError, match=r"superlink.crt: it is not for other.example"):
+        made.make([*HOSTS, "other.example"], clients=2)
+    other = Keys(tmp_path / "other")
+    other.make(HOSTS, clients=1)
+    made.authority.write_bytes(other.authority.read_bytes())
+    with pytest.raises(UserError, match=r"it was not issued by ca.crt"):
+        made.make(HOSTS, clients=2)
+    made.authority.write_text("no certificate")
+    with pytest.raises(UserError, match=r"ca.crt is not a certificate in PEM format"):
+        made.make(HOSTS, clients=2)
