@@ -43,11 +43,15 @@ class Engine(Protocol):
     def running(self, keys: Keys) -> AbstractContextManager[Desk]:
         """Starts SuperLink and SuperNodes; on every way out everything is stopped."""
 
-    def watch(self) -> None:
-        """Starts again what has ended.
+    def watch(self) -> dict[int, str | None]:
+        """Starts SuperNodes again that have ended.
+
+        Returns:
+            By client, what has become of its SuperNode since the last time: None if it was started
+            again, else why it is gone for good.
 
         Raises:
-            UserError: what cannot be mended.
+            UserError: where the SuperLink has ended.
         """
 
 

@@ -2,14 +2,15 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from flwr.app.message import Message
+from flwr.app import Error, Message
 from flwr.cli.build import build_fab_from_disk
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import fab_to_proto, run_from_proto
 from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
 from flwr.proto.runtime_pb2 import PullTaskInputRequest
@@ -29,29 +30,84 @@ APP = Path(__file__).resolve().parents[2]
 
 START_SECONDS = 60
 
+Watch = Callable[[], Mapping[int, str | None]]
+
 
 class WatchedGrid(HttpGrid):
-    """Flower's grid, which looks whether the engine still runs whenever it looks for replies."""
+    """Flower's grid, which knows what became of its nodes' processes.
 
-    def __init__(self, *args: Any, watch: Callable[[], None], **kwargs: Any) -> None:
+    What a SuperNode had when it was started again is sent to it once more: training has no other
+    outcome the second time. Nodes that are gone for good answer everything with the reason.
+
+    Args:
+        watch: by client, what has become of its SuperNode since the last time: None if it was
+            started again, else why it is gone for good. Raises where the engine itself has failed.
+        nodes: node ids by client; none where they are not known.
+    """
+
+    def __init__(self, *args: Any, watch: Watch, nodes: Mapping[int, int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._watch = watch
+        self._watch, self._nodes = watch, nodes
         self._retry_invoker.max_time = START_SECONDS
+        self._asked: dict[str, Message] = {}
+        self._sent: dict[str, str] = {}  # what was asked, by what was sent last to ask it
+        self._gone: dict[int, str] = {}
 
-    def get_nodes(self) -> Any:
-        """Nodes, if the engine runs."""
-        self._watch()
-        return super().get_nodes()
+    def get_node_ids(self) -> list[int]:
+        """Nodes that are there, and those that will not come any more."""
+        self._look()
+        return list({*super().get_node_ids(), *self._gone})
 
-    def pull_messages(self, message_ids: Any) -> Sequence[Message]:
-        """Replies, if the engine runs."""
-        self._watch()
-        return super().pull_messages(message_ids)
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Sends messages; their ids."""
+        ids = []
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = asked = message.object_id
+            self._asked[asked] = message
+            self._send(asked, message)
+            ids.append(asked)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Replies to these messages, or to what was sent in their place."""
+        self._look()
+        wanted = set(message_ids)
+        sent = {last: asked for last, asked in self._sent.items() if asked in wanted}
+        replies = list(super().pull_messages(set(sent))) if sent else []
+        for reply in replies:
+            asked = sent[reply.metadata.reply_to_message_id]
+            reply.metadata.__dict__["_reply_to_message_id"] = asked
+            wanted.discard(asked)
+        for asked in wanted:
+            message = self._asked[asked]
+            if why := self._gone.get(message.metadata.dst_node_id):
+                replies.append(Message(Error(ErrorCode.NODE_UNAVAILABLE, why), reply_to=message))
+        for reply in replies:
+            self._asked.pop(reply.metadata.reply_to_message_id, None)
+        return replies
+
+    def _send(self, asked: str, message: Message) -> None:
+        if message.metadata.dst_node_id in self._gone:
+            return
+        self._sent = {last: what for last, what in self._sent.items() if what != asked}
+        for last in super().push_messages([message]):
+            self._sent[last] = asked
+
+    def _look(self) -> None:
+        for client, why in self._watch().items():
+            node = self._nodes.get(client)
+            if node is not None and why is not None:
+                self._gone[node] = why
+                continue
+            for asked, message in list(self._asked.items()):
+                if message.metadata.dst_node_id == node:
+                    kind = message.metadata.message_type
+                    self._send(asked, Message(message.content, node, kind))
 
 
 @contextmanager
 def lead(
-    desk: Desk, nodes: Sequence[Path], watch: Callable[[], None]
+    desk: Desk, nodes: Sequence[Path], watch: Watch
 ) -> Iterator[tuple[HttpGrid, dict[int, int] | None]]:
     """Starts a run on a SuperLink; yields the grid of its nodes, and by node the client it is of.
 
@@ -59,7 +115,7 @@ def lead(
         desk: the SuperLink.
         nodes: public keys of the clients' SuperNodes, in OpenSSH's format; none where they do not
             authenticate themselves, and then nobody knows whose a node is.
-        watch: raises what is wrong with the engine, if something is.
+        watch: see ``WatchedGrid``.
 
     Raises:
         UserError: where the SuperLink does not hand out the run.
@@ -78,7 +134,10 @@ def lead(
     token = _take(desk)
     insecure = desk.authority is None
     with desk.client(token) as client, alive(client):
-        grid = WatchedGrid(desk.address, insecure, desk.authority, token=token, watch=watch)
+        known = {client: node for node, client in owners.items()}
+        grid = WatchedGrid(
+            desk.address, insecure, desk.authority, token=token, watch=watch, nodes=known
+        )
         given = client.PullTaskInput(PullTaskInputRequest())
         TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
         TaskIdentity.node_id = given.context.node_id

@@ -46,23 +46,21 @@ class Process:
             authority = keys.authority.read_bytes() if self._tls else None
             yield Desk(f"{LOOPBACK}:{ports['inner']}", keys.secret.read_bytes(), authority)
 
-    def watch(self) -> None:
-        """Starts SuperNodes again that have ended.
-
-        Raises:
-            UserError: where the SuperLink has ended.
-        """
+    def watch(self) -> dict[int, str | None]:
+        """Starts SuperNodes again that have ended; see ``Engine.watch``."""
+        found: dict[int, str | None] = {}
         for name, status in self._children.ended().items():
+            fault = self._children.fault(name, status)
             if name == "superlink":
-                raise self._children.fault(name, status)
+                raise fault
             client = int(name.removeprefix("supernode_"))
             self._children.stop(name)
-            if self._restarts[client]:
+            found[client] = None if self._tls and self._restarts[client] else str(fault)
+            if found[client] is None:
                 self._restarts[client] -= 1
-                print(f"{name} ended with {status}; starting it again", flush=True)
                 self._start_node(client)
-            else:
-                print(f"{self._children.fault(name, status)}", flush=True)
+            print(f"{fault}\n  {'gone' if found[client] else 'started again'}", flush=True)
+        return found
 
     def _start_node(self, client: int) -> None:
         words = ["--superlink", f"{LOOPBACK}:{self._outer}", "--client", str(client)]

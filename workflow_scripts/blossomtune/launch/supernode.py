@@ -1,8 +1,7 @@
 """Flower's SuperNode of one client, with a trainer beside it that stays warm from round to round.
 
 Flower would start a process for every message, and that would load libraries, model and data again
-and again. Here the SuperNode hands its messages to the one trainer that it has. Where the trainer
-dies, another one takes its place, and the message that it had fails once its heartbeats are missed.
+and again. Here the SuperNode hands its messages to the one trainer that it has, and ends with it.
 """
 
 import argparse
@@ -11,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import uvicorn
@@ -61,16 +59,16 @@ def serve(superlink: str, client: int, job: Path, authority: Path | None, key: P
 
 
 def _train(address: str, secret: bytes, client: int, job: Path) -> None:
-    """Keeps a trainer running; it ends with this process, since it reads from it."""
+    """Runs the trainer and ends with it; the trainer ends with us, since it reads from us."""
     words = ["--supernode", address, "--client", str(client), "--job", str(job)]
     command = [sys.executable, "-m", "blossomtune.launch.trainer", *words]
-    while True:
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as trainer:  # noqa: S603
-            trainer.stdin.write(secret)
-            trainer.stdin.flush()
-            status = trainer.wait()
-        print(f"the trainer of client {client} ended with {status}; starting another", flush=True)
-        time.sleep(1)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as trainer:  # noqa: S603
+        trainer.stdin.write(secret)
+        trainer.stdin.flush()
+        status = trainer.wait()
+    killed = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
+    print(f"the trainer of client {client} {killed}", flush=True)
+    os._exit(1)  # this is a thread, and the others wait for messages
 
 
 if __name__ == "__main__":
