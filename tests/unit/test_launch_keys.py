@@ -30,7 +30,7 @@ def certificate(path):
 def test_only_the_owner_can_read_them(made):
     assert made.folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in made.folder.iterdir()} == {0o600}
-    assert len(list(made.folder.iterdir())) == 5 + 2 * 2
+    assert len(list(made.folder.iterdir())) == 4 + 2 * 2
 
 
 def test_the_certificate_is_for_its_hosts_and_from_the_authority(made):

@@ -9,7 +9,6 @@ from blossomtune.federation.job import Job
 from blossomtune.files import write_json
 from blossomtune.launch.guard import guarded
 from blossomtune.launch.keys import Keys
-from blossomtune.launch.tasks import Desk
 
 CODE = Path(__file__).resolve().parents[2]
 
@@ -40,8 +39,12 @@ class Engine(Protocol):
 
     hosts: tuple[str, ...]
 
-    def running(self, keys: Keys) -> AbstractContextManager[Desk]:
-        """Starts SuperLink and SuperNodes; on every way out everything is stopped."""
+    def running(self, keys: Keys) -> AbstractContextManager[Path]:
+        """Starts SuperLink and SuperNodes; on every way out everything is stopped.
+
+        Returns:
+            The SuperLink's socket.
+        """
 
     def watch(self) -> dict[int, str | None]:
         """Starts SuperNodes again that have ended.
@@ -79,5 +82,5 @@ def deploy(job: Job, logs: Path) -> None:
         keys = Keys(scratch / "keys")
         keys.make(engine.hosts, len(job.clients))
         nodes = [keys.public(i) for i in range(len(job.clients))] if job.federation.tls else []
-        with engine.running(keys) as desk, lead(desk, nodes, engine.watch) as (grid, owners):
+        with engine.running(keys) as socket, lead(socket, nodes, engine.watch) as (grid, owners):
             serve(grid, job, owners)

@@ -23,8 +23,6 @@ AUTHORITY_DAYS, SUPERLINK_DAYS = 3650, 365
 RENEW_DAYS = 30
 """A certificate that expires within so many days is made anew, with the same authority."""
 
-SECRET_BYTES = 32
-
 
 class Keys:
     """The files of a folder of keys.
@@ -33,14 +31,12 @@ class Keys:
         authority: certificate of the authority that SuperNodes trust, PEM.
         certificate: of the SuperLink, PEM.
         key: of the SuperLink, PEM.
-        secret: what lets a ServerApp take over a run from the SuperLink, raw bytes.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.authority, self._authority_key = folder / "ca.crt", folder / "ca.key"
         self.certificate, self.key = folder / "superlink.crt", folder / "superlink.key"
-        self.secret = folder / "serverapp.secret"
 
     def node(self, client: int) -> Path:
         """Private key of a client's SuperNode, in OpenSSH's format."""
@@ -80,8 +76,6 @@ class Keys:
             )
         if fault:
             self._make_certificate(hosts, now)
-        if not self.secret.exists():
-            _write(self.secret, os.urandom(SECRET_BYTES))
         for client in range(clients):
             if not (self.node(client).exists() and self.public(client).exists()):
                 self._make_node(client)
@@ -199,7 +193,7 @@ def _certificate(path: Path) -> x509.Certificate:
 
 
 def _private(path: Path) -> None:
-    if path.suffix in (".key", ".secret") and path.stat().st_mode & 0o077:
+    if path.suffix == ".key" and path.stat().st_mode & 0o077:
         raise UserError(f"others may read {path}", f"chmod 600 {path}")
 
 

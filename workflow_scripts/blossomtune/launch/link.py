@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from flwr.app import Error, Message
@@ -23,7 +22,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from blossomtune.errors import UserError
-from blossomtune.launch.tasks import Desk, acquire, alive
+from blossomtune.launch.sockets import connected
+from blossomtune.launch.tasks import acquire, alive, runtime
 
 APP = Path(__file__).resolve().parents[2]
 """The folder of the Flower app: the one with its pyproject.toml."""
@@ -40,18 +40,22 @@ class WatchedGrid(HttpGrid):
     outcome the second time. Nodes that are gone for good answer everything with the reason.
 
     Args:
+        socket: of the SuperLink.
+        token: of the ServerApp's task.
         watch: by client, what has become of its SuperNode since the last time: None if it was
             started again, else why it is gone for good. Raises where the engine itself has failed.
         nodes: node ids by client; none where they are not known.
     """
 
-    def __init__(self, *args: Any, watch: Watch, nodes: Mapping[int, int], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._watch, self._nodes = watch, nodes
-        self._retry_invoker.max_time = START_SECONDS
+    def __init__(self, socket: Path, token: str, watch: Watch, nodes: Mapping[int, int]) -> None:
+        super().__init__(token=token)
+        self._socket, self._watch, self._nodes = socket, watch, nodes
         self._asked: dict[str, Message] = {}
         self._sent: dict[str, str] = {}  # what was asked, by what was sent last to ask it
         self._gone: dict[int, str] = {}
+
+    def _connect(self) -> None:
+        self._client = runtime(self._socket, self._token)
 
     def get_node_ids(self) -> list[int]:
         """Nodes that are there, and those that will not come any more."""
@@ -107,12 +111,12 @@ class WatchedGrid(HttpGrid):
 
 @contextmanager
 def lead(
-    desk: Desk, nodes: Sequence[Path], watch: Watch
+    socket: Path, nodes: Sequence[Path], watch: Watch
 ) -> Iterator[tuple[HttpGrid, dict[int, int] | None]]:
     """Starts a run on a SuperLink; yields the grid of its nodes, and by node the client it is of.
 
     Args:
-        desk: the SuperLink.
+        socket: of the SuperLink.
         nodes: public keys of the clients' SuperNodes, in OpenSSH's format; none where they do not
             authenticate themselves, and then nobody knows whose a node is.
         watch: see ``WatchedGrid``.
@@ -121,9 +125,7 @@ def lead(
         UserError: where the SuperLink does not hand out the run.
     """
     version = RuntimeVersionHttpInterceptor(component_name="flwr-cli")
-    with ControlHttpClient.from_server_address(
-        desk.address, desk.authority is None, desk.authority, interceptors=[version]
-    ) as control:
+    with connected(ControlHttpClient, socket, [version]) as control:
         owners = {}
         for client, path in enumerate(nodes):
             key = public_key_to_bytes(load_ssh_public_key(path.read_bytes()))
@@ -131,16 +133,12 @@ def lead(
         content = build_fab_from_disk(APP)
         app = Fab(hashlib.sha256(content).hexdigest(), content, {})
         control.StartRun(StartRunRequest(fab=fab_to_proto(app)))
-    token = _take(desk)
-    insecure = desk.authority is None
-    with desk.client(token) as client, alive(client):
-        known = {client: node for node, client in owners.items()}
-        grid = WatchedGrid(
-            desk.address, insecure, desk.authority, token=token, watch=watch, nodes=known
-        )
+    token = _take(socket)
+    with runtime(socket, token) as client, alive(client):
         given = client.PullTaskInput(PullTaskInputRequest())
         TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
         TaskIdentity.node_id = given.context.node_id
+        grid = WatchedGrid(socket, token, watch, {c: node for node, c in owners.items()})
         grid.set_run(run_from_proto(given.run))
         try:
             yield grid, owners or None
@@ -148,9 +146,9 @@ def lead(
             grid.close()
 
 
-def _take(desk: Desk) -> str:
+def _take(socket: Path) -> str:
     end = time.monotonic() + START_SECONDS
-    with desk.client() as client:
+    with runtime(socket) as client:
         while time.monotonic() < end:
             if token := acquire(client, TaskType.SERVER_APP):
                 return token

@@ -11,7 +11,6 @@ from blossomtune.files import read_json
 from blossomtune.launch.children import Children
 from blossomtune.launch.deployment import Places
 from blossomtune.launch.keys import Keys
-from blossomtune.launch.tasks import Desk
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60
@@ -27,24 +26,21 @@ class Process:
     def __init__(self, places: Places, clients: int, *, tls: bool) -> None:
         self._places, self._clients, self._tls = places, clients, tls
         self._restarts = dict.fromkeys(range(clients), RESTARTS)
-        self._outer = 0
+        self._address = ""
 
     @contextmanager
-    def running(self, keys: Keys) -> Iterator[Desk]:
+    def running(self, keys: Keys) -> Iterator[Path]:
         """Starts everything, and stops it on every way out."""
         self._keys = keys
         with Children(self._places.logs) as self._children:
-            ready = self._places.scratch / "ports.json"
-            words = ["--keys", str(keys.folder), "--ready", str(ready)]
-            words += [] if self._tls else ["--insecure"]
-            self._start("superlink", "blossomtune.launch.superlink", words)
+            words = ["--keys", str(keys.folder)] if self._tls else []
+            folder = self._start("superlink", words)
+            ready = folder / "superlink.json"
             self._wait(ready)
-            ports = read_json(ready)
-            self._outer = ports["outer"]
+            self._address = f"{LOOPBACK}:{read_json(ready)['port']}"
             for client in range(self._clients):
                 self._start_node(client)
-            authority = keys.authority.read_bytes() if self._tls else None
-            yield Desk(f"{LOOPBACK}:{ports['inner']}", keys.secret.read_bytes(), authority)
+            yield folder / "superlink.sock"
 
     def watch(self) -> dict[int, str | None]:
         """Starts SuperNodes again that have ended; see ``Engine.watch``."""
@@ -63,19 +59,22 @@ class Process:
         return found
 
     def _start_node(self, client: int) -> None:
-        words = ["--superlink", f"{LOOPBACK}:{self._outer}", "--client", str(client)]
+        words = ["--superlink", self._address, "--client", str(client)]
         words += ["--job", str(self._places.job)]
         if self._tls:
             words += ["--authority", str(self._keys.authority)]
             words += ["--key", str(self._keys.node(client))]
-        self._start(f"supernode_{client}", "blossomtune.launch.supernode", words)
+        self._start(f"supernode_{client}", words)
 
-    def _start(self, name: str, module: str, words: list[str]) -> None:
+    def _start(self, name: str, words: list[str]) -> Path:
         home = self._places.scratch / name
         home.mkdir(exist_ok=True)
         env = {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
         env["PYTHONPATH"] = str(self._places.code)
-        self._children.start(name, [sys.executable, "-m", module, *words], env)
+        module = f"blossomtune.launch.{name.partition('_')[0]}"
+        command = [sys.executable, "-m", module, "--folder", str(home), *words]
+        self._children.start(name, command, env)
+        return home
 
     def _wait(self, ready: Path) -> None:
         end = time.monotonic() + START_SECONDS

@@ -1,11 +1,14 @@
-"""Flower's SuperLink, with ports that are free and doors that only their owner can open.
+"""Flower's SuperLink, on a port that is free and with doors that only their owner can open.
 
-One port is for SuperNodes: it answers to the Fleet API alone. The other one has the Control and
-Runtime APIs as well, which start runs and hand them out; it is on loopback.
+The port is for SuperNodes, and answers to the Fleet API alone. The Control and Runtime APIs, which
+start runs and hand them out to whoever asks, are on a socket in the file system, where files say
+who may come in.
 """
 
 import argparse
+import asyncio
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +21,36 @@ from flwr.superlink.main import create_app
 
 from blossomtune.files import write_json
 from blossomtune.launch.keys import Keys
+from blossomtune.launch.sockets import listening
 
 FLEET = "/v1/fleet/"
-LOOPBACK = "127.0.0.1"
 
 
-class Doors:
-    """Answers on the outer port to nothing but the Fleet API.
+class FleetOnly:
+    """Answers to nothing but the Fleet API.
 
     Args:
         app: the SuperLink's application.
-        outer: the port that other hosts can reach.
     """
 
-    def __init__(self, app: Any, outer: int) -> None:
-        self._app, self._outer = app, outer
+    def __init__(self, app: Any) -> None:
+        self._app = app
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         """Serves a request, or says that there is nothing."""
-        outside = scope["type"] == "http" and scope["server"][1] == self._outer
-        if not outside or scope["path"].startswith(FLEET):
+        if scope["type"] != "http" or scope["path"].startswith(FLEET):
             await self._app(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 404, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+
+class Follower(uvicorn.Server):
+    """A server that ends when another one does, and leaves signals to that."""
+
+    def capture_signals(self) -> Any:
+        """Captures none."""
+        return nullcontext()
 
 
 def newest_wins(state: Any) -> None:
@@ -59,65 +68,67 @@ def newest_wins(state: Any) -> None:
     state.activate_node = again
 
 
-def serve(keys: Keys, host: str, port: int, ready: Path, *, insecure: bool = False) -> None:
+async def serve(host: str, port: int, folder: Path, keys: Keys | None) -> None:
     """Runs a SuperLink until it is told to stop.
 
     Args:
-        keys: certificate and key, and the secret of those who may take over a run.
         host: name or address to listen on for SuperNodes.
         port: to listen on; 0 takes a free one.
-        ready: where the ports go as JSON, ``outer`` and ``inner``, once they are taken.
-        insecure: plain text and no authentication of SuperNodes.
+        folder: where ``superlink.sock`` comes to lie and, once all is ready, ``superlink.json``
+            with the port.
+        keys: certificate and key; None for plain text and SuperNodes that nobody knows.
     """
     outer = socket.create_server((host, port))
-    inner = socket.create_server((LOOPBACK, 0))
-    files = (keys.authority, keys.certificate, keys.key)
+    files = (keys.authority, keys.certificate, keys.key) if keys else ()
     config = SuperLinkLifespanConfig(
         control_address="",
         health_server_address=None,
         host=host,
         port=outer.getsockname()[1],
-        insecure=insecure,
-        certificates=None if insecure else tuple(file.read_bytes() for file in files),
-        superexec_auth_secret=keys.secret.read_bytes(),
+        insecure=keys is None,
+        certificates=tuple(file.read_bytes() for file in files) if keys else None,
+        superexec_auth_secret=None,
         authn_plugin=load_control_authn_plugin(),
         event_log_plugin=None,
         fleet_event_log_plugin=None,
         enable_event_log=False,
         artifact_provider=None,
-        enable_supernode_auth=not insecure,
+        enable_supernode_auth=keys is not None,
         fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
         fleet_api_address=None,
         simulation=False,
-        ssl_ca_certfile=None if insecure else str(keys.authority),
-        ssl_certfile=None if insecure else str(keys.certificate),
-        ssl_keyfile=None if insecure else str(keys.key),
+        ssl_ca_certfile=str(keys.authority) if keys else None,
+        ssl_certfile=str(keys.certificate) if keys else None,
+        ssl_keyfile=str(keys.key) if keys else None,
         database=FLWR_IN_MEMORY_DB_NAME,
         isolation=ISOLATION_MODE_PROCESS,
         runtime_dependency_install=False,
     )
-    api = create_app(config, SuperLinkLifespan)
-    newest_wins(api.state.linkstate_factory.state())
-    app = Doors(api, config.port)
-    server = uvicorn.Server(
+    app = create_app(config, SuperLinkLifespan)
+    newest_wins(app.state.linkstate_factory.state())
+    settings = {"log_level": "warning", "timeout_graceful_shutdown": 1}
+    nodes = uvicorn.Server(
         uvicorn.Config(
-            app,
+            FleetOnly(app),
             ssl_certfile=config.ssl_certfile,
             ssl_keyfile=config.ssl_keyfile,
-            log_level="warning",
-            timeout_graceful_shutdown=1,
+            **settings,
         )
     )
-    write_json(ready, {"outer": config.port, "inner": inner.getsockname()[1]})
-    server.run(sockets=[outer, inner])
+    server = Follower(uvicorn.Config(app, lifespan="off", **settings))
+    following = asyncio.create_task(server.serve([listening(folder / "superlink.sock")]))
+    write_json(folder / "superlink.json", {"port": config.port})
+    await nodes.serve([outer])
+    server.should_exit = True
+    await following
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=Path, required=True)
-    parser.add_argument("--host", default=LOOPBACK)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--ready", type=Path, required=True)
-    parser.add_argument("--insecure", action="store_true")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--keys", type=Path, help="without them, plain text")
     given = parser.parse_args()
-    serve(Keys(given.keys), given.host, given.port, given.ready, insecure=given.insecure)
+    own = Keys(given.keys) if given.keys else None
+    asyncio.run(serve(given.host, given.port, given.folder, own))

@@ -1,53 +1,30 @@
 """What Flower has for a process to do: taking it over, and telling how it went."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
 from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
-ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+from blossomtune.launch.sockets import connected
 
 
-@dataclass(frozen=True)
-class Desk:
-    """Where tasks are handed out: the Runtime API of a SuperLink or of a SuperNode.
+def runtime(socket: Path, token: str | None = None) -> RuntimeHttpClient:
+    """A connection to the Runtime API of a SuperLink or a SuperNode.
 
-    Attributes:
-        address: as ``host:port``.
-        secret: what those who may take tasks know.
-        authority: certificate of the authority of the other side's certificate, PEM; None for
-            plain text.
+    Args:
+        socket: where it is.
+        token: of a task, to do what the task needs; None to take one.
     """
-
-    address: str
-    secret: bytes
-    authority: bytes | None = None
-
-    def client(self, token: str | None = None) -> RuntimeHttpClient:
-        """A connection; with a task's token it may do what the task needs, else take a task."""
-        who = (
-            RuntimeTokenHttpInterceptor(token)
-            if token
-            else SuperExecAuthHttpInterceptor(
-                master_secret=self.secret, protected_methods=[ACQUIRE]
-            )
-        )
-        return RuntimeHttpClient.from_server_address(
-            self.address,
-            self.authority is None,
-            self.authority,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), who],
-        )
+    who = [RuntimeTokenHttpInterceptor(token)] if token else []
+    version = RuntimeVersionHttpInterceptor(component_name="SuperExec")
+    return connected(RuntimeHttpClient, socket, [version, *who])
 
 
 def acquire(client: RuntimeHttpClient, kind: TaskType) -> str | None:
@@ -70,15 +47,7 @@ def alive(client: RuntimeHttpClient) -> Iterator[None]:
         raise
     finally:
         beats.stop()
-        _quietly(
-            lambda: client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
-        )
-
-
-def _quietly(call: Callable[[], object]) -> None:
-    import httpx
-
-    try:
-        call()
-    except httpx.HTTPError as error:
-        print(f"the other side could not be told how it went: {error}", flush=True)
+        try:
+            client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
+        except httpx.HTTPError as error:
+            print(f"the other side could not be told how it went: {error}", flush=True)

@@ -8,17 +8,14 @@ import threading
 import time
 from pathlib import Path
 
-from blossomtune.launch.keys import SECRET_BYTES
-
 POLL_SECONDS = 0.1
 
 
-def work(supernode: str, secret: bytes, job_file: Path) -> None:
+def work(supernode: Path, job_file: Path) -> None:
     """Answers the messages of a SuperNode, one after another, until it is gone.
 
     Args:
-        supernode: its Runtime API, as ``host:port``.
-        secret: what lets this process take tasks from it.
+        supernode: socket of its Runtime API.
         job_file: a ``Job`` as JSON.
     """
     import httpx
@@ -30,13 +27,12 @@ def work(supernode: str, secret: bytes, job_file: Path) -> None:
     from blossomtune.federation.client_app import client_app
     from blossomtune.federation.job import Job
     from blossomtune.federation.worker import warm
-    from blossomtune.launch.tasks import Desk, acquire, alive
+    from blossomtune.launch.tasks import acquire, alive, runtime
 
     job = Job.read(job_file)
     app = client_app(lambda _: job)
     warm(job)
-    desk = Desk(supernode, secret)
-    with desk.client() as tasks:
+    with runtime(supernode) as tasks:
         while True:
             try:
                 token = acquire(tasks, TaskType.CLIENT_APP)
@@ -45,7 +41,7 @@ def work(supernode: str, secret: bytes, job_file: Path) -> None:
             if token is None:
                 time.sleep(POLL_SECONDS)
                 continue
-            with desk.client(token) as client, alive(client):
+            with runtime(supernode, token) as client, alive(client):
                 message, context, _, _ = pull_task_input(client)
                 try:
                     reply = app(message, context)
@@ -65,10 +61,9 @@ def _follow() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--supernode", required=True, metavar="HOST:PORT")
+    parser.add_argument("--supernode", type=Path, required=True, metavar="SOCKET")
     parser.add_argument("--client", type=int, required=True, help="for people who list processes")
     parser.add_argument("--job", type=Path, required=True)
     given = parser.parse_args()
-    key = sys.stdin.buffer.read(SECRET_BYTES)
     threading.Thread(target=_follow, daemon=True).start()
-    work(given.supernode, key, given.job)
+    work(given.supernode, given.job)
