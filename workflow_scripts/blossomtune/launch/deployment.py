@@ -1,50 +1,66 @@
-"""A federation on a SuperLink and SuperNodes, whatever these run in."""
+"""A federation on a SuperLink and SuperNodes, whatever runs them."""
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
+from blossomtune.errors import UserError
 from blossomtune.federation.job import Job
-from blossomtune.files import write_json
+from blossomtune.files import read_json, write_json
 from blossomtune.launch.guard import guarded
 from blossomtune.launch.keys import Keys
+from blossomtune.launch.parts import SUPERLINK, Part, Runner
 
-CODE = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+RESTARTS = 3
+"""How often a SuperNode is started again before the run goes on without it."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """Folders and files of a run.
+class Deployment:
+    """SuperLink and SuperNodes of one run.
 
-    Attributes:
+    Args:
+        job: the federation.
+        runner: what runs its parts.
         scratch: a folder that is gone afterwards.
-        logs: where what processes say stays.
-        job: the job as SuperNodes read it.
-        code: the folder that our packages lie in.
+        logs: a folder for what the parts say.
     """
 
-    scratch: Path
-    logs: Path
-    job: Path
-    code: Path = CODE
+    def __init__(self, job: Job, runner: Runner, scratch: Path, logs: Path) -> None:
+        self._job, self._runner, self._scratch, self._logs = job, runner, scratch, logs
+        self._restarts = dict.fromkeys(range(len(job.clients)), RESTARTS)
+        self._parts: dict[str, Part] = {}
+        self.keys = Keys(scratch / "keys") if job.federation.tls else None
 
+    @property
+    def public_keys(self) -> list[Path]:
+        """Of the SuperNodes, in the clients' order; none where they do not have any."""
+        if self.keys is None:
+            return []
+        return [self.keys.public(client) for client in range(len(self._job.clients))]
 
-class Engine(Protocol):
-    """What a SuperLink and SuperNodes run in.
+    @contextmanager
+    def running(self) -> Iterator[Path]:
+        """Starts everything, and stops it on every way out; yields the SuperLink's socket.
 
-    Attributes:
-        hosts: names and addresses under which SuperNodes reach the SuperLink.
-    """
+        Keys are made for this run alone.
 
-    hosts: tuple[str, ...]
-
-    def running(self, keys: Keys) -> AbstractContextManager[Path]:
-        """Starts SuperLink and SuperNodes; on every way out everything is stopped.
-
-        Returns:
-            The SuperLink's socket.
+        Raises:
+            UserError: where the SuperLink does not come up.
         """
+        clients = range(len(self._job.clients))
+        if self.keys:
+            self.keys.make([self._runner.host], len(clients))
+        self._logs.mkdir(parents=True, exist_ok=True)
+        write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
+        with self._runner:
+            link = self._superlink()
+            self._start(link)
+            port = self._port(link.home / "superlink.json")
+            for client in clients:
+                self._start(self._supernode(client, f"{self._runner.host}:{port}"))
+            yield link.home / "superlink.sock"
 
     def watch(self) -> dict[int, str | None]:
         """Starts SuperNodes again that have ended.
@@ -56,12 +72,72 @@ class Engine(Protocol):
         Raises:
             UserError: where the SuperLink has ended.
         """
+        found: dict[int, str | None] = {}
+        for name, status in self._runner.ended().items():
+            fault = self._fault(name, status)
+            client = self._parts[name].client
+            if client is None:
+                raise fault
+            self._runner.stop(name)
+            back = self.keys is not None and self._restarts[client] > 0
+            found[client] = None if back else str(fault)
+            print(f"{fault}\n  {'it is started again' if back else 'it is gone'}", flush=True)
+            if back:
+                self._restarts[client] -= 1
+                self._runner.start(self._parts[name])
+        return found
+
+    @property
+    def _job_file(self) -> Path:
+        return self._scratch / "job.json"
+
+    def _superlink(self) -> Part:
+        words, reads = ["--host", self._runner.listens], ()
+        if self.keys:
+            words += ["--keys", str(self.keys.folder)]
+            reads = (self.keys.authority, self.keys.certificate, self.keys.key)
+        return Part(SUPERLINK, tuple(words), self._scratch / SUPERLINK, reads)
+
+    def _supernode(self, client: int, address: str) -> Part:
+        job = self._job
+        words = ["--superlink", address, "--client", str(client), "--job", str(self._job_file)]
+        rows = tuple(job.preprocessed.glob(f"client_{client}.*arrow"))
+        reads = (self._job_file, job.model, *rows)
+        if self.keys:
+            words += ["--authority", str(self.keys.authority)]
+            words += ["--key", str(self.keys.node(client))]
+            reads += (self.keys.authority, self.keys.node(client))
+        name = f"supernode_{client}"
+        writes = (job.checkpoints,) if job.keeps else ()
+        gpus = job.federation.gpus_per_client
+        return Part(name, tuple(words), self._scratch / name, reads, writes, gpus)
+
+    def _start(self, part: Part) -> None:
+        part.home.mkdir(mode=0o700)
+        self._parts[part.name] = part
+        self._runner.start(part)
+
+    def _port(self, ready: Path) -> int:
+        end = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            self.watch()
+            if time.monotonic() > end:
+                raise UserError(
+                    f"the SuperLink was not ready after {START_SECONDS} s",
+                    f"see {self._logs / SUPERLINK}.log",
+                )
+            time.sleep(0.05)
+        return int(read_json(ready)["port"])
+
+    def _fault(self, name: str, status: int) -> UserError:
+        path = self._logs / f"{name}.log"
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        said = lines[-1] if lines else "nothing"
+        return UserError(f"{name} ended with {status}; the last it said: {said}", f"see {path}")
 
 
 def deploy(job: Job, logs: Path) -> None:
-    """Runs a federation on the engine that its job names.
-
-    The ServerApp is in this process. Keys are made for this run alone.
+    """Runs a federation on the engine that its job names; the ServerApp is in this process.
 
     Args:
         job: the federation.
@@ -72,15 +148,12 @@ def deploy(job: Job, logs: Path) -> None:
     """
     from blossomtune.federation.server_app import serve
     from blossomtune.launch.link import lead
-    from blossomtune.launch.process import Process
+    from blossomtune.launch.process import Processes
 
     with guarded() as folder:
-        scratch = Path(folder)
-        places = Places(scratch, logs, scratch / "job.json")
-        write_json(places.job, job.for_clients().model_dump(mode="json"))
-        engine: Engine = Process(places, len(job.clients), tls=job.federation.tls)
-        keys = Keys(scratch / "keys")
-        keys.make(engine.hosts, len(job.clients))
-        nodes = [keys.public(i) for i in range(len(job.clients))] if job.federation.tls else []
-        with engine.running(keys) as socket, lead(socket, nodes, engine.watch) as (grid, owners):
+        deployment = Deployment(job, Processes(logs), Path(folder), logs)
+        with (
+            deployment.running() as socket,
+            lead(socket, deployment.public_keys, deployment.watch) as (grid, owners),
+        ):
             serve(grid, job, owners)

@@ -1,0 +1,85 @@
+"""What a federation is made of, whatever runs it: a SuperLink and a SuperNode a client."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+SUPERLINK = "superlink"
+CODE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process, with all that it may see of this machine.
+
+    Attributes:
+        name: ``superlink``, or ``supernode_<i>``.
+        words: arguments of its program.
+        home: its own folder, to write to.
+        reads: files and folders that it reads, besides.
+        writes: folders that it writes to, besides.
+        gpus: GPUs that it trains on; 0.5 is half of one.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    home: Path
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    gpus: float = 0
+
+    @property
+    def client(self) -> int | None:
+        """The client that it is of; None for the SuperLink."""
+        return None if self.name == SUPERLINK else int(self.name.rpartition("_")[2])
+
+    @property
+    def command(self) -> list[str]:
+        """How to start it, where our packages are those of this process."""
+        return [sys.executable, *self.program]
+
+    @property
+    def program(self) -> list[str]:
+        """What Python is to run."""
+        module = f"blossomtune.launch.{self.name.partition('_')[0]}"
+        return ["-m", module, "--folder", str(self.home), *self.words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that it needs."""
+        return {
+            "FLWR_HOME": str(self.home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "HOME": str(self.home),
+            "PYTHONPATH": str(CODE),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+class Runner(Protocol):
+    """An engine: it starts parts, and stops on every way out all that it has started.
+
+    Attributes:
+        listens: the address that the SuperLink listens on.
+        host: the name or address under which SuperNodes reach it.
+    """
+
+    listens: str
+    host: str
+
+    def __enter__(self) -> Self:
+        """Gets ready."""
+
+    def __exit__(self, *_: object) -> None:
+        """Stops everything."""
+
+    def start(self, part: Part) -> None:
+        """Starts a part; what it says is added to ``<name>.log`` in the folder of logs."""
+
+    def stop(self, name: str) -> None:
+        """Stops a part, whatever state it is in."""
+
+    def ended(self) -> Mapping[str, int]:
+        """The exit status of parts that have ended by themselves, by name."""
