@@ -89,7 +89,7 @@ def test_a_dead_superlink_stops_the_run_which_then_goes_on(federate, federation_
     family(process, "superlink")[None].kill()
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "error: superlink ended with -9" in said
+    assert "error: superlink ended with -9" in said, said
     checkpoints = process.adapter.parent / "checkpoints"
     again = federate(
         federation_files, engine="process", rates=rates, checkpoints=checkpoints, **KEYS

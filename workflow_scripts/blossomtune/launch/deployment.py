@@ -53,6 +53,8 @@ class Deployment:
         if self.keys:
             self.keys.make([self._runner.host], len(clients))
         self._logs.mkdir(parents=True, exist_ok=True)
+        for old in self._logs.glob("*.log"):
+            old.unlink()
         write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
         with self._runner:
             link = self._superlink()
@@ -86,6 +88,12 @@ class Deployment:
                 self._restarts[client] -= 1
                 self._runner.start(self._parts[name])
         return found
+
+    def settle(self) -> None:
+        """Watches for a few seconds."""
+        for _ in range(30):
+            self.watch()
+            time.sleep(0.1)
 
     @property
     def _job_file(self) -> Path:
@@ -146,14 +154,18 @@ def deploy(job: Job, logs: Path) -> None:
     Raises:
         UserError: what stopped the federation.
     """
+    import httpx
+
     from blossomtune.federation.server_app import serve
     from blossomtune.launch.link import lead
     from blossomtune.launch.process import Processes
 
     with guarded() as folder:
         deployment = Deployment(job, Processes(logs), Path(folder), logs)
-        with (
-            deployment.running() as socket,
-            lead(socket, deployment.public_keys, deployment.watch) as (grid, owners),
-        ):
-            serve(grid, job, owners)
+        with deployment.running() as socket:
+            try:
+                with lead(socket, deployment.public_keys, deployment.watch) as (grid, owners):
+                    serve(grid, job, owners)
+            except httpx.TransportError:
+                deployment.settle()  # the SuperLink may have ended just now
+                raise
