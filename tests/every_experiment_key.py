@@ -62,7 +62,7 @@ EXAMPLES = [
         ("federation",),
         {"gpus_per_client": 1},
         {"strategy": "fedprox", "aggregation": "ffa", "rounds": 5, "fraction_train": 0.5}
-        | {"client_weights": "held"}
+        | {"client_weights": "held", "engine": "process", "tls": False}
         | {"fraction_evaluate": 1, "min_clients": 2, "round_timeout": 9, "threads_per_client": 2}
         | {"gpus_per_client": 0, "evaluate_rows": 9, "evaluate_every": 2, "early_stopping": {}}
         | {"result": "best", "keep_checkpoints": 3, "communication": {"precision": "int8"}}
