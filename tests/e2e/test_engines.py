@@ -1,13 +1,21 @@
 """One federation on every engine that this host has, and what can go wrong there."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from blossomtune.files import read_json, sha256
+from blossomtune.launch.keys import Keys
+from blossomtune.launch.parts import SUPERLINK, Part
+from blossomtune.launch.process import Processes
 
 KEYS = {"rounds": 3, "optimizer_state": "kept"}
 
@@ -97,3 +105,74 @@ def test_a_dead_superlink_stops_the_run_which_then_goes_on(federate, federation_
     said = finished(again)
     assert "going on after round" in said
     assert weights(again) == weights(whole)
+
+
+@pytest.fixture(scope="module")
+def superlink(tmp_path_factory):
+    """A SuperLink that nobody is registered with: its port, keys, log and socket."""
+    home = tmp_path_factory.mktemp("superlink")
+    keys = Keys(home / "keys")
+    keys.make(["127.0.0.1"], clients=1)
+    part = Part(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
+    part.home.mkdir()
+    with Processes(home) as running:
+        running.start(part)
+        until((part.home / "superlink.json").exists)
+        port = read_json(part.home / "superlink.json")["port"]
+        yield port, keys, home / "superlink.log", part.home / "superlink.sock"
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("foreign key", "Failed to activate SuperNode"),
+        ("no key", "All SuperNodes must be registered"),
+        ("another authority", "certificate verify failed"),
+        ("plain text", "Server disconnected without sending a response"),
+    ],
+)
+def test_strangers_are_turned_away(superlink, tmp_path, who, said):
+    """With the SuperNode that Flower itself brings."""
+    port, keys, log, _ = superlink
+    foreign = Keys(tmp_path / "foreign")
+    foreign.make(["127.0.0.1"], clients=1)
+    trusting = ["--root-certificates", keys.authority]
+    options = {
+        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],
+        "no key": trusting,
+        "another authority": ["--root-certificates", foreign.authority],
+        "plain text": ["--insecure"],
+    }[who]
+    command = [Path(sys.executable).parent / "flower-supernode", "--isolation", "process"]
+    command += ["--superlink", f"127.0.0.1:{port}", "--max-retries", "1", "--port", str(free())]
+    env = os.environ | {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0"}
+    ran = subprocess.run(
+        [str(word) for word in (*command, *options)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=env,
+    )
+    assert ran.returncode != 0
+    assert said in ran.stdout + ran.stderr
+    if "key" in who:
+        assert "Attempted to register SuperNode with public key" in log.read_text()
+
+
+def test_the_port_for_supernodes_starts_no_runs(superlink):
+    """Neither does the socket for others than this user."""
+    port, keys, _, socket = superlink
+    with httpx.Client(verify=str(keys.authority)) as client:
+        for path in ("control/start-run", "runtime/acquire-task", "runtime/push-messages"):
+            assert client.post(f"https://127.0.0.1:{port}/v1/{path}").status_code == 404
+    assert socket.stat().st_mode & 0o777 == 0o600
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
+        assert client.post("http://localhost/v1/control/start-run").status_code != 404
+
+
+def free():
+    """A port that is free at the moment."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
