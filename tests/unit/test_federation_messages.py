@@ -23,6 +23,16 @@ def answer(precision="float32", kept=None, control=None, **numbers):
     return state, *messages.answer(given, precision)
 
 
+RUN = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("run", ["", "../../../etc", "0123456789ABCDEF", f"{RUN}/x"])
+def test_a_run_that_is_no_name_of_a_folder_is_refused(run):
+    record, _ = wire.encode(START, "float32")
+    with pytest.raises(ValueError, match="which is no run's name"):
+        messages.read_order(messages.order(record, 1, 0, run))
+
+
 def test_an_order_is_read_as_it_was_sent():
     record, _ = wire.encode(START, "float32")
     folds = {3: {"a": (torch.randn(4, 1), torch.randn(1, 3))}}
@@ -30,12 +40,13 @@ def test_an_order_is_read_as_it_was_sent():
         record,
         5,
         3,
+        RUN,
         folded=messages.folds(folds, "float32"),
         control=wire.encode(START, "float32")[0],
         besides={"clipping": 0.5},
     )
     order = messages.read_order(content)
-    assert (order.round, order.last) == (5, 3)
+    assert (order.round, order.last, order.run) == (5, 3, RUN)
     assert all(torch.equal(order.state[n], START[n]) for n in START)
     assert all(torch.equal(order.control[n], START[n]) for n in START)
     for read, sent in zip(order.folded[3]["a"], folds[3]["a"], strict=True):
