@@ -63,8 +63,8 @@ class WatchedGrid(HttpGrid):
         return list({*super().get_node_ids(), *self._gone})
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Sends messages; their ids."""
-        ids = []
+        """Sends messages, and forgets those before them that have no reply; their ids."""
+        self._asked, self._sent, ids = {}, {}, []
         for message in messages:
             message.metadata.__dict__["_message_id"] = asked = message.object_id
             self._asked[asked] = message
