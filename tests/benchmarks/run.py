@@ -55,7 +55,7 @@ def federate() -> dict:
             "checkpoints": Path(scratch) / "checkpoints",
         }
         options = [word for key, path in files.items() for word in (f"--{key}", str(path))]
-        cores = ["--cores", str(os.cpu_count())]
+        cores = ["--cores", str(os.cpu_count()), "--logs", scratch]
         step = [SCRIPTS / "federate.py", "--config", canonical(settings), *options, *cores]
         ours = _seconds(*step)
         job = Path(scratch) / "job.json"
