@@ -1,12 +1,13 @@
-# The image that every stage runs in under --use-singularity; without the flag there is none.
+# The image that every stage runs in under --use-singularity; without the flag there is none, but
+# for experiments on the engine apptainer.
 import os
 
 from snakemake.settings.types import DeploymentMethod
 
-from blossomtune.config.blocks import Container
+from blossomtune.config.engines import BUILT, on_host
 from blossomtune.launch import host
 
-BUILT = Container().image
+ENGINES = {name: block.federation.engine for name, block in CONFIG.experiments.items()}
 CONTAINER = CONFIG.container.image
 METHODS = workflow.deployment_settings.deployment_method
 IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS
@@ -19,6 +20,22 @@ if IN_CONTAINERS:
     # results that come from the between-workflow cache are links into it
     local += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
     os.environ.update(host.shared(os.environ, local))
+
+
+def federate_image(wildcards):
+    """The image of an experiment's engine, as a file to wait for."""
+    used = getattr(ENGINES[wildcards.experiment], "image", None)
+    return sorted({*IMAGE, *([BUILT] if used == BUILT else [])})
+
+
+def federate_container(wildcards):
+    """What federate runs in: nothing, where its engine starts containers itself."""
+    return None if on_host(ENGINES[wildcards.experiment]) else CONTAINER
+
+
+if IN_CONTAINERS or any(
+    getattr(engine, "image", None) == BUILT for engine in ENGINES.values()
+):
 
     rule container:
         """The image, from its definition and the lock: nothing of this machine is in it."""

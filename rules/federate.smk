@@ -1,7 +1,7 @@
 rule federate:
     """Rounds of training on the clients and averaging on the server: the adapter."""
     input:
-        IMAGE,
+        federate_image,
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
@@ -14,7 +14,7 @@ rule federate:
     benchmark:
         "results/benchmarks/federate/{experiment}.tsv"
     container:
-        CONTAINER
+        federate_container
     threads: client_threads
     resources:
         mem_mb=8000,

@@ -10,6 +10,7 @@ from every_key import PATH, classes
 
 from blossomtune.config.adapters import ColumnRanks, Lora
 from blossomtune.config.base import Block
+from blossomtune.config.engines import ENGINES
 from blossomtune.config.evaluation import Evaluation, Generation
 from blossomtune.config.experiments import Controls, Experiment
 from blossomtune.config.federation import Communication, EarlyStopping, Federation, Privacy
@@ -112,6 +113,20 @@ EXAMPLES += [
         PARAMETERS.get(name, {}) | {"name": "fedprox" if name == "fedavg" else "fedavg"},
     )
     for name, block in STRATEGIES.items()
+]
+ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
+    "docker": {"image": "other", "memory_mb": 9, "cpus": 1},
+    "apptainer": {"image": "other"},
+}
+EXAMPLES += [
+    Example(
+        block,
+        ("federation", "engine"),
+        {"name": name},
+        ENGINE_PARAMETERS.get(name, {})
+        | {"name": "process" if name == "simulation" else "simulation"},
+    )
+    for name, block in ENGINES.items()
 ]
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
     logs = paths.pop("logs")
     job = describe(given["config"], cores=given["cores"], **paths)
-    if job.federation.engine == "simulation":
+    if job.federation.engine.name == "simulation":
         simulate(job)
     else:
         deploy(job, logs)

@@ -76,6 +76,31 @@ def test_processes_make_the_same_adapter_whoever_is_killed(federate, federation_
     }
 
 
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """The block of an engine, with an image made from this checkout."""
+
+    def block(name):
+        image = os.environ.get(f"BLOSSOMTUNE_{name.upper()}_IMAGE")
+        assert image, "the image to test with is not named"
+        return {"name": name, "image": image}
+
+    return block
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["docker", "apptainer"])
+def test_containers_make_the_same_adapter(federate, federation_files, engine, images, name):
+    """And nothing is left of them."""
+    engine(name)
+    one = federate(federation_files, engine="simulation", **KEYS)
+    two = federate(federation_files, engine=images(name), **KEYS)
+    finished(one)
+    said = finished(two)
+    assert weights(one) == weights(two), said
+    assert [len(r["clients"]) for r in read_json(two.history)["rounds"]] == [0, 3, 3, 3]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "asked to end"])
 def test_a_run_that_ends_leaves_nothing_behind(federate, federation_files, number):
     process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
@@ -155,6 +180,11 @@ def test_strangers_are_turned_away(superlink, tmp_path, who, said):
     )
     assert ran.returncode != 0
     assert said in ran.stdout + ran.stderr
+    turned_away = {
+        "another authority": "a connection was turned away: TLSV1_ALERT_UNKNOWN_CA",
+        "plain text": "a connection was turned away: HTTP_REQUEST",
+    }
+    assert turned_away.get(who, "") in log.read_text()
     if "key" in who:
         assert "Attempted to register SuperNode with public key" in log.read_text()
 

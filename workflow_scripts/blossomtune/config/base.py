@@ -1,6 +1,7 @@
 """What the blocks of the configuration are made of."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 from jinja2 import Environment, TemplateSyntaxError
 from pydantic import (
@@ -34,6 +35,24 @@ def in_words(words: str) -> WrapValidator:
             raise PydanticCustomError("in_words", words) from None
 
     return WrapValidator(check)
+
+
+def named(blocks: Any, names: Iterable[str]) -> BeforeValidator:
+    """Lets a name stand for the block of that name, with nothing else said.
+
+    Args:
+        blocks: type of all the blocks that may stand there.
+        names: of these blocks.
+    """
+
+    def by_name(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, Mapping | Block):
+            raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
+        return value
+
+    return BeforeValidator(by_name, json_schema_input_type=Literal[tuple(names)] | blocks)
 
 
 def distinct(values: list[str]) -> list[str]:

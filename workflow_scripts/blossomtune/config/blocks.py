@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from blossomtune.config.base import Block, Name, Text, Whole, distinct
 from blossomtune.config.dataset import Dataset
+from blossomtune.config.engines import BUILT
 from blossomtune.config.experiments import Experiment
 from blossomtune.config.partitions import AnyPartition
 from blossomtune.config.preprocessing import Preprocessing
@@ -20,7 +21,7 @@ class Container(Block):
     """The image that every stage runs in under `--use-singularity`."""
 
     image: Text = Field(
-        "results/containers/blossomtune.sif",
+        BUILT,
         description="This path is built from containers/blossomtune.def; else docker://… or a SIF.",
     )
     base: Text = Field(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from blossomtune.config.base import NUMBER, Above0, AtLeast0, Block, Count, Share, Text, Whole
+from blossomtune.config.engines import Engine, Simulation, on_host
 from blossomtune.config.strategies import FedAvg, Strategy
 
 Aggregation = Literal["fedavg", "flexlora", "flora", "fedex", "ffa", "rolora", "hetlora"]
@@ -57,9 +58,8 @@ class Privacy(Block):
 class Federation(Block):
     """How clients and server work together."""
 
-    engine: Literal["simulation", "process"] = Field(
-        "simulation",
-        description="simulation: in a few worker processes. process: SuperLink and SuperNodes.",
+    engine: Engine = Field(
+        Simulation(), description="Where SuperLink and SuperNodes run; a name, or a block."
     )
     tls: bool = Field(
         True, description="Whether SuperLink and SuperNodes encrypt and authenticate themselves."
@@ -116,6 +116,15 @@ class Federation(Block):
     def watches_server(self) -> bool:
         """Whether that evaluation is the server's; where clients evaluate, it is theirs."""
         return self.decides and not self.fraction_evaluate
+
+    @model_validator(mode="after")
+    def _plain_text_at_home(self) -> "Federation":
+        if not self.tls and on_host(self.engine):
+            raise ValueError(
+                f"tls: false is for this machine alone; what engine {self.engine.name} sends is "
+                "always encrypted"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_watch(self) -> "Federation":

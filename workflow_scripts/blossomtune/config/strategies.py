@@ -1,13 +1,11 @@
 """Blocks of strategies: what the server makes of the clients' answers, by Flower's names."""
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from blossomtune.config.base import NUMBER, Above0, Block, Count, Whole
+from blossomtune.config.base import NUMBER, Above0, Block, Count, Whole, named
 
 Below1 = Annotated[float, Field(ge=0, lt=1), NUMBER]
 
@@ -119,18 +117,7 @@ STRATEGIES = {
 """Every strategy's block by its name."""
 
 
-def _by_name(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if not isinstance(value, Mapping | Block):
-        raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
-    return value
-
-
-Strategy = Annotated[
-    AnyStrategy,
-    BeforeValidator(_by_name, json_schema_input_type=Literal[tuple(STRATEGIES)] | AnyStrategy),
-]
+Strategy = Annotated[AnyStrategy, named(AnyStrategy, STRATEGIES)]
 
 SERVER_OPTIMIZERS = {"fedavgm", "fedadagrad", "fedadam", "fedyogi"}
 ROBUST = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blossomtune.config.engines import Apptainer, Docker
 from blossomtune.errors import UserError
-from blossomtune.federation.job import Job
+from blossomtune.federation.checkpoints import Checkpoints
+from blossomtune.federation.job import Job, identity
 from blossomtune.files import read_json, write_json
 from blossomtune.launch.guard import guarded
 from blossomtune.launch.keys import Keys
@@ -29,6 +31,8 @@ class Deployment:
 
     def __init__(self, job: Job, runner: Runner, scratch: Path, logs: Path) -> None:
         self._job, self._runner, self._scratch, self._logs = job, runner, scratch, logs
+        run = Checkpoints(job.checkpoints, identity(job, job.device))
+        self._memories = run.folder / "clients"
         self._restarts = dict.fromkeys(range(len(job.clients)), RESTARTS)
         self._parts: dict[str, Part] = {}
         self.keys = Keys(scratch / "keys") if job.federation.tls else None
@@ -100,25 +104,31 @@ class Deployment:
         return self._scratch / "job.json"
 
     def _superlink(self) -> Part:
-        words, reads = ["--host", self._runner.listens], ()
+        words, secrets = ["--host", self._runner.listens], ()
         if self.keys:
             words += ["--keys", str(self.keys.folder)]
-            reads = (self.keys.authority, self.keys.certificate, self.keys.key)
-        return Part(SUPERLINK, tuple(words), self._scratch / SUPERLINK, reads)
+            secrets = (self.keys.authority, self.keys.certificate, self.keys.key)
+        return Part(SUPERLINK, tuple(words), self._scratch / SUPERLINK, secrets=secrets)
 
     def _supernode(self, client: int, address: str) -> Part:
         job = self._job
         words = ["--superlink", address, "--client", str(client), "--job", str(self._job_file)]
         rows = tuple(job.preprocessed.glob(f"client_{client}.*arrow"))
-        reads = (self._job_file, job.model, *rows)
+        reads, secrets = (job.model, *rows), (self._job_file,)
         if self.keys:
             words += ["--authority", str(self.keys.authority)]
             words += ["--key", str(self.keys.node(client))]
-            reads += (self.keys.authority, self.keys.node(client))
+            secrets += (self.keys.authority, self.keys.node(client))
         name = f"supernode_{client}"
-        writes = (job.checkpoints,) if job.keeps else ()
-        gpus = job.federation.gpus_per_client
-        return Part(name, tuple(words), self._scratch / name, reads, writes, gpus)
+        return Part(
+            name,
+            tuple(words),
+            self._scratch / name,
+            reads,
+            secrets,
+            writes=(self._memories / str(client),) if job.keeps else (),
+            gpus=job.federation.gpus_per_client,
+        )
 
     def _start(self, part: Part) -> None:
         part.home.mkdir(mode=0o700)
@@ -158,10 +168,10 @@ def deploy(job: Job, logs: Path) -> None:
 
     from blossomtune.federation.server_app import serve
     from blossomtune.launch.link import lead
-    from blossomtune.launch.process import Processes
 
     with guarded() as folder:
-        deployment = Deployment(job, Processes(logs), Path(folder), logs)
+        scratch = Path(folder)
+        deployment = Deployment(job, _runner(job, logs, scratch), scratch, logs)
         with deployment.running() as socket:
             try:
                 with lead(socket, deployment.public_keys, deployment.watch) as (grid, owners):
@@ -169,3 +179,18 @@ def deploy(job: Job, logs: Path) -> None:
             except httpx.TransportError:
                 deployment.settle()  # the SuperLink may have ended just now
                 raise
+
+
+def _runner(job: Job, logs: Path, scratch: Path) -> Runner:
+    engine = job.federation.engine
+    if isinstance(engine, Docker):
+        from blossomtune.launch.docker import Containers
+
+        return Containers(logs, scratch, engine)
+    if isinstance(engine, Apptainer):
+        from blossomtune.launch.apptainer import Instances
+
+        return Instances(logs, engine)
+    from blossomtune.launch.process import Processes
+
+    return Processes(logs)

@@ -3,6 +3,7 @@
 Ray's servers end with the process that started them, but two agents of theirs do not.
 """
 
+import json
 import os
 import select
 import shutil
@@ -14,6 +15,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+WILL = "will.json"
+
+
+def leave(scratch: Path, command: list[str]) -> None:
+    """Has the guard run a command in the end, for what is no process of ours.
+
+    Args:
+        scratch: the directory that ``guarded`` gave.
+        command: program and arguments.
+    """
+    (scratch / WILL).write_text(json.dumps(command))
 
 
 @contextmanager
@@ -47,6 +60,8 @@ def main(scratch: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(family - {me}, timeout=10)
+    with suppress(FileNotFoundError):
+        subprocess.run(json.loads((scratch / WILL).read_text()), check=False)  # noqa: S603
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -1,6 +1,5 @@
 """What a federation is made of, whatever runs it: a SuperLink and a SuperNode a client."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ class Part:
         words: arguments of its program.
         home: its own folder, to write to.
         reads: files and folders that it reads, besides.
+        secrets: files that it reads and that nobody else may.
         writes: folders that it writes to, besides.
         gpus: GPUs that it trains on; 0.5 is half of one.
     """
@@ -27,6 +27,7 @@ class Part:
     words: tuple[str, ...]
     home: Path
     reads: tuple[Path, ...] = ()
+    secrets: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     gpus: float = 0
 
@@ -34,11 +35,6 @@ class Part:
     def client(self) -> int | None:
         """The client that it is of; None for the SuperLink."""
         return None if self.name == SUPERLINK else int(self.name.rpartition("_")[2])
-
-    @property
-    def command(self) -> list[str]:
-        """How to start it, where our packages are those of this process."""
-        return [sys.executable, *self.program]
 
     @property
     def program(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -35,12 +36,20 @@ class Processes:
         """Starts a part."""
         with (self._logs / f"{part.name}.log").open("ab") as log:
             self._running[part.name] = subprocess.Popen(  # noqa: S603
-                part.command,
+                self.command(part),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | part.environment,
+                env=self.environment(part),
             )
+
+    def command(self, part: Part) -> list[str]:
+        """How to start a part."""
+        return [sys.executable, *part.program]
+
+    def environment(self, part: Part) -> dict[str, str]:
+        """The environment to start it in."""
+        return os.environ | part.environment
 
     def stop(self, name: str) -> None:
         """Asks a part to end, and ends it where it does not."""

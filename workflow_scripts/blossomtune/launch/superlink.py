@@ -8,6 +8,7 @@ who may come in.
 import argparse
 import asyncio
 import socket
+import ssl
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ class FleetOnly:
             return
         await send({"type": "http.response.start", "status": 404, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+
+class Told(ssl.SSLObject):
+    """A side of a connection that says when the other one is turned away; asyncio does not."""
+
+    def do_handshake(self) -> None:
+        """Goes on with the handshake."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            print(f"a connection was turned away: {error.reason or error}", flush=True)
+            raise
 
 
 class Follower(uvicorn.Server):
@@ -107,14 +122,13 @@ async def serve(host: str, port: int, folder: Path, keys: Keys | None) -> None:
     app = create_app(config, SuperLinkLifespan)
     newest_wins(app.state.linkstate_factory.state())
     settings = {"log_level": "warning", "timeout_graceful_shutdown": 1}
-    nodes = uvicorn.Server(
-        uvicorn.Config(
-            FleetOnly(app),
-            ssl_certfile=config.ssl_certfile,
-            ssl_keyfile=config.ssl_keyfile,
-            **settings,
-        )
+    doors = uvicorn.Config(
+        FleetOnly(app), ssl_certfile=config.ssl_certfile, ssl_keyfile=config.ssl_keyfile, **settings
     )
+    doors.load()
+    if doors.ssl:
+        doors.ssl.sslobject_class = Told
+    nodes = uvicorn.Server(doors)
     server = Follower(uvicorn.Config(app, lifespan="off", **settings))
     following = asyncio.create_task(server.serve([listening(folder / "superlink.sock")]))
     write_json(folder / "superlink.json", {"port": config.port})

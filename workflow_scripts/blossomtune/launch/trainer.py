@@ -55,7 +55,8 @@ def work(supernode: Path, job_file: Path) -> None:
 
 def _follow() -> None:
     """Ends this process when the SuperNode ends: its end of the pipe closes."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 
