@@ -28,4 +28,4 @@ rule federate:
         " --adapter {output.adapter} --history {output.history}"
         " --checkpoints results/checkpoints/{wildcards.experiment}"
         " --logs results/logs/federate/{wildcards.experiment}"
-        " --cores {threads} 2>&1 | tee {log}"
+        " --cores {threads} --minutes {resources.runtime} 2>&1 | tee {log}"

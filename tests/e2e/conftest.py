@@ -21,6 +21,8 @@ def federation_files(tiny_model, tmp_path_factory):
     from blossomtune.files import sha256, write_json
 
     home = tmp_path_factory.mktemp("federation")
+    for file in tiny_model.iterdir():
+        file.chmod(0o644)  # as stages write them: containers have another user
     write_json(tiny_model / "provenance.json", {"source": {"kind": "path"}, "files": {}})
     tokenizer = load_tokenizer(tiny_model)
 

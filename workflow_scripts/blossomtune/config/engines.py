@@ -1,6 +1,6 @@
 """Blocks of engines: where SuperLink and SuperNodes run."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -38,7 +38,13 @@ class Apptainer(Block):
     image: Text = Field(BUILT, description="This path is built by the workflow; else another SIF.")
 
 
-AnyEngine = Annotated[Simulation | Process | Docker | Apptainer, Field(discriminator="name")]
+class Slurm(Apptainer):
+    """As apptainer, with the SuperNodes on all nodes of the job that federate is."""
+
+    name: Literal["slurm"]
+
+
+AnyEngine = Annotated[Simulation | Process | Docker | Apptainer | Slurm, Field(discriminator="name")]
 
 ENGINES = {
     get_args(block.model_fields["name"].annotation)[0]: block
@@ -49,6 +55,6 @@ ENGINES = {
 Engine = Annotated[AnyEngine, named(AnyEngine, ENGINES)]
 
 
-def on_host(engine: Any) -> bool:
+def on_host(engine: AnyEngine) -> bool:
     """Whether the engine starts containers, which cannot be done from within one."""
     return isinstance(engine, Docker | Apptainer)

@@ -29,7 +29,8 @@ class Job(BaseModel):
     """Everything about a federation, as JSON can carry it to any process.
 
     ``adapter`` and ``history`` are where the server writes what came out, ``checkpoints`` is where
-    it keeps every round until then.
+    it keeps every round until then. ``until`` is when the run will be stopped from outside, in
+    seconds since 1970.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class Job(BaseModel):
     history: Path
     checkpoints: Path
     cores: int = 1
+    until: float | None = None
 
     def __hash__(self) -> int:  # ``training.arguments`` is a dictionary, which has none
         return hash(self.model_dump_json())

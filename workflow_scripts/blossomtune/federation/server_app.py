@@ -43,6 +43,7 @@ def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None
     from blossomtune.federation import progress
     from blossomtune.federation.checkpoints import Checkpoint, Checkpoints
     from blossomtune.federation.judge import Judge
+    from blossomtune.federation.limit import Limit
     from blossomtune.federation.rounds import Federation, OverBudgetError, Round
 
     federation, total = job.federation, job.federation.rounds
@@ -67,7 +68,9 @@ def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None
             last.history.append(first.record())
             print(_line(last.history[-1], total, 0.0), flush=True)
         started = time.monotonic()
+        limit = Limit(job.until)
         for number in range(done + 1, total + 1):
+            limit.check(number - 1)
             try:
                 result = rounds.run(number)
             except OverBudgetError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from blossomtune.config.engines import Apptainer, Docker
+from blossomtune.config.engines import Apptainer, Docker, Slurm
 from blossomtune.errors import UserError
 from blossomtune.federation.checkpoints import Checkpoints
 from blossomtune.federation.job import Job, identity
@@ -187,6 +187,10 @@ def _runner(job: Job, logs: Path, scratch: Path) -> Runner:
         from blossomtune.launch.docker import Containers
 
         return Containers(logs, scratch, engine)
+    if isinstance(engine, Slurm):
+        from blossomtune.launch.slurm import Steps
+
+        return Steps(logs, engine)
     if isinstance(engine, Apptainer):
         from blossomtune.launch.apptainer import Instances
 
