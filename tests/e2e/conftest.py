@@ -2,14 +2,59 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from checkouts import CONFIG, IMAGE, PARTITION, PARTS, ROOT, snakemake
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 3
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A function that makes copies of the workflow, with a small data set outside of them."""
+    data = tmp_path_factory.mktemp("elsewhere") / "words.csv"
+    rows = "".join(f"text {i},{'even' if i % 2 == 0 else 'odd'}\n" for i in range(100))
+    data.write_text("text,label\n" + rows)
+    base = os.environ.get("BLOSSOMTUNE_BASE", "docker://python:3.11-slim")
+
+    def make(name):
+        where = tmp_path_factory.mktemp(name)
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, where / part)
+        (where / "config").mkdir()
+        (where / "config" / "config.yaml").write_text(CONFIG.format(base=base, data=data))
+        return where
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built(engine, checkout):
+    """A checkout whose partition was made in the image, which Snakemake built before."""
+    engine("apptainer")
+    where = checkout("inside")
+    snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
+    return where
+
+
+@pytest.fixture
+def image(request):
+    """A function of an engine's name: its block, with an image that has the packages of the lock.
+
+    That of Docker is made before, with the name that is its default.
+    """
+
+    def block(name):
+        if name != "apptainer":
+            return {"name": name}
+        built = request.getfixturevalue("built")
+        return {"name": name, "image": str(built / IMAGE)}
+
+    return block
 
 
 @pytest.fixture(scope="session")

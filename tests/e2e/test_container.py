@@ -1,81 +1,16 @@
 """The container image: built by the workflow, with Apptainer, and used by a stage."""
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "results/containers/blossomtune.sif"
-PARTITION = "results/partitions/halves"
-PARTS = ("Snakefile", "rules", "profiles", "workflow_scripts", "containers", "envs")
-CONFIG = """
-run: [tiny]
-container: {{base: "{base}"}}
-models: {{none: {{source: {{kind: path, path: model}}}}}}
-datasets:
-  words:
-    source: {{kind: path, path: "{data}"}}
-    format: {{kind: csv}}
-    test: {{size: 10, stratify_by: label}}
-partitions: {{halves: {{dataset: words, partitioner: iid, num_partitions: 2}}}}
-preprocessing: {{plain: {{prompt: "{{{{ text }}}}", completion: "{{{{ label }}}}"}}}}
-experiments: {{tiny: {{model: none, partition: halves, preprocessing: plain}}}}
-"""
-
-
-def snakemake(where, *arguments, **environment):
-    """Runs Snakemake on a checkout; returns what it said."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=where,
-        env={**os.environ, "PATH": path, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    logs = [log.read_text(errors="replace")[-3000:] for log in where.glob("results/logs/**/*.log")]
-    assert done.returncode == 0, "\n".join([done.stdout, *logs])
-    return done.stdout
+from checkouts import IMAGE, PARTITION, ROOT, snakemake
 
 
 def files(folder):
     """The bytes of every file in a folder, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A function that makes copies of the workflow, with a small data set outside of them."""
-    data = tmp_path_factory.mktemp("elsewhere") / "words.csv"
-    rows = "".join(f"text {i},{'even' if i % 2 == 0 else 'odd'}\n" for i in range(100))
-    data.write_text("text,label\n" + rows)
-    base = os.environ.get("BLOSSOMTUNE_BASE", "docker://python:3.11-slim")
-
-    def make(name):
-        where = tmp_path_factory.mktemp(name)
-        for part in PARTS:
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, where / part)
-        (where / "config").mkdir()
-        (where / "config" / "config.yaml").write_text(CONFIG.format(base=base, data=data))
-        return where
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def built(engine, checkout):
-    """A checkout whose partition was made in the image, which Snakemake built before."""
-    engine("apptainer")
-    where = checkout("inside")
-    snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
-    return where
 
 
 def inside(where, *command, **environment):

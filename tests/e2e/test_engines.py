@@ -76,25 +76,13 @@ def test_processes_make_the_same_adapter_whoever_is_killed(federate, federation_
     }
 
 
-@pytest.fixture(scope="session")
-def images(tmp_path_factory):
-    """The block of an engine, with an image made from this checkout."""
-
-    def block(name):
-        image = os.environ.get(f"BLOSSOMTUNE_{name.upper()}_IMAGE")
-        assert image, "the image to test with is not named"
-        return {"name": name, "image": image}
-
-    return block
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_containers_make_the_same_adapter(federate, federation_files, engine, images, name):
+def test_containers_make_the_same_adapter(federate, federation_files, engine, image, name):
     """And nothing is left of them."""
     engine(name)
     one = federate(federation_files, engine="simulation", **KEYS)
-    two = federate(federation_files, engine=images(name), **KEYS)
+    two = federate(federation_files, engine=image(name), **KEYS)
     finished(one)
     said = finished(two)
     assert weights(one) == weights(two), said
@@ -111,6 +99,56 @@ def test_a_run_that_ends_leaves_nothing_behind(federate, federation_files, numbe
     process.wait(60)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["docker", "apptainer"])
+def test_a_killed_run_leaves_no_container_behind(federate, federation_files, engine, image, name):
+    """Neither a network, nor a folder."""
+    engine(name)
+    chosen = image(name)
+    process = federate(federation_files, engine=chosen, **(KEYS | {"rounds": 50}))
+    has_round(process, 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
+    scratch = Path(guard.cmdline()[2])
+    assert sorted(scratch.glob("supernode_*"))
+    if name == "docker":
+        assert len(left_in_docker(scratch)) == 1 + 3 + 1
+    process.kill()
+    process.wait(60)
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    assert not scratch.exists()
+    if name == "docker":
+        assert left_in_docker(scratch) == []
+
+
+def left_in_docker(scratch):
+    """Containers and networks of a run."""
+    import docker
+
+    label = {"label": f"ai.blossomtune.run={scratch.name}"}
+    client = docker.from_env()
+    return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
+
+
+def test_no_key_is_ever_told(federate, federation_files):
+    """Neither in a log, nor on a command line, nor in the environment of a process."""
+    process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
+    has_round(process, 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
+    folder = Path(guard.cmdline()[2]) / "keys"
+    secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
+    assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
+    told = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
+    process.kill()
+    said, _ = process.communicate(timeout=60)
+    told += [said, *(log.read_text() for log in process.logs.iterdir())]
+    for secret in secrets:
+        for line in secret.splitlines():
+            assert "PRIVATE" in line or not any(line in text for text in told)
 
 
 def test_a_dead_superlink_stops_the_run_which_then_goes_on(federate, federation_files):

@@ -44,7 +44,9 @@ class Slurm(Apptainer):
     name: Literal["slurm"]
 
 
-AnyEngine = Annotated[Simulation | Process | Docker | Apptainer | Slurm, Field(discriminator="name")]
+AnyEngine = Annotated[
+    Simulation | Process | Docker | Apptainer | Slurm, Field(discriminator="name")
+]
 
 ENGINES = {
     get_args(block.model_fields["name"].annotation)[0]: block
