@@ -157,6 +157,17 @@ def test_in_containers_every_stage_waits_for_the_image(checkout):
 
 
 @apptainer
+@pytest.mark.parametrize("flags", [(), ("--use-singularity",)])
+@pytest.mark.parametrize("engine", ["apptainer", "docker", "process"])
+def test_the_image_is_built_for_engines_that_need_it(small, engine, flags):
+    small.configure(
+        lambda data: data["experiments"]["quickstart"]["federation"].update(engine=engine)
+    )
+    jobs = small.planned(*flags)
+    assert jobs.get("container", 0) == (bool(flags) or engine == "apptainer")
+
+
+@apptainer
 @pytest.mark.parametrize("image", ["docker://blossomtune:1.0", "/images/own.sif"])
 def test_an_image_of_the_users_own_is_not_built(checkout, image):
     given = ("--use-singularity", "--config", f"container={{image: '{image}'}}")

@@ -35,8 +35,8 @@ class Steps(Instances):
                 "federation.engine: slurm runs inside of a job of Slurm, and this is none",
                 "snakemake --profile profiles/slurm, or another engine",
             )
-        self._nodes = subprocess.run(
-            ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
+        self._nodes = subprocess.run(  # noqa: S603
+            ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],  # noqa: S607
             capture_output=True,
             text=True,
             check=True,
