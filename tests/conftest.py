@@ -10,6 +10,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+PROGRAMS = {"slurm": "sbatch"}
+
 
 @pytest.fixture(scope="session")
 def engine():
@@ -23,7 +25,7 @@ def engine():
     def require(name: str) -> str:
         if name not in wanted:
             pytest.skip(f"takes minutes; BLOSSOMTUNE_ENGINES={name} runs it with the real {name}")
-        program = shutil.which(name)
+        program = shutil.which(PROGRAMS.get(name, name))
         assert program, f"BLOSSOMTUNE_ENGINES names {name}, which is not installed"
         return program
 

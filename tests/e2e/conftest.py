@@ -41,18 +41,21 @@ def built(engine, checkout):
     return where
 
 
+@pytest.fixture(scope="session")
+def sif(request):
+    """The path of the image: that of BLOSSOMTUNE_SIF, else one that is built now."""
+    given = os.environ.get("BLOSSOMTUNE_SIF")
+    return given or str(request.getfixturevalue("built") / IMAGE)
+
+
 @pytest.fixture
 def image(request):
-    """A function of an engine's name: its block, with an image that has the packages of the lock.
-
-    That of Docker is made before, with the name that is its default.
-    """
+    """A function of an engine's name: its block. Docker's image is made before."""
 
     def block(name):
         if name != "apptainer":
             return {"name": name}
-        built = request.getfixturevalue("built")
-        return {"name": name, "image": str(built / IMAGE)}
+        return {"name": name, "image": request.getfixturevalue("sif")}
 
     return block
 

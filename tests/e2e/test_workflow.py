@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-import yaml
+from checkouts import small_workflow
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "profiles", "config", "workflow_scripts", "envs")
 EXPERIMENT = Path("results/experiments/small")
 PREPROCESSED = Path("results/preprocessed/teams/short/tiny")
 
@@ -30,62 +27,10 @@ LOGS = {
 }
 
 
-def configuration(model):
-    """Three teams whose words tell the answer, and few steps."""
-    return {
-        "run": ["small"],
-        "models": {"tiny": {"source": {"kind": "path", "path": str(model)}}},
-        "datasets": {
-            "words": {
-                "source": {"kind": "path", "path": "words.csv"},
-                "format": {"kind": "csv"},
-                "test": {"size": 12, "stratify_by": "answer"},
-            }
-        },
-        "partitions": {
-            "teams": {
-                "dataset": "words",
-                "partitioner": "natural_id",
-                "column": "team",
-                "num_partitions": 3,
-            }
-        },
-        "preprocessing": {"short": {"prompt": "{{ word }}?", "completion": "{{ answer }}"}},
-        "experiments": {
-            "small": {
-                "model": "tiny",
-                "partition": "teams",
-                "preprocessing": "short",
-                "training": {
-                    "learning_rate_max": "2e-2",  # text, as YAML reads it
-                    "arguments": {"per_device_train_batch_size": 8, "max_steps": 12},
-                },
-                "federation": {"rounds": 3},
-                "evaluation": {
-                    "choices": ["yes", "no"],
-                    "by": "team",
-                    "generation": {"rows": 4, "max_new_tokens": 4},
-                },
-            }
-        },
-    }
-
-
 @pytest.fixture(scope="module")
 def home(tiny_model, tmp_path_factory):
     """A copy of the repository with a configuration and data of its own."""
-    home = tmp_path_factory.mktemp("workflow")
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-        copy(ROOT / part, home / part)
-    (home / "config/config.yaml").write_text(yaml.safe_dump(configuration(tiny_model)))
-    rows = [
-        f"{word}{i},{answer},team {i % 3}"
-        for i in range(40)
-        for word, answer in (("good", "yes"), ("bad", "no"))
-    ]
-    (home / "words.csv").write_text("\n".join(["word,answer,team", *rows]) + "\n")
-    return home
+    return small_workflow(tmp_path_factory.mktemp("workflow"), tiny_model)
 
 
 def start(home, *options):

@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ def run(main: Callable[[], None]) -> None:
     """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
     warnings.simplefilter("ignore", FutureWarning)  # libraries to their developers, not to users
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that nobody needs
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # gigabytes, where clusters allow them
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_follow, args=(os.environ.get(PARENT),), daemon=True).start()
     try:

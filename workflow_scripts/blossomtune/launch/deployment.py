@@ -54,13 +54,13 @@ class Deployment:
             UserError: where the SuperLink does not come up.
         """
         clients = range(len(self._job.clients))
-        if self.keys:
-            self.keys.make([self._runner.host], len(clients))
         self._logs.mkdir(parents=True, exist_ok=True)
         for old in self._logs.glob("*.log"):
             old.unlink()
         write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
         with self._runner:
+            if self.keys:
+                self.keys.make([self._runner.host], len(clients))
             link = self._superlink()
             self._start(link)
             port = self._port(link.home / "superlink.json")
@@ -169,7 +169,9 @@ def deploy(job: Job, logs: Path) -> None:
     from blossomtune.federation.server_app import serve
     from blossomtune.launch.link import lead
 
-    with guarded() as folder:
+    # The nodes of a cluster share the working directory, and nothing else that we know of.
+    shared = job.checkpoints.parent if job.federation.engine.name == "slurm" else None
+    with guarded(shared) as folder:
         scratch = Path(folder)
         deployment = Deployment(job, _runner(job, logs, scratch), scratch, logs)
         with deployment.running() as socket:

@@ -30,13 +30,16 @@ def leave(scratch: Path, command: list[str]) -> None:
 
 
 @contextmanager
-def guarded() -> Iterator[str]:
+def guarded(parent: Path | None = None) -> Iterator[str]:
     """Yields a temporary directory; on every way out it and all child processes are gone.
 
     The guard reads from a pipe of which this process holds the only other end: it ends when this
     process does, whatever ended it.
+
+    Args:
+        parent: where the directory comes to lie; None for the system's place.
     """
-    scratch = tempfile.mkdtemp(prefix="bt-")  # short: Ray's sockets live below it
+    scratch = tempfile.mkdtemp(prefix="bt-", dir=parent)  # short: Ray's sockets live below it
     command = [sys.executable, __file__, scratch]
     guard = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, start_new_session=True
