@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 WILL = "will.json"
+CODE = Path(__file__).resolve().parents[2]
 
 
 def leave(scratch: Path, command: list[str]) -> None:
@@ -24,7 +25,7 @@ def leave(scratch: Path, command: list[str]) -> None:
 
     Args:
         scratch: the directory that ``guarded`` gave.
-        command: program and arguments.
+        command: program and arguments; it runs in the folder of our packages.
     """
     (scratch / WILL).write_text(json.dumps(command))
 
@@ -64,7 +65,7 @@ def main(scratch: Path) -> None:
             process.kill()
     psutil.wait_procs(family - {me}, timeout=10)
     with suppress(FileNotFoundError):
-        subprocess.run(json.loads((scratch / WILL).read_text()), check=False)  # noqa: S603
+        subprocess.run(json.loads((scratch / WILL).read_text()), cwd=CODE, check=False)  # noqa: S603
     shutil.rmtree(scratch, ignore_errors=True)
 
 
