@@ -12,7 +12,7 @@ from checkouts import small_workflow
 
 from blossomtune.files import sha256
 
-ROUNDS = 8
+ROUNDS = 6
 
 
 def slurm(*words):
@@ -44,6 +44,12 @@ def ran(engine, sif, tiny_model, tmp_path_factory):
     for path in tiny_model.iterdir():
         path.chmod(0o644)
     words = ["--profile", "profiles/slurm", "--use-singularity", "--slurm-status-command", "squeue"]
+    words += [
+        "--seconds-between-status-checks",
+        "3",
+        "--slurm-init-seconds-before-status-checks",
+        "3",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *words],
         cwd=home,
