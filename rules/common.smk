@@ -174,6 +174,17 @@ def gpus(wildcards):
     return max(1, round(per_client)) if per_client else 0
 
 
+def federate_image(wildcards):
+    """The image of an experiment's engine, as a file to wait for."""
+    used = getattr(ENGINES[wildcards.experiment], "image", None)
+    return sorted({*IMAGE, *([BUILT] if used == BUILT else [])})
+
+
+def federate_container(wildcards):
+    """What federate runs in: nothing, where its engine starts containers itself."""
+    return None if on_host(ENGINES[wildcards.experiment]) else CONTAINER
+
+
 MODEL = experiment("results/models/{model}")
 DATASET = experiment("results/datasets/{dataset}")
 PARTITION = experiment("results/partitions/{partition}")

@@ -22,17 +22,6 @@ if IN_CONTAINERS:
     os.environ.update(host.shared(os.environ, local))
 
 
-def federate_image(wildcards):
-    """The image of an experiment's engine, as a file to wait for."""
-    used = getattr(ENGINES[wildcards.experiment], "image", None)
-    return sorted({*IMAGE, *([BUILT] if used == BUILT else [])})
-
-
-def federate_container(wildcards):
-    """What federate runs in: nothing, where its engine starts containers itself."""
-    return None if on_host(ENGINES[wildcards.experiment]) else CONTAINER
-
-
 if IN_CONTAINERS or any(
     getattr(engine, "image", None) == BUILT for engine in ENGINES.values()
 ):
