@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -10,7 +11,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-PROGRAMS = {"slurm": "sbatch"}
+PROGRAMS = {"slurm": "sbatch", "process": sys.executable}
 
 
 @pytest.fixture(scope="session")

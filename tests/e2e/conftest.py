@@ -109,13 +109,12 @@ def federation_files(tiny_model, tmp_path_factory):
     }
 
 
-@pytest.fixture
-def federate(tmp_path):
+@pytest.fixture(scope="session")
+def federations(tmp_path_factory):
     """Starts the federate step as the workflow does: (files, cores, **federation) -> process.
 
     Its adapter and history go to ``process.adapter`` and ``process.history``.
     """
-    started = []
 
     def start(
         files,
@@ -143,7 +142,7 @@ def federate(tmp_path):
             ).model_dump(),
             "federation": chosen.model_dump(),
         }
-        out = tmp_path / f"run{len(started)}"
+        out = tmp_path_factory.mktemp("run")
         paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}
         paths["checkpoints"] = checkpoints or out / "checkpoints"
         paths["logs"] = out / "logs"
@@ -161,8 +160,19 @@ def federate(tmp_path):
         )
         process.adapter, process.history = paths["adapter"], paths["history"]
         process.logs = paths["logs"]
-        started.append(process)
         return process
+
+    return start
+
+
+@pytest.fixture
+def federate(federations):
+    """The same for one test, which may leave them running."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(federations(*arguments, **options))
+        return started[-1]
 
     yield start
     for process in started:

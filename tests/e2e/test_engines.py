@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from blossomtune.config.engines import Process
 from blossomtune.files import read_json, sha256
 from blossomtune.launch.keys import Keys
 from blossomtune.launch.parts import SUPERLINK, Part
@@ -56,16 +57,22 @@ def has_round(process, number):
     until(lambda: any(int(f.name[-5:]) >= number for f in folder.glob("*/round-?????")))
 
 
-def test_processes_make_the_same_adapter_whoever_is_killed(federate, federation_files):
+@pytest.fixture(scope="module")
+def simulated(federations, federation_files):
+    """The federation of these tests, as a simulation."""
+    process = federations(federation_files, engine="simulation", **KEYS)
+    finished(process)
+    return process
+
+
+def test_processes_make_the_same_adapter_whoever_is_killed(simulated, federate, federation_files):
     """A SuperNode and another one's trainer die in round 2; both come back and train again."""
-    one = federate(federation_files, engine="simulation", **KEYS)
-    finished(one)
     two = federate(federation_files, engine="process", **KEYS)
     has_round(two, 1)
     family(two, "supernode")[0].kill()
     family(two, "trainer")[1].kill()
     said = finished(two)
-    assert weights(one) == weights(two), said
+    assert weights(simulated) == weights(two), said
     assert "supernode_0 ended with -9" in said
     assert "the trainer of client 1 was killed by signal 9" in said
     rounds = read_json(two.history)["rounds"]
@@ -78,96 +85,93 @@ def test_processes_make_the_same_adapter_whoever_is_killed(federate, federation_
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_containers_make_the_same_adapter(federate, federation_files, engine, image, name):
-    """And nothing is left of them."""
+def test_containers_make_the_same_adapter(
+    engine, simulated, federate, federation_files, image, name
+):
     engine(name)
-    one = federate(federation_files, engine="simulation", **KEYS)
     two = federate(federation_files, engine=image(name), **KEYS)
-    finished(one)
     said = finished(two)
-    assert weights(one) == weights(two), said
+    assert weights(simulated) == weights(two), said
     assert [len(r["clients"]) for r in read_json(two.history)["rounds"]] == [0, 3, 3, 3]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "asked to end"])
-def test_a_run_that_ends_leaves_nothing_behind(federate, federation_files, number):
+def test_a_killed_run_leaves_nothing_behind_and_told_no_key(federate, federation_files):
+    """No key is in a log, on a command line, or in the environment of a process."""
     process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
     has_round(process, 1)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) == 1 + 1 + 3 * 2  # the guard, the SuperLink, SuperNodes and trainers
-    process.send_signal(number)
-    process.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_a_killed_run_leaves_no_container_behind(federate, federation_files, engine, image, name):
-    """Neither a network, nor a folder."""
-    engine(name)
-    chosen = image(name)
-    process = federate(federation_files, engine=chosen, **(KEYS | {"rounds": 50}))
-    has_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
-    scratch = Path(guard.cmdline()[2])
-    assert sorted(scratch.glob("supernode_*"))
-    if name == "docker":
-        assert len(left_in_docker(scratch)) == 1 + 3 + 1
-    process.kill()
-    process.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert alive == []
-    assert not scratch.exists()
-    if name == "docker":
-        assert left_in_docker(scratch) == []
-
-
-def left_in_docker(scratch):
-    """Containers and networks of a run."""
-    import docker
-
-    label = {"label": f"ai.blossomtune.run={scratch.name}"}
-    client = docker.from_env()
-    return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
-
-
-def test_no_key_is_ever_told(federate, federation_files):
-    """Neither in a log, nor on a command line, nor in the environment of a process."""
-    process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
-    has_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
-    folder = Path(guard.cmdline()[2]) / "keys"
+    folder = scratch(children) / "keys"
     secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
     told = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
     process.kill()
     said, _ = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    assert not folder.parent.exists()
     told += [said, *(log.read_text() for log in process.logs.iterdir())]
     for secret in secrets:
         for line in secret.splitlines():
             assert "PRIVATE" in line or not any(line in text for text in told)
 
 
-def test_a_dead_superlink_stops_the_run_which_then_goes_on(federate, federation_files):
-    rates = (1e-2, 1e-2)
-    whole = federate(federation_files, engine="simulation", rates=rates, **KEYS)
-    finished(whole)
-    process = federate(federation_files, engine="process", rates=rates, **KEYS)
+def scratch(children):
+    """The folder of a run, which its guard removes."""
+    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
+    return Path(guard.cmdline()[2])
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "number"), [("docker", signal.SIGKILL), ("apptainer", signal.SIGTERM)]
+)
+def test_a_run_that_ends_leaves_no_container_behind(
+    engine, federate, federation_files, image, name, number
+):
+    """Neither a network, nor a folder."""
+    engine(name)
+    chosen = image(name)
+    process = federate(federation_files, engine=chosen, **(KEYS | {"rounds": 50}))
+    has_round(process, 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    folder = scratch(children)
+    if name == "docker":
+        assert len(left_in_docker(folder)) == 1 + 3 + 1
+    process.send_signal(number)
+    process.wait(60)
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    assert not folder.exists()
+    if name == "docker":
+        assert left_in_docker(folder) == []
+
+
+def left_in_docker(folder):
+    """Containers and networks of a run."""
+    import docker
+
+    label = {"label": f"ai.blossomtune.run={folder.name}"}
+    client = docker.from_env()
+    return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
+
+
+@pytest.mark.engine
+def test_a_dead_superlink_stops_the_run_which_then_goes_on(
+    engine, simulated, federate, federation_files
+):
+    engine("process")
+    process = federate(federation_files, engine="process", **KEYS)
     has_round(process, 1)
     family(process, "superlink")[None].kill()
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "error: superlink ended with -9" in said, said
     checkpoints = process.adapter.parent / "checkpoints"
-    again = federate(
-        federation_files, engine="process", rates=rates, checkpoints=checkpoints, **KEYS
-    )
+    again = federate(federation_files, engine="process", checkpoints=checkpoints, **KEYS)
     said = finished(again)
     assert "going on after round" in said
-    assert weights(again) == weights(whole)
+    assert weights(again) == weights(simulated)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +182,7 @@ def superlink(tmp_path_factory):
     keys.make(["127.0.0.1"], clients=1)
     part = Part(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
     part.home.mkdir()
-    with Processes(home) as running:
+    with Processes(home, home, Process(name="process")) as running:
         running.start(part)
         until((part.home / "superlink.json").exists)
         port = read_json(part.home / "superlink.json")["port"]

@@ -91,6 +91,7 @@ CODE = [
     ("reporting/partition.py", {"draw_partition"} | REPORT),
     ("config/load.py", NOTHING),
     ("launch/host.py", NOTHING),
+    ("launch/docker.py", NOTHING),
     ("files.py", FETCH_MODEL | DOWNLOAD),
 ]
 

@@ -21,11 +21,12 @@ class Instances(Processes):
 
     Args:
         logs: a folder for what they say.
+        scratch: a folder of this run, which its guard removes.
         engine: the image.
     """
 
-    def __init__(self, logs: Path, engine: Apptainer) -> None:
-        super().__init__(logs)
+    def __init__(self, logs: Path, scratch: Path, engine: Apptainer) -> None:
+        super().__init__(logs, scratch, engine)
         self._image = Path(engine.image).resolve()
 
     def __enter__(self) -> Self:

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-from blossomtune.config.engines import Apptainer, Docker, Slurm
 from blossomtune.errors import UserError
 from blossomtune.federation.checkpoints import Checkpoints
 from blossomtune.federation.job import Job, identity
@@ -17,6 +17,15 @@ from blossomtune.launch.parts import SUPERLINK, Part, Runner
 START_SECONDS = 60
 RESTARTS = 3
 """How often a SuperNode is started again before the run goes on without it."""
+
+RUNNERS = {
+    "process": "Processes",
+    "docker": "Containers",
+    "apptainer": "Instances",
+    "slurm": "Steps",
+}
+"""The class of an engine, in the module of that name. They are imported when they are needed, and
+not in a way that Snakemake follows: where SuperNodes run changes no adapter."""
 
 
 class Deployment:
@@ -185,18 +194,5 @@ def deploy(job: Job, logs: Path) -> None:
 
 def _runner(job: Job, logs: Path, scratch: Path) -> Runner:
     engine = job.federation.engine
-    if isinstance(engine, Docker):
-        from blossomtune.launch.docker import Containers
-
-        return Containers(logs, scratch, engine)
-    if isinstance(engine, Slurm):
-        from blossomtune.launch.slurm import Steps
-
-        return Steps(logs, engine)
-    if isinstance(engine, Apptainer):
-        from blossomtune.launch.apptainer import Instances
-
-        return Instances(logs, engine)
-    from blossomtune.launch.process import Processes
-
-    return Processes(logs)
+    module = import_module(f"blossomtune.launch.{engine.name}")
+    return getattr(module, RUNNERS[engine.name])(logs, scratch, engine)

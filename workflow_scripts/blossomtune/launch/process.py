@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from blossomtune.config.engines import AnyEngine
 from blossomtune.launch.parts import Part
 
 GRACE_SECONDS = 5
@@ -17,12 +18,14 @@ class Processes:
 
     Args:
         logs: a folder for what they say.
+        scratch: a folder of this run, which its guard removes.
+        engine: its block of the configuration.
     """
 
     listens = host = "127.0.0.1"
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, logs: Path, scratch: Path, engine: AnyEngine) -> None:
+        self._logs, self._scratch, self._engine = logs, scratch, engine
         self._running: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> Self:

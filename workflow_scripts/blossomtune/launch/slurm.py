@@ -20,13 +20,14 @@ class Steps(Instances):
 
     Args:
         logs: a folder for what they say.
+        scratch: a folder of this run, which its guard removes; all nodes must see it.
         engine: the image.
     """
 
     listens = "0.0.0.0"  # noqa: S104 - the nodes of the allocation reach it
 
-    def __init__(self, logs: Path, engine: Slurm) -> None:
-        super().__init__(logs, engine)
+    def __init__(self, logs: Path, scratch: Path, engine: Slurm) -> None:
+        super().__init__(logs, scratch, engine)
         self._nodes: list[str] = []
 
     def __enter__(self) -> Self:
