@@ -19,6 +19,7 @@ include: "rules/download.smk"
 include: "rules/partition.smk"
 include: "rules/draw_partition.smk"
 include: "rules/preprocess.smk"
+include: "rules/invite.smk"
 include: "rules/federate.smk"
 include: "rules/control.smk"
 include: "rules/merge.smk"
@@ -49,3 +50,4 @@ rule partitions:
 localrules:
     all,
     partitions,
+    invite,

@@ -55,7 +55,7 @@ def local_paths(block):
     test = getattr(block, "test", None)
     sources = [getattr(block, "source", None), getattr(test, "source", None)]
     named = [source.path for source in sources if source and source.kind == "path"]
-    return [*named, *getattr(block, "paths", {}).values()]
+    return [*named, *(getattr(block, "paths", None) or {}).values()]
 
 
 def local_source(section, wildcard):
@@ -97,6 +97,16 @@ def experiment(pattern):
 def every(pattern):
     """`pattern` filled for all experiments of this run, each path once."""
     return sorted({pattern.format(**blocks(name)) for name in CONFIG.run})
+
+
+def outside(pattern):
+    """`pattern` filled for the experiments of this run whose clients are with others."""
+    return sorted({pattern.format(**blocks(name)) for name in OUTSIDE})
+
+
+def invitations(wildcards):
+    """What the clients of these experiments are told, by experiment."""
+    return canonical({name: stages.invite(CONFIG, name) for name in OUTSIDE})
 
 
 def figure(name, title):

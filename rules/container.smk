@@ -8,6 +8,7 @@ from blossomtune.config.engines import BUILT, on_host
 from blossomtune.launch import host
 
 ENGINES = {name: block.federation.engine for name, block in CONFIG.experiments.items()}
+OUTSIDE = [name for name in CONFIG.run if ENGINES[name].name == "external"]
 CONTAINER = CONFIG.container.image
 METHODS = workflow.deployment_settings.deployment_method
 IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS

@@ -18,7 +18,8 @@ def main() -> None:
     with atomic(given.output, directory=True) as folder:
         manifest = partition.build(given.config, given.dataset, folder)
     for client in manifest["clients"]:
-        print(f"client {client['client']} ({client['name']}): {client['rows']} rows")
+        rows = "rows of its own" if client["rows"] is None else f"{client['rows']} rows"
+        print(f"client {client['client']} ({client['name']}): {rows}")
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def superlink(tmp_path_factory):
     """A SuperLink that nobody is registered with: its port, keys, log and socket."""
     home = tmp_path_factory.mktemp("superlink")
     keys = Keys(home / "keys")
-    keys.make(["127.0.0.1"], clients=1)
+    keys.make(["127.0.0.1"], clients=range(1))
     part = Part(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
     part.home.mkdir()
     with Processes(home, home, Process(name="process")) as running:
@@ -202,7 +202,7 @@ def test_strangers_are_turned_away(superlink, tmp_path, who, said):
     """With the SuperNode that Flower itself brings."""
     port, keys, log, _ = superlink
     foreign = Keys(tmp_path / "foreign")
-    foreign.make(["127.0.0.1"], clients=1)
+    foreign.make(["127.0.0.1"], clients=range(1))
     trusting = ["--root-certificates", keys.authority]
     options = {
         "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],

@@ -19,7 +19,7 @@ HOSTS = ["127.0.0.1", "link.example"]
 @pytest.fixture
 def made(tmp_path):
     new = Keys(tmp_path / "keys")
-    new.make(HOSTS, clients=2)
+    new.make(HOSTS, clients=range(2))
     return new
 
 
@@ -52,13 +52,16 @@ def test_a_node_has_a_key_pair_of_a_curve_that_flower_takes(made):
 
 
 def test_made_again_nothing_changes_and_a_new_client_gets_keys(made):
-    assert made.make(HOSTS, clients=2) == []
-    assert made.make(["link.example"], clients=2) == []
-    assert made.make(HOSTS, clients=3) == ["supernode_2.key", "supernode_2.pub"]
+    assert made.make(HOSTS, clients=range(2)) == []
+    assert made.make(["link.example"], clients=range(2)) == []
+    assert made.make(HOSTS, clients=range(3)) == ["supernode_2.key", "supernode_2.pub"]
 
 
 def test_another_host_renews_the_certificate_alone(made):
-    assert made.make([*HOSTS, "other.example"], clients=2) == ["superlink.crt", "superlink.key"]
+    assert made.make([*HOSTS, "other.example"], clients=range(2)) == [
+        "superlink.crt",
+        "superlink.key",
+    ]
 
 
 def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
@@ -69,7 +72,7 @@ def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
                 return datetime.now(tz) + timedelta(days=days)
 
         monkeypatch.setattr(keys, "datetime", Clock)
-        return made.make(HOSTS, clients=2)
+        return made.make(HOSTS, clients=range(2))
 
     until = certificate(made.certificate).not_valid_after_utc - datetime.now(UTC)
     assert until.days == keys.SUPERLINK_DAYS - 1
@@ -81,25 +84,25 @@ def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
 
 def test_a_lost_key_of_a_node_is_replaced(made):
     made.node(0).unlink()
-    assert made.make(HOSTS, clients=2) == ["supernode_0.key", "supernode_0.pub"]
+    assert made.make(HOSTS, clients=range(2)) == ["supernode_0.key", "supernode_0.pub"]
 
 
 def test_keys_that_others_may_read_are_refused(made):
     made.key.chmod(0o640)
     with pytest.raises(UserError, match=r"others may read .*superlink.key\n  hint: chmod 600"):
-        made.make(HOSTS, clients=2)
+        made.make(HOSTS, clients=range(2))
 
 
 def test_an_authority_of_ones_own_is_kept_and_its_certificate_checked(made, tmp_path):
     (made.folder / "ca.key").unlink()
-    assert made.make(HOSTS, clients=2) == []
+    assert made.make(HOSTS, clients=range(2)) == []
     with pytest.raises(UserError, match=r"superlink.crt: it is not for other.example"):
-        made.make([*HOSTS, "other.example"], clients=2)
+        made.make([*HOSTS, "other.example"], clients=range(2))
     other = Keys(tmp_path / "other")
-    other.make(HOSTS, clients=1)
+    other.make(HOSTS, clients=range(1))
     made.authority.write_bytes(other.authority.read_bytes())
     with pytest.raises(UserError, match=r"it was not issued by ca.crt"):
-        made.make(HOSTS, clients=2)
+        made.make(HOSTS, clients=range(2))
     made.authority.write_text("no certificate")
     with pytest.raises(UserError, match=r"ca.crt is not a certificate in PEM format"):
-        made.make(HOSTS, clients=2)
+        made.make(HOSTS, clients=range(2))

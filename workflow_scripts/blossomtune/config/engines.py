@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from blossomtune.config.base import Above0, Block, Count, Text, named
+from blossomtune.config.base import NUMBER, Above0, Block, Count, Text, named
 
 BUILT = "results/containers/blossomtune.sif"
 """The image that the workflow builds for itself."""
@@ -44,8 +44,21 @@ class Slurm(Apptainer):
     name: Literal["slurm"]
 
 
+class External(Block):
+    """A SuperLink here, and SuperNodes that other organisations run where their rows are."""
+
+    name: Literal["external"]
+    host: Text = Field(description="Name or address of this machine, as SuperNodes reach it.")
+    port: Annotated[int, Field(ge=1, le=65535), NUMBER] = Field(
+        9092, description="That the SuperLink listens on."
+    )
+    keys: Text = Field(
+        "keys", description="Folder of the authority, the certificate and the clients' keys."
+    )
+
+
 AnyEngine = Annotated[
-    Simulation | Process | Docker | Apptainer | Slurm, Field(discriminator="name")
+    Simulation | Process | Docker | Apptainer | Slurm | External, Field(discriminator="name")
 ]
 
 ENGINES = {

@@ -119,7 +119,7 @@ class Federation(Block):
 
     @model_validator(mode="after")
     def _plain_text_at_home(self) -> "Federation":
-        if not self.tls and on_host(self.engine):
+        if not self.tls and (on_host(self.engine) or self.engine.name == "external"):
             raise ValueError(
                 f"tls: false is for this machine alone; what engine {self.engine.name} sends is "
                 "always encrypted"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from operator import getitem
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from blossomtune.config import arguments
 from blossomtune.config.blocks import Configuration
 from blossomtune.config.combinations import unsound
+from blossomtune.config.elsewhere import out_of_reach
 from blossomtune.config.partitions import REFUSED
 from blossomtune.config.wording import allowed, choices
 from blossomtune.errors import UserError, nearest
@@ -259,7 +261,8 @@ def _contradictions(whole: Configuration) -> Iterable[str]:
         if partition is None:
             continue
         clients = partition.num_partitions
-        for key, why in unsound(e, clients, bool(partition.validation_size)):
+        faults = unsound(e, clients, bool(partition.validation_size))
+        for key, why in chain(faults, out_of_reach(e, partition)):
             yield f"experiments.{name}.{key}: {why}"
         sampled = e.federation.sampled(clients)
         if e.federation.min_clients > sampled:

@@ -6,7 +6,7 @@ Names and parameters are those of Flower Datasets' partitioners, but for ``colum
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from blossomtune.config.base import (
     NUMBER,
@@ -18,6 +18,7 @@ from blossomtune.config.base import (
     Size,
     Text,
     Whole,
+    distinct,
     in_words,
 )
 
@@ -28,6 +29,12 @@ _Held = Annotated[
 _Alpha = Annotated[
     Above0 | Annotated[list[Above0], Field(min_length=1)],
     in_words("a number above 0, or a list of them"),
+]
+_Clients = Annotated[
+    list[Name],
+    Field(min_length=1),
+    AfterValidator(distinct),
+    AfterValidator(sorted),  # as the names of paths are
 ]
 _Sizes = Annotated[list[Count], Field(min_length=1)]
 
@@ -46,6 +53,11 @@ class Partition(Block):
         0, description="Rows, or a share, that each client keeps for validation."
     )
     test_size: _Held = Field(0, description="Rows, or a share, that each client keeps for testing.")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the clients' rows are not on this machine."""
+        return bool(getattr(self, "clients", None))
 
     @model_validator(mode="after")
     def _rows_to_train_on(self) -> "Partition":
@@ -193,21 +205,29 @@ class LocalPartition(Partition):
     """
 
     partitioner: Literal["local"]
-    paths: Annotated[dict[Name, Text], Field(min_length=1)] = Field(
-        description="Client to its file, folder or archive."
+    paths: Annotated[dict[Name, Text], Field(min_length=1)] | None = Field(
+        None, description="Client to its file, folder or archive on this machine."
     )
-    num_partitions: Count = Field(0, description="How many clients: as many as paths.")
+    clients: _Clients | None = Field(
+        None, description="Instead: clients whose rows stay with them, for engine external."
+    )
+    num_partitions: Count = Field(0, description="How many clients: as many as there are names.")
 
     @model_validator(mode="before")
     @classmethod
-    def _count_paths(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("paths"), dict):
-            return {"num_partitions": len(given["paths"])} | given
+    def _count_clients(cls, given: Any) -> Any:
+        for key in ("paths", "clients"):
+            if isinstance(given, dict) and isinstance(given.get(key), dict | list):
+                return {"num_partitions": len(given[key])} | given
         return given
 
     @model_validator(mode="after")
-    def _a_path_each(self) -> "LocalPartition":
-        return _one_each(self, "paths", list(self.paths))
+    def _named_once(self) -> "LocalPartition":
+        if (self.paths is None) == (self.clients is None):
+            raise ValueError("give one of paths and clients")
+        return _one_each(
+            self, "clients" if self.clients else "paths", self.clients or [*self.paths]
+        )
 
 
 def _one_each(block: Any, key: str, values: Any) -> Any:

@@ -46,6 +46,21 @@ def federate(c: Configuration, experiment: str) -> dict[str, Any]:
     return e.model_dump(mode="json", include={"lora", "training", "federation"}) | {"seed": c.seed}
 
 
+def invite(c: Configuration, experiment: str) -> dict[str, Any]:
+    """What clients that run their own SuperNodes have to know of an experiment."""
+    e = c.experiments[experiment]
+    told = federate(c, experiment)
+    if told["federation"]["privacy"]:
+        told["federation"]["privacy"]["secret"] = None
+    return {
+        "model": fetch_model(c, e.model),
+        "model_name": e.model,
+        "federate": told,
+        "partition": partition(c, e.partition),
+        "preprocessing": preprocess(c, e.preprocessing),
+    }
+
+
 def control(c: Configuration, experiment: str) -> dict[str, Any]:
     """What of an experiment its controls share: adapter and training, and how many steps."""
     e = c.experiments[experiment]

@@ -16,7 +16,10 @@ from blossomtune.files import read_json
 
 
 class Client(BaseModel):
-    """Who trains: a client's name, how many rows of tokens it holds, and its adapter's rank."""
+    """Who trains: a client's name, how many rows of tokens it holds, and its adapter's rank.
+
+    Where its rows are elsewhere, it holds 0 as far as anybody here knows.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -140,12 +143,13 @@ def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any)
     """
     source = read_json(model / "provenance.json")["source"]
     counts = read_json(files["preprocessed"] / "manifest.json")["clients"]
-    rows = [c["rows"] if c["packed"] is None else c["packed"] for c in counts]
+    rows = {c["client"]: c["rows"] if c["packed"] is None else c["packed"] for c in counts}
     names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
     ranks = ranks_of(Lora.model_validate(config["lora"]), partition, names)
     return Job(
         clients=[
-            Client(name=n, rows=r, rank=k) for n, r, k in zip(names, rows, ranks, strict=True)
+            Client(name=name, rows=rows.get(i, 0), rank=rank)
+            for i, (name, rank) in enumerate(zip(names, ranks, strict=True))
         ],
         base_name=source.get("repo") or model.name,
         model=model,

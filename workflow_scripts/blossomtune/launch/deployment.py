@@ -23,6 +23,7 @@ RUNNERS = {
     "docker": "Containers",
     "apptainer": "Instances",
     "slurm": "Steps",
+    "external": "Outside",
 }
 """The class of an engine, in the module of that name. They are imported when they are needed, and
 not in a way that Snakemake follows: where SuperNodes run changes no adapter."""
@@ -44,20 +45,23 @@ class Deployment:
         self._memories = run.folder / "clients"
         self._restarts = dict.fromkeys(range(len(job.clients)), RESTARTS)
         self._parts: dict[str, Part] = {}
-        self.keys = Keys(scratch / "keys") if job.federation.tls else None
+        self.keys = Keys(runner.keys or scratch / "keys") if job.federation.tls else None
+        kept = [client.name for client in job.clients] if runner.keys else None
+        self._called = kept or range(len(job.clients))  # as keys are, by client
 
     @property
     def public_keys(self) -> list[Path]:
         """Of the SuperNodes, in the clients' order; none where they do not have any."""
         if self.keys is None:
             return []
-        return [self.keys.public(client) for client in range(len(self._job.clients))]
+        return [self.keys.public(name) for name in self._called]
 
     @contextmanager
     def running(self) -> Iterator[Path]:
         """Starts everything, and stops it on every way out; yields the SuperLink's socket.
 
-        Keys are made for this run alone.
+        Keys are made for this run alone, unless the engine keeps some; what is about to expire
+        of those is renewed.
 
         Raises:
             UserError: where the SuperLink does not come up.
@@ -69,7 +73,7 @@ class Deployment:
         write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
         with self._runner:
             if self.keys:
-                self.keys.make([self._runner.host], len(clients))
+                self.keys.make([self._runner.host], self._called)
             link = self._superlink()
             self._start(link)
             port = self._port(link.home / "superlink.json")
@@ -77,17 +81,17 @@ class Deployment:
                 self._start(self._supernode(client, f"{self._runner.host}:{port}"))
             yield link.home / "superlink.sock"
 
-    def watch(self) -> dict[int, str | None]:
+    def watch(self) -> dict[int, str]:
         """Starts SuperNodes again that have ended.
 
         Returns:
-            By client, what has become of its SuperNode since the last time: None if it was started
-            again, else why it is gone for good.
+            By client, why its SuperNode is gone for good, where that has happened since the last
+            time.
 
         Raises:
             UserError: where the SuperLink has ended.
         """
-        found: dict[int, str | None] = {}
+        found: dict[int, str] = {}
         for name, status in self._runner.ended().items():
             fault = self._fault(name, status)
             client = self._parts[name].client
@@ -95,11 +99,12 @@ class Deployment:
                 raise fault
             self._runner.stop(name)
             back = self.keys is not None and self._restarts[client] > 0
-            found[client] = None if back else str(fault)
             print(f"{fault}\n  {'it is started again' if back else 'it is gone'}", flush=True)
-            if back:
-                self._restarts[client] -= 1
-                self._runner.start(self._parts[name])
+            if not back:
+                found[client] = str(fault)
+                continue
+            self._restarts[client] -= 1
+            self._runner.start(self._parts[name])
         return found
 
     def settle(self) -> None:
@@ -113,7 +118,7 @@ class Deployment:
         return self._scratch / "job.json"
 
     def _superlink(self) -> Part:
-        words, secrets = ["--host", self._runner.listens], ()
+        words, secrets = ["--host", self._runner.listens, "--port", str(self._runner.port)], ()
         if self.keys:
             words += ["--keys", str(self.keys.folder)]
             secrets = (self.keys.authority, self.keys.certificate, self.keys.key)
@@ -126,8 +131,9 @@ class Deployment:
         reads, secrets = (job.model, *rows), (self._job_file,)
         if self.keys:
             words += ["--authority", str(self.keys.authority)]
-            words += ["--key", str(self.keys.node(client))]
-            secrets += (self.keys.authority, self.keys.node(client))
+            key = self.keys.node(self._called[client])
+            words += ["--key", str(key)]
+            secrets += (self.keys.authority, key)
         name = f"supernode_{client}"
         return Part(
             name,

@@ -43,6 +43,7 @@ class Containers:
     """
 
     listens, host = "0.0.0.0", SUPERLINK  # noqa: S104 - of its container
+    port, keys = 0, None
 
     def __init__(self, logs: Path, scratch: Path, engine: Docker) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine

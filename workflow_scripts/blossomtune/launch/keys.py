@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -38,20 +38,22 @@ class Keys:
         self.authority, self._authority_key = folder / "ca.crt", folder / "ca.key"
         self.certificate, self.key = folder / "superlink.crt", folder / "superlink.key"
 
-    def node(self, client: int) -> Path:
+    def node(self, client: int | str) -> Path:
         """Private key of a client's SuperNode, in OpenSSH's format."""
         return self.folder / f"supernode_{client}.key"
 
-    def public(self, client: int) -> Path:
+    def public(self, client: int | str) -> Path:
         """Public key of a client's SuperNode, in OpenSSH's format."""
         return self.folder / f"supernode_{client}.pub"
 
-    def make(self, hosts: Sequence[str], clients: int) -> list[str]:
+    def make(self, hosts: Sequence[str], clients: Iterable[int | str]) -> list[str]:
         """Makes what is missing or about to expire.
+
+        A client that has made its key itself has only the public half here.
 
         Args:
             hosts: names and addresses under which SuperNodes reach the SuperLink.
-            clients: how many SuperNodes there are.
+            clients: numbers or names of the clients, after which keys are called.
 
         Returns:
             The names of the files that were made.
@@ -76,9 +78,10 @@ class Keys:
             )
         if fault:
             self._make_certificate(hosts, now)
-        for client in range(clients):
-            if not (self.node(client).exists() and self.public(client).exists()):
+        for client in clients:
+            if not self.public(client).exists():
                 self._make_node(client)
+            _elliptic(self.public(client))
         return sorted(
             p.name for p in self.folder.iterdir() if p.stat().st_mtime_ns != before.get(p)
         )
@@ -114,8 +117,8 @@ class Keys:
             .add_extension(_usage(sign_certificates=True), critical=True)
             .sign(key, hashes.SHA384())
         )
-        _write(self._authority_key, _pem(key))
-        _write(self.authority, made.public_bytes(serialization.Encoding.PEM))
+        write_private(self._authority_key, _pem(key))
+        write_private(self.authority, made.public_bytes(serialization.Encoding.PEM))
 
     def _make_certificate(self, hosts: Iterable[str], now: datetime) -> None:
         authority = _certificate(self.authority)
@@ -130,18 +133,20 @@ class Keys:
             .add_extension(x509.SubjectAlternativeName(map(_name, hosts)), critical=False)
             .sign(signer, hashes.SHA384())
         )
-        _write(self.key, _pem(key))
-        _write(self.certificate, made.public_bytes(serialization.Encoding.PEM))
+        write_private(self.key, _pem(key))
+        write_private(self.certificate, made.public_bytes(serialization.Encoding.PEM))
 
-    def _make_node(self, client: int) -> None:
+    def _make_node(self, client: int | str) -> None:
         key = ec.generate_private_key(ec.SECP384R1())
         none = serialization.NoEncryption()
         openssh = serialization.PrivateFormat.OpenSSH
-        _write(self.node(client), key.private_bytes(serialization.Encoding.PEM, openssh, none))
+        write_private(
+            self.node(client), key.private_bytes(serialization.Encoding.PEM, openssh, none)
+        )
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        _write(self.public(client), public + b"\n")
+        write_private(self.public(client), public + b"\n")
 
 
 def _name(host: str) -> x509.GeneralName:
@@ -192,12 +197,27 @@ def _certificate(path: Path) -> x509.Certificate:
         raise UserError(f"{path} is not a certificate in PEM format: {error}") from error
 
 
+def _elliptic(path: Path) -> None:
+    """Refuses what Flower cannot check the signatures of."""
+    try:
+        if isinstance(
+            serialization.load_ssh_public_key(path.read_bytes()), ec.EllipticCurvePublicKey
+        ):
+            return
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    raise UserError(
+        f"{path} is not a public key of an elliptic curve in OpenSSH's format",
+        "ssh-keygen -t ecdsa -b 384 -N '' -f supernode.key makes such a pair",
+    )
+
+
 def _private(path: Path) -> None:
     if path.suffix == ".key" and path.stat().st_mode & 0o077:
         raise UserError(f"others may read {path}", f"chmod 600 {path}")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Writes a file that only its owner can read, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)

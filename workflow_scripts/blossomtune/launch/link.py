@@ -22,7 +22,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from blossomtune.errors import UserError
-from blossomtune.launch.sockets import connected
+from blossomtune.launch.sockets import RETURNED, connected
 from blossomtune.launch.tasks import acquire, alive, runtime
 
 APP = Path(__file__).resolve().parents[2]
@@ -30,20 +30,20 @@ APP = Path(__file__).resolve().parents[2]
 
 START_SECONDS = 60
 
-Watch = Callable[[], Mapping[int, str | None]]
+Watch = Callable[[], Mapping[int, str]]
 
 
 class WatchedGrid(HttpGrid):
     """Flower's grid, which knows what became of its nodes' processes.
 
-    What a SuperNode had when it was started again is sent to it once more: training has no other
-    outcome the second time. Nodes that are gone for good answer everything with the reason.
+    What a SuperNode had before it came back is sent to it once more: training has no other outcome
+    the second time. Nodes that are gone for good answer everything with the reason.
 
     Args:
         socket: of the SuperLink.
         token: of the ServerApp's task.
-        watch: by client, what has become of its SuperNode since the last time: None if it was
-            started again, else why it is gone for good. Raises where the engine itself has failed.
+        watch: by client, why its SuperNode is gone for good, where that has happened since the
+            last time. Raises where the engine itself has failed.
         nodes: node ids by client; none where they are not known.
     """
 
@@ -53,6 +53,8 @@ class WatchedGrid(HttpGrid):
         self._asked: dict[str, Message] = {}
         self._sent: dict[str, str] = {}  # what was asked, by what was sent last to ask it
         self._gone: dict[int, str] = {}
+        self._returned = socket.with_name(RETURNED)
+        self._seen = 0  # lines of that file
 
     def _connect(self) -> None:
         self._client = runtime(self._socket, self._token)
@@ -98,15 +100,14 @@ class WatchedGrid(HttpGrid):
             self._sent[last] = asked
 
     def _look(self) -> None:
-        for client, why in self._watch().items():
-            node = self._nodes.get(client)
-            if node is not None and why is not None:
-                self._gone[node] = why
-                continue
-            for asked, message in list(self._asked.items()):
-                if message.metadata.dst_node_id == node:
-                    kind = message.metadata.message_type
-                    self._send(asked, Message(message.content, node, kind))
+        gone = self._watch().items()
+        self._gone |= {self._nodes[client]: why for client, why in gone if client in self._nodes}
+        lines = self._returned.read_text().splitlines() if self._returned.exists() else []
+        back = {int(node) for node in lines[self._seen :]}
+        self._seen = len(lines)
+        for asked, message in list(self._asked.items()):
+            if (node := message.metadata.dst_node_id) in back:
+                self._send(asked, Message(message.content, node, message.metadata.message_type))
 
 
 @contextmanager

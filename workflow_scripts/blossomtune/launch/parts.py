@@ -60,10 +60,14 @@ class Runner(Protocol):
     Attributes:
         listens: the address that the SuperLink listens on.
         host: the name or address under which SuperNodes reach it.
+        port: that the SuperLink listens on; 0 for one that is free.
+        keys: a folder of keys that outlive a run; None to have some made for each run.
     """
 
     listens: str
     host: str
+    port: int
+    keys: Path | None
 
     def __enter__(self) -> Self:
         """Gets ready."""

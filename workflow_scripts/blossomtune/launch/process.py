@@ -23,6 +23,7 @@ class Processes:
     """
 
     listens = host = "127.0.0.1"
+    port, keys = 0, None
 
     def __init__(self, logs: Path, scratch: Path, engine: AnyEngine) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine

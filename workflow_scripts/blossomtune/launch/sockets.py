@@ -13,6 +13,9 @@ Client = TypeVar("Client", bound=ProtobufClient)
 
 TIMEOUT_SECONDS = 30
 
+RETURNED = "returned"
+"""A file beside a SuperLink's socket: a node id a line, for SuperNodes that came back."""
+
 
 def listening(path: Path) -> socket.socket:
     """A socket at a path, for this user alone."""

@@ -22,7 +22,7 @@ from flwr.superlink.main import create_app
 
 from blossomtune.files import write_json
 from blossomtune.launch.keys import Keys
-from blossomtune.launch.sockets import listening
+from blossomtune.launch.sockets import RETURNED, listening
 
 FLEET = "/v1/fleet/"
 
@@ -68,17 +68,27 @@ class Follower(uvicorn.Server):
         return nullcontext()
 
 
-def newest_wins(state: Any) -> None:
+def newest_wins(state: Any, returned: Path) -> None:
     """Lets a SuperNode come back at once after it was killed.
 
     Flower turns it away until the heartbeats of its killed self are missed, which takes a minute.
     Who comes has signed with the node's key.
+
+    Args:
+        state: the SuperLink's, which is changed.
+        returned: a file that gets a line for every SuperNode that comes again, with its node id.
     """
     activate = state.activate_node
+    known: set[int] = set()
 
     def again(node_id: int, heartbeat_interval: float) -> bool:
         state.deactivate_node(node_id)
-        return activate(node_id, heartbeat_interval)
+        done = activate(node_id, heartbeat_interval)
+        if node_id in known:
+            with returned.open("a") as lines:
+                lines.write(f"{node_id}\n")
+        known.add(node_id)
+        return done
 
     state.activate_node = again
 
@@ -90,7 +100,7 @@ async def serve(host: str, port: int, folder: Path, keys: Keys | None) -> None:
         host: name or address to listen on for SuperNodes.
         port: to listen on; 0 takes a free one.
         folder: where ``superlink.sock`` comes to lie and, once all is ready, ``superlink.json``
-            with the port.
+            with the port; also ``returned``, see ``newest_wins``.
         keys: certificate and key; None for plain text and SuperNodes that nobody knows.
     """
     outer = socket.create_server((host, port))
@@ -120,7 +130,7 @@ async def serve(host: str, port: int, folder: Path, keys: Keys | None) -> None:
         runtime_dependency_install=False,
     )
     app = create_app(config, SuperLinkLifespan)
-    newest_wins(app.state.linkstate_factory.state())
+    newest_wins(app.state.linkstate_factory.state(), folder / RETURNED)
     settings = {"log_level": "warning", "timeout_graceful_shutdown": 1}
     doors = uvicorn.Config(
         FleetOnly(app), ssl_certfile=config.ssl_certfile, ssl_keyfile=config.ssl_keyfile, **settings

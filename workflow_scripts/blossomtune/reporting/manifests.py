@@ -40,13 +40,16 @@ class DatasetManifest(BaseModel):
 
 
 class Share(BaseModel):
-    """One client's part of a data set; labels are counted over its training rows."""
+    """One client's part of a data set; labels are counted over its training rows.
+
+    Of a client whose rows are elsewhere nothing is known but its name.
+    """
 
     client: int
     name: str
-    rows: int
-    validation: int
-    test: int
+    rows: int | None
+    validation: int | None
+    test: int | None
     labels: dict[str, int] | None
     distance: float | None
 
@@ -59,6 +62,11 @@ class PartitionManifest(BaseModel):
     label_column: str | None
     labels: dict[str, int] | None
     clients: list[Share]
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the clients' rows are with them, and unknown here."""
+        return any(share.rows is None for share in self.clients)
 
 
 class Shape(BaseModel):

@@ -17,6 +17,8 @@ _Parts = list[tuple[str, str, float]]
 
 def draw(manifest: PartitionManifest, width: float) -> Canvas:
     """The figure at a width in pixels: a line a client, or columns where there are many."""
+    if manifest.elsewhere:
+        return _names(manifest, width)
     chosen = _chosen(manifest)
     legends = [(f"c{i}", label) for i, label in enumerate(chosen)]
     others = len(manifest.labels or {}) - len(chosen)
@@ -36,6 +38,16 @@ def draw(manifest: PartitionManifest, width: float) -> Canvas:
     notes = "distance" if any(bar.note for bar in found) else ""
     label = f"Training rows by client: {said}."
     return bars(width, found, shown, label, lines=_lines(manifest), notes=notes)
+
+
+def _names(manifest: PartitionManifest, width: float) -> Canvas:
+    """Who the clients are, where nothing else is known of them."""
+    names = [share.name for share in manifest.clients]
+    said = [f"{words.amount(len(names), 'client')}, each with rows that stay with it"]
+    lines = paragraph([*said, words.listed(names)], width)
+    canvas = Canvas(width, 0, ": ".join([*said, words.listed(names)]))
+    canvas.resize(write(canvas, lines) + 4)
+    return canvas
 
 
 def _chosen(manifest: PartitionManifest) -> list[str]:

@@ -77,7 +77,7 @@ def local(
     Raises:
         UserError: where a client's files cannot be read, have other columns, or too few rows.
     """
-    for name, path in config["paths"].items():
+    for name, path in (config["paths"] or {}).items():
         source = {"kind": "path", "path": path, "files": "**", "split": None}
         with tempfile.TemporaryDirectory(dir=scratch) as own:
             try:

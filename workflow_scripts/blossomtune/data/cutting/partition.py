@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ def build(config: Mapping[str, Any], dataset: Path, folder: Path) -> dict[str, A
     """Writes client_<i>.parquet for each client, and manifest.json.
 
     What a client keeps for validation and testing goes to client_<i>.validation.parquet and
-    client_<i>.test.parquet. Rows are in the order of the data set.
+    client_<i>.test.parquet. Rows are in the order of the data set. Clients whose rows are
+    elsewhere have names here, and no files.
 
     Args:
         config: a partition's block and ``seed``; for partitioner local also ``reading``, the keys
-            of the data set's block that say how files become rows.
+            of the data set's block that say how files become rows. A client that prepares its
+            rows itself has ``clients`` and, for itself, ``paths``.
         dataset: directory that ``dataset.build`` wrote; its test rows are no client's.
         folder: an empty folder to write to.
 
@@ -38,17 +41,24 @@ def build(config: Mapping[str, Any], dataset: Path, folder: Path) -> dict[str, A
     of_dataset = files.read_json(dataset / "manifest.json")
     label, columns = _label(config, of_dataset), of_dataset["columns"]
     clients, whole = [], Counter[str]()
+    elsewhere = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if config["partitioner"] == "local":
             found = local(config, columns, label, Path(scratch))
         else:
             found = pooled(config, dataset / "train.parquet", columns, label, Path(scratch))
         for some in found:
-            for client, labels in _write(some, config, len(clients), folder):
+            first = len(clients)
+            if elsewhere:
+                first = config["clients"].index(some.rows[0][0])
+            for client, labels in _write(some, config, first, folder):
                 clients.append(client)
                 whole.update(labels)
+    clients += [_absent(config["clients"].index(name), name) for name in elsewhere]
+    clients.sort(key=itemgetter("client"))
     for client in clients:
-        client["distance"] = distance(client["labels"], whole) if label is not None else None
+        counted = client["labels"] is not None
+        client["distance"] = distance(client["labels"], whole) if counted else None
     manifest = {
         "partitioner": config["partitioner"],
         "column": config.get("column"),
@@ -60,6 +70,12 @@ def build(config: Mapping[str, Any], dataset: Path, folder: Path) -> dict[str, A
     }
     files.write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _absent(client: int, name: str) -> dict[str, Any]:
+    """What the manifest says of a client whose rows are elsewhere."""
+    unknown = dict.fromkeys(("rows", *shares.PARTS, "labels", "tokens"))
+    return {"client": client, "name": name, **unknown, "sha256": None, "files": {}}
 
 
 def _label(config: Mapping[str, Any], of_dataset: Mapping[str, Any]) -> str | None:

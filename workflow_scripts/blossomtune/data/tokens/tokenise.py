@@ -23,7 +23,7 @@ from blossomtune.encoding import load_tokenizer
 def build(
     config: Mapping[str, Any],
     model: Path,
-    dataset: Path,
+    dataset: Path | None,
     partition: Path,
     folder: Path,
     cores: int = 1,
@@ -33,8 +33,8 @@ def build(
     Args:
         config: a preprocessing block.
         model: directory of the model whose tokenizer and chat template are used.
-        dataset: directory with test.parquet.
-        partition: directory with client_<i>.parquet.
+        dataset: directory with test.parquet; None where a client prepares its own rows.
+        partition: directory with client_<i>.parquet of the clients whose rows are here.
         folder: an empty folder to write to.
         cores: how many processes work; the bytes are the same for any number.
 
@@ -44,7 +44,8 @@ def build(
     Raises:
         UserError: where a template, a row or the chat template does not fit the others.
     """
-    clients = [c["client"] for c in files.read_json(partition / "manifest.json")["clients"]]
+    known = files.read_json(partition / "manifest.json")["clients"]
+    clients = [c["client"] for c in known if c["rows"] is not None]
     training = [partition / f"client_{client}.parquet" for client in clients]
     splits = [
         (client, split, file)
@@ -52,11 +53,14 @@ def build(
         for split in ("validation", "test")
         if (file := partition / f"client_{client}.{split}.parquet").exists()
     ]
-    held_out = [*(file for *_, file in splits), dataset / "test.parquet"]
+    common = [dataset / "test.parquet"] if dataset else []
+    held_out = [*(file for *_, file in splits), *common]
 
     tokenizer = load_tokenizer(model)
     manner(tokenizer)  # what is wrong with it shows before any row is read
-    work = Work(config, shapes.find(config, parquet.read_schema(training[0])), tokenizer)
+    work = Work(
+        config, shapes.find(config, parquet.read_schema([*training, *common][0])), tokenizer
+    )
     tasks = {file: _tasks(file, held_out=False) for file in training}
     tasks |= {file: _tasks(file, held_out=True) for file in held_out}
     held, everything = set(held_out), list(chain.from_iterable(tasks.values()))
@@ -74,7 +78,7 @@ def build(
             for client, file in zip(clients, training, strict=True)
         ],
         "held_out": _by_client(splits, counts),
-        "test": counts[held_out[-1]],
+        "test": counts[common[0]] if common else None,
     }
     files.write_json(folder / "manifest.json", manifest)
     return manifest
