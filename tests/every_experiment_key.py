@@ -10,7 +10,7 @@ from every_key import PATH, classes
 
 from blossomtune.config.adapters import ColumnRanks, Lora
 from blossomtune.config.base import Block
-from blossomtune.config.engines import ENGINES
+from blossomtune.config.engines import ENGINES, External
 from blossomtune.config.evaluation import Evaluation, Generation
 from blossomtune.config.experiments import Controls, Experiment
 from blossomtune.config.federation import Communication, EarlyStopping, Federation, Privacy
@@ -119,6 +119,15 @@ ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
     "apptainer": {"image": "other"},
     "slurm": {"image": "other"},
 }
+OUTSIDE = {"name": "external", "host": "a.example"}
+EXAMPLES += [
+    Example(
+        External,
+        ("federation", "engine"),
+        OUTSIDE,
+        {"host": "b.example", "port": 9, "keys": "others"},
+    )
+]
 EXAMPLES += [
     Example(
         block,
@@ -128,6 +137,7 @@ EXAMPLES += [
         | {"name": "process" if name == "simulation" else "simulation"},
     )
     for name, block in ENGINES.items()
+    if name != "external"
 ]
 
 
@@ -157,6 +167,7 @@ def cases() -> list[Case]:
         wanted |= {(block, key) for key in block.model_fields}
     inside = ("lora", "training", "federation", "controls", "evaluation")
     wanted -= {(Experiment, key) for key in inside}  # their own keys are here
+    wanted.remove((External, "name"))  # no other engine goes with its partition
     for example in EXAMPLES:
         for key, value in example.others.items():
             wanted.discard((example.block, key))
@@ -175,6 +186,8 @@ def cases() -> list[Case]:
 def configuration(experiment: dict[str, Any]) -> dict[str, Any]:
     """A configuration of this experiment ``x``; its other blocks are called base and other."""
     cut = {"partitioner": "iid", "num_partitions": 11, "validation_size": 1}
+    if "host" in str(experiment["federation"].get("engine")):
+        cut = {"partitioner": "local", "clients": [f"client{i}" for i in range(11)]}
     sections = {
         "models": {"source": {"kind": "path", "path": "own"}},
         "datasets": {"source": PATH},

@@ -150,6 +150,13 @@ _cut(
     {"paths": {"x": "own/b.csv", "y": "own/a.csv"}},
     num_partitions={"paths": {"x": "own/a.csv", "y": "own/b.csv", "z": "own/a.csv"}},
 )
+EXAMPLES.append(
+    Example(
+        cuts.LocalPartition,
+        {"partitioner": "local", "dataset": "base", "clients": ["x", "y"]},
+        {"clients": ["x", "z"]},
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,7 @@ def cases() -> list[Case]:
     }
     for example in EXAMPLES:
         kind = _discriminator(example.block)
-        for key in [*example.others, *kind]:
+        for key in example.others if "clients" in example.given else [*example.others, *kind]:
             wanted.discard((example.block, key))
             after = _another_kind(example) if key in kind else example.changed(key)
             found += _placed(example.block, key, example.given, after)

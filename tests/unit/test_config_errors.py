@@ -95,7 +95,7 @@ ONE = [
     (f"{SOURCE}.distribution", "wheels", "'wheels' is not allowed; allowed: wheel, sdist; "
      "did you mean 'wheel'?"),
     (f"{EXPERIMENT}.federation.engine", "kubernetes", "'kubernetes' is not allowed; "
-     "allowed: simulation, process, docker, apptainer, slurm"),
+     "allowed: simulation, process, docker, apptainer, slurm, external"),
     (f"{SOURCE}.kind", "hubs", "'hubs' is not allowed; allowed: pypi, hub, path; "
      "did you mean 'hub'?"),
     (f"{PARTITION}.partitioner", "natural", "'natural' is not allowed; allowed: iid, dirichlet, "

@@ -105,6 +105,8 @@ def test_a_key_of_the_data_is_told_to_its_own_stage(case):
         "partition": uses["partitions"],
         "preprocessing": uses["preprocessing"],
     }
+    if "clients" in case.before:
+        raw["experiments"]["x"]["federation"] = {"engine": {"name": "external", "host": "a"}}
     names = {stage: ["x"] for stage in ("federate", "control", "merge", "evaluate")}
     names |= {stage: [uses[section]] for section, stage in STAGE.items()}
     names |= {"fetch_model": ["m"], "report": []}

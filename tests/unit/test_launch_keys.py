@@ -1,7 +1,9 @@
 """Keys and certificates: what is made, what is renewed, and what is refused."""
 
 import ipaddress
+import shutil
 import ssl
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -83,8 +85,30 @@ def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
 
 
 def test_a_lost_key_of_a_node_is_replaced(made):
-    made.node(0).unlink()
+    made.public(0).unlink()
     assert made.make(HOSTS, clients=range(2)) == ["supernode_0.key", "supernode_0.pub"]
+
+
+def test_a_client_may_keep_its_own_key_to_itself(made, tmp_path):
+    """As OpenSSH makes it; nothing is made for such a client."""
+    command = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "own.key"]
+    subprocess.run(command, check=True)
+    shutil.copy(tmp_path / "own.key.pub", made.public("north"))
+    assert made.make(HOSTS, clients=["north"]) == []
+    assert not made.node("north").exists()
+    private = load_ssh_private_key((tmp_path / "own.key").read_bytes(), None)
+    assert private.public_key() == load_ssh_public_key(made.public("north").read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "nonsense"])
+def test_a_key_that_flower_does_not_take_is_refused(made, tmp_path, kind):
+    made.public("north").write_text("nonsense")
+    if kind != "nonsense":
+        command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", tmp_path / "own.key"]
+        subprocess.run(command, check=True)
+        shutil.copy(tmp_path / "own.key.pub", made.public("north"))
+    with pytest.raises(UserError, match=r"supernode_north.pub is not .*elliptic.*\n  hint: ssh-ke"):
+        made.make(HOSTS, clients=["north"])
 
 
 def test_keys_that_others_may_read_are_refused(made):

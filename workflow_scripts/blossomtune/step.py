@@ -27,10 +27,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return new
 
 
+def quiet() -> None:
+    """Leaves out what libraries have to say to others than users."""
+    warnings.simplefilter("ignore", FutureWarning)  # to their developers
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that nobody needs
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a step; what a user can mend is printed in a few lines, with exit status 1."""
-    warnings.simplefilter("ignore", FutureWarning)  # libraries to their developers, not to users
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # misses a kernel that nobody needs
+    quiet()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # gigabytes, where clusters allow them
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_follow, args=(os.environ.get(PARENT),), daemon=True).start()

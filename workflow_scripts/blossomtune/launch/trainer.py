@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from blossomtune.step import quiet
+
 POLL_SECONDS = 0.1
 
 
@@ -66,5 +68,6 @@ if __name__ == "__main__":
     parser.add_argument("--client", type=int, required=True, help="for people who list processes")
     parser.add_argument("--job", type=Path, required=True)
     given = parser.parse_args()
+    quiet()
     threading.Thread(target=_follow, daemon=True).start()
     work(given.supernode, given.job)
