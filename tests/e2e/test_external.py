@@ -116,7 +116,7 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
     wait(running, lambda: list(folder.glob("*/round-00003")))
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    done(follow(server, f"snakemake --unlock; {train} --rerun-incomplete"))
+    done(follow(server, f"snakemake --unlock; {train.strip()} --rerun-incomplete"))
 
     history = read_json(server / "results/experiments/together/history.json")
     assert [len(r["clients"]) for r in history["rounds"]] == [0] + [2] * ROUNDS

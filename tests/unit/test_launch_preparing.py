@@ -16,7 +16,7 @@ from blossomtune.errors import UserError
 from blossomtune.federation.job import Job
 from blossomtune.files import read_json, write_json
 from blossomtune.launch.invitation import invite
-from blossomtune.launch.joining import prepare
+from blossomtune.launch.preparing import prepare
 
 CLIENTS = {"north": ["good", "bad", "fine"], "south": ["dull", "nice"]}
 
@@ -102,8 +102,10 @@ def test_a_folder_has_what_a_client_needs_and_no_secret(world):
 
 def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_model, tmp_path):
     """Token ids of its rows, to the byte, under the number that it has among all."""
-    words, client = prepare(folder, folder / "south.csv", 1)
-    assert client == 1
+    prepare(folder, folder / "south.csv", 1)
+    made = read_json(folder / "work/supernode.json")
+    assert made["name"] == "supernode_1"
+    words = made["words"]
     assert words[words.index("--superlink") + 1] == "link.example:9092"
     paths = {name: str(world / f"{name}.csv") for name in CLIENTS}
     told = configuration(tiny_model, world / "keys", {"paths": paths})
