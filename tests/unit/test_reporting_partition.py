@@ -93,6 +93,16 @@ def test_rows_that_clients_keep_are_told():
     )
 
 
+def test_of_clients_elsewhere_the_names_are_told():
+    told = manifest([{}, {}])
+    for name, share in zip(("clinic", "practice"), told["clients"], strict=True):
+        unknown = dict.fromkeys(("rows", "validation", "test", "labels", "distance"))
+        share |= {"name": name} | unknown
+    svg = draw(PartitionManifest.model_validate(told), 340).standalone()
+    assert "2 clients, each with rows that stay with it" in svg
+    assert "clinic and practice" in svg
+
+
 def test_as_a_step(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest(many(4, 3))))
     command = [sys.executable, "-X", "importtime", "workflow_scripts/draw_partition.py"]
