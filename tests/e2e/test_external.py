@@ -121,7 +121,7 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
     history = read_json(server / "results/experiments/together/history.json")
     assert [len(r["clients"]) for r in history["rounds"]] == [0] + [2] * ROUNDS
     page = (server / "results/report/index.html").read_text()
-    assert "2 clients, each with rows that stay with it" in page
+    assert "Two clients, each with rows that stay with it" in page
     for file in server.rglob("*"):
         assert not file.is_file() or b"secretnorth" not in file.read_bytes(), file
     for name in CLIENTS:

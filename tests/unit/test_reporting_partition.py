@@ -99,7 +99,7 @@ def test_of_clients_elsewhere_the_names_are_told():
         unknown = dict.fromkeys(("rows", "validation", "test", "labels", "distance"))
         share |= {"name": name} | unknown
     svg = draw(PartitionManifest.model_validate(told), 340).standalone()
-    assert "2 clients, each with rows that stay with it" in svg
+    assert "Two clients, each with rows that stay with it" in svg
     assert "clinic and practice" in svg
 
 

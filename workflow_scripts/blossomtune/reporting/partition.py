@@ -43,7 +43,9 @@ def draw(manifest: PartitionManifest, width: float) -> Canvas:
 def _names(manifest: PartitionManifest, width: float) -> Canvas:
     """Who the clients are, where nothing else is known of them."""
     names = [share.name for share in manifest.clients]
-    said = [f"{words.amount(len(names), 'client')}, each with rows that stay with it"]
+    said = [
+        words.capital(f"{words.amount(len(names), 'client')}, each with rows that stay with it")
+    ]
     lines = paragraph([*said, words.listed(names)], width)
     canvas = Canvas(width, 0, ": ".join([*said, words.listed(names)]))
     canvas.resize(write(canvas, lines) + 4)
