@@ -3,7 +3,7 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from blossomtune.data.tables import duplicates
@@ -29,7 +29,6 @@ def tables(draw):
     return pa.Table.from_pylist(rows, pa.schema(KINDS))
 
 
-@settings(deadline=None)
 @given(tables(), st.sets(st.sampled_from(list(KINDS)), min_size=1), st.integers(1, 20), st.data())
 def test_of_equal_rows_the_first_is_kept(table, columns, size, data):
     how = data.draw(st.sampled_from(["exact", "normalised"]))
@@ -74,7 +73,6 @@ def test_normalised_goes_into_lists_and_objects_and_leaves_the_rest():
     assert normalised(value) == {"Turns": [{"text": "a b"}, None], "n": 1.5}
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text):
     once = normalised(text)

@@ -110,7 +110,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1), max_size=6),
     st.sampled_from([None, 2]),
@@ -198,7 +198,7 @@ def test_batches_are_no_larger_than_they_may_be(tmp_path):
         assert [row["n"] for row in found] == list(range(25_000))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.none() | TEXTS, max_size=50),
     st.lists(st.integers(1, 9000), max_size=8),

@@ -218,7 +218,7 @@ SAID = TEXT.filter(str.strip)
     completion=st.tuples(TEXT, TEXT),
     name=st.sampled_from([name for name in MADE if "sentencepiece" not in name]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_templates_decode_to_the_rendered_completion_and_its_end(
     tmp_path_factory, rows, prompt, completion, name
 ):
@@ -247,7 +247,7 @@ def test_templates_decode_to_the_rendered_completion_and_its_end(
     talks=st.lists(st.lists(st.tuples(SAID, SAID), min_size=1, max_size=4), min_size=1, max_size=3),
     name=st.sampled_from(sorted(MADE)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_conversations_are_what_the_template_writes(tmp_path_factory, talks, name):
     tokenizer, end = MADE[name]
     rows = [

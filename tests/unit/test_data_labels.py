@@ -67,7 +67,7 @@ def test_distances_that_can_be_worked_out_by_hand():
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=COUNTS, others=COUNTS)
 def test_the_distance_is_the_root_of_the_divergence(counts, others):
     whole = {k: counts.get(k, 0) + others.get(k, 0) for k in counts | others}

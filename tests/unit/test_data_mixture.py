@@ -21,7 +21,7 @@ def order(sizes, *rest):
     return mixture.order({f"m{i}": size for i, size in enumerate(sizes)}, *rest)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SIZES, st.data())
 def test_rows_in_turn(sizes, data):
     weights = data.draw(st.lists(st.floats(0.5, 3), min_size=len(sizes), max_size=len(sizes)))
@@ -42,7 +42,7 @@ def test_rows_in_turn(sizes, data):
         assert len(drawn) == len(set(drawn.tolist()))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SIZES, st.integers(0, 99), st.sampled_from(["first_exhausted", "all_exhausted"]))
 def test_the_order_is_that_of_datasets(sizes, seed, until):
     ends, weights = np.cumsum(sizes), [i + 1.5 for i in range(len(sizes))]

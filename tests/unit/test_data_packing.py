@@ -11,7 +11,7 @@ from blossomtune.data.tokens.packing import pack
         lambda size: st.tuples(st.just(size), st.lists(st.integers(1, size), min_size=1))
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_same_as_trls(drawn):
     from trl.data_utils import _pack_bfd
 

@@ -127,7 +127,7 @@ def cases(draw, name):
 
 
 @pytest.mark.parametrize("name", CUTS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_clients_share_all_rows_and_no_row_twice(name, data):
     config, column = data.draw(cases(name))
@@ -226,7 +226,7 @@ def test_clients_are_those_of_flower(name, changes):
     assert [rows.tolist() for _, rows in cut(config, ROWS, column)] == theirs
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(rows=st.integers(1, 60), clients=st.integers(1, 12), seed=st.integers(0, 5))
 def test_iid_deals_evenly(rows, clients, seed):
     config = block("iid", seed, num_partitions=clients)

@@ -16,7 +16,7 @@ def config(min_rows=1, test=0, validation=0, seed=1):
     return {"partitioner": "iid", "min_rows": min_rows, "seed": seed, **sizes}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 60), test=SIZE, validation=SIZE, kinds=st.integers(0, 4))
 def test_a_clients_parts_are_all_of_its_rows(rows, test, validation, kinds):
     asked = config(1, test, validation)
@@ -51,7 +51,7 @@ def test_clients_and_parts_have_chances_of_their_own():
     assert parts()["test"].tolist() != parts(seed=2)["test"].tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(min_rows=st.integers(1, 40), test=SIZE, validation=st.sampled_from([0, 2, 0.1, 0.4]))
 def test_the_fewest_rows_that_are_enough(min_rows, test, validation):
     asked = config(min_rows, test, validation)

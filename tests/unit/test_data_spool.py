@@ -41,7 +41,7 @@ def back(batches):
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(ROW, max_size=30), st.lists(st.integers(0, 30)), st.data())
 def test_rows_come_back_however_they_were_batched(tmp_path_factory, rows, cuts, data):
     kept = filled(tmp_path_factory.mktemp("s"), rows, cuts)

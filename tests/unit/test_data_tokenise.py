@@ -35,7 +35,7 @@ def inputs(tmp_path):
     write(ROWS[:3], partition / "client_0.parquet")
     write(ROWS[3:5], partition / "client_1.parquet")
     write(ROWS[5:], dataset / "test.parquet")
-    write_json(partition / "manifest.json", {"clients": [{"client": 0}, {"client": 1}]})
+    write_json(partition / "manifest.json", {"clients": [{"client": i, "rows": 1} for i in (0, 1)]})
     return dataset, partition
 
 

@@ -10,7 +10,7 @@ from blossomtune.data.cutting.words import count
 ASCII = st.text(st.characters(max_codepoint=127), max_size=12) | st.none()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(ASCII, max_size=12), start=st.integers(0, 5), large=st.booleans())
 def test_words_and_marks_of_ascii_text(texts, start, large):
     array = pa.array(texts, pa.large_string() if large else pa.string())

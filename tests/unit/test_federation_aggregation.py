@@ -11,7 +11,7 @@ from blossomtune.federation.aggregation import AGGREGATIONS, Update, cut, stack
 LAYERS = {"x.layers.0.q_proj": (9, 7), "x.layers.1.down_proj": (5, 12)}  # (d, k)
 A, B = ".lora_A.weight", ".lora_B.weight"
 PRECISIONS = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=60)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -241,7 +241,7 @@ def test_hetlora_without_norms_goes_by_the_weights():
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_the_order_of_clients_changes_nothing(name, data):
     updates, start, lora = data.draw(rounds(mixed=name in ("flexlora", "flora", "hetlora")))
@@ -262,7 +262,7 @@ def test_the_order_of_clients_changes_nothing(name, data):
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(round_=rounds(mixed=False), clients=st.integers(1, 4))
 def test_equal_clients_come_back_unchanged(name, round_, clients):
     updates, start, lora = round_

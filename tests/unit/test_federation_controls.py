@@ -49,7 +49,7 @@ arguments = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(held, fractions, st.integers(1, 5), arguments)
 def test_controls_take_as_many_steps_as_the_federation(rows, fraction, rounds, chosen):
     config = configuration({"arguments": chosen}, rounds=rounds, fraction_train=fraction)

@@ -37,7 +37,7 @@ def near(found, expected):
     return abs(found - expected) <= 1e-5 * abs(expected) + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_drift_is_what_dense_matrices_say(clients, rank, server, seed):
     updates = answers([rank] * clients, seed)

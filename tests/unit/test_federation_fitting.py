@@ -7,7 +7,7 @@ from trl import SFTConfig
 from blossomtune.federation.fitting import out_of_memory, smaller
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(batch=st.integers(1, 64), accumulated=st.integers(1, 4))
 def test_batches_get_smaller_and_steps_stay_as_they_are(tmp_path_factory, batch, accumulated):
     config = SFTConfig(

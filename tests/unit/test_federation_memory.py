@@ -113,7 +113,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keep=st.integers(2, 4), events=events)
 def test_a_server_that_goes_back_finds_what_it_asks_for(tmp_path_factory, keep, events):
     """In each round a client sits out, counts, is late, or the run is killed and falls back."""

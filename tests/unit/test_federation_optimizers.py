@@ -42,7 +42,7 @@ def random(seed, steps, shapes=((3, 4), (5,))):
     return start, gradients
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**31),
     steps=st.integers(1, 25),

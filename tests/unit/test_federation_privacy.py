@@ -235,7 +235,7 @@ def test_without_client_side_clipping_clients_have_no_mod():
 
 
 @given(st.floats(0.3, 20), st.integers(1, 300), st.sampled_from([1e-5, 1e-8, 1e-2]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_epsilon_where_all_take_part(z, rounds, delta):
     """Against Rényi's formula on a fine grid, and against the exact delta of a Gaussian.
 
@@ -254,7 +254,7 @@ def test_epsilon_where_all_take_part(z, rounds, delta):
 
 
 @given(st.floats(0.5, 20), st.integers(2, 40), st.integers(1, 200), st.data())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_epsilon_grows_with_rounds_and_shares_and_falls_with_noise(z, clients, rounds, data):
     sampled = data.draw(st.integers(1, clients - 1))
 
@@ -268,7 +268,7 @@ def test_epsilon_grows_with_rounds_and_shares_and_falls_with_noise(z, clients, r
 
 
 @given(st.floats(0.4, 5), st.integers(1, 9))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_epsilon_of_a_sample_covers_the_exact_delta_of_one_round(z, sampled):
     """One client's update turned round: if sampled, the sum is a norm off to one side or other."""
     epsilon = privacy.spent(Privacy(noise_multiplier=z, delta=1e-3), 10, sampled, 1)["epsilon"]

@@ -110,7 +110,7 @@ def test_averages_weigh_by_the_examples_trained_on(name):
 
 @pytest.mark.parametrize("name", AVERAGING)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_one_client_comes_back_unchanged_to_the_bit(name, numbers):
     only = {A: torch.tensor(numbers), B: torch.zeros(1)}
     start = {n: torch.ones_like(t) for n, t in only.items()}
@@ -235,7 +235,7 @@ def play(case, rounds, start, stop=None):
 
 @pytest.mark.parametrize("case", CASES)
 @given(st.integers(1, 4), st.integers(0, 99))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_stopping_after_any_round_changes_no_bit(case, stop, seed):
     through, one = play(case, 5, state(seed))
     again, other = play(case, 5, state(seed), stop)

@@ -66,7 +66,7 @@ def adapter(layers=30, r=8, seed=0):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(states)
 def test_float32_arrives_bit_for_bit(state):
     found, left = there_and_back(state, "float32")
@@ -78,7 +78,7 @@ def test_float32_arrives_bit_for_bit(state):
         assert found[name].shape == value.shape
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(states)
 def test_bfloat16_is_off_by_half_of_its_last_digit(state):
     found, left = there_and_back(state, "bfloat16")
@@ -94,7 +94,7 @@ def test_bfloat16_rounds_ties_to_even():
     assert found["x"].tolist() == [1.0, 1 + 4 / 256, -1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(states)
 def test_int8_is_off_by_half_a_scale_and_says_by_how_much(state):
     found, left = there_and_back(state, "int8")
@@ -116,7 +116,7 @@ def test_a_channel_of_int8_is_a_rank_component():
         assert (off < 0.01).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(states)
 def test_what_int8_made_stays_when_it_is_rounded_again(state):
     once, _ = there_and_back(state, "int8")
@@ -174,7 +174,7 @@ def test_a_view_travels_like_a_copy_and_order_does_not_matter(precision):
     assert one.object_id == other.object_id
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(SHAPES), st.integers(0, 2**31), st.integers(1, 30))
 def test_errors_do_not_add_up_over_rounds(shape, seed, rounds):
     """What was sent and what was meant differ, in sum, by the last remainder alone."""
@@ -268,7 +268,7 @@ class TestMalformed:
             with pytest.raises(ValueError, match=r"x\.lora_A cannot be read: "):
                 wire.decode(record)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.integers(0, 137), st.binary(min_size=0, max_size=6))
     def test_damaged_data_gives_numbers_or_is_refused(self, place, bytes_):
         record = self.record()

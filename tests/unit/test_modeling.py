@@ -53,7 +53,7 @@ def row(prompt, completion):
     }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(examples)
 def test_nll_is_the_models_own_loss_row_by_row(model, pairs):
     rows = [row(*pair) for pair in pairs]
@@ -69,7 +69,7 @@ def test_nll_is_the_models_own_loss_row_by_row(model, pairs):
     assert (nll / tokens).tolist() == pytest.approx(own, abs=1e-4, rel=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(examples, min_size=1, max_size=3))
 def test_packed_examples_are_as_good_as_alone(model, packs):
     """Losses of examples packed into rows of different lengths, against each alone."""

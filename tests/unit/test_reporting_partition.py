@@ -53,7 +53,7 @@ def many(clients, labels):
     ),
     st.sampled_from([696.0, 340.0]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_parts_of_a_client_add_up_to_its_rows(counts, width):
     svg = drawn(counts, width=width)
     for i, client in enumerate(counts):
