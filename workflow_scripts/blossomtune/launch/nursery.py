@@ -135,7 +135,8 @@ def serve(door: Connection) -> None:
     running: dict[int, multiprocessing.process.BaseProcess] = {}
     with suppress(EOFError, ConnectionError):
         while True:
-            if door in wait([door, *(each.sentinel for each in running.values())]):
+            # A sentinel says nothing while a stopped trainer holds it; so we look now and then.
+            if door in wait([door, *(each.sentinel for each in running.values())], timeout=1):
                 request = json.loads(door.recv_bytes())
                 number = request["number"]
                 if "words" in request:
@@ -167,5 +168,6 @@ def _become(request: dict[str, Any], door: Connection) -> None:
 
 
 if __name__ == "__main__":
+    called("nursery")
     with Connection(int(sys.argv[1])) as given:
         serve(given)

@@ -45,4 +45,3 @@ def work(supernode: Path, job_file: Path, client: int, news: Connection) -> None
                     failed = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, said)
                     reply = Message(failed, reply_to=message)
                 push_message(task, reply, context)
-
