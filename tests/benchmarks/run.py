@@ -13,47 +13,27 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
 from adopting import adopt_big, adopt_lora
 from aggregating import flexlora, flexlora_memory
+from default import ROOT, SCRIPTS, places, prepared
+from deploying import deploy
 from partitioning import partition, partition_thousand
 from preprocessing import preprocess
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "workflow_scripts"
-OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
-sys.path.insert(0, str(SCRIPTS))
+from blossomtune.federation.job import describe
+from blossomtune.files import canonical, write_json
 
-from blossomtune.config import stages  # noqa: E402
-from blossomtune.config.load import load  # noqa: E402
-from blossomtune.federation.job import describe  # noqa: E402
-from blossomtune.files import canonical, write_json  # noqa: E402
+OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
 
 
 def federate() -> dict:
     """A round of the default's clients, eight rows a step, against a bare loop; with set-up."""
-    configuration = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
-    name = configuration.run[0]
-    chosen = configuration.experiments[name]
-    model = ROOT / "results/models" / chosen.model
-    partition = ROOT / "results/partitions" / chosen.partition
-    preprocessed = ROOT / "results/preprocessed" / chosen.partition / chosen.preprocessing
-    preprocessed /= chosen.model
-    needed = [str(p.relative_to(ROOT)) for p in (model, partition, preprocessed)]
-    subprocess.run(["snakemake", *needed, "--cores", "all", "--quiet"], cwd=ROOT, check=True)
-    settings = stages.federate(configuration, name)
+    settings, files = prepared()
     # One round: set-up weighs more than in a whole run. The bare loop evaluates nothing either.
     settings["federation"] |= {"rounds": 1, "evaluate_rows": 0}
     settings["training"]["arguments"] |= {"gradient_accumulation_steps": 4, "max_steps": 10}
     with tempfile.TemporaryDirectory() as scratch:
-        files = {
-            "model": model,
-            "partition": partition,
-            "preprocessed": preprocessed,
-            "adapter": Path(scratch) / "adapter",
-            "history": Path(scratch) / "history.json",
-            "checkpoints": Path(scratch) / "checkpoints",
-        }
+        files |= places(Path(scratch))
         options = [word for key, path in files.items() for word in (f"--{key}", str(path))]
         cores = ["--cores", str(os.cpu_count()), "--logs", scratch]
         step = [SCRIPTS / "federate.py", "--config", canonical(settings), *options, *cores]
@@ -66,6 +46,7 @@ def federate() -> dict:
 
 MEASURES = [
     federate,
+    deploy,
     preprocess,
     partition,
     partition_thousand,

@@ -31,15 +31,14 @@ def weights(process):
     return sha256(process.adapter / "adapter_model.safetensors")
 
 
-def family(process, module):
-    """The processes below one that run a module, by client (None for the SuperLink)."""
+def family(process, kind):
+    """The processes below one of a kind (supernode, trainer), by client."""
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            words = child.cmdline()
-            if f"blossomtune.launch.{module}" in words:
-                client = int(words[words.index("--client") + 1]) if "--client" in words else None
-                found[client] = child
+            name, _, client = child.name().partition("_")
+            if name == kind and client:
+                found[int(client)] = child
     return found
 
 
@@ -78,6 +77,7 @@ def test_processes_make_the_same_adapter_whoever_is_killed(simulated, federate, 
     rounds = read_json(two.history)["rounds"]
     assert [len(r["clients"]) for r in rounds] == [0, 3, 3, 3]
     assert {path.name for path in two.logs.iterdir()} == {
+        "nursery.log",
         "superlink.log",
         *(f"supernode_{i}.log" for i in range(3)),
     }
@@ -100,7 +100,8 @@ def test_a_killed_run_leaves_nothing_behind_and_told_no_key(federate, federation
     process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
     has_round(process, 1)
     children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) == 1 + 1 + 3 * 2  # the guard, the SuperLink, SuperNodes and trainers
+    # the guard, the SuperLink, what SuperNodes are forked from, they and their trainers
+    assert len(children) == 1 + 1 + 1 + 3 * 2
     folder = scratch(children) / "keys"
     secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
@@ -163,7 +164,8 @@ def test_a_dead_superlink_stops_the_run_which_then_goes_on(
     engine("process")
     process = federate(federation_files, engine="process", **KEYS)
     has_round(process, 1)
-    family(process, "superlink")[None].kill()
+    [link] = [c for c in psutil.Process(process.pid).children() if c.name() == SUPERLINK]
+    link.kill()
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "error: superlink ended with -9" in said, said

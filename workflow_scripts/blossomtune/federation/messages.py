@@ -152,7 +152,7 @@ def read_score(content: RecordDict) -> dict[str, Any] | None:
 
 def expected(start: State, precision: str, *, scaffold: bool) -> int:
     """Bytes of a client's answer, whatever its numbers are."""
-    # no two alike: Flower sends an array that stands there twice only once
+    # no two pieces alike: Flower sends what stands there twice only once
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
     content = RecordDict({ADAPTER: wire.encode(state, precision)[0]})

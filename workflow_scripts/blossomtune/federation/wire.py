@@ -1,5 +1,8 @@
 """How adapters travel: as float32, as bfloat16, or as int8 with a scale for each channel.
 
+All tensors of an adapter are one array, end to end, whose name says which they are. Flower fetches
+every array with requests of its own, half a second for a hundred of them on either side.
+
 With int8, the channels of a matrix are the numbers along its longer side, so that each is a rank
 component of a factor: a row of lora_A (r, k), a column of lora_B (d, r). Any other tensor is one
 channel. A channel's scale is its largest magnitude over 127. What is rounded off now is added to
@@ -7,6 +10,7 @@ what is sent next (error feedback, arXiv 1809.07599 and 1901.09847), so that ove
 is lost but the last remainder.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from io import BytesIO
@@ -21,12 +25,10 @@ from flwr.supercore.inflatable.inflatable_object import (
 from torch import Tensor
 
 from blossomtune.federation.adapter import State
+from blossomtune.files import canonical
 
 SCALES = "channel scales"
-"""The array of all channels' scales, tensor by tensor in the order of the names.
-
-It is one array since Flower spends half a kilobyte on each, many times what a tensor's scales need.
-"""
+"""The array of all channels' scales, tensor by tensor in the order of the names."""
 
 
 def encode(
@@ -45,11 +47,8 @@ def encode(
         not sent this time (rolora), it stays.
 
     Raises:
-        ValueError: where a remainder has another shape than its tensor, or a tensor's name is
-            that of the scales.
+        ValueError: where a remainder has another shape than its tensor.
     """
-    if SCALES in state:
-        raise ValueError(f"{SCALES!r} is the name of the scales, and cannot be a tensor's")
     residual = residual or {}
     exact = {name: _sum(name, state[name], residual.get(name)) for name in sorted(state)}
     if precision == "float32":
@@ -61,17 +60,23 @@ def encode(
         whole[name], scale = _round(tensor)
         remainder[name] = tensor - whole[name] * scale
         scales.append(scale.flatten())
-    return _record(whole | ({SCALES: torch.cat(scales)} if scales else {})), remainder
+    record = _record(whole)
+    if scales:
+        record[SCALES] = Array(torch.cat(scales).numpy())
+    return record, remainder
 
 
 def decode(record: ArrayRecord) -> State:
     """The tensors of a record, float32 by name. What is no number stays none.
 
     Raises:
-        ValueError: naming the array that is malformed, and how.
+        ValueError: saying what is malformed, and how.
     """
-    arrays = {name: _array(name, record[name]) for name in sorted(record)}
-    scales = arrays.pop(SCALES, torch.empty(0))
+    scales = _array(SCALES, record[SCALES]) if SCALES in record else torch.empty(0)
+    arrays: State = {}
+    for layout in record:
+        if layout != SCALES:
+            arrays |= _apart(layout, _array("the array of tensors", record[layout]))
     shapes = {n: _scale_shape(each) for n, each in arrays.items() if each.dtype == torch.int8}
     counts = [math.prod(shape) for shape in shapes.values()]
     if scales.dtype != torch.float32 or scales.shape != (sum(counts),):
@@ -121,7 +126,25 @@ def _scale_shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
-    return ArrayRecord({name: Array(t.contiguous().numpy()) for name, t in tensors.items()})
+    if not tensors:
+        return ArrayRecord()
+    layout = canonical({name: list(tensor.shape) for name, tensor in tensors.items()})
+    values = torch.cat([tensors[name].flatten() for name in sorted(tensors)])
+    return ArrayRecord({layout: Array(values.numpy())})
+
+
+def _apart(layout: str, values: Tensor) -> State:
+    """The tensors of an array, by the names and shapes that its own name tells."""
+    try:
+        shapes = json.loads(layout)
+        sizes = [math.prod(shape) for shape in shapes.values()]
+        told = all(type(n) is int and n > 0 for shape in shapes.values() for n in shape)
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        told = False
+    if not told or values.shape != (sum(sizes),):
+        raise ValueError(f"an array {tuple(values.shape)} is not what its name says: {layout:.80}")
+    parts = zip(shapes.items(), values.split(sizes), strict=True)
+    return {name: part.reshape(shape) for (name, shape), part in parts}
 
 
 def _array(name: str, array: Array) -> Tensor:

@@ -19,7 +19,7 @@ RESTARTS = 3
 """How often a SuperNode is started again before the run goes on without it."""
 
 RUNNERS = {
-    "process": "Processes",
+    "process": "Forks",
     "docker": "Containers",
     "apptainer": "Instances",
     "slurm": "Steps",

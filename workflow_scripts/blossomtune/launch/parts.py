@@ -1,6 +1,11 @@
 """What a federation is made of, whatever runs it: a SuperLink and a SuperNode a client."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -83,3 +88,19 @@ class Runner(Protocol):
 
     def ended(self) -> Mapping[str, int]:
         """The exit status of parts that have ended by themselves, by name."""
+
+
+def called(name: str) -> None:
+    """Shows this process under a name of up to 15 bytes, where the system has a place for it."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+def follow() -> None:
+    """Ends this process when the one that it was forked from ends, whatever ended that."""
+
+    def wait_and_end() -> None:
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()

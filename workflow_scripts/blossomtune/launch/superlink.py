@@ -22,6 +22,7 @@ from flwr.superlink.main import create_app
 
 from blossomtune.files import write_json
 from blossomtune.launch.keys import Keys
+from blossomtune.launch.parts import SUPERLINK, called
 from blossomtune.launch.sockets import RETURNED, listening
 
 FLEET = "/v1/fleet/"
@@ -154,5 +155,6 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--keys", type=Path, help="without them, plain text")
     given = parser.parse_args()
+    called(SUPERLINK)
     own = Keys(given.keys) if given.keys else None
     asyncio.run(serve(given.host, given.port, given.folder, own))

@@ -5,21 +5,26 @@ and again. Here the SuperNode hands its messages to the one trainer that it has,
 """
 
 import argparse
+import multiprocessing
 import os
-import subprocess
-import sys
 import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.common.constant import ISOLATION_MODE_PROCESS
 from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supernode import start_client_internal as flower
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
-from flwr.supernode.start_client_internal import start_client_internal
 
+from blossomtune.launch.parts import called
 from blossomtune.launch.sockets import listening
+from blossomtune.launch.trainer import work
 
 
 def serve(
@@ -41,13 +46,20 @@ def serve(
             plain text.
         key: the SuperNode's private key, in OpenSSH's format.
     """
+    called(f"supernode_{client}")
     states = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
-    door = folder / "supernode.sock"
+    path = folder / "supernode.sock"
+    door = listening(path)
+    fork = multiprocessing.get_context("fork")
+    news, tell = fork.Pipe(duplex=False)
+    trainer = fork.Process(target=work, args=(path, job, client, news), daemon=True)
+    trainer.start()  # before there are threads, which a fork would not take along
+    _tells(tell)
     api = uvicorn.Server(uvicorn.Config(create_app(states), log_level="warning"))
-    threading.Thread(target=api.run, args=([listening(door)],), daemon=True).start()
-    threading.Thread(target=_train, args=(door, client, job), daemon=True).start()
+    threading.Thread(target=api.run, args=([door],), daemon=True).start()
+    threading.Thread(target=_end_with, args=(trainer, client), daemon=True).start()
     private = load_ssh_private_key(key.read_bytes(), None) if key else None
-    start_client_internal(
+    flower.start_client_internal(
         state_factory=states,
         server_address=superlink,
         node_config={"partition-id": client},
@@ -59,18 +71,30 @@ def serve(
     )
 
 
-def _train(door: Path, client: int, job: Path) -> None:
-    """Runs the trainer and ends with it; the trainer ends with us, since it reads from us."""
-    words = ["--supernode", str(door), "--client", str(client), "--job", str(job)]
-    command = [sys.executable, "-m", "blossomtune.launch.trainer", *words]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as trainer:  # noqa: S603
-        status = trainer.wait()
+def _tells(trainer: Connection) -> None:
+    """Has Flower tell the trainer of each message, instead of being asked many times a second."""
+    pull = flower._pull_and_store_message
+
+    def pull_and_tell(*given: Any, **named: Any) -> int | None:
+        run = pull(*given, **named)
+        if run is not None:
+            trainer.send_bytes(b"!")
+        return run
+
+    flower._pull_and_store_message = pull_and_tell
+
+
+def _end_with(trainer: BaseProcess, client: int) -> None:
+    """Ends this process with its trainer."""
+    trainer.join()
+    status = trainer.exitcode
     killed = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
     print(f"the trainer of client {client} {killed}", flush=True)
     os._exit(1)  # this is a thread, and the others wait for messages
 
 
-if __name__ == "__main__":
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs a SuperNode with these arguments; None for those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     parser.add_argument("--client", type=int, required=True)
@@ -78,5 +102,9 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--authority", type=Path)
     parser.add_argument("--key", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     serve(given.superlink, given.client, given.job, given.folder, given.authority, given.key)
+
+
+if __name__ == "__main__":
+    main()
