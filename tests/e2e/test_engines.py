@@ -77,7 +77,6 @@ def test_processes_make_the_same_adapter_whoever_is_killed(simulated, federate, 
     rounds = read_json(two.history)["rounds"]
     assert [len(r["clients"]) for r in rounds] == [0, 3, 3, 3]
     assert {path.name for path in two.logs.iterdir()} == {
-        "nursery.log",
         "superlink.log",
         *(f"supernode_{i}.log" for i in range(3)),
     }
@@ -100,8 +99,8 @@ def test_a_killed_run_leaves_nothing_behind_and_told_no_key(federate, federation
     process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
     has_round(process, 1)
     children = psutil.Process(process.pid).children(recursive=True)
-    # the guard, the SuperLink, what SuperNodes are forked from, they and their trainers
-    assert len(children) == 1 + 1 + 1 + 3 * 2
+    # the guard, the SuperLink, two that SuperNodes are forked by, they and their trainers
+    assert len(children) == 1 + 1 + 2 + 3 * 2
     folder = scratch(children) / "keys"
     secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'

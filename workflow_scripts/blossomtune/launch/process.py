@@ -1,15 +1,16 @@
 """The process engine: all parts on this machine, side by side."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
 from blossomtune.config.engines import AnyEngine
-from blossomtune.launch.nursery import Forked, Nursery
-from blossomtune.launch.parts import Part
+from blossomtune.launch.parts import Part, follow
 
 GRACE_SECONDS = 5
 
@@ -28,7 +29,7 @@ class Processes:
 
     def __init__(self, logs: Path, scratch: Path, engine: AnyEngine) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine
-        self._running: dict[str, subprocess.Popen | Forked] = {}
+        self._running: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,7 +40,7 @@ class Processes:
 
     def start(self, part: Part) -> None:
         """Starts a part."""
-        with self.log(part.name).open("ab") as log:
+        with (self._logs / f"{part.name}.log").open("ab") as log:
             self._running[part.name] = subprocess.Popen(  # noqa: S603
                 self.command(part),
                 stdin=subprocess.DEVNULL,
@@ -47,10 +48,6 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 env=self.environment(part),
             )
-
-    def log(self, name: str) -> Path:
-        """Where a part's words go."""
-        return self._logs / f"{name}.log"
 
     def command(self, part: Part) -> list[str]:
         """How to start a part."""
@@ -78,18 +75,52 @@ class Forks(Processes):
     """The same, with SuperNodes forked from one process that has loaded their libraries."""
 
     def __enter__(self) -> Self:
-        home = Part("nursery", (), self._scratch / "nursery")
-        home.home.mkdir()
-        self._nursery = Nursery(self.environment(home), self.log(home.name))
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["blossomtune.launch.loaded"])
+        self._forked: dict[str, ForkServerProcess] = {}
         return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self._nursery.close()
+        for process in self._forked.values():
+            process.terminate()  # all at once: each takes its time
+        for name in list(self._forked):
+            self.stop(name)
         super().__exit__()
 
     def start(self, part: Part) -> None:
         """Starts a part; one with a GPU by itself, since CUDA does not outlive a fork."""
         if part.client is None or part.gpus:
             super().start(part)
-        else:
-            self._running[part.name] = self._nursery.start(part, self.log(part.name))
+            return
+        log = self._logs / f"{part.name}.log"
+        process = self._context.Process(target=_become, args=(part, log))
+        process.start()
+        self._forked[part.name] = process
+
+    def stop(self, name: str) -> None:
+        """Asks a part to end, and ends it where it does not."""
+        process = self._forked.pop(name, None)
+        if process is None:
+            super().stop(name)
+            return
+        process.terminate()
+        process.join(GRACE_SECONDS)
+        process.kill()
+        process.join()
+
+    def ended(self) -> dict[str, int]:
+        """The exit status of parts that have ended by themselves, by name."""
+        forked = {n: s for n, p in self._forked.items() if (s := p.exitcode) is not None}
+        return super().ended() | forked
+
+
+def _become(part: Part, path: Path) -> None:
+    """Makes of a forked process a SuperNode."""
+    from blossomtune.launch.supernode import main
+
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.update(part.environment)
+    follow()
+    main(part.program[2:])
