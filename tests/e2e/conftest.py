@@ -92,7 +92,7 @@ def federation_files(tiny_model, tmp_path_factory):
             stream.write_table(table)
         return {"rows": count, "packed": None, "sha256": sha256(path)}
 
-    rows = [write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
+    rows = [{"client": i} | write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
     held_out = [
         {"client": i, "validation": write(f"client_{i}.validation", 4), "test": None}
         for i in range(CLIENTS)

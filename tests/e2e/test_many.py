@@ -22,7 +22,7 @@ def many(federation_files, tmp_path_factory):
     manifest = read_json(preprocessed / "manifest.json")
     for part in ("clients", "held_out"):
         few = len(manifest[part])
-        manifest[part] = [manifest[part][i % few] for i in range(CLIENTS)]
+        manifest[part] = [manifest[part][i % few] | {"client": i} for i in range(CLIENTS)]
     for i in range(few, CLIENTS):
         shutil.copy(preprocessed / f"client_{i % few}.arrow", preprocessed / f"client_{i}.arrow")
     write_json(preprocessed / "manifest.json", manifest)
