@@ -3,18 +3,18 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import psutil
 from default import SCRIPTS, places, prepared
 
 CLIENTS, ROUNDS = 2, 6
@@ -124,7 +124,8 @@ def empty() -> float:
         times = home / "times"
         given = f'rounds={ROUNDS} times="{times}"'
         with _running(home, "flwr", "run", app, "here", "--stream", "--run-config", given) as run:
-            run.wait(300)
+            if run.wait(300):
+                raise SystemExit((home / "flwr.log").read_text())
         return _between([float(line) for line in times.read_text().splitlines()][1:])
 
 
@@ -134,14 +135,18 @@ def _running(home: Path, program: str, *words: object) -> Iterator[subprocess.Po
     environment = os.environ | {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0"}
     command = [str(BIN / program), *map(str, words)]
     with (home / f"{program}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        family = []
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
         process.wait()
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def _free(count: int) -> list[int]:
