@@ -20,7 +20,7 @@ class Part:
         reads: files and folders that it reads, besides.
         secrets: files that it reads and that nobody else may.
         writes: folders that it writes to, besides.
-        gpus: GPUs that it trains on; 0.5 is half of one.
+        gpu: which of its host's GPUs it trains on, 0 or more; None for the CPU.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Part:
     reads: tuple[Path, ...] = ()
     secrets: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
-    gpus: float = 0
+    gpu: int | None = None
 
     @property
     def client(self) -> int | None:
@@ -60,10 +60,12 @@ class Runner(Protocol):
     Attributes:
         listens: the address that the SuperLink listens on.
         host: the name or address under which SuperNodes reach it.
+        machines: on how many of them SuperNodes run: client i on the one of number i modulo that.
     """
 
     listens: str
     host: str
+    machines: int
 
     def __enter__(self) -> Self:
         """Gets ready."""

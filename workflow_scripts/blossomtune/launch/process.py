@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from blossomtune.config.engines import AnyEngine
+from blossomtune.gpus import only, visible
 from blossomtune.launch.parts import Part
 
 GRACE_SECONDS = 5
@@ -23,6 +24,7 @@ class Processes:
     """
 
     listens = host = "127.0.0.1"
+    machines = 1
 
     def __init__(self, logs: Path, scratch: Path, engine: AnyEngine) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine
@@ -52,7 +54,11 @@ class Processes:
 
     def environment(self, part: Part) -> dict[str, str]:
         """The environment to start it in."""
-        return os.environ | part.environment
+        return os.environ | part.environment | self.gpu(part)
+
+    def gpu(self, part: Part) -> dict[str, str]:
+        """Variables that leave a part of this machine's GPUs the one that it trains on."""
+        return {} if part.gpu is None else only(visible()[part.gpu])
 
     def stop(self, name: str) -> None:
         """Asks a part to end, and ends it where it does not."""
