@@ -104,6 +104,17 @@ def two_gpus(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
 
 
+@pytest.mark.parametrize(
+    ("engine", "share", "gpus"),
+    [
+        *(("simulation", 1, 1), ("simulation", 0.5, 1), ("simulation", 0, 0), ("slurm", 0, 0)),
+        *(("process", 1, 5), ("docker", 0.5, 3), ("slurm", 0.3, 2), ("slurm", "auto", 1)),
+    ],
+)
+def test_so_many_gpus_are_asked_for_that_all_clients_train_at_once(engine, share, gpus):
+    assert Federation(engine=engine, gpus_per_client=share).gpus(5) == gpus
+
+
 SECOND = Part("supernode_3", (), Path("/tmp/a"), gpu=1)
 NONE = Part("supernode_3", (), Path("/tmp/a"))
 
