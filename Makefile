@@ -36,7 +36,7 @@ lint: $(VENV)/.locked ## Checks style of Python and Snakemake files
 lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS=--upgrade
 	$(VENV)/bin/uv pip compile $(ARGS) --quiet --universal --python-version 3.11 --annotation-style line \
 		--custom-compile-command "make lock" envs/requirements.in -o envs/requirements.lock
-	sed -i.old -E '/^(nvidia-|cuda-|triton=)/d' envs/requirements.lock
+	sed -i.old -E '/^nvidia-ml-py=/!{/^(nvidia-|cuda-|triton=)/d;}' envs/requirements.lock
 	rm envs/requirements.lock.old
 
 clean: ## Removes .venv; results stay

@@ -179,9 +179,15 @@ def named_controls(wildcards, input):
 
 
 def gpus(wildcards):
-    """GPUs that an experiment's federation asks for: one where clients train on a GPU at all."""
-    per_client = CONFIG.experiments[wildcards.experiment].federation.gpus_per_client
-    return max(1, round(per_client)) if per_client else 0
+    """GPUs that an experiment's federation asks for."""
+    chosen = CONFIG.experiments[wildcards.experiment]
+    clients = CONFIG.partitions[chosen.partition].num_partitions
+    return chosen.federation.gpus(clients)
+
+
+def control_gpus(wildcards):
+    """One where clients train on a GPU at all."""
+    return min(1, gpus(wildcards))
 
 
 def federate_image(wildcards):

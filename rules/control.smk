@@ -19,7 +19,7 @@ rule control:
     resources:
         mem_mb=8000,
         runtime=720,
-        gpu=gpus,
+        gpu=control_gpus,
     params:
         config=settings("control"),
     shell:

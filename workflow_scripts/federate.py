@@ -23,12 +23,13 @@ def main() -> None:
 
     from blossomtune.federation.job import describe
     from blossomtune.launch.deployment import deploy
+    from blossomtune.launch.gpus import settled
     from blossomtune.launch.simulation import simulate
 
     paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
     logs = paths.pop("logs")
     until = started + 60 * given["minutes"] if given["minutes"] and IN_JOB in os.environ else None
-    job = describe(given["config"], cores=given["cores"], until=until, **paths)
+    job = settled(describe(given["config"], cores=given["cores"], until=until, **paths))
     if job.federation.engine.name == "simulation":
         simulate(job)
     else:

@@ -156,7 +156,7 @@ def federations(tmp_path_factory):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"TMPDIR": "/tmp"},
+            env=os.environ | {"TMPDIR": "/tmp", "CUDA_VISIBLE_DEVICES": ""},
         )
         process.adapter, process.history = paths["adapter"], paths["history"]
         process.logs = paths["logs"]

@@ -19,6 +19,7 @@ from blossomtune.launch.parts import SUPERLINK, Part
 from blossomtune.launch.process import Processes
 
 KEYS = {"rounds": 3, "optimizer_state": "kept"}
+NO_GPU = "federation.gpus_per_client is 0.5, and there is no GPU here: clients train on the CPU"
 
 
 def finished(process):
@@ -66,12 +67,13 @@ def simulated(federations, federation_files):
 
 def test_processes_make_the_same_adapter_whoever_is_killed(simulated, federate, federation_files):
     """A SuperNode and another one's trainer die in round 2; both come back and train again."""
-    two = federate(federation_files, engine="process", **KEYS)
+    two = federate(federation_files, engine="process", gpus_per_client=0.5, **KEYS)
     has_round(two, 1)
     family(two, "supernode")[0].kill()
     family(two, "trainer")[1].kill()
     said = finished(two)
     assert weights(simulated) == weights(two), said
+    assert NO_GPU in said
     assert "supernode_0 ended with -9" in said
     assert "the trainer of client 1 was killed by signal 9" in said
     rounds = read_json(two.history)["rounds"]
@@ -88,9 +90,10 @@ def test_containers_make_the_same_adapter(
     engine, simulated, federate, federation_files, image, name
 ):
     engine(name)
-    two = federate(federation_files, engine=image(name), **KEYS)
+    two = federate(federation_files, engine=image(name), gpus_per_client=0.5, **KEYS)
     said = finished(two)
     assert weights(simulated) == weights(two), said
+    assert NO_GPU in said
     assert [len(r["clients"]) for r in read_json(two.history)["rounds"]] == [0, 3, 3, 3]
 
 

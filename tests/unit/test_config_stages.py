@@ -68,6 +68,7 @@ CHANGES = [
     (f"{EXPERIMENT}.federation.rounds", 9, TRAINED),
     (f"{EXPERIMENT}.federation.fraction_train", 0.5, TRAINED),
     (f"{EXPERIMENT}.federation.gpus_per_client", 1, TRAINED),
+    (f"{EXPERIMENT}.federation.gpus_per_client", "auto", TRAINED),
     (f"{EXPERIMENT}.federation.strategy", "fedprox", {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.aggregation", "ffa", {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.evaluate_rows", 9, {"federate"} | CARD),

@@ -81,6 +81,7 @@ def job(tmp_path):
         {"min_clients": 2},
         {"round_timeout": 5},
         {"keep_checkpoints": 9},
+        {"gpus_per_client": 0.5},
         {"early_stopping": {"patience": 1}},
         {"result": "best"},
         {"communication": {"budget_mb": 3}},

@@ -136,3 +136,10 @@ def test_a_senseless_score_counts_as_none(said):
 def test_a_score_is_as_small_as_is_reckoned():
     content = RecordDict({"metrics": MetricRecord({"loss": 0.123456789, "rows": 12345.0})})
     assert messages.read_score(content)["bytes_up"] < messages.SCORE
+
+
+@pytest.mark.parametrize(("taken", "told"), [(0.0, {}), (2.5e9 + 1, {"gpu_memory_mb": 2501})])
+def test_memory_of_a_gpu_is_told_where_there_is_one(taken, told):
+    _, content, _ = answer(**{"gpu-memory": taken})
+    numbers = messages.read_numbers(content)
+    assert {k: v for k, v in numbers.items() if k == "gpu_memory_mb"} == told

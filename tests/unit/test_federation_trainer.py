@@ -388,3 +388,9 @@ def test_a_quantised_base_trains_an_adapter_in_float32(tiny_model, tmp_path, qua
 def test_sftconfig_has_the_last_word_on_values(tmp_path):
     with pytest.raises(UserError, match=r"training\.arguments"):
         config(tmp_path, optim="no_such_optimizer")
+
+
+def test_a_step_means_the_same_rows_on_a_machine_of_several_gpus(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    config = arguments({}, learning_rate=1e-2, steps=1, seed=3, cpu=False, to=tmp_path)
+    assert config.train_batch_size == config.per_device_train_batch_size

@@ -190,3 +190,29 @@ def test_without_privacy_there_is_no_word_of_it(results):
     text = seen(written(make(results, configured()), results))
     assert "epsilon" not in text.lower()
     assert "differentially" not in text
+
+
+def test_gpus_are_told_where_clients_trained_on_some(results):
+    c = make(results, configured())
+    assert "GPU" not in seen(written(c, results))
+
+    def on_gpus(told):
+        for record in told["rounds"][1:]:
+            one = {"name": "NVIDIA A100", "memory_total_mb": 42_500}
+            record["gpus"] = [
+                one | {"utilisation": 60 + record["round"], "memory_mb": 30_100},
+                one | {"utilisation": 40 + record["round"], "memory_mb": 12_000},
+            ]
+            for client in record["clients"]:
+                client["gpu_memory_mb"] = 9_000 + client["client"]
+
+    change(results, HISTORY, on_gpus)
+    text = seen(written(c, results))
+    assert (
+        "Two GPUs (NVIDIA A100): busy for 52 % of the rounds’ time, the fullest with 30.1 GB of "
+        "42.5 GB taken. A client held up to 9.0 GB of a GPU."
+    ) in text
+    assert "GPUs busy" in text
+    html = written(c, results)
+    assert "<td>53\u202f%</td><td>30,100</td>" in html
+    assert "<td>–</td><td>–</td>" in html  # round 0

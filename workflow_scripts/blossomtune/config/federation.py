@@ -1,14 +1,34 @@
 """The block of how clients and server work together."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from blossomtune.config.base import NUMBER, Above0, AtLeast0, Block, Count, Share, Text, Whole
+from blossomtune.config.base import (
+    NUMBER,
+    Above0,
+    AtLeast0,
+    Block,
+    Count,
+    Share,
+    Text,
+    Whole,
+    in_words,
+)
 from blossomtune.config.engines import Engine, Simulation, on_host
 from blossomtune.config.strategies import FedAvg, Strategy
 
 Aggregation = Literal["fedavg", "flexlora", "flora", "fedex", "ffa", "rolora", "hetlora"]
+PerClient = Annotated[
+    Literal["auto"] | Annotated[float, Field(ge=0, le=1), NUMBER],
+    in_words("auto, or a number from 0 to 1: a client trains on one GPU"),
+]
+
+
+def per_gpu(share: float) -> int:
+    """How many clients fit on a GPU that each may have this share of."""
+    return int(1 / share + 1e-9)
 
 
 def share(fraction: float, clients: int) -> int:
@@ -86,7 +106,9 @@ class Federation(Block):
     threads_per_client: Count = Field(
         1, description="CPU threads a client; more clients than fit take turns."
     )
-    gpus_per_client: AtLeast0 = Field(0, description="GPUs a client; 0.5 puts two clients on one.")
+    gpus_per_client: PerClient = Field(
+        0.0, description="Share of a GPU; 0.5 puts two clients on one, and auto measures it."
+    )
     evaluate_rows: Whole = Field(
         64, description="Held-out rows that the server scores before round 1 and while training."
     )
@@ -106,6 +128,17 @@ class Federation(Block):
     def sampled(self, clients: int) -> int:
         """How many of so many clients train in a round."""
         return share(self.fraction_train, clients)
+
+    def gpus(self, clients: int) -> int:
+        """GPUs to ask for: for all clients at once, but for one where they take turns.
+
+        Where the share is yet to be measured, it is one.
+        """
+        if not self.gpus_per_client:
+            return 0
+        if self.gpus_per_client == "auto" or isinstance(self.engine, Simulation):
+            return 1
+        return math.ceil(clients / per_gpu(self.gpus_per_client))
 
     @property
     def decides(self) -> bool:

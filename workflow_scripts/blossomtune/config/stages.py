@@ -68,7 +68,7 @@ def control(c: Configuration, experiment: str) -> dict[str, Any]:
         "seed": c.seed,
         "rounds": e.federation.rounds,
         "fraction_train": e.federation.fraction_train,
-        "gpu": e.federation.gpus_per_client > 0,
+        "gpu": e.federation.gpus_per_client != 0,
         "threads": e.controls.threads,
     }
 

@@ -91,8 +91,8 @@ class Job(BaseModel):
         return cls.model_validate(read_json(Path(path)))
 
 
-WAITING = {"engine", "tls", "min_clients", "round_timeout"}
-"""Where a round happens and whether it counts, not what it makes."""
+WAITING = {"engine", "tls", "gpus_per_client", "min_clients", "round_timeout"}
+"""Where a round happens and whether it counts, not what it makes. (``device`` says on what.)"""
 
 STOPPING = {"early_stopping", "result", "keep_checkpoints"}
 """What is made of rounds that are done."""

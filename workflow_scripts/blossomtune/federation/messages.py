@@ -21,8 +21,11 @@ from blossomtune.federation.worker import Answer, Order
 ADAPTER, FOLDED, CONTROL, ROUND, METRICS = "adapter", "folded", "control", "round", "metrics"
 """Names of the records in a message."""
 
-NUMBERS = ("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds")
-"""What a client's answer says besides tensors."""
+NUMBERS = (
+    *("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds"),
+    "gpu-memory",
+)
+"""What a client's answer says besides tensors; the last is in bytes, and 0 on a CPU."""
 
 SCORE = 1000
 """Bytes that no client's score of an adapter goes beyond."""
@@ -131,6 +134,7 @@ def read_numbers(content: RecordDict) -> dict[str, Any]:
             raise ValueError(f"the reply says {value!r} for {name}")
     if not numbers["num-examples"]:
         raise ValueError("the reply comes from no examples")
+    memory = math.ceil(numbers["gpu-memory"] / 1e6)
     return {
         "examples": int(numbers["num-examples"]),
         "tokens": int(numbers["num-tokens"]),
@@ -138,6 +142,7 @@ def read_numbers(content: RecordDict) -> dict[str, Any]:
         "batch_size": int(numbers["batch-size"]),
         "train_loss": round(numbers["train-loss"], 6),
         "seconds": round(numbers["seconds"], 3),
+        **({"gpu_memory_mb": memory} if memory else {}),
     }
 
 

@@ -43,6 +43,7 @@ class Round:
     evaluation: dict[str, float] | None = None
     drift: dict[str, Any] | None = None
     privacy: dict[str, float] | None = None
+    gpus: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Round:
             "drift": self.drift,
             "privacy": self.privacy,
             "seconds": round(self.seconds, 3),
+            **({"gpus": self.gpus} if self.gpus else {}),
         }
 
 

@@ -45,6 +45,7 @@ def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None
     from blossomtune.federation.judge import Judge
     from blossomtune.federation.limit import Limit
     from blossomtune.federation.rounds import Federation, OverBudgetError, Round
+    from blossomtune.gpus import Sampler, visible
 
     federation, total = job.federation, job.federation.rounds
     kept = federation.keep_checkpoints
@@ -69,23 +70,26 @@ def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None
             print(_line(last.history[-1], total, 0.0), flush=True)
         started = time.monotonic()
         limit = Limit(job.until)
-        for number in range(done + 1, total + 1):
-            limit.check(number - 1)
-            try:
-                result = rounds.run(number)
-            except OverBudgetError as error:
-                stopped = str(error)
-                break
-            if number % federation.evaluate_every == 0 or number == total:
-                result.evaluation = judge.score(rounds.state, rounds.folded)
-            history = [*last.history, result.record()]
-            last = Checkpoint(number, rounds.state, history, rounds.server())
-            best = progress.best_round(history, federation)
-            checkpoints.save(last, best=best == number)
-            spent = (time.monotonic() - started) / (number - done)
-            print(_line(history[-1], total, spent * (total - number)), flush=True)
-            if number < total and (stopped := progress.reason_to_stop(history, federation)):
-                break
+        with Sampler(visible() if job.device == "cuda" else []) as gpus:
+            for number in range(done + 1, total + 1):
+                limit.check(number - 1)
+                gpus.take()
+                try:
+                    result = rounds.run(number)
+                except OverBudgetError as error:
+                    stopped = str(error)
+                    break
+                result.gpus = gpus.take()
+                if number % federation.evaluate_every == 0 or number == total:
+                    result.evaluation = judge.score(rounds.state, rounds.folded)
+                history = [*last.history, result.record()]
+                last = Checkpoint(number, rounds.state, history, rounds.server())
+                best = progress.best_round(history, federation)
+                checkpoints.save(last, best=best == number)
+                spent = (time.monotonic() - started) / (number - done)
+                print(_line(history[-1], total, spent * (total - number)), flush=True)
+                if number < total and (stopped := progress.reason_to_stop(history, federation)):
+                    break
     if stopped:
         print(f"stopped: {stopped}", flush=True)
     _finish(job, last, checkpoints.best(upto=last.round), stopped)

@@ -169,6 +169,8 @@ def arguments(
         raise UserError(f"training.arguments: {error}") from error
     if adopt:
         config.optim = "adopt"
+    if config.n_gpu > 1:  # several would each take a whole batch, and a step mean more rows
+        config._n_gpu = 1
     return config
 
 

@@ -67,6 +67,8 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.federation.threads_per_client)
+        if job.device == "cuda":  # so that nobody takes the memory of those it shares a GPU with
+            torch.cuda.set_per_process_memory_fraction(job.federation.gpus_per_client)
         self.job = job
         self.tokenizer = load_tokenizer(job.model)
         self._load()
@@ -127,6 +129,9 @@ def train_round(job: Job, client: int, order: Order, kept: State) -> Answer:
     folded = unnamed(below("fold", kept)) | order.folded
     worker = warm(job)
     model = worker.model(job.clients[client].rank, folded)
+    if job.device == "cuda":
+        torch.cuda.empty_cache()  # what another client left
+        torch.cuda.reset_peak_memory_stats()
     adapter.write(model, _whole(worker, order.state))
     factor = plan.factor(federation.aggregation, order.round)
     adapter.train_only(model, factor)
@@ -181,6 +186,7 @@ def train_round(job: Job, client: int, order: Order, kept: State) -> Answer:
             "train-loss": trained.loss,
             "batch-size": float(trained.batch_size),
             "seconds": time.perf_counter() - started,
+            "gpu-memory": float(torch.cuda.max_memory_reserved() if job.device == "cuda" else 0),
         },
         kept=kept,
     )

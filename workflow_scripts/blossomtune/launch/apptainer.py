@@ -44,12 +44,12 @@ class Instances(Processes):
             folder.mkdir(parents=True, exist_ok=True)
         reads = (CODE, *part.reads, *part.secrets)
         binds = [*(f"{path}:{path}:ro" for path in reads), *(f"{p}:{p}" for p in part.writes)]
-        variables = {key: value for key, value in part.environment.items() if key != "HOME"}
+        variables = {k: v for k, v in part.environment.items() if k != "HOME"} | self.gpu(part)
         return [
             *(self._program, "exec", "--containall", "--no-privs", "--home", str(part.home)),
             *(word for bind in binds for word in ("--bind", bind)),
             *(word for key, value in variables.items() for word in ("--env", f"{key}={value}")),
-            *(["--nv"] if part.gpus else []),
+            *(["--nv"] if part.gpu is not None else []),
             *(str(self._image), "python", *part.program),
         ]
 

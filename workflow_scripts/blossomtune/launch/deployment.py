@@ -10,6 +10,8 @@ from blossomtune.errors import UserError
 from blossomtune.federation.checkpoints import Checkpoints
 from blossomtune.federation.job import Job, identity
 from blossomtune.files import read_json, write_json
+from blossomtune.gpus import visible
+from blossomtune.launch.gpus import seats
 from blossomtune.launch.guard import guarded
 from blossomtune.launch.keys import Keys
 from blossomtune.launch.parts import SUPERLINK, Part, Runner
@@ -64,7 +66,7 @@ class Deployment:
         of those is renewed.
 
         Raises:
-            UserError: where the SuperLink does not come up.
+            UserError: where the SuperLink does not come up, or clients do not fit on the GPUs.
         """
         clients = range(len(self._job.clients))
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -72,13 +74,14 @@ class Deployment:
             old.unlink()
         write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
         with self._runner:
+            gpus = self._gpus()
             if self.keys:
                 self.keys.make([self._runner.host], self._called)
             link = self._superlink()
             self._start(link)
             port = self._port(link.home / "superlink.json")
             for client in clients:
-                self._start(self._supernode(client, f"{self._runner.host}:{port}"))
+                self._start(self._supernode(client, f"{self._runner.host}:{port}", gpus[client]))
             yield link.home / "superlink.sock"
 
     def watch(self) -> dict[int, str]:
@@ -117,6 +120,13 @@ class Deployment:
     def _job_file(self) -> Path:
         return self._scratch / "job.json"
 
+    def _gpus(self) -> list[int | None]:
+        """By client, which of its machine's GPUs it trains on; all machines have as many."""
+        clients, share = len(self._job.clients), self._job.federation.gpus_per_client
+        if not share:
+            return [None] * clients
+        return seats(clients, share, len(visible()), self._runner.machines)
+
     def _superlink(self) -> Part:
         words, secrets = ["--host", self._runner.listens, "--port", str(self._runner.port)], ()
         if self.keys:
@@ -124,7 +134,7 @@ class Deployment:
             secrets = (self.keys.authority, self.keys.certificate, self.keys.key)
         return Part(SUPERLINK, tuple(words), self._scratch / SUPERLINK, secrets=secrets)
 
-    def _supernode(self, client: int, address: str) -> Part:
+    def _supernode(self, client: int, address: str, gpu: int | None) -> Part:
         job = self._job
         words = ["--superlink", address, "--client", str(client), "--job", str(self._job_file)]
         rows = tuple(job.preprocessed.glob(f"client_{client}.*arrow"))
@@ -142,7 +152,7 @@ class Deployment:
             reads,
             secrets,
             writes=(self._memories / str(client),) if job.keeps else (),
-            gpus=job.federation.gpus_per_client,
+            gpu=gpu,
         )
 
     def _start(self, part: Part) -> None:

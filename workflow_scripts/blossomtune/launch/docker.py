@@ -21,6 +21,7 @@ from docker.types import DeviceRequest
 
 from blossomtune.config.engines import Docker
 from blossomtune.errors import UserError
+from blossomtune.gpus import visible
 from blossomtune.launch.guard import leave
 from blossomtune.launch.parts import CODE, SUPERLINK, Part
 
@@ -43,7 +44,7 @@ class Containers:
     """
 
     listens, host = "0.0.0.0", SUPERLINK  # noqa: S104 - of its container
-    port, keys = 0, None
+    port, keys, machines = 0, None, 1
 
     def __init__(self, logs: Path, scratch: Path, engine: Docker) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine
@@ -111,7 +112,7 @@ class Containers:
             security_opt=["no-new-privileges"],
             init=True,
             pids_limit=4096,
-            device_requests=_gpus(part.gpus),
+            device_requests=_gpus(part),
             healthcheck=_health(part),
             **self._limits(part),
         )
@@ -207,8 +208,10 @@ def _open_to_others(path: Path) -> None:
             )
 
 
-def _gpus(wanted: float) -> list[DeviceRequest]:
-    return [DeviceRequest(count=-1, capabilities=[["gpu"]])] if wanted else []
+def _gpus(part: Part) -> list[DeviceRequest]:
+    if part.gpu is None:
+        return []
+    return [DeviceRequest(device_ids=[visible()[part.gpu]], capabilities=[["gpu"]])]
 
 
 def _health(part: Part) -> dict[str, Any]:

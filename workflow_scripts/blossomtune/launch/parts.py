@@ -25,7 +25,7 @@ class Part:
         reads: files and folders that it reads, besides.
         secrets: files that it reads and that nobody else may.
         writes: folders that it writes to, besides.
-        gpus: GPUs that it trains on; 0.5 is half of one.
+        gpu: which of its host's GPUs it trains on, 0 or more; None for the CPU.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Part:
     reads: tuple[Path, ...] = ()
     secrets: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
-    gpus: float = 0
+    gpu: int | None = None
 
     @property
     def client(self) -> int | None:
@@ -67,12 +67,14 @@ class Runner(Protocol):
         host: the name or address under which SuperNodes reach it.
         port: that the SuperLink listens on; 0 for one that is free.
         keys: a folder of keys that outlive a run; None to have some made for each run.
+        machines: on how many of them SuperNodes run: client i on the one of number i modulo that.
     """
 
     listens: str
     host: str
     port: int
     keys: Path | None
+    machines: int
 
     def __enter__(self) -> Self:
         """Gets ready."""

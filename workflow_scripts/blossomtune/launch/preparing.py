@@ -51,6 +51,8 @@ def prepare(folder: Path, data: Path, cores: int) -> None:
         made = tokenise.build(asked.preprocessing, model, None, rows, new, cores)
     print(f"{made['clients'][0]['rows']} rows, {made['clients'][0]['tokens']} tokens", flush=True)
     unused = {"adapter": work / "adapter", "history": work / "history.json"}
+    if asked.federate["federation"]["gpus_per_client"] == "auto":
+        asked.federate["federation"]["gpus_per_client"] = 1.0  # a client has a machine to itself
     job = describe(
         asked.federate,
         model=model,

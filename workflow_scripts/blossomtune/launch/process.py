@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from blossomtune.config.engines import AnyEngine
+from blossomtune.gpus import only, visible
 from blossomtune.launch.parts import Part, follow
 
 GRACE_SECONDS = 5
@@ -25,7 +26,7 @@ class Processes:
     """
 
     listens = host = "127.0.0.1"
-    port, keys = 0, None
+    port, keys, machines = 0, None, 1
 
     def __init__(self, logs: Path, scratch: Path, engine: AnyEngine) -> None:
         self._logs, self._scratch, self._engine = logs, scratch, engine
@@ -55,7 +56,11 @@ class Processes:
 
     def environment(self, part: Part) -> dict[str, str]:
         """The environment to start it in."""
-        return os.environ | part.environment
+        return os.environ | part.environment | self.gpu(part)
+
+    def gpu(self, part: Part) -> dict[str, str]:
+        """Variables that leave a part of this machine's GPUs the one that it trains on."""
+        return {} if part.gpu is None else only(visible()[part.gpu])
 
     def stop(self, name: str) -> None:
         """Asks a part to end, and ends it where it does not."""
@@ -89,7 +94,7 @@ class Forks(Processes):
 
     def start(self, part: Part) -> None:
         """Starts a part; one with a GPU by itself, since CUDA does not outlive a fork."""
-        if part.client is None or part.gpus:
+        if part.client is None or part.gpu is not None:
             super().start(part)
             return
         log = self._logs / f"{part.name}.log"

@@ -43,12 +43,6 @@ def simulate(job: Job) -> None:
 
 def _backend(job: Job, scratch: str) -> dict:
     threads, gpus = job.federation.threads_per_client, job.federation.gpus_per_client
-    if gpus:
-        import torch
-
-        if not torch.cuda.is_available():
-            print("no GPU found: training on the CPU", flush=True)
-            gpus = 0
     workers = max(1, min(job.cores // threads, len(job.clients)))
     init = {
         "num_cpus": workers * threads,

@@ -11,8 +11,19 @@ from typing import Self
 
 from blossomtune.config.engines import Slurm
 from blossomtune.errors import UserError
+from blossomtune.gpus import visible
 from blossomtune.launch.apptainer import Instances
 from blossomtune.launch.parts import Part
+
+ONE_GPU = (
+    'export "$1"ENV_CUDA_VISIBLE_DEVICES="$(echo "${CUDA_VISIBLE_DEVICES:-$2}" | cut -d, -f"$3")"; '
+    'shift 3; exec "$@"'
+)
+"""Run by a shell on a node: of the GPUs that Slurm gave the job there, a container gets one.
+
+Its arguments are the container program in capitals, what the GPUs are called where Slurm does not
+say it, which of them it is (1, 2, …), and the command.
+"""
 
 
 class Steps(Instances):
@@ -42,7 +53,7 @@ class Steps(Instances):
             text=True,
             check=True,
         ).stdout.split()
-        self.host = os.environ["SLURMD_NODENAME"]
+        self.host, self.machines = os.environ["SLURMD_NODENAME"], len(self._nodes)
         return super().__enter__()
 
     def command(self, part: Part) -> list[str]:
@@ -50,7 +61,15 @@ class Steps(Instances):
         inside = super().command(part)
         if part.client is None:
             return inside
-        node = self._nodes[part.client % len(self._nodes)]
+        node = self._nodes[part.client % self.machines]
         # Steps share what the job has (--overlap): who trains on which GPU is said by us.
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", f"--nodelist={node}"]
-        return [*step, f"--job-name={part.name}", "--kill-on-bad-exit=1", *inside]
+        step += [f"--job-name={part.name}", "--kill-on-bad-exit=1"]
+        if part.gpu is not None:
+            words = [self._program.upper(), ",".join(visible()), str(part.gpu + 1)]
+            step += ["sh", "-c", ONE_GPU, "sh", *words]
+        return [*step, *inside]
+
+    def gpu(self, part: Part) -> dict[str, str]:
+        """Nothing: what GPUs are called on a part's node is not known here."""
+        return {}

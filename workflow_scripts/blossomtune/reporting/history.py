@@ -44,6 +44,7 @@ class Contribution(Moved):
     steps: int
     batch_size: int
     train_loss: float
+    gpu_memory_mb: int | None = None
 
 
 class Failure(Moved):
@@ -84,6 +85,15 @@ class Privacy(BaseModel):
     side: Literal["server", "client"]
 
 
+class Gpu(BaseModel):
+    """A GPU in a round: the mean share of time that it was busy, in %, and its memory in MB."""
+
+    name: str
+    utilisation: int
+    memory_mb: int
+    memory_total_mb: int
+
+
 class Round(BaseModel):
     """One record of history.json; round 0 is the state before any training."""
 
@@ -99,6 +109,7 @@ class Round(BaseModel):
     seconds: float
     drift: dict[str, LayerDrift] | None
     privacy: Cost | None
+    gpus: list[Gpu] = []
 
 
 class History(BaseModel):

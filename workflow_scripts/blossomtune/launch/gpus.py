@@ -1,0 +1,105 @@
+"""Which client trains on which GPU, and how much of one it needs."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from blossomtune.config.federation import per_gpu
+from blossomtune.errors import UserError
+from blossomtune.federation.job import Job
+from blossomtune.files import read_json, write_json
+from blossomtune.gpus import only, visible
+from blossomtune.launch.guard import guarded
+
+KEY = "federation.gpus_per_client"
+SPARE = 1.1
+"""What is measured is multiplied by this: a client's memory is not the same in every step."""
+
+
+def settled(job: Job) -> Job:
+    """The job with a number for ``gpus_per_client`` that this machine can do: 0 without a GPU.
+
+    Raises:
+        UserError: where it is to be measured, and training does not work here.
+    """
+    wanted = job.federation.gpus_per_client
+    if not wanted:
+        return job
+    if job.federation.engine.name == "external":
+        return _with(job, 0)  # nobody trains here
+    if not (gpus := visible()):
+        print(f"{KEY} is {wanted}, and there is no GPU here: clients train on the CPU", flush=True)
+        return _with(job, 0)
+    if wanted != "auto":
+        return job
+    used, total = _measured(_with(job, 1.0), gpus[0])
+    share = enough(used, total, len(job.clients), len(gpus))
+    said = f"a client needs {used / 1e9:.1f} of {total / 1e9:.1f} GB of a GPU"
+    print(f"{said}: {per_gpu(share)} of them on each", flush=True)
+    return _with(job, share)
+
+
+def enough(used: int, total: int, clients: int, gpus: int) -> float:
+    """The share of a GPU that a client gets: 1 / k, where k of them are on each.
+
+    As many as fit with something to spare, but no more than let all clients train at once.
+
+    Args:
+        used: bytes that a client takes.
+        total: bytes that a GPU has.
+        clients: how many clients there are.
+        gpus: how many GPUs there are.
+    """
+    return 1 / max(1, min(int(total / (SPARE * used)), math.ceil(clients / gpus)))
+
+
+def seats(clients: int, share: float, gpus: int, machines: int = 1) -> list[int]:
+    """The GPU that each client trains on, all of them at once: as few on each as can be.
+
+    Args:
+        clients: how many clients there are; client i is on machine i modulo ``machines``.
+        share: of a GPU's memory that each of them has.
+        gpus: how many GPUs a machine has.
+        machines: how many there are.
+
+    Returns:
+        Numbers in [0, gpus), by client.
+
+    Raises:
+        UserError: where they do not all fit.
+    """
+    there = gpus * machines
+    if clients > there * per_gpu(share):
+        most = math.floor(1000 / math.ceil(clients / there)) / 1000
+        raise UserError(
+            f"{KEY} is {share:g}: {there} GPU(s) can take "
+            f"{there * per_gpu(share)} client(s) at once, and there are {clients}",
+            f"with at most {most:g} all of them fit; with federation.engine: simulation they take "
+            "turns",
+        )
+    return [client // machines % gpus for client in range(clients)]
+
+
+def _with(job: Job, share: float) -> Job:
+    federation = job.federation.model_copy(update={"gpus_per_client": share})
+    return job.model_copy(update={"federation": federation})
+
+
+def _measured(job: Job, gpu: str) -> tuple[int, int]:
+    """Bytes of a GPU that training takes, and that it has; by a process that ends with it."""
+    with guarded() as scratch:
+        file, to = Path(scratch, "job.json"), Path(scratch, "measured.json")
+        write_json(file, job.model_dump(mode="json"))
+        command = [sys.executable, "-m", "blossomtune.launch.measure", str(file), str(to)]
+        code = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(  # noqa: S603
+            command, env=os.environ | only(gpu) | code, check=False
+        )
+        if done.returncode:
+            raise UserError(
+                f"{KEY}: auto, and the step that was to be measured failed",
+                "see above; or say a number",
+            )
+        return tuple(read_json(to))
