@@ -69,10 +69,11 @@ def federation_files(tiny_model, tmp_path_factory):
     from blossomtune.files import sha256, write_json
 
     home = tmp_path_factory.mktemp("federation")
-    for file in tiny_model.iterdir():
+    model = shutil.copytree(tiny_model, home / "model")
+    for file in model.iterdir():
         file.chmod(0o644)  # as stages write them: containers have another user
-    write_json(tiny_model / "provenance.json", {"source": {"kind": "path"}, "files": {}})
-    tokenizer = load_tokenizer(tiny_model)
+    write_json(model / "provenance.json", {"source": {"kind": "path"}, "files": {}})
+    tokenizer = load_tokenizer(model)
 
     def write(name, count):
         pairs = [
@@ -103,7 +104,7 @@ def federation_files(tiny_model, tmp_path_factory):
     (home / "partition").mkdir()
     write_json(home / "partition/manifest.json", {"clients": names})
     return {
-        "model": tiny_model,
+        "model": model,
         "partition": home / "partition",
         "preprocessed": home / "preprocessed",
     }
