@@ -20,9 +20,10 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
 	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
-# A process a core; each runs whole files, and keeps to itself what it has built for them.
+# A process a core; each runs whole files, the slow ones first, and keeps to itself what it has built
+# for them.
 test: $(VENV)/.locked ## Runs the tests
-	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)

@@ -1,5 +1,6 @@
 # The few helpers that the rules share: configuration in, paths and code out.
 import inspect
+import math
 import os
 import sys
 from pathlib import Path
@@ -150,11 +151,21 @@ def partition_dataset(wildcards):
     return f"results/datasets/{CONFIG.partitions[wildcards.partition].dataset}"
 
 
+def nodes(wildcards):
+    """Of a cluster, that an experiment's federation is spread over."""
+    return getattr(ENGINES[wildcards.experiment], "nodes", 1)
+
+
+def tasks(wildcards):
+    """One a node; where GPUs are asked for, Slurm is not told."""
+    return 0 if gpus(wildcards) else nodes(wildcards)
+
+
 def client_threads(wildcards):
-    """Cores that an experiment's federation can use: all clients side by side."""
+    """Cores that an experiment's federation can use on a node: all clients side by side."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
-    return clients * chosen.federation.threads_per_client
+    return math.ceil(clients / nodes(wildcards)) * chosen.federation.threads_per_client
 
 
 def control_threads(wildcards):

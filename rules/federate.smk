@@ -20,6 +20,8 @@ rule federate:
         mem_mb=8000,
         runtime=720,
         gpu=gpus,
+        nodes=nodes,
+        tasks=tasks,
     params:
         config=settings("federate"),
     shell:

@@ -15,7 +15,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-PROGRAMS = {"slurm": "sbatch", "process": sys.executable}
+PROGRAMS = {"slurm": "sbatch", "process": sys.executable, "simulation": sys.executable}
 
 
 @pytest.fixture(scope="session")

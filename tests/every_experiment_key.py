@@ -117,7 +117,7 @@ EXAMPLES += [
 ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
     "docker": {"image": "other", "memory_mb": 9, "cpus": 1},
     "apptainer": {"image": "other"},
-    "slurm": {"image": "other"},
+    "slurm": {"image": "other", "nodes": 2},
 }
 OUTSIDE = {"name": "external", "host": "a.example"}
 EXAMPLES += [

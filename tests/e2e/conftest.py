@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from checkouts import CONFIG, IMAGE, PARTITION, PARTS, ROOT, snakemake
+from filelock import FileLock
 
 CLIENTS = 3
 
@@ -33,12 +35,20 @@ def checkout(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built(engine, checkout):
-    """A checkout whose partition was made in the image, which Snakemake built before."""
+def built(engine, checkout, tmp_path_factory, worker_id):
+    """A checkout whose partition was made in the image, which Snakemake built before.
+
+    All processes of pytest share it.
+    """
     engine("apptainer")
-    where = checkout("inside")
-    snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
-    return where
+    home = tmp_path_factory.getbasetemp()
+    note = (home if worker_id == "master" else home.parent) / "built"
+    with FileLock(f"{note}.lock"):
+        if not note.exists():
+            where = checkout("inside")
+            snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
+            note.write_text(str(where))
+    return Path(note.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,13 @@ def test_the_image_has_the_locked_packages_alone(built):
 
 
 @pytest.mark.engine
+def test_an_organisation_without_a_checkout_finds_the_code_inside(built):
+    code = "/opt/blossomtune/workflow_scripts"
+    assert "--folder" in inside(built, "python", f"{code}/join.py", "--help")
+    assert inside(built, "find", code, "-name", "__pycache__") == ""
+
+
+@pytest.mark.engine
 def test_nothing_of_the_host_is_in_the_image(built, tmp_path):
     log = (built / "results/logs/container/build.log").read_text()
     assert "LEAKED" not in log

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ NO_GPU = "federation.gpus_per_client is 0.5, and there is no GPU here: clients t
 
 
 def finished(process):
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
     return said
 
@@ -43,7 +44,7 @@ def family(process, kind):
     return found
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end
@@ -54,7 +55,35 @@ def until(condition, seconds=120):
 def has_round(process, number):
     """Waits until a round is done."""
     folder = process.adapter.parent / "checkpoints"
-    until(lambda: any(int(f.name[-5:]) >= number for f in folder.glob("*/round-?????")))
+
+    def done():
+        found = any(int(f.name[-5:]) >= number for f in folder.glob("*/round-?????"))
+        assert found or process.poll() is None, process.stdout.read()
+        return found
+
+    until(done)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Keys of somebody else."""
+    keys = Keys(tmp_path / "foreign")
+    keys.make(["127.0.0.1"], clients=range(1))
+    return keys
+
+
+def knock(port, options):
+    """What comes of the SuperNode that Flower itself brings, at a SuperLink on this host."""
+    command = [Path(sys.executable).parent / "flower-supernode", "--isolation", "process"]
+    command += ["--superlink", f"127.0.0.1:{port}", "--max-retries", "1", "--port", free()]
+    with tempfile.TemporaryDirectory() as home:
+        return subprocess.run(
+            [str(word) for word in (*command, *options)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0"},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +94,20 @@ def simulated(federations, federation_files):
     return process
 
 
-def test_processes_make_the_same_adapter_whoever_is_killed(simulated, federate, federation_files):
-    """A SuperNode and another one's trainer die in round 2; both come back and train again."""
+def test_processes_make_the_same_adapter_whoever_is_killed(
+    simulated, federate, federation_files, foreign
+):
+    """A SuperNode and another one's trainer die in round 2; both come back and train again.
+
+    Meanwhile strangers knock.
+    """
     two = federate(federation_files, engine="process", gpus_per_client=0.5, **KEYS)
     has_round(two, 1)
     family(two, "supernode")[0].kill()
     family(two, "trainer")[1].kill()
+    link = scratch(psutil.Process(two.pid).children(recursive=True)) / SUPERLINK
+    for options in (["--insecure"], ["--root-certificates", foreign.authority]):
+        assert knock(read_json(link / "superlink.json")["port"], options).returncode != 0
     said = finished(two)
     assert weights(simulated) == weights(two), said
     assert NO_GPU in said
@@ -202,11 +239,8 @@ def superlink(tmp_path_factory):
         ("plain text", "Server disconnected without sending a response"),
     ],
 )
-def test_strangers_are_turned_away(superlink, tmp_path, who, said):
-    """With the SuperNode that Flower itself brings."""
+def test_strangers_are_turned_away(superlink, foreign, who, said):
     port, keys, log, _ = superlink
-    foreign = Keys(tmp_path / "foreign")
-    foreign.make(["127.0.0.1"], clients=range(1))
     trusting = ["--root-certificates", keys.authority]
     options = {
         "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],
@@ -214,16 +248,7 @@ def test_strangers_are_turned_away(superlink, tmp_path, who, said):
         "another authority": ["--root-certificates", foreign.authority],
         "plain text": ["--insecure"],
     }[who]
-    command = [Path(sys.executable).parent / "flower-supernode", "--isolation", "process"]
-    command += ["--superlink", f"127.0.0.1:{port}", "--max-retries", "1", "--port", str(free())]
-    env = os.environ | {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0"}
-    ran = subprocess.run(
-        [str(word) for word in (*command, *options)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=env,
-    )
+    ran = knock(port, options)
     assert ran.returncode != 0
     assert said in ran.stdout + ran.stderr
     turned_away = {

@@ -12,6 +12,7 @@ import pytest
 from blossomtune.files import sha256
 
 ROUNDS = 6
+KILLS = 20
 CARRYING = {
     "rates": (1e-2, 1e-2),  # a learning rate that does not depend on the number of rounds
     "strategy": {"name": "fedadam", "eta": 1e-3},
@@ -48,10 +49,11 @@ def wait_for(process, start):
     return any(line.startswith(start) for line in process.stdout)
 
 
-@pytest.mark.parametrize("kills", [int(os.environ.get("BLOSSOMTUNE_KILLS", "1"))])
+@pytest.mark.engine
 def test_killed_again_and_again_with_more_rounds_than_at_first(
-    federation_files, federate, tmp_path, kills
+    engine, federation_files, federate, tmp_path
 ):
+    engine("simulation")
     undisturbed = federate(federation_files, rounds=ROUNDS, **CARRYING)
     adapter, losses, _ = finish(undisturbed)
     chance, kept = random.Random(0), tmp_path / "kept"
@@ -59,7 +61,7 @@ def test_killed_again_and_again_with_more_rounds_than_at_first(
     assert wait_for(started, "round 1")  # the first one gets to a round at least
     time.sleep(chance.random() * 0.5)
     kill(started)
-    for _ in range(kills - 1):
+    for _ in range(KILLS - 1):
         process = federate(federation_files, rounds=ROUNDS, **CARRYING, checkpoints=kept)
         assert wait_for(process, "going on")
         time.sleep(chance.random() * 14)  # workers load for two thirds of that; then rounds

@@ -20,6 +20,11 @@ def slurm(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
+def nodes():
+    """How many nodes of the cluster to use: two, where it has so many."""
+    return min(2, len(slurm("sinfo", "--Node", "--noheader").splitlines()))
+
+
 def jobs(rule):
     """Ids of the jobs of a rule that are running or have run, the latest last."""
     told = slurm("squeue", "--noheader", "--states=all", "--format=%i %k", "--sort=i")
@@ -38,7 +43,7 @@ def ran(engine, sif, tiny_model, tmp_path_factory):
     one = data["experiments"].pop("small")
     one["federation"] = {"rounds": ROUNDS, "gpus_per_client": 1}
     two = one | {"federation": one["federation"] | {"gpus_per_client": 0}}
-    two["federation"]["engine"] = {"name": "slurm", "image": sif}
+    two["federation"]["engine"] = {"name": "slurm", "image": sif, "nodes": nodes()}
     data |= {"experiments": {"simulated": one, "deployed": two}, "run": ["simulated", "deployed"]}
     file.write_text(yaml.safe_dump(data))
     for path in tiny_model.iterdir():
@@ -95,7 +100,10 @@ def test_a_cancelled_job_goes_on_where_it_was(ran):
 
 @pytest.mark.engine
 def test_supernodes_in_steps_of_a_job_make_the_same_adapter(ran):
+    """On two nodes, where the cluster has them."""
     home = ran[0]
+    used = [slurm("scontrol", "show", "job", job) for job in jobs("federate")]
+    assert any(f"NumNodes={nodes()} " in job for job in used)
     name = "adapter/adapter_model.safetensors"
     made = {sha256(home / f"results/experiments/{e}" / name) for e in ("simulated", "deployed")}
     assert len(made) == 1

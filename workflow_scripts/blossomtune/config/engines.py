@@ -42,6 +42,7 @@ class Slurm(Apptainer):
     """As apptainer, with the SuperNodes on all nodes of the job that federate is."""
 
     name: Literal["slurm"]
+    nodes: Count = Field(1, description="Of the job; the SuperNodes are spread over them.")
 
 
 class External(Block):

@@ -47,13 +47,9 @@ class Steps(Instances):
                 "federation.engine: slurm runs inside of a job of Slurm, and this is none",
                 "snakemake --profile profiles/slurm, or another engine",
             )
-        self._nodes = subprocess.run(  # noqa: S603
-            ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        self.host, self.machines = os.environ["SLURMD_NODENAME"], len(self._nodes)
+        self._nodes = _shown("hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
+        here = _shown("node", os.environ["SLURMD_NODENAME"])
+        self.host, self.machines = here.split("NodeAddr=")[1].split()[0], len(self._nodes)
         return super().__enter__()
 
     def command(self, part: Part) -> list[str]:
@@ -64,7 +60,7 @@ class Steps(Instances):
         node = self._nodes[part.client % self.machines]
         # Steps share what the job has (--overlap): who trains on which GPU is said by us.
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", f"--nodelist={node}"]
-        step += [f"--job-name={part.name}", "--kill-on-bad-exit=1"]
+        step += ["--cpu-bind=none", f"--job-name={part.name}", "--kill-on-bad-exit=1"]
         if part.gpu is not None:
             words = [self._program.upper(), ",".join(visible()), str(part.gpu + 1)]
             step += ["sh", "-c", ONE_GPU, "sh", *words]
@@ -73,3 +69,9 @@ class Steps(Instances):
     def gpu(self, part: Part) -> dict[str, str]:
         """Nothing: what GPUs are called on a part's node is not known here."""
         return {}
+
+
+def _shown(what: str, of: str) -> str:
+    """What Slurm tells of itself."""
+    command = ["scontrol", "show", what, of]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603

@@ -26,6 +26,9 @@ from blossomtune.launch.parts import called
 from blossomtune.launch.sockets import listening
 from blossomtune.launch.trainer import work
 
+POLITE = 10
+"""Added to its niceness, and its trainer's: a SuperLink here is to answer however many train."""
+
 
 def serve(
     superlink: str,
@@ -47,6 +50,7 @@ def serve(
         key: the SuperNode's private key, in OpenSSH's format.
     """
     called(f"supernode_{client}")
+    os.nice(POLITE)
     states = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
     path = folder / "supernode.sock"
     door = listening(path)
