@@ -60,7 +60,7 @@ class Deployment:
 
     @contextmanager
     def running(self) -> Iterator[Path]:
-        """Starts everything, and stops it on every way out; yields the SuperLink's socket.
+        """Starts the SuperLink, and stops all on every way out; yields the SuperLink's socket.
 
         Keys are made for this run alone, unless the engine keeps some; what is about to expire
         of those is renewed.
@@ -68,21 +68,23 @@ class Deployment:
         Raises:
             UserError: where the SuperLink does not come up, or clients do not fit on the GPUs.
         """
-        clients = range(len(self._job.clients))
         self._logs.mkdir(parents=True, exist_ok=True)
         for old in self._logs.glob("*.log"):
             old.unlink()
         write_json(self._job_file, self._job.for_clients().model_dump(mode="json"))
         with self._runner:
-            gpus = self._gpus()
+            self._gpus = self._seats()
             if self.keys:
                 self.keys.make([self._runner.host], self._called)
             link = self._superlink()
             self._start(link)
-            port = self._port(link.home / "superlink.json")
-            for client in clients:
-                self._start(self._supernode(client, f"{self._runner.host}:{port}", gpus[client]))
+            self._address = f"{self._runner.host}:{self._port(link.home / 'superlink.json')}"
             yield link.home / "superlink.sock"
+
+    def join(self) -> None:
+        """Starts the SuperNodes, once the SuperLink knows them: it turns away all others."""
+        for client, gpu in enumerate(self._gpus):
+            self._start(self._supernode(client, gpu))
 
     def watch(self) -> dict[int, str]:
         """Starts SuperNodes again that have ended.
@@ -120,7 +122,7 @@ class Deployment:
     def _job_file(self) -> Path:
         return self._scratch / "job.json"
 
-    def _gpus(self) -> list[int | None]:
+    def _seats(self) -> list[int | None]:
         """By client, which of its machine's GPUs it trains on; all machines have as many."""
         clients, share = len(self._job.clients), self._job.federation.gpus_per_client
         if not share:
@@ -134,9 +136,10 @@ class Deployment:
             secrets = (self.keys.authority, self.keys.certificate, self.keys.key)
         return Part(SUPERLINK, tuple(words), self._scratch / SUPERLINK, secrets=secrets)
 
-    def _supernode(self, client: int, address: str, gpu: int | None) -> Part:
+    def _supernode(self, client: int, gpu: int | None) -> Part:
         job = self._job
-        words = ["--superlink", address, "--client", str(client), "--job", str(self._job_file)]
+        words = ["--superlink", self._address, "--client", str(client)]
+        words += ["--job", str(self._job_file)]
         rows = tuple(job.preprocessed.glob(f"client_{client}.*arrow"))
         reads, secrets = (job.model, *rows), (self._job_file,)
         if self.keys:
@@ -202,6 +205,7 @@ def deploy(job: Job, logs: Path) -> None:
         with deployment.running() as socket:
             try:
                 with lead(socket, deployment.public_keys, deployment.watch) as (grid, owners):
+                    deployment.join()
                     serve(grid, job, owners)
             except httpx.TransportError:
                 deployment.settle()  # the SuperLink may have ended just now

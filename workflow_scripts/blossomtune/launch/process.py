@@ -4,16 +4,19 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
 from blossomtune.config.engines import AnyEngine
 from blossomtune.gpus import only, visible
-from blossomtune.launch.parts import Part, follow
+from blossomtune.launch.parts import CODE, Part, follow
 
 GRACE_SECONDS = 5
+LOADED = "blossomtune.launch.loaded"
 
 
 class Processes:
@@ -81,7 +84,9 @@ class Forks(Processes):
 
     def __enter__(self) -> Self:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["blossomtune.launch.loaded"])
+        self._context.set_forkserver_preload([LOADED])
+        with _importable():
+            forkserver.ensure_running()
         self._forked: dict[str, ForkServerProcess] = {}
         return super().__enter__()
 
@@ -119,13 +124,30 @@ class Forks(Processes):
         return super().ended() | forked
 
 
+@contextmanager
+def _importable() -> Iterator[None]:
+    """Has Python programs that are started now find our code: a forkserver knows no sys.path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(CODE)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 def _become(part: Part, path: Path) -> None:
     """Makes of a forked process a SuperNode."""
+    loaded = LOADED in sys.modules  # what cannot be loaded before is passed over without a word
     from blossomtune.launch.supernode import main
 
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    if not loaded:
+        print(f"{LOADED} was not loaded, so nothing is shared with others", flush=True)
+        sys.exit(1)
     os.environ.update(part.environment)
     follow()
     main(part.program[2:])
