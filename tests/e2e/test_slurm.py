@@ -25,11 +25,11 @@ def nodes():
     return min(2, len(slurm("sinfo", "--Node", "--noheader").splitlines()))
 
 
-def jobs(rule):
-    """Ids of the jobs of a rule that are running or have run, the latest last."""
-    told = slurm("squeue", "--noheader", "--states=all", "--format=%i %k", "--sort=i")
+def jobs(home, rule):
+    """Ids of a workflow's jobs of a rule that are running or have run, the latest last."""
+    told = slurm("squeue", "--noheader", "--states=all", "--format=%i %Z %k", "--sort=i")
     lines = [line.split() for line in told.splitlines()]
-    return [words[0] for words in lines if f"rule_{rule}" in words[1]]
+    return [words[0] for words in lines if words[1] == str(home) and f"rule_{rule}" in words[2]]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def ran(engine, sif, tiny_model, tmp_path_factory):
         assert time.monotonic() < end
         time.sleep(0.1)
     cancelled = (home / "results/logs/federate/simulated.log").read_text()
-    [job] = [j for j in jobs("federate") if "gpu" in slurm("scontrol", "show", "job", j)]
+    [job] = [j for j in jobs(home, "federate") if "gpu" in slurm("scontrol", "show", "job", j)]
     slurm("scancel", job)
     said, _ = process.communicate(timeout=900)
     return home, job, said, process.returncode, cancelled
@@ -82,7 +82,7 @@ def test_the_whole_workflow_runs_as_jobs(ran):
     assert status == 0, said
     assert (home / "results/report/index.html").exists()
     for rule in ("preprocess", "federate", "merge", "evaluate", "report"):
-        assert jobs(rule)
+        assert jobs(home, rule)
 
 
 @pytest.mark.engine
@@ -102,7 +102,7 @@ def test_a_cancelled_job_goes_on_where_it_was(ran):
 def test_supernodes_in_steps_of_a_job_make_the_same_adapter(ran):
     """On two nodes, where the cluster has them."""
     home = ran[0]
-    used = [slurm("scontrol", "show", "job", job) for job in jobs("federate")]
+    used = [slurm("scontrol", "show", "job", job) for job in jobs(home, "federate")]
     assert any(f"NumNodes={nodes()} " in job for job in used)
     name = "adapter/adapter_model.safetensors"
     made = {sha256(home / f"results/experiments/{e}" / name) for e in ("simulated", "deployed")}
