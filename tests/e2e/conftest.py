@@ -2,16 +2,30 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import leftovers
 import pytest
 from checkouts import CONFIG, IMAGE, PARTITION, PARTS, ROOT, snakemake
 from filelock import FileLock
+from leftovers import MARK, until
 
 CLIENTS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left():
+    """After a module's tests: no process of theirs, and of no run that is over a folder."""
+    mark = secrets.token_hex(8)
+    os.environ[MARK] = mark  # what starts now has it in its environment
+    there = leftovers.folders()
+    yield
+    until(lambda: not leftovers.processes(mark))
+    until(lambda: leftovers.folders() <= there)
 
 
 @pytest.fixture(scope="session")

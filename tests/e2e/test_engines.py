@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from leftovers import guarded, until
 
 from blossomtune.config.engines import Process
 from blossomtune.files import read_json, sha256
@@ -41,14 +41,6 @@ def family(process, kind):
             name, _, client = child.name().partition("_")
             if name == kind and client:
                 found[int(client)] = child
-    return found
-
-
-def until(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
     return found
 
 
@@ -158,8 +150,8 @@ def test_a_killed_run_leaves_nothing_behind_and_told_no_key(federate, federation
 
 def scratch(children):
     """The folder of a run, which its guard removes."""
-    [guard] = [c for c in children if c.cmdline()[1].endswith("guard.py")]
-    return Path(guard.cmdline()[2])
+    [folder] = guarded(children)
+    return folder
 
 
 @pytest.mark.engine

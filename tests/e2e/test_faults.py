@@ -11,7 +11,8 @@ import pytest
 from flwr.app import Message, MetricRecord, RecordDict
 from flwr.supercore.constant import TaskType
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
-from test_engines import KEYS, family, finished, has_round, scratch, until, weights
+from leftovers import until
+from test_engines import KEYS, family, finished, has_round, scratch, weights
 
 from blossomtune.federation import wire
 from blossomtune.federation.messages import ADAPTER, METRICS, NUMBERS

@@ -5,7 +5,8 @@ import shutil
 import time
 
 import pytest
-from test_engines import family, finished, has_round, until, weights
+from leftovers import until
+from test_engines import family, finished, has_round, weights
 
 from blossomtune.files import read_json, write_json
 

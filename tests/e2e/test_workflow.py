@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ LOGS = {
     "evaluate": "evaluate/small.log",
 }
 
+ENGINE = 'experiments={"small": {"federation": {"engine": "%s"}}}'
+
 
 @pytest.fixture(scope="module")
 def home(tiny_model, tmp_path_factory):
@@ -33,10 +36,11 @@ def home(tiny_model, tmp_path_factory):
     return small_workflow(tmp_path_factory.mktemp("workflow"), tiny_model)
 
 
-def start(home, *options):
+def start(home, *options, engine="process"):
+    config = ("--config", ENGINE % engine)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+        [sys.executable, "-m", "snakemake", "--cores", "2", *options, *config],
         cwd=home,
         env=environment,
         stdout=subprocess.PIPE,
@@ -61,12 +65,20 @@ def dead(process):
         return True
 
 
+def at_work(home, process, stage):
+    """Whether a stage is; federate, which has SuperNodes here, once one of them is there."""
+    if stage != "federate":
+        return (home / "results/logs" / LOGS[stage]).exists()
+    family = psutil.Process(process.pid).children(recursive=True)
+    return any(not dead(child) and child.name().startswith("supernode_") for child in family)
+
+
 @pytest.fixture(scope="module")
 def results(home):
     """What comes out of a run that is killed at every stage and started again."""
-    for stage, log in LOGS.items():
+    for stage in LOGS:
         process = start(home)
-        while not (home / "results/logs" / log).exists():
+        while not at_work(home, process, stage):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.1)
         time.sleep(1)
@@ -97,11 +109,15 @@ def test_it_resumed_and_nothing_is_left_to_do(results):
 
 
 def test_an_interruption_changes_no_bit_of_the_adapter(results):
+    """Neither does an engine: the same from the start, as a simulation."""
+    shutil.rmtree(results / "results/checkpoints")
     file = results / EXPERIMENT / "adapter/adapter_model.safetensors"
     before = file.read_bytes()
-    process = start(results, "--forcerun", "federate", "--until", "federate")
+    forced = ("--forcerun", "federate", "--until", "federate")
+    process = start(results, *forced, engine="simulation")
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
+    assert "round 1/" in (results / "results/logs/federate/small.log").read_text()
     assert file.read_bytes() == before
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,10 +50,15 @@ def guarded(parent: Path | None = None) -> Iterator[str]:
         yield scratch
     finally:
         guard.communicate()
+        shutil.rmtree(scratch, ignore_errors=True)  # where the guard was killed
 
 
 def main(scratch: Path) -> None:
-    """Notes the parent's descendants once a second; when the pipe closes, stops what is left."""
+    """Notes the parent's descendants once a second; when the pipe closes, stops what is left.
+
+    A cluster that cancels a job asks each of its processes to end; this one has its work to do.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent, me = psutil.Process(os.getppid()), psutil.Process()
     family: set[psutil.Process] = set()  # a process is its number and its time of birth
     while not select.select([sys.stdin], [], [], 1.0)[0]:
