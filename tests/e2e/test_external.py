@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from checkouts import ROOT, small_workflow, snakemake
@@ -53,9 +55,11 @@ def server(engine, tiny_model, tmp_path):
     import docker
 
     engine("docker")
-    bridge = docker.from_env().networks.get("bridge").attrs
+    bridge = docker.from_env().networks.get("bridge").attrs["Options"]
+    addresses = psutil.net_if_addrs()[bridge["com.docker.network.bridge.name"]]
+    [host] = [a.address for a in addresses if a.family == socket.AF_INET]
     told = re.search(r"```yaml\n(.*?)```", GUIDE, re.S)[1]
-    told = told.replace("federation.example.org", bridge["IPAM"]["Config"][0]["Gateway"])
+    told = told.replace("federation.example.org", host)
     home = tmp_path / "server"
     home.mkdir()
     small_workflow(home, tiny_model)
