@@ -19,13 +19,13 @@ CLIENTS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left():
-    """After a module's tests: no process of theirs, and of no run that is over a folder."""
+    """After a module's tests: no process of theirs, and nothing of a run that is over."""
     mark = secrets.token_hex(8)
     os.environ[MARK] = mark  # what starts now has it in its environment
-    there = leftovers.folders()
+    there = leftovers.runs()
     yield
     until(lambda: not leftovers.processes(mark))
-    until(lambda: leftovers.folders() <= there)
+    until(lambda: leftovers.runs() <= there)
 
 
 @pytest.fixture(scope="session")

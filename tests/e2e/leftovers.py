@@ -1,14 +1,19 @@
-"""What runs may have left behind: processes, and folders that nobody will remove."""
+"""What runs may have left behind: processes, containers, networks, and folders."""
 
 import os
+import re
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import docker
 import psutil
 
+from blossomtune.launch.docker import LABEL
+
 MARK = "BLOSSOMTUNE_TEST"
+RUN = re.compile(r"\bbt-[a-z0-9_]{8}\b")  # as tempfile names them
 
 
 def until(condition, seconds=300):
@@ -43,7 +48,26 @@ def guarded(processes):
     return found
 
 
-def folders():
-    """Names of runs' folders that have no guard."""
-    there = {folder.name for folder in Path(tempfile.gettempdir()).glob("bt-*")}
-    return there - {folder.name for folder in guarded(psutil.process_iter())}
+def runs():
+    """Runs that have no guard, and of which there still is something.
+
+    A folder, a process that names it (also one in a container, which may not have our environment),
+    a container of Docker's or its network.
+    """
+    found = {folder.name for folder in Path(tempfile.gettempdir()).glob("bt-*")}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found.update(RUN.findall(" ".join(process.cmdline())))
+    if "docker" in os.environ.get("BLOSSOMTUNE_ENGINES", "").split(","):
+        found.update(_in_docker())
+    return found - {folder.name for folder in guarded(psutil.process_iter())}
+
+
+def _in_docker():
+    client = docker.from_env()
+    chosen = {"label": LABEL}
+    for container in client.containers.list(all=True, filters=chosen, ignore_removed=True):
+        yield container.labels[LABEL]
+    for network in client.networks.list(filters=chosen):
+        yield network.attrs["Labels"][LABEL]
+    client.close()
