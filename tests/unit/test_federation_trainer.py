@@ -16,6 +16,7 @@ from blossomtune.errors import UserError
 from blossomtune.federation import adapter
 from blossomtune.federation.trainer import CompletionTrainer, Local, arguments, train, trained
 from blossomtune.modeling import collate, load_model
+from blossomtune.sharing import sound
 
 TEXTS = ["good", "bad", "a good one", "a bad one", "fine", "awful", "very good", "very bad"]
 
@@ -84,6 +85,25 @@ def test_accumulated_batches_make_the_same_step_as_one_batch(setting, tiny_model
         results.append(adapter.read(model))
     for name, value in results[0].items():
         assert torch.allclose(value, results[1][name], atol=1e-4), name
+
+
+def test_rows_that_begin_alike_train_as_they_do_side_by_side(setting, tmp_path, monkeypatch):
+    model, tokenizer, rows = setting
+    start, shapes, ends = adapter.read(model), [], []
+    for shares in (True, False):
+        adapter.write(model, start)
+        with monkeypatch.context() as patch, watched(model) as seen:
+            patch.setattr("blossomtune.sharing.sound", lambda _, shares=shares: shares)
+            done = train(model, tokenizer, rows, config(tmp_path, **PLAIN))
+        shapes.append(seen["shapes"])
+        ends.append(adapter.read(model) | {"loss": torch.tensor(done.loss)})
+        assert done.seen["examples"] == 8
+    assert [b for b, _ in shapes[0]] == [1] * 4 and [b for b, _ in shapes[1]] == [2] * 4
+    close(ends[0], ends[1])
+    adapter.write(model, start)
+    with watched(model) as seen:
+        train(model, tokenizer, rows, config(tmp_path, neftune_noise_alpha=5.0))
+    assert seen["shapes"] == shapes[1]  # noise of its own for each row
 
 
 def test_rows_are_taken_in_the_order_given(setting, tmp_path):
@@ -319,13 +339,14 @@ def test_rounds_are_the_same_to_the_bit_and_leave_nothing_around_the_model(
 
 @contextmanager
 def watched(model):
-    """Counts passes through the first layer, and notes its outputs' type and its inputs' sums."""
-    seen = {"passes": 0, "type": None, "sums": []}
+    """Counts passes through the first layer; notes outputs' types and shapes, and inputs' sums."""
+    seen = {"passes": 0, "type": None, "sums": [], "shapes": []}
     inner = model.get_base_model().model
 
     def projected(module, inputs, output):
         seen["passes"] += 1
         seen["type"] = output.dtype
+        seen["shapes"].append(tuple(output.shape[:2]))
 
     def embedded(module, inputs):
         seen["sums"].append(float(inputs[0].detach().abs().sum()))
@@ -342,6 +363,7 @@ def watched(model):
 def test_what_checkpointing_bf16_and_neftune_do(setting, tmp_path):
     model, tokenizer, rows = setting
     start, ends, losses, seen = adapter.read(model), {}, {}, {}
+    assert sound(model)  # tried once, with passes of its own
     for kind, chosen in KINDS.items():
         adapter.write(model, start)
         with watched(model) as seen[kind]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging
 
+from blossomtune import sharing
 from blossomtune.encoding import IGNORED
 
 logging.disable_progress_bar()  # a log keeps every frame of one
@@ -64,17 +65,20 @@ def load_model(
     return (model if quantized else model.to(device)).eval()
 
 
-def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, Tensor]:
+def collate(
+    rows: Sequence[Mapping[str, Sequence[int]]], pad: int, share: bool = False
+) -> dict[str, Tensor]:
     """A batch, padded on the left so that all completions end at the right edge.
 
-    That lets ``completion_nll`` ask for the last few logits only. Positions count from each
-    example's first token, so padding changes nothing. In a packed row every example is as good
-    as alone: it sees itself only.
+    That lets ``completion_nll`` ask for few logits. Positions count from each example's first
+    token, so padding changes nothing. In a packed row every example is as good as alone: it sees
+    itself only.
 
     Args:
         rows: B mappings with ``input_ids``; for training ``labels``; if packed, ``seq_lengths``
             of the examples in it.
         pad: the id to pad with.
+        share: whether rows that begin alike may become one, see ``sharing``; then B is 1.
 
     Returns:
         Tensors of B rows and the width W of the longest: input_ids, position_ids (B, W) int64;
@@ -82,6 +86,8 @@ def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, 
         are packed; labels (B, W) where the rows have them, ``IGNORED`` at each example's first
         token, which nothing predicts; examples and tokens, (B,) int64: how many a row holds.
     """
+    if share and (shared := sharing.beginning(rows)):
+        return sharing.together(rows, shared)
     lengths = [list(row.get("seq_lengths") or [len(row["input_ids"])]) for row in rows]
     width = max(sum(each) for each in lengths)
 
@@ -105,8 +111,7 @@ def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, 
     if "seq_lengths" in rows[0]:
         # padding sees padding: a token that sees nothing at all would become NaN
         seen = (which[:, None, :, None] == which[:, None, None, :]).tril()
-        low = torch.finfo(torch.float32).min
-        batch["attention_mask"] = torch.zeros(seen.shape).masked_fill(~seen, low)
+        batch["attention_mask"] = sharing.added(seen)
     return batch
 
 
@@ -118,7 +123,7 @@ def read(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood of each row's completion, in nats.
 
-    Of the vocabulary-wide logits only those from the first labelled token on are computed.
+    Vocabulary-wide logits are computed only at positions that predict a label in some row.
 
     Args:
         model: a causal language model, with or without an adapter.
@@ -129,10 +134,9 @@ def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Ten
         and how many there are.
     """
     labels = batch["labels"]
-    first = int((labels != IGNORED).any(dim=0).int().argmax())
-    keep = labels.shape[1] - first + 1  # a token is predicted at the position before it
-    logits = model(**read(batch), use_cache=False, logits_to_keep=keep).logits[:, :-1]
-    wanted = labels[:, -logits.shape[1] :]  # the first token of all is never predicted
+    at = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]  # the first is never predicted
+    logits = model(**read(batch), use_cache=False, logits_to_keep=at).logits
+    wanted = labels[:, at + 1]  # a token is predicted at the position before it
     counted = wanted != IGNORED
     # One row a labelled token: over a strided (B, vocabulary, tokens) view this is far slower.
     each = torch.nn.functional.cross_entropy(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
+from blossomtune import sharing
 from blossomtune.modeling import collate, completion_nll
 from blossomtune.watched import watched
 
@@ -40,9 +41,10 @@ class HeldOut:
 def score(model: Any, rows: Sequence[Mapping[str, Any]], pad: int, batch_size: int = 16) -> float:
     """The mean loss of completions, in nats a token."""
     model.eval()
+    share = sharing.sound(model)
     nll = tokens = 0.0
     for start in range(0, len(rows), batch_size):
-        batch = collate(rows[start : start + batch_size], pad)
+        batch = collate(rows[start : start + batch_size], pad, share)
         sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
         nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
     return nll / tokens

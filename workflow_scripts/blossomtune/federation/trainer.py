@@ -14,6 +14,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from blossomtune import sharing
 from blossomtune.encoding import pad_id
 from blossomtune.errors import UserError
 from blossomtune.federation import adapter, fitting, optimizers, scaffold
@@ -230,12 +231,14 @@ def _train(model: Any, tokenizer: Any, rows: Any, config: SFTConfig, local: Loca
         "betas": (config.adam_beta1, config.adam_beta2),
         "eps": config.adam_epsilon,
     }
+    # NEFTune's noise is drawn for each row
+    share = config.neftune_noise_alpha is None and sharing.sound(model)
     trainer = CompletionTrainer(
         model=model,
         args=own,
         train_dataset=rows,
         processing_class=tokenizer,
-        data_collator=partial(collate, pad=pad_id(tokenizer)),
+        data_collator=partial(collate, pad=pad_id(tokenizer), share=share),
         optimizer_cls_and_kwargs=(optimizers.Adopt, adopt) if config.optim == "adopt" else None,
         local=local,
     )  # it sets all random generators by config.seed

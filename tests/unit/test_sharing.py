@@ -1,0 +1,165 @@
+"""Rows that begin alike are read as one sequence, and nothing but that changes."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    FalconMambaConfig,
+    FalconMambaForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from blossomtune.config.adapters import Lora
+from blossomtune.encoding import IGNORED
+from blossomtune.federation import adapter
+from blossomtune.modeling import collate, completion_nll
+from blossomtune.sharing import beginning, sound, together
+
+VOCABULARY = 50
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}
+STILL = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+
+
+def llama(**chosen):
+    return LlamaForCausalLM(LlamaConfig(**SMALL, **chosen))
+
+
+def gpt2(**chosen):
+    small = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": VOCABULARY}
+    return GPT2LMHeadModel(GPT2Config(**small, initializer_range=0.3, **chosen))
+
+
+def mistral(**chosen):
+    return MistralForCausalLM(MistralConfig(**SMALL, **chosen))
+
+
+MODELS = {
+    "llama": llama,
+    "llama-eager": lambda: llama(attn_implementation="eager"),
+    "gpt2": lambda: gpt2(**STILL),
+    "mistral": lambda: mistral(sliding_window=None),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=8)),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return request.param().eval()
+
+
+def row(prompt, completion):
+    return {
+        "input_ids": [*prompt, *completion],
+        "labels": [IGNORED] * len(prompt) + list(completion),
+    }
+
+
+ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=6)
+
+
+@settings(max_examples=30)
+@given(ids, st.lists(st.tuples(ids, ids), min_size=1, max_size=5), st.data())
+def test_losses_and_gradients_are_those_of_the_rows_side_by_side(model, start, rests, data):
+    rows = [row([*start, *prompt], completion) for prompt, completion in rests]
+    shared = data.draw(st.integers(1, len(start)))
+    found = []
+    for batch in (collate(rows, pad=0), together(rows, shared)):
+        nll, tokens = completion_nll(model, batch)
+        model.zero_grad()
+        nll.sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        counts = [int(batch[key].sum()) for key in ("examples", "tokens")]
+        found.append((nll.sum().item(), gradient, counts, int(tokens.sum())))
+    (loss, gradient, *counted), (loss_together, gradient_together, *counted_together) = found
+    assert loss_together == pytest.approx(loss, rel=1e-4, abs=1e-4)
+    assert torch.allclose(gradient_together, gradient, rtol=1e-3, atol=1e-3 * gradient.abs().max())
+    assert counted_together == counted
+
+
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=5))
+def test_what_is_shared_is_alike_in_all_rows_and_leaves_a_token_before_each_label(pairs):
+    rows = [row([1] * 30 + prompt, completion) for prompt, completion in pairs]
+    shared = beginning(rows)
+    assert (shared >= 30) == (len(rows) > 1)
+    for each in rows:
+        assert each["input_ids"][:shared] == rows[0]["input_ids"][:shared]
+        assert each["labels"][: shared + 1] == [IGNORED] * (shared + 1)
+
+
+def test_what_does_not_begin_alike_or_does_not_pay_is_left_as_it_is():
+    assert beginning([row([1, 2], [3]), row([2, 2], [3])]) == 0
+    assert beginning([row([1], [3]), row([1], [3])]) == 0  # what predicts a label is not shared
+    assert beginning([row([], [3, 4]), row([], [3, 4])]) == 0  # plain text has no prompt
+    assert beginning([{"input_ids": [1, 2]}] * 2) == 0
+    assert beginning([row([1, 2], [3]) | {"seq_lengths": [3]}] * 2) == 0
+    # eight long texts behind a few tokens: in one sequence, too many would be looked at
+    apart = [row([1, 2, 3, *[5 + i] * 4000], [4]) for i in range(8)]
+    assert beginning(apart) == 0
+    assert beginning([row([1] * 2000 + [5 + i] * 100, [4]) for i in range(8)]) == 2000
+
+
+def test_a_batch_is_shared_where_it_is_asked_for():
+    rows = [row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)]
+    assert collate(rows, pad=0)["input_ids"].shape == (4, 6)
+    batch = collate(rows, pad=0, share=True)
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 9, 6, 9, 7, 9, 8, 9]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, *[4, 5] * 4]]
+    assert batch["labels"][0, 4:].tolist() == [IGNORED, 9] * 4
+
+
+def test_models_that_read_it_rightly_are_sound(model):
+    assert sound(model)
+    assert not model.training
+    assert sound(adapter.attach(model.train(), Lora(r=2, target_modules="all-linear"), seed=1))
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        gpt2,  # drops out by default
+        lambda: llama(attention_dropout=0.1),
+        lambda: mistral(sliding_window=8),
+        lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=8)),  # windows in some layers
+        lambda: FalconMambaForCausalLM(
+            FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
+        ),
+        # places come from the mask
+        lambda: BloomForCausalLM(
+            BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
+        ),
+    ],
+    ids=["dropout", "attention dropout", "window", "windows", "state space", "alibi"],
+)
+def test_others_are_not(build):
+    torch.manual_seed(0)
+    assert not sound(build())
+
+
+def test_an_adapter_with_dropout_is_not():
+    torch.manual_seed(0)
+    base = llama()
+    assert sound(base)
+    assert not sound(adapter.attach(base, Lora(r=2, dropout=0.1), seed=1))

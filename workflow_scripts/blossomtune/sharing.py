@@ -1,0 +1,139 @@
+"""Rows that begin alike, read as one sequence: the beginning once, then what follows it in each.
+
+The rows of a task share their system turn and instruction, often most of their tokens. Every row's
+rest sees the beginning and itself, at the positions that it has alone. So losses and gradients are
+those of the rows side by side, but for the order of float sums. (Prefix Grouper, arXiv 2506.05433,
+does this for the answers to one prompt.)
+"""
+
+import os.path
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from blossomtune.encoding import IGNORED
+
+LINEAR = 2048
+"""A layer of width h multiplies some 12 h² times for a token, and 2 h times for each token that it
+sees. So reading a token costs as much as letting it see 6 h others; this is for small models."""
+
+_SOUND: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def beginning(rows: Sequence[Mapping[str, Sequence[int]]]) -> int:
+    """Tokens of a beginning that it pays to share; 0 for none.
+
+    At least one token before the first label is left to each row: it predicts that label.
+
+    Args:
+        rows: with ``input_ids`` and ``labels``; packed ones share nothing.
+    """
+    if "labels" not in rows[0] or "seq_lengths" in rows[0]:
+        return 0
+    ids = [list(row["input_ids"]) for row in rows]
+    alike = len(os.path.commonprefix(ids))  # noqa: RUF071 - of lists
+    shared = max(0, min(alike, *(_unlabelled(row["labels"]) - 1 for row in rows)))
+    lengths = [len(each) for each in ids]
+    apart, together = max(lengths), shared + sum(lengths) - shared * len(rows)
+    cheaper = together * (together + LINEAR) < len(rows) * apart * (apart + LINEAR)
+    return shared if cheaper else 0
+
+
+def _unlabelled(labels: Sequence[int]) -> int:
+    """Tokens before the first label."""
+    return next((i for i, label in enumerate(labels) if label != IGNORED), len(labels))
+
+
+def together(rows: Sequence[Mapping[str, Sequence[int]]], shared: int) -> dict[str, Tensor]:
+    """B rows as a batch of one.
+
+    Args:
+        rows: with ``input_ids`` and ``labels``.
+        shared: what ``beginning`` returned, above 0.
+
+    Returns:
+        What ``modeling.collate`` returns of one packed row, N = ``shared`` and all rests long.
+        ``tokens`` counts the beginning for every row, as if they lay side by side.
+    """
+    lengths = [len(row["input_ids"]) for row in rows]
+
+    def laid(key: str) -> Tensor:
+        rests = chain.from_iterable(row[key][shared:] for row in rows)
+        return torch.tensor([[*rows[0][key][:shared], *rests]])
+
+    positions = [*range(shared), *chain.from_iterable(range(shared, n) for n in lengths)]
+    # 0 for the beginning, 1, 2, … for the rests
+    which = torch.repeat_interleave(
+        torch.arange(len(rows) + 1), torch.tensor([shared, *(n - shared for n in lengths)])
+    )
+    seen = (which[:, None] == which[None, :]) | (which == 0)[None, :]
+    return {
+        "input_ids": laid("input_ids"),
+        "labels": laid("labels"),
+        "position_ids": torch.tensor([positions]),
+        "attention_mask": added(seen.tril()[None, None]),
+        "examples": torch.tensor([len(rows)]),
+        "tokens": torch.tensor([sum(lengths)]),
+    }
+
+
+def added(seen: Tensor) -> Tensor:
+    """A mask to add to attention's scores: 0 where a token is seen, else float32's lowest."""
+    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+
+
+def sound(model: Any) -> bool:
+    """Whether a model learns from rows laid out like this what it learns from them side by side.
+
+    Not with dropout, which is drawn for each row; nor where attention has a window, or where state
+    runs along the sequence. Any other model is tried once, on a few tokens.
+
+    Args:
+        model: a causal language model, with or without an adapter.
+    """
+    config = model.config.get_text_config()
+    windows = getattr(config, "sliding_window", None) or any(
+        kind != "full_attention" for kind in getattr(config, "layer_types", None) or []
+    )
+    dropped = getattr(config, "attention_dropout", 0) or any(
+        module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)
+    )
+    if windows or dropped:
+        return False
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if base not in _SOUND:
+        _SOUND[base] = _tried(model)
+    return _SOUND[base]
+
+
+@torch.inference_mode()
+def _tried(model: Any) -> bool:
+    """Whether two texts that share a beginning are read as each alone.
+
+    What is wrong must be far less than what comes of reading one text after the other.
+    """
+    texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
+    rows = [{"input_ids": ids, "labels": [IGNORED] * len(ids)} for ids in texts]
+    batch = {key: value.to(model.device) for key, value in together(rows, 2).items()}
+    order = [batch["input_ids"][0].tolist()]
+
+    def logits(ids: Sequence[Sequence[int]], **how: Tensor) -> Tensor:
+        given = torch.tensor(ids, device=model.device)
+        return model(input_ids=given, use_cache=False, **how).logits[0].float()
+
+    training = model.training
+    model.eval()
+    try:
+        first, second = (logits([ids]) for ids in texts)
+        alone = torch.cat([first, second[2:]])
+        how = {key: batch[key] for key in ("attention_mask", "position_ids")}
+        wrong, otherwise = logits(order, **how) - alone, logits(order) - alone
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return False  # a model that takes no such mask or positions
+    finally:
+        model.train(training)
+    return bool(wrong.norm() < 0.05 * otherwise.norm())
