@@ -31,7 +31,7 @@ def federate() -> dict:
     settings, files = prepared()
     # One round: set-up weighs more than in a whole run. The bare loop evaluates nothing either.
     settings["federation"] |= {"rounds": 1, "evaluate_rows": 0}
-    settings["training"]["arguments"] |= {"gradient_accumulation_steps": 4, "max_steps": 10}
+    settings["training"]["arguments"] |= {"per_device_train_batch_size": 8, "max_steps": 10}
     with tempfile.TemporaryDirectory() as scratch:
         files |= places(Path(scratch))
         options = [word for key, path in files.items() for word in (f"--{key}", str(path))]

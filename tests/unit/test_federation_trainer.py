@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from blossomtune.config.adapters import Lora
 from blossomtune.encoding import IGNORED, encode, load_tokenizer, prompt_text
@@ -104,6 +105,20 @@ def test_rows_that_begin_alike_train_as_they_do_side_by_side(setting, tmp_path, 
     with watched(model) as seen:
         train(model, tokenizer, rows, config(tmp_path, neftune_noise_alpha=5.0))
     assert seen["shapes"] == shapes[1]  # noise of its own for each row
+
+
+def test_experts_train_without_a_loss_of_their_own(setting, tmp_path):
+    _, tokenizer, rows = setting
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 64, "moe_intermediate_size": 16}
+    small |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    experts = Qwen3MoeConfig(
+        vocab_size=len(tokenizer), head_dim=8, num_experts=4, num_experts_per_tok=2, **small
+    )
+    lora = Lora(r=4, target_modules=["q_proj", "v_proj"])
+    model = adapter.attach(Qwen3MoeForCausalLM(experts), lora, seed=1)
+    plain = float(loss_by_hand(model, rows.select([0, 1])).detach())
+    assert train(model, tokenizer, rows, config(tmp_path, steps=1)).loss == pytest.approx(plain)
 
 
 def test_rows_are_taken_in_the_order_given(setting, tmp_path):

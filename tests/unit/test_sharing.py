@@ -13,19 +13,25 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
 )
 
 from blossomtune.config.adapters import Lora
 from blossomtune.encoding import IGNORED
 from blossomtune.federation import adapter
-from blossomtune.modeling import collate, completion_nll
-from blossomtune.sharing import beginning, sound, together
+from blossomtune.modeling import collate, completion_nll, load_model
+from blossomtune.sharing import beginning, mask, sound, together
 
 VOCABULARY = 50
 SMALL = {
@@ -60,6 +66,9 @@ MODELS = {
     "gpt2": lambda: gpt2(**STILL),
     "mistral": lambda: mistral(sliding_window=None),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=8)),
+    "experts": lambda: Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**SMALL, head_dim=8, num_experts=4, num_experts_per_tok=2)
+    ),
 }
 
 
@@ -127,6 +136,16 @@ def test_a_batch_is_shared_where_it_is_asked_for():
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 9, 6, 9, 7, 9, 8, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, *[4, 5] * 4]]
     assert batch["labels"][0, 4:].tolist() == [IGNORED, 9] * 4
+    seen = mask(batch["segments"])[0, 0, :6] == 0
+    assert seen[:, :6].int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1],
+    ]
+    assert (mask(batch["segments"])[0, 0, 6] == 0).int().tolist() == [*[1] * 4, 0, 0, 1, *[0] * 5]
 
 
 def test_models_that_read_it_rightly_are_sound(model):
@@ -141,7 +160,17 @@ def test_models_that_read_it_rightly_are_sound(model):
     [
         gpt2,  # drops out by default
         lambda: llama(attention_dropout=0.1),
+        lambda: Starcoder2ForCausalLM(Starcoder2Config(**SMALL, residual_dropout=0.1)),
         lambda: mistral(sliding_window=8),
+        lambda: GPTNeoForCausalLM(
+            GPTNeoConfig(
+                vocab_size=VOCABULARY,
+                hidden_size=32,
+                num_layers=2,
+                num_heads=4,
+                attention_types=[[["global", "local"], 1]],
+            )
+        ),
         lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=8)),  # windows in some layers
         lambda: FalconMambaForCausalLM(
             FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
@@ -151,7 +180,16 @@ def test_models_that_read_it_rightly_are_sound(model):
             BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
         ),
     ],
-    ids=["dropout", "attention dropout", "window", "windows", "state space", "alibi"],
+    ids=[
+        "dropout",
+        "attention dropout",
+        "dropout by another name",
+        "window",
+        "window by another name",
+        "windows",
+        "state space",
+        "alibi",
+    ],
 )
 def test_others_are_not(build):
     torch.manual_seed(0)
@@ -163,3 +201,27 @@ def test_an_adapter_with_dropout_is_not():
     base = llama()
     assert sound(base)
     assert not sound(adapter.attach(base, Lora(r=2, dropout=0.1), seed=1))
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_trying_leaves_a_4_bit_base_as_it_is(four_bit, dora):
+    model = adapter.attach(four_bit, Lora(r=2, dora=dora), seed=1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    batch = collate([row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)], pad=0, share=sound(model))
+    assert sound(model) and "segments" in batch
+    model.train()
+    completion_nll(model, batch)[0].sum().backward()
+    after = dict(model.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    model.unload()
+
+
+@pytest.fixture(scope="module")
+def four_bit(tmp_path_factory):
+    """Wide enough for bitsandbytes to pack its weights for inference, where the CPU is able to."""
+    torch.manual_seed(0)
+    wide = SMALL | {"hidden_size": 128, "intermediate_size": 256}
+    directory = tmp_path_factory.mktemp("wide")
+    LlamaForCausalLM(LlamaConfig(**wide)).save_pretrained(directory)
+    return load_model(directory, quantization="4bit")

@@ -82,9 +82,9 @@ def collate(
 
     Returns:
         Tensors of B rows and the width W of the longest: input_ids, position_ids (B, W) int64;
-        attention_mask (B, W) int64, or (B, 1, W, W) float32 to be added to the scores where rows
-        are packed; labels (B, W) where the rows have them, ``IGNORED`` at each example's first
-        token, which nothing predicts; examples and tokens, (B,) int64: how many a row holds.
+        attention_mask (B, W) int64, or segments (B, W) int64 where a row holds several examples,
+        see ``sharing.mask``; labels (B, W) where the rows have them, ``IGNORED`` at each example's
+        first token, which nothing predicts; examples and tokens, (B,) int64: how many a row holds.
     """
     if share and (shared := sharing.beginning(rows)):
         return sharing.together(rows, shared)
@@ -95,29 +95,34 @@ def collate(
         return torch.tensor([[fill] * (width - len(v)) + list(v) for v in values])
 
     positions = left([[i for n in each for i in range(n)] for each in lengths], 0)
-    # 1, 2, … for the examples of a row, 0 for padding
-    which = left([[k for k, n in enumerate(each, 1) for _ in range(n)] for each in lengths], 0)
+    # 1, 2, … for the examples of a row; padding sees padding, or it would become NaN
+    segments = left([[k for k, n in enumerate(each, 1) for _ in range(n)] for each in lengths], -1)
     batch = {
         "input_ids": left([row["input_ids"] for row in rows], pad),
-        "attention_mask": (which > 0).long(),
+        "attention_mask": (segments > 0).long(),
         "position_ids": positions,
         "examples": torch.tensor([len(each) for each in lengths]),
         "tokens": torch.tensor([sum(each) for each in lengths]),
     }
     if "labels" in rows[0]:
-        first = (positions == 0) & (which > 0)
+        first = (positions == 0) & (segments > 0)
         labels = left([row["labels"] for row in rows], IGNORED)
         batch["labels"] = labels.masked_fill(first, IGNORED)
     if "seq_lengths" in rows[0]:
-        # padding sees padding: a token that sees nothing at all would become NaN
-        seen = (which[:, None, :, None] == which[:, None, None, :]).tril()
-        batch["attention_mask"] = sharing.added(seen)
+        del batch["attention_mask"]
+        batch["segments"] = segments
     return batch
 
 
 def read(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What of a batch a model reads."""
-    return {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids")}
+    several = batch.get("segments")
+    mask = batch["attention_mask"] if several is None else sharing.mask(several)
+    return {
+        "input_ids": batch["input_ids"],
+        "attention_mask": mask,
+        "position_ids": batch["position_ids"],
+    }
 
 
 def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,19 @@ LINEAR = 2048
 """A layer of width h multiplies some 12 h² times for a token, and 2 h times for each token that it
 sees. So reading a token costs as much as letting it see 6 h others; this is for small models."""
 
+BEGINNING = 0
+"""The segment that all others see."""
+
+WINDOWS = (
+    "sliding_window",
+    "sliding_window_size",
+    "window_size",
+    "attention_window",
+    "attention_window_size",
+    "keep_window_size",
+)
+"""What models call the number of tokens that they see at most."""
+
 _SOUND: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -66,24 +79,33 @@ def together(rows: Sequence[Mapping[str, Sequence[int]]], shared: int) -> dict[s
         return torch.tensor([[*rows[0][key][:shared], *rests]])
 
     positions = [*range(shared), *chain.from_iterable(range(shared, n) for n in lengths)]
-    # 0 for the beginning, 1, 2, … for the rests
-    which = torch.repeat_interleave(
-        torch.arange(len(rows) + 1), torch.tensor([shared, *(n - shared for n in lengths)])
-    )
-    seen = (which[:, None] == which[None, :]) | (which == 0)[None, :]
+    rests = chain.from_iterable([i] * (n - shared) for i, n in enumerate(lengths, 1))
     return {
         "input_ids": laid("input_ids"),
         "labels": laid("labels"),
         "position_ids": torch.tensor([positions]),
-        "attention_mask": added(seen.tril()[None, None]),
+        "segments": torch.tensor([[BEGINNING] * shared + list(rests)]),
         "examples": torch.tensor([len(rows)]),
         "tokens": torch.tensor([sum(lengths)]),
     }
 
 
-def added(seen: Tensor) -> Tensor:
-    """A mask to add to attention's scores: 0 where a token is seen, else float32's lowest."""
-    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+def mask(segments: Tensor) -> Tensor:
+    """What is added to attention's scores: 0 where a token is seen, else float32's lowest.
+
+    A token sees itself and those before it in its segment, and the beginning. It is made where it
+    is used: a trainer gathers all batches of a step, and these are large.
+
+    Args:
+        segments: (B, W), the number of each token's; ``BEGINNING`` for what all others see.
+
+    Returns:
+        (B, 1, W, W) float32.
+    """
+    same = segments[:, None, :, None] == segments[:, None, None, :]
+    seen = (same | (segments == BEGINNING)[:, None, None, :]).tril()
+    lowest = torch.finfo(torch.float32).min
+    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, lowest)
 
 
 def sound(model: Any) -> bool:
@@ -96,7 +118,7 @@ def sound(model: Any) -> bool:
         model: a causal language model, with or without an adapter.
     """
     config = model.config.get_text_config()
-    windows = getattr(config, "sliding_window", None) or any(
+    windows = any(getattr(config, name, None) for name in WINDOWS) or any(
         kind != "full_attention" for kind in getattr(config, "layer_types", None) or []
     )
     dropped = getattr(config, "attention_dropout", 0) or any(
@@ -110,30 +132,33 @@ def sound(model: Any) -> bool:
     return _SOUND[base]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _tried(model: Any) -> bool:
     """Whether two texts that share a beginning are read as each alone.
 
-    What is wrong must be far less than what comes of reading one text after the other.
+    What is wrong must be far less than what comes of reading one text after the other. The model
+    trains meanwhile: so whatever else it draws at random shows, and 4-bit weights stay as they are.
+    (For inference, bitsandbytes packs them anew on some CPUs.)
     """
     texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
     rows = [{"input_ids": ids, "labels": [IGNORED] * len(ids)} for ids in texts]
     batch = {key: value.to(model.device) for key, value in together(rows, 2).items()}
-    order = [batch["input_ids"][0].tolist()]
 
-    def logits(ids: Sequence[Sequence[int]], **how: Tensor) -> Tensor:
-        given = torch.tensor(ids, device=model.device)
+    def logits(ids: Any, **how: Tensor) -> Tensor:
+        given = torch.as_tensor(ids, device=model.device)
         return model(input_ids=given, use_cache=False, **how).logits[0].float()
 
     training = model.training
-    model.eval()
+    model.train()
     try:
-        first, second = (logits([ids]) for ids in texts)
-        alone = torch.cat([first, second[2:]])
-        how = {key: batch[key] for key in ("attention_mask", "position_ids")}
-        wrong, otherwise = logits(order, **how) - alone, logits(order) - alone
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        return False  # a model that takes no such mask or positions
+        with torch.random.fork_rng():
+            first, second = (logits([ids]) for ids in texts)
+            alone = torch.cat([first, second[2:]])
+            order, positions = batch["input_ids"], batch["position_ids"]
+            shared = logits(order, attention_mask=mask(batch["segments"]), position_ids=positions)
+            otherwise = logits(order)
+    except Exception:  # whatever a model has to say about such a mask, or such positions
+        return False
     finally:
         model.train(training)
-    return bool(wrong.norm() < 0.05 * otherwise.norm())
+    return bool((shared - alone).norm() < 0.05 * (otherwise - alone).norm())

@@ -35,6 +35,7 @@ RESERVED = {
     "completion_only_loss": "the loss is on the completion",
     "loss_type": "the loss is the negative log-likelihood of the completion",
     "label_smoothing_factor": "the loss is the negative log-likelihood of the completion",
+    "router_aux_loss_coef": "the loss is the negative log-likelihood of the completion",
     "train_sampling_strategy": "the order of the data follows from the top-level seed",
     "shuffle_dataset": "the order of the data follows from the top-level seed",
     "model_init_kwargs": "the base is loaded as training.quantization says",

@@ -161,6 +161,7 @@ def arguments(
         "remove_unused_columns": False,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
+        "router_aux_loss_coef": 0.0,  # experts' balance: no part of the loss here
     }
     if adopt:
         fixed["optim"] = "sgd"  # SFTConfig knows its own names only
