@@ -233,6 +233,54 @@ def test_a_client_that_sends_nonsense_is_left_out(train, federation_files, tmp_p
         train(experiment(strategy="krum"), "krum", files=files)
 
 
+def test_who_gives_no_score_is_told_and_counted(train, federation_files, tmp_path):
+    """A row that a client holds out has a token that the vocabulary does not have."""
+    import pyarrow as pa
+
+    spoiled = tmp_path / "preprocessed"
+    shutil.copytree(federation_files["preprocessed"], spoiled)
+    with pa.OSFile(str(spoiled / "client_1.validation.arrow")) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    rows = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in table.to_pylist()]
+    with pa.ipc.new_stream(str(spoiled / "client_1.validation.arrow"), table.schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
+    files = federation_files | {"preprocessed": spoiled}
+    _, history = train(experiment(fraction_evaluate=1.0), files=files)
+    for record in history["rounds"][1:]:
+        scored = record["client_evaluation"]
+        assert [c["client"] for c in scored["clients"]] == [0, 2]
+        [failed] = scored["failed"]
+        assert failed["client"] == 1 and failed["bytes_down"] > 0 and failed["reason"]
+        every = [*record["clients"], *scored["clients"], failed]
+        assert record["bytes_down"] == sum(c["bytes_down"] for c in every)
+
+
+def test_the_last_round_is_the_result_where_none_was_looked_at(train):
+    """The budget ends the run before the first evaluation."""
+    _, free = train(experiment(rounds=1), "free")
+    [_, first] = free["rounds"]
+    budget = 1.5e-6 * (first["bytes_down"] + first["bytes_up"])
+    keys = {"result": "best", "evaluate_every": 5, "communication": {"budget_mb": budget}}
+    _, history = train(experiment(rounds=5, **keys))
+    assert (history["best_round"], history["result_round"]) == (None, 1)
+    assert "budget" in history["stopped"]
+
+
+def test_scaffold_counts_every_client_alike(train, monkeypatch):
+    weights = []
+
+    def noted(job, strategy, number, state, start, answers):
+        weights.append([a.weight for a in answers.values()])
+        return combine(job, strategy, number, state, start, answers)
+
+    from blossomtune.federation.combining import combine
+
+    monkeypatch.setattr("blossomtune.federation.rounds.combine", noted)
+    for strategy, alike in (("scaffold", True), ("fedavg", False)):
+        train(experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
+        assert (len(set(weights.pop())) == 1) == alike
+
+
 @pytest.mark.parametrize("side", ["server", "client"])
 @pytest.mark.parametrize("clipping", ["fixed", "adaptive"])
 def test_privacy_is_accounted_for(train, side, clipping):

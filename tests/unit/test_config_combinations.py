@@ -216,6 +216,7 @@ def test_arguments_count_as_what_they_mean(text):
         ({"name": "krum"}, 3),
         ({"name": "krum", "malicious": 2}, 7),
         ({"name": "multikrum", "selected": 6}, 6),
+        ({"name": "multikrum", "malicious": 1, "selected": 5}, 6),
         ({"name": "bulyan"}, 3),
         ({"name": "bulyan", "malicious": 2}, 11),
         ({"name": "fedmedian"}, 3),

@@ -8,6 +8,7 @@ from blossomtune.config.adapters import Lora
 from blossomtune.config.federation import Federation
 from blossomtune.config.training import Training
 from blossomtune.errors import UserError
+from blossomtune.federation.checkpoints import differences
 from blossomtune.federation.job import Client, Job, identity, ranks_of
 from blossomtune.files import write_json
 
@@ -105,6 +106,16 @@ def test_keys_that_change_no_finished_round(job, changed):
 )
 def test_keys_that_change_rounds(job, changed):
     assert identity(job(**changed), "cpu") != identity(job(), "cpu")
+
+
+def test_other_code_makes_other_rounds(job, monkeypatch):
+    before = identity(job(), "cpu")
+    identity.cache_clear()
+    monkeypatch.setattr("blossomtune.library.digest", lambda step: f"other code of {step}")
+    after = identity(job(), "cpu")
+    identity.cache_clear()
+    assert [change[:5] for change in differences(before, after)] == ["code:"]
+    assert after["code"] == "other code of federate"
 
 
 def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):

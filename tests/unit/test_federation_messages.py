@@ -135,7 +135,8 @@ def test_a_senseless_score_counts_as_none(said):
 
 def test_a_score_is_as_small_as_is_reckoned():
     content = RecordDict({"metrics": MetricRecord({"loss": 0.123456789, "rows": 12345.0})})
-    assert messages.read_score(content)["bytes_up"] < messages.SCORE
+    assert messages.read_score(content) == {"loss": 0.123457, "rows": 12345}
+    assert wire.size(content) < messages.SCORE
 
 
 @pytest.mark.parametrize(("taken", "told"), [(0.0, {}), (2.5e9 + 1, {"gpu_memory_mb": 2501})])

@@ -36,6 +36,14 @@ def test_rounds_that_were_not_evaluated_do_not_count():
     assert "since round 2" in reason_to_stop(found, stopping(patience=2))
 
 
+def test_the_last_of_fewer_rounds_does_not_count_when_there_are_more():
+    """It was evaluated for being the last one; with all rounds from the start it is not."""
+    found = history([9.0, None, 2.0, 1.0, 1.5])
+    every = {"evaluate_every": 2}
+    assert best_round(found[:4], Federation(rounds=3, **every)) == 3
+    assert best_round(found, Federation(rounds=6, **every)) == 4
+
+
 @pytest.mark.parametrize(
     ("losses", "stops"),
     [

@@ -82,10 +82,11 @@ def test_float32_arrives_bit_for_bit(state):
 @given(states)
 def test_bfloat16_is_off_by_half_of_its_last_digit(state):
     found, left = there_and_back(state, "bfloat16")
-    assert left == {}
+    assert left.keys() == state.keys()
     for name, value in state.items():
         off = (found[name].double() - value.double()).abs()
         assert (off <= value.double().abs() * 2.0**-8).all()
+        assert torch.equal(found[name] + left[name], value)
 
 
 def test_bfloat16_rounds_ties_to_even():
@@ -205,6 +206,20 @@ def test_without_what_is_left_over_errors_do_add_up():
         sums[feedback] = total[0, 1].item()
     assert sums[False] == 0
     assert sums[True] == pytest.approx(1.0, abs=1 / 127)
+
+
+def test_small_steps_of_what_is_sent_as_bfloat16_arrive_in_the_end():
+    """The server's number goes on from what clients got, and from what rounding left of it."""
+    ends = {}
+    for feedback in (True, False):
+        mine, residual = {"x": torch.tensor([1 / 24])}, {}
+        for _ in range(50):
+            known, left = there_and_back(mine, "bfloat16", residual)
+            residual = left if feedback else {}
+            mine = {"x": known["x"] + 5e-5}  # less than half of bfloat16's last digit there
+        ends[feedback] = mine["x"].item() + (residual["x"].item() if feedback else 0.0)
+    assert ends[True] == pytest.approx(1 / 24 + 50 * 5e-5, abs=1e-6)
+    assert ends[False] < 1 / 24 + 1e-3
 
 
 def test_what_is_not_sent_this_time_keeps_its_remainder():

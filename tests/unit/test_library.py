@@ -82,6 +82,28 @@ def test_files_beside_a_module_count_where_it_names_them(library_of):
     ]
 
 
+def test_a_digest_is_of_the_librarys_code_wherever_it_runs(library_of):
+    def digest(**changed):
+        texts = {
+            "step__py": "from blossomtune.room import a\nfrom blossomtune.launch import b\n",
+            "blossomtune__room__a__py": "1",
+            "blossomtune__launch__b__py": "1",
+            "blossomtune__other__py": "1",
+        }
+        library_of(**texts | changed)
+        library.digest.cache_clear()
+        library._uses.cache_clear()
+        return library.digest("step")
+
+    first = digest()
+    assert digest(blossomtune__launch__b__py="2") == first
+    assert digest(blossomtune__other__py="2") == first
+    assert digest(step__py="from blossomtune.room import a\n") == first
+    assert digest(blossomtune__room__a__py="2") != first
+    library.digest.cache_clear()
+    library._uses.cache_clear()
+
+
 @pytest.mark.parametrize(("step", "room"), MAY_USE.items(), ids=list(MAY_USE))
 def test_a_stage_lists_no_room_but_its_own(step, room):
     listed = library.sources(step)

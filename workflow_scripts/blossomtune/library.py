@@ -5,6 +5,7 @@ these reruns a stage when its own code changes and leaves all others alone.
 """
 
 import ast
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,22 @@ def sources(step: str) -> list[str]:
             found.add(file)
             waiting += [f for f in _uses(file) if f not in found]
     return sorted(str(file.relative_to(SCRIPTS.parent)) for file in found)
+
+
+@cache
+def digest(step: str) -> str:
+    """A checksum of the library's code that a step runs, but for where it runs (``launch``).
+
+    Args:
+        step: the name of a script, without ``.py``.
+    """
+    found = hashlib.sha256()
+    for name in sources(step):
+        parts = Path(name).parts[1:]
+        if parts[0] == "blossomtune" and parts[1] != "launch":
+            content = (SCRIPTS.parent / name).read_bytes()
+            found.update(f"{'/'.join(parts)} {len(content)} ".encode() + content)
+    return found.hexdigest()
 
 
 @cache

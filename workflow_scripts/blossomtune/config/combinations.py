@@ -162,6 +162,11 @@ def _training(e: Experiment) -> Iterable[Fault]:
             "the first step of adopt only measures, and with a fresh optimizer in each round there "
             "is no second; use more steps, or optimizer_state: kept",
         )
+    if adopt and "optim_args" in t.arguments:
+        yield (
+            "training.arguments.optim_args",
+            "adopt reads none; use adam_beta1, adam_beta2, adam_epsilon and weight_decay",
+        )
     if t.quantization != "none" and f.aggregation in FOLDING:
         yield (
             "training.quantization",

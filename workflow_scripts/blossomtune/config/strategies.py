@@ -127,7 +127,8 @@ ROBUST = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
 def fewest(strategy: Any) -> int:
     """The fewest clients in a round for which the strategy means anything."""
     if strategy.name in ("krum", "multikrum"):
-        return max(2 * strategy.malicious + 3, getattr(strategy, "selected", 1))
+        selected = getattr(strategy, "selected", 1)  # there must be so many besides the malicious
+        return max(2 * strategy.malicious + 3, selected + strategy.malicious)
     if strategy.name == "bulyan":
         return 4 * strategy.malicious + 3
     if strategy.name == "fedmedian":

@@ -99,6 +99,10 @@ class Checkpoints:
         """The last whole round up to ``upto``, or None; damaged ones are passed over."""
         return self._newest("round", upto)
 
+    def later(self, than: int) -> list[int]:
+        """Rounds after one that are kept."""
+        return [number for number in self._folders("round") if number > than]
+
     def best(self, upto: float = math.inf) -> Checkpoint | None:
         """The round up to ``upto`` that was last saved as the best, or None."""
         return self._newest("best", upto)
@@ -131,9 +135,13 @@ class Checkpoints:
         return {int(f.name[-5:]): f for f in sorted(self.folder.glob(f"{kind}-?????"))}
 
 
+PACKAGES = ("accelerate", "bitsandbytes", "flwr", "numpy", "peft", "torch", "transformers", "trl")
+"""Those that decide what a training step makes."""
+
+
 def versions() -> dict[str, str]:
-    """The packages that decide what a training step makes."""
-    return {name: version(name) for name in ("flwr", "peft", "torch", "transformers", "trl")}
+    """The packages' versions."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:

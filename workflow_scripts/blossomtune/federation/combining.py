@@ -1,7 +1,10 @@
 """From the clients' answers to the next global adapter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from blossomtune.config.adapters import scale
 from blossomtune.config.strategies import ROBUST
@@ -28,6 +31,18 @@ class Combined:
     drift: dict[str, dict[str, float]] | None
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """More threads add up in another order, and cores are no part of what a result depends on."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def combine(
     job: Job,
     strategy: ServerStrategy,

@@ -2,8 +2,9 @@
 
 ``centralised`` trains one adapter on the rows of all clients, pooled. ``local_<i>`` trains one on
 client i's rows alone. In each round of the federation they take the learning rate of that round
-and the steps that its clients take then, so all local controls together, and the centralised one
-alone, take as many steps as the federation.
+and the steps and rows that its clients take then, the centralised one in an order of its own. So
+all local controls together, and the centralised one alone, see the federation's rows, in as many
+steps.
 """
 
 import tempfile
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
 
+from blossomtune import library
 from blossomtune.config.adapters import Lora
 from blossomtune.config.training import Training
 from blossomtune.encoding import load_tokenizer
@@ -81,17 +84,23 @@ class Control:
             rows: how many each of the federation's clients has.
         """
         seed, rounds, training = self.config["seed"], self.config["rounds"], self.training
-        held = sum(rows) if self.client is None else rows[self.client]
-        taken = 0
+        pooled = self.client is None
+        first = np.cumsum([0, *rows]) if pooled else np.zeros(len(rows), int)
+        taken = [0] * len(rows)
         for number in range(1, rounds + 1):
-            chosen = plan.sample(seed, number, len(rows), self.config["fraction_train"])
-            mine = [i for i in chosen if self.client in (None, i)]
-            steps = sum(plan.steps(training, rows[i]) for i in mine)
-            count = steps * plan.examples_per_step(training)
-            rate = plan.learning_rate(training, number, rounds)
-            walk = plan.examples(seed, self.who, held, taken, count)
-            yield Turn(number, rate, steps, walk)
-            taken += count
+            walk: list[int] = []
+            steps = 0
+            for i in plan.sample(seed, number, len(rows), self.config["fraction_train"]):
+                if self.client in (None, i):
+                    more = plan.steps(training, rows[i])
+                    count = more * plan.examples_per_step(training)
+                    each = plan.examples(seed, i, rows[i], taken[i], count)
+                    walk += [int(first[i]) + row for row in each]
+                    steps, taken[i] = steps + more, taken[i] + count
+            if pooled:
+                random = np.random.default_rng(derive(seed, "order", CENTRALISED, number))
+                walk = [walk[i] for i in random.permutation(len(walk))]
+            yield Turn(number, plan.learning_rate(training, number, rounds), steps, walk)
 
 
 def run(
@@ -199,6 +208,7 @@ def _identity(
         "model": read_json(model / "provenance.json")["files"],
         "device": device,
         "packages": versions(),
+        "code": library.digest("control"),
     }
 
 

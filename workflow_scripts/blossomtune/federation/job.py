@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from blossomtune import library
 from blossomtune.config.adapters import Lora
 from blossomtune.config.combinations import FOLDING
 from blossomtune.config.federation import Federation
@@ -126,6 +127,7 @@ def identity(job: Job, device: str) -> dict[str, Any]:
         "model": read_json(job.model / "provenance.json")["files"],
         "device": device,
         "packages": versions(),
+        "code": library.digest("federate"),
     }
 
 

@@ -72,7 +72,9 @@ class Memory:
         # Rounds that did not count were forgotten by the save after them, so the others did.
         counted = [number for number in files if number <= self._counted]
         oldest = max((number for number in counted if number <= round_ - self._keep), default=0)
-        for number in files.keys() - {round_, *(n for n in counted if n >= oldest)}:
+        # What is later is another process's, that answers sooner than this one.
+        earlier = {number for number in files if number < round_}
+        for number in earlier - {n for n in counted if n >= oldest}:
             files[number].unlink()
 
     def _file(self, round_: int) -> Path:

@@ -45,5 +45,8 @@ def reason_to_stop(history: History, federation: Federation) -> str | None:
 
 
 def _trained(history: History, federation: Federation) -> list[tuple[int, float]]:
-    found = [(r["round"], watched(r, federation)) for r in history if r["round"]]
+    """Round and loss; not of a round that the server looked at as the last of fewer rounds."""
+    every = 1 if federation.fraction_evaluate else federation.evaluate_every
+    counted = [r for r in history if r["round"] % every == 0 or r["round"] == federation.rounds]
+    found = [(r["round"], watched(r, federation)) for r in counted if r["round"]]
     return [(number, loss) for number, loss in found if loss is not None]

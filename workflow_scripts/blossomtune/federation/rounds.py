@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
 from blossomtune.config.adapters import scale
+from blossomtune.config.combinations import RESTARTING
 from blossomtune.config.strategies import fewest
 from blossomtune.federation import adapter, messages, plan, privacy, scaffold, wire
 from blossomtune.federation.adapter import MismatchError, State
@@ -50,7 +51,8 @@ class Round:
         """The round as history.json has it."""
         examples = sum(c["examples"] for c in self.clients)
         loss = sum(c["train_loss"] * c["examples"] for c in self.clients)
-        asked = [*self.clients, *(self.client_evaluation or {}).get("clients", []), *self.failed]
+        scored = self.client_evaluation or {"clients": [], "failed": []}
+        asked = [*self.clients, *self.failed, *scored["clients"], *scored["failed"]]
         return {
             "round": self.number,
             "learning_rate": self.learning_rate,
@@ -178,12 +180,14 @@ class Federation:
         """Makes of the answers, in the order of the clients, what the next round starts from."""
         job, federation = self.job, self.job.federation
         held = federation.client_weights == "held"
+        weights = {
+            client: job.clients[client].rows if held else answer.numbers["examples"]
+            for client, answer in answers.items()
+        }
+        if self.control is not None:  # c is a plain mean: with another one, clients never settle
+            weights = dict.fromkeys(answers, 1)
         results = {
-            client: Result(
-                answer.state,
-                job.clients[client].rows if held else answer.numbers["examples"],
-                answer.clipped,
-            )
+            client: Result(answer.state, weights[client], answer.clipped)
             for client, answer in answers.items()
         }
         start = starts.get(job.lora.r, self._trained(number))
@@ -205,26 +209,38 @@ class Federation:
         """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
         job, budget = self.job, self.job.federation.communication.budget_mb
         share = job.federation.fraction_evaluate
-        chosen = plan.sample(job.seed, number, len(job.clients), share, "evaluating clients")
+        # Losses that are compared are those of the same clients.
+        when = 0 if job.federation.decides else number
+        chosen = plan.sample(job.seed, when, len(job.clients), share, "evaluating clients")
         sent, _ = self._send(number + 1, [c for c in chosen if c in self.nodes])
         needed = sum(sent.sizes.values()) + len(chosen) * messages.SCORE
         if budget is not None and self.moved + needed > budget * 1e6:
             return None
-        found = {}
+        limit = f"no answer in {job.federation.round_timeout:g} s"
+        found: dict[int, dict[str, Any]] = {
+            client: {"reason": limit, "bytes_up": 0} for client in sent.contents
+        }
         for client, reply in self._ask(sent.contents, MessageType.EVALUATE):
-            if not reply.has_error() and (score := messages.read_score(reply.content)):
-                found[client] = score
-        clients = [
+            if reply.has_error():
+                found[client] = {"reason": reason(reply), "bytes_up": 0}
+                continue
+            score = messages.read_score(reply.content)
+            senseless = {"reason": "the score makes no sense"}
+            found[client] = (score or senseless) | {"bytes_up": wire.size(reply.content)}
+        asked = [
             {"client": client, "name": job.clients[client].name, "bytes_down": sent.sizes[client]}
             | found[client]
             for client in sorted(found)
         ]
-        self.moved += sum(c["bytes_down"] + c["bytes_up"] for c in clients)
-        if not clients:
-            return None
+        self.moved += sum(c["bytes_down"] + c["bytes_up"] for c in asked)
+        clients = [c for c in asked if "loss" in c]
         rows = sum(c["rows"] for c in clients)
-        loss = sum(c["loss"] * c["rows"] for c in clients) / rows
-        return {"loss": round(loss, 6), "clients": clients}
+        loss = sum(c["loss"] * c["rows"] for c in clients) / rows if clients else None
+        return {
+            "loss": None if loss is None else round(loss, 6),
+            "clients": clients,
+            "failed": [c for c in asked if "reason" in c],
+        }
 
     def _trained(self, number: int, state: State | None = None) -> State:
         """The part of an adapter that clients train in a round."""
@@ -238,8 +254,10 @@ class Federation:
         job, precision = self.job, self.job.federation.communication.precision
         aggregation = job.federation.aggregation
         travelling = adapter.part(self.state, "B" if aggregation == "ffa" else "both")
-        coded, residual = wire.encode(travelling, precision, self.residual or None)
-        known = wire.decode(coded) if precision == "int8" else travelling
+        known, residual = travelling, {}
+        if aggregation not in RESTARTING:  # else a number is not the same one in the next round
+            coded, residual = wire.encode(travelling, precision, self.residual)
+            known = wire.decode(coded)
         adapters: dict[int, tuple[ArrayRecord, State]] = {}
         for rank in {job.clients[client].rank for client in clients}:
             to = scale(job.lora, rank)

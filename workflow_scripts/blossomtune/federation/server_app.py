@@ -55,6 +55,8 @@ def serve(grid: Grid, job: Job, owners: Mapping[int, int] | None = None) -> None
     done = last.round if last else 0
     if last:
         print(f"going on after round {done}, which is done", flush=True)
+    if last is None and checkpoints.later(total):
+        print(f"starting with round 1: of the first {total} rounds none is kept", flush=True)
     for difference in [] if last else checkpoints.others()[:1]:
         print(f"starting with round 1: earlier rounds had {difference}", flush=True)
     last = last or Checkpoint(0, judge.initial, [])
@@ -105,6 +107,7 @@ def _finish(job: Job, last: "Checkpoint", best: "Checkpoint | None", stopped: st
     from blossomtune.errors import UserError
     from blossomtune.federation import adapter, progress
     from blossomtune.federation.aggregation import stack
+    from blossomtune.federation.combining import one_thread
     from blossomtune.federation.naming import below, unnamed
 
     federation = job.federation
@@ -112,7 +115,7 @@ def _finish(job: Job, last: "Checkpoint", best: "Checkpoint | None", stopped: st
         raise UserError(f"no round was trained: {stopped}", "raise the budget")
     number = progress.best_round(last.history, federation)
     result = last
-    if federation.result == "best" and number != last.round:
+    if federation.result == "best" and number not in (None, last.round):
         if best is None or best.round != number:
             raise UserError(
                 f"the best round was {number}, and its checkpoint is gone",
@@ -122,7 +125,8 @@ def _finish(job: Job, last: "Checkpoint", best: "Checkpoint | None", stopped: st
     folded = unnamed(below("fold", result.server))
     if folded:
         ours = scale(job.lora, job.lora.r)
-        products = stack(result.state, ours, [folded[n] for n in sorted(folded)])
+        with one_thread():
+            products = stack(result.state, ours, [folded[n] for n in sorted(folded)])
         adapter.save_products(products, job.lora, job.base_name, job.adapter)
     else:
         adapter.save(result.state, job.lora, job.base_name, job.adapter)
@@ -153,8 +157,9 @@ def _line(record: dict, rounds: int, left: float) -> str:
         parts.append(f"train loss {record['train_loss']:.4f}")
     if record["evaluation"]:
         parts.append(f"held-out loss {record['evaluation']['loss']:.4f}")
-    if record["client_evaluation"]:
-        parts.append(f"clients' loss {record['client_evaluation']['loss']:.4f}")
+    scored = record["client_evaluation"] or {"clients": [], "failed": []}
+    if scored["clients"]:
+        parts.append(f"clients' loss {scored['loss']:.4f}")
     if record["clients"]:
         asked = len(record["clients"]) + len(record["failed"])
         moved = (record["bytes_down"] + record["bytes_up"]) / 1e6
@@ -163,7 +168,9 @@ def _line(record: dict, rounds: int, left: float) -> str:
     if record["privacy"]:
         parts.append(f"epsilon {record['privacy']['epsilon']:.2f}")
     failed = [
-        f"\n  failed: client {f['client']} ({f['name']}): {f['reason']}" for f in record["failed"]
+        f"\n  {what}: client {f['client']} ({f['name']}): {f['reason']}"
+        for what, those in (("failed", record["failed"]), ("gave no loss", scored["failed"]))
+        for f in those
     ]
     return " · ".join(parts) + "".join(failed)
 

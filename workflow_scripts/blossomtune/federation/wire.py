@@ -43,19 +43,21 @@ def encode(
         residual: the remainder of what was sent before; it is added first.
 
     Returns:
-        The record, and the new remainder: empty but for int8. Where a name has a remainder and is
+        The record, and the new remainder: empty for float32. Where a name has a remainder and is
         not sent this time (rolora), it stays.
 
     Raises:
         ValueError: where a remainder has another shape than its tensor.
     """
-    residual = residual or {}
+    residual = dict(residual or {})
     exact = {name: _sum(name, state[name], residual.get(name)) for name in sorted(state)}
     if precision == "float32":
         return _record(exact), {}
     if precision == "bfloat16":  # numpy has no such type, so the bits travel as whole numbers
-        return _record({n: t.bfloat16().view(torch.uint16) for n, t in exact.items()}), {}
-    whole, scales, remainder = {}, [], dict(residual)
+        short = {name: tensor.bfloat16() for name, tensor in exact.items()}
+        left = {name: exact[name] - value.float() for name, value in short.items()}
+        return _record({n: t.view(torch.uint16) for n, t in short.items()}), residual | left
+    whole, scales, remainder = {}, [], residual
     for name, tensor in exact.items():
         whole[name], scale = _round(tensor)
         remainder[name] = tensor - whole[name] * scale

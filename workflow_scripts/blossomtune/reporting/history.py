@@ -28,11 +28,18 @@ class OwnScore(Moved):
     loss: float
 
 
-class ClientScores(BaseModel):
-    """What clients measured after a round; the mean is weighted by rows."""
+class Failure(Moved):
+    """A client that gave nothing in a round, and why."""
 
-    loss: float
+    reason: str
+
+
+class ClientScores(BaseModel):
+    """What clients measured after a round; the mean is weighted by rows, None without any."""
+
+    loss: float | None
     clients: list[OwnScore]
+    failed: list[Failure] = []
 
 
 class Contribution(Moved):
@@ -45,12 +52,6 @@ class Contribution(Moved):
     batch_size: int
     train_loss: float
     gpu_memory_mb: int | None = None
-
-
-class Failure(Moved):
-    """A client that gave nothing in a round, and why."""
-
-    reason: str
 
 
 class LayerDrift(BaseModel):
@@ -144,14 +145,27 @@ class History(BaseModel):
         return sum(record.bytes_down + record.bytes_up for record in self.rounds)
 
     @property
+    def own_losses(self) -> list[tuple[int, float]]:
+        """(round, loss) on rows that clients hold out, where any gave one."""
+        found = [(r.round, r.client_evaluation.loss) for r in self.rounds if r.client_evaluation]
+        return [(number, loss) for number, loss in found if loss is not None]
+
+    @property
     def seconds(self) -> float:
         """Of all rounds."""
         return sum(record.seconds for record in self.rounds)
 
     @property
     def failures(self) -> list[tuple[int, Failure]]:
-        """(round, failure) in order."""
-        return [(record.round, failure) for record in self.rounds for failure in record.failed]
+        """(round, failure) in order, also of scoring."""
+        return [
+            (record.round, failure)
+            for record in self.rounds
+            for failure in [
+                *record.failed,
+                *(record.client_evaluation.failed if record.client_evaluation else []),
+            ]
+        ]
 
     @property
     def mixed(self) -> bool:
@@ -162,7 +176,8 @@ class History(BaseModel):
         """Bytes down and up by client, of all rounds and kinds of messages."""
         found = dict.fromkeys(range(len(self.clients)), (0, 0))
         for record in self.rounds:
-            scored = record.client_evaluation.clients if record.client_evaluation else []
+            own = record.client_evaluation
+            scored = [*own.clients, *own.failed] if own else []
             for one in [*record.clients, *record.failed, *scored]:
                 down, up = found.get(one.client, (0, 0))
                 found[one.client] = down + one.bytes_down, up + one.bytes_up

@@ -68,7 +68,7 @@ def _measured(e: Experiment) -> list[_Line]:
         ]
         lines.append(("client", share.name, points))
     mean = [(r.round, r.train_loss) for r in rounds if r.train_loss is not None]
-    own = [(r.round, r.client_evaluation.loss) for r in rounds if r.client_evaluation]
+    own = e.history.own_losses
     held = [(r.round, r.evaluation.loss) for r in rounds if r.evaluation]
     lines += [("mean", "training, mean", mean), ("own", "own held-out", own)]
     lines.append(("held", "held-out", held))
@@ -95,11 +95,11 @@ def said(e: Experiment) -> list[str]:
             f"{_every(federation['evaluate_every'])} went from a loss of "
             f"{words.number(held[0].loss)} to {words.number(held[-1].loss)}."
         )
-    own = [r.client_evaluation for r in history.rounds if r.client_evaluation]
+    own = [loss for _, loss in history.own_losses]
     if own:
         sentences.append(
             "On rows that clients hold out themselves it went from "
-            f"{words.number(own[0].loss)} to {words.number(own[-1].loss)}."
+            f"{words.number(own[0])} to {words.number(own[-1])}."
         )
     last = history.rounds[-1].round
     if history.stopped:
