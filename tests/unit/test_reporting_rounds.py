@@ -146,7 +146,7 @@ def test_ranks_and_batches_that_differ_are_told_by_client(results):
 
     change(results, HISTORY, smaller)
     text = seen(written(c, results))
-    assert "Memory was too small for 2 examples at a time on tweets (1 at a time)" in text
+    assert "Memory was too small for 4 examples at a time on tweets (1 at a time)" in text
     assert "rank-stabilised LoRA of rank 16 on the server and 4 to 16 on clients" in text
     assert "clientrankMB downMB up amazonReviews4" in text
     assert "makes of that the best adapter of rank 16." in text
