@@ -152,7 +152,8 @@ OTHERS = [
     ([("training.quantization", "8bit"), ("lora.dora", True)], "training.quantization",
      "DoRA reads the weights on the way, and on a CPU 8-bit ones lose their scales by that; "
      "use 4bit, or a GPU"),
-    ([("training.arguments", {"optim": "adopt", "optim_args": "a=1"})], "training.arguments.optim_args",
+    ([("training.arguments", {"optim": "adopt", "optim_args": "a=1"})],
+     "training.arguments.optim_args",
      "adopt reads none; use adam_beta1, adam_beta2, adam_epsilon and weight_decay"),
     ([("training.arguments", {"optim": "adopt", "max_steps": 1})], "training.arguments.max_steps",
      "the first step of adopt only measures, and with a fresh optimizer in each round there is no "
