@@ -11,6 +11,7 @@ from in_process import experiment
 
 from blossomtune.config import federation as blocks
 from blossomtune.config import strategies
+from blossomtune.config.adapters import Lora
 from blossomtune.config.combinations import unsound
 
 PARAMETERS = {"fedtrimmedavg": {"beta": 0.34}}  # of three clients, one at each end
@@ -21,7 +22,10 @@ ADAPTERS = {
     "rslora": {"rslora": True, "alpha": 4},
     "dora": {"dora": True},
     "mixed": {"ranks": [2, 3, 4]},
+    "rslora mixed": {"rslora": True, "alpha": 4, "ranks": [2, 3, 4]},
 }
+SIZES = {"r", "alpha", "dropout", "target_modules"}
+"""Keys of an adapter that leave its kind alone."""
 
 
 def named(names):
@@ -40,6 +44,11 @@ def faults(e):
 
 
 ACCEPTED = [names for names in ALL if not faults(made(*names))]
+
+
+def test_no_kind_of_adapter_is_forgotten():
+    used = {key for keys in ADAPTERS.values() for key in keys}
+    assert set(Lora.model_fields) - SIZES == used - SIZES
 
 
 @pytest.mark.parametrize("names", ACCEPTED, ids=named)
