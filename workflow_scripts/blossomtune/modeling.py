@@ -62,6 +62,11 @@ def load_model(
         use_safetensors=True,
         **quantized,
     )
+    for module in model.modules():
+        # On some CPUs bitsandbytes packs 4-bit weights anew when a model is only looked at; they do
+        # not come back as they were, and let no gradient through.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return (model if quantized else model.to(device)).eval()
 
 

@@ -137,8 +137,7 @@ def _tried(model: Any) -> bool:
     """Whether two texts that share a beginning are read as each alone.
 
     What is wrong must be far less than what comes of reading one text after the other. The model
-    trains meanwhile: so whatever else it draws at random shows, and 4-bit weights stay as they are.
-    (For inference, bitsandbytes packs them anew on some CPUs.)
+    trains meanwhile, so that whatever else it draws at random shows.
     """
     texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
     rows = [{"input_ids": ids, "labels": [IGNORED] * len(ids)} for ids in texts]
