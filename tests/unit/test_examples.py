@@ -112,7 +112,7 @@ def rated(folder):
     """Four files of id, rating and text, as in the package of the default's data."""
     folder.mkdir()
     for name in ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets"):
-        lines = [f"{i}\t{i % 5 - 2}.5\tA {name} of {i} words" for i in range(200)]
+        lines = [f"{i}\t{i % 5 - 2}.5\tA {name} of {i} words" for i in range(500)]
         (folder / f"{name}_GroundTruth.txt").write_text("\n".join(lines) + "\n")
 
 
