@@ -9,7 +9,7 @@ from flwr.app import MessageType
 from in_process import InProcess, experiment, told, weights
 
 from blossomtune.errors import UserError
-from blossomtune.federation import wire, worker
+from blossomtune.federation import combining, wire, worker
 from blossomtune.federation.messages import ADAPTER
 
 CARRYING = {
@@ -311,6 +311,33 @@ def test_checkpoints_of_another_strategy_are_not_taken(train, capsys):
     train(experiment(strategy="fedadam"), "same")
     said = capsys.readouterr().out
     assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said
+
+
+def test_fewer_rounds_than_are_kept_start_over_and_say_so(train, capsys):
+    train(experiment(rounds=4), "same")
+    fewer, history = train(experiment(rounds=1), "same")
+    said = capsys.readouterr().out
+    assert "starting with round 1: of the first 1 rounds none is kept" in said
+    fresh, expected = train(experiment(rounds=1), "fresh")
+    assert weights(fewer) == weights(fresh)
+    assert told(history) == told(expected)
+
+
+def test_the_server_adds_up_on_one_thread(train, monkeypatch):
+    """Cores are no part of what a result depends on, and threads add up in an order of theirs."""
+    seen, average, before = [], combining.AGGREGATIONS["fedavg"], torch.get_num_threads()
+
+    def noted(*given):
+        seen.append(torch.get_num_threads())
+        return average(*given)
+
+    monkeypatch.setitem(combining.AGGREGATIONS, "fedavg", noted)
+    try:
+        torch.set_num_threads(3)
+        train(experiment(evaluate_rows=0, threads_per_client=3))  # else those set one, too
+        assert (seen, torch.get_num_threads()) == ([1, 1], 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
