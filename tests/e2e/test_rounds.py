@@ -162,18 +162,27 @@ def test_drift_is_nothing_for_one_factor_and_something_for_two(train):
     assert apart["fedavg"] > 0.01
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_budget_is_never_passed(train, precision):
+@pytest.mark.parametrize(
+    ("precision", "keys"),
+    [
+        ("float32", {}),
+        ("int8", {}),
+        ("float32", {"strategy": "scaffold"}),
+        ("float32", {"aggregation": "ffa", "privacy": {"clipping": "adaptive", "side": "client"}}),
+    ],
+)
+def test_the_budget_is_never_passed(train, precision, keys):
     coded = {"precision": precision}
-    _, history = train(experiment(rounds=4, communication=coded), "free")
+    _, history = train(experiment(rounds=4, communication=coded, **keys), "free")
     moved = [r["bytes_down"] + r["bytes_up"] for r in history["rounds"]]
-    enough = (sum(moved[:3]) + 100) / 1e6
-    job, stopped = train(experiment(rounds=4, communication=coded | {"budget_mb": enough}), "tight")
+    enough = (sum(moved[:4]) - 1) / 1e6
+    tight = experiment(rounds=4, communication=coded | {"budget_mb": enough}, **keys)
+    job, stopped = train(tight, "tight")
     assert [r["round"] for r in stopped["rounds"]] == [0, 1, 2]
     assert "round 3 would move" in stopped["stopped"]
     assert sum(r["bytes_down"] + r["bytes_up"] for r in stopped["rounds"]) <= enough * 1e6
     assert job.adapter.exists()
-    _, went_on = train(experiment(rounds=4, communication=coded), "tight")  # as it was
+    _, went_on = train(experiment(rounds=4, communication=coded, **keys), "tight")  # as it was
     assert told(went_on) == told(history)
     with pytest.raises(UserError, match="no round was trained: round 1 would move"):
         train(experiment(communication={"budget_mb": 1e-3}), "nothing")

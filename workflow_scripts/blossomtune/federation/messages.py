@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
 from blossomtune.federation import wire
 from blossomtune.federation.adapter import State, check
@@ -156,13 +157,21 @@ def read_score(content: RecordDict) -> dict[str, Any] | None:
     return {"loss": round(loss, 6), "rows": int(rows)}
 
 
-def expected(start: State, precision: str, *, scaffold: bool) -> int:
-    """Bytes of a client's answer, whatever its numbers are."""
+def expected(start: State, precision: str, *, scaffold: bool, norm_bit: bool = False) -> int:
+    """Bytes that a client's answer does not go beyond, whatever its numbers are.
+
+    Args:
+        start: the trained part as the client gets it.
+        precision: of the federation.
+        scaffold: whether a control comes with it.
+        norm_bit: whether it says if it was clipped, as Flower's adaptive clipping has clients do.
+    """
     # no two pieces alike: Flower sends what stands there twice only once
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
     content = RecordDict({ADAPTER: wire.encode(state, precision)[0]})
-    content[METRICS] = MetricRecord({name: i / 3 for i, name in enumerate(NUMBERS)})
+    numbers = [*NUMBERS, *([KEY_NORM_BIT] if norm_bit else [])]
+    content[METRICS] = MetricRecord({name: i / 3 for i, name in enumerate(numbers)})
     if scaffold:
         other = {name: value + 1 for name, value in state.items()}
         content[CONTROL] = wire.encode(other, "float32")[0]

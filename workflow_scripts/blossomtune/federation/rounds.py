@@ -297,9 +297,11 @@ class Federation:
         job, communication = self.job, self.job.federation.communication
         if communication.budget_mb is None:
             return
-        with_control = self.control is not None
+        private = job.federation.privacy
+        bit = bool(private) and (private.side, private.clipping) == ("client", "adaptive")
+        besides = {"scaffold": self.control is not None, "norm_bit": bit}
         answer = {
-            rank: messages.expected(start, communication.precision, scaffold=with_control)
+            rank: messages.expected(start, communication.precision, **besides)
             for rank, start in starts.items()
         }
         needed = sum(size + answer[job.clients[client].rank] for client, size in sizes.items())
