@@ -349,6 +349,17 @@ def test_the_server_adds_up_on_one_thread(train, monkeypatch):
         torch.set_num_threads(before)
 
 
+def test_a_client_that_adopt_would_teach_nothing_is_told_before(train):
+    """The clients hold 12, 16 and 20 rows: of 12 at a time, the first takes one step an epoch."""
+    twelve = {"optim": "adopt", "per_device_train_batch_size": 12, "max_steps": -1}
+    one, two = ({"arguments": twelve | {"num_train_epochs": n}} for n in (1, 2))
+    with pytest.raises(UserError, match=r"client 0 \(.+\) takes one step in a round, with 12 rows"):
+        train(experiment(**one), "refused")
+    for keys in (two, one | {"training": {"optimizer_state": "kept"}}):
+        _, history = train(experiment(rounds=1, **keys), f"run {len(keys)}")
+        assert history["rounds"][-1]["clients"][0]["steps"] == (1 if "training" in keys else 2)
+
+
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
 def test_a_quantised_base_is_trained_on_with_ranks_that_differ(train, quantization):
     training = {"quantization": quantization}

@@ -1,5 +1,6 @@
 """One federation to run: the settings and files that server and clients agree on."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from blossomtune.config.adapters import Lora
 from blossomtune.config.combinations import FOLDING
 from blossomtune.config.federation import Federation
 from blossomtune.config.training import Training
+from blossomtune.errors import UserError
+from blossomtune.federation import plan
 from blossomtune.federation.checkpoints import versions
 from blossomtune.federation.ranks import ranks_of
 from blossomtune.files import read_json
@@ -141,20 +144,36 @@ def describe(config: dict[str, Any], model: Path, partition: Path, **files: Any)
         files: the remaining fields of ``Job``.
 
     Raises:
-        UserError: where the column that ranks go by does not say one for a client.
+        UserError: where the column that ranks go by does not say one for a client, or where a
+            client's rows are too few for ADOPT.
     """
     source = read_json(model / "provenance.json")["source"]
     counts = read_json(files["preprocessed"] / "manifest.json")["clients"]
     rows = {c["client"]: c["rows"] if c["packed"] is None else c["packed"] for c in counts}
     names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
     ranks = ranks_of(Lora.model_validate(config["lora"]), partition, names)
+    clients = [
+        Client(name=name, rows=rows.get(i, 0), rank=rank)
+        for i, (name, rank) in enumerate(zip(names, ranks, strict=True))
+    ]
+    _require_second_step(Training.model_validate(config["training"]), clients)
     return Job(
-        clients=[
-            Client(name=name, rows=rows.get(i, 0), rank=rank)
-            for i, (name, rank) in enumerate(zip(names, ranks, strict=True))
-        ],
+        clients=clients,
         base_name=source.get("repo") or model.name,
         model=model,
         **config,
         **files,
     )
+
+
+def _require_second_step(training: Training, clients: Sequence[Client]) -> None:
+    """Refuses clients that ADOPT would teach nothing, since its first step only measures."""
+    if training.arguments.get("optim") != "adopt" or training.optimizer_state == "kept":
+        return
+    for number, client in enumerate(clients):
+        if client.rows and plan.steps(training, client.rows) == 1:
+            raise UserError(
+                f"training.arguments.optim: adopt: client {number} ({client.name}) takes one step "
+                f"in a round, with {client.rows} rows, and the first step of adopt only measures",
+                "take more local epochs or smaller batches, or use optimizer_state: kept",
+            )
