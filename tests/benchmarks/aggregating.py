@@ -5,7 +5,6 @@ Run as a program, it is one side of that: ``aggregating.py SIDE`` prints seconds
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -37,22 +36,21 @@ def _row(name: str, measure: str, unit: str, bound: float) -> dict:
 
 @cache
 def _figures(side: str) -> dict[str, float]:
+    seconds = min(_run(side)["seconds"] for _ in range(REPEATS[side]))
     # glibc gives what is freed back at once, so that the peak is what is in use on either side.
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "MALLOC_MMAP_THRESHOLD_": str(2**20)}
+    at_once = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+    return {"seconds": seconds, "megabytes": _run(side, **at_once)["megabytes"]}
+
+
+def _run(side: str, **variables: str) -> dict[str, float]:
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)} | variables
     command = [sys.executable, __file__, side]
-    answers = [
-        json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
-        for _ in range(REPEATS[side])
-    ]
-    return {
-        "seconds": min(a["seconds"] for a in answers),
-        "megabytes": max(a["megabytes"] for a in answers),
-    }
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+    return json.loads(done.stdout)
 
 
 def _measure(side: str) -> dict[str, float]:
     """Seconds and megabytes of one side; ranks go round among the clients."""
-    import psutil
     import torch
 
     from blossomtune.federation.aggregation import AGGREGATIONS, Update
@@ -68,13 +66,19 @@ def _measure(side: str) -> dict[str, float]:
     sides: dict[str, Callable] = {"factors": AGGREGATIONS["flexlora"], "dense": _dense}
     small = torch.eye(64, dtype=torch.float64)
     torch.linalg.svd(torch.linalg.qr(small @ small).R)  # the libraries' own start
-    held = psutil.Process().memory_info().rss
+    # The peak so far is forgotten: a process that was just forked has its parent's, too.
+    Path("/proc/self/clear_refs").write_text("5")
+    held = _peak()
     began = time.perf_counter()
     sides[side](clients, start, scale)
     seconds = time.perf_counter() - began
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"seconds": seconds, "megabytes": (peak - held) / 1e6}
+    return {"seconds": seconds, "megabytes": (_peak() - held) / 1e6}
+
+
+def _peak() -> int:
+    """Most bytes in memory since the last reset (Linux, proc_pid_status(5))."""
+    said = dict(row.split(":") for row in Path("/proc/self/status").read_text().splitlines())
+    return int(said["VmHWM"].split()[0]) * 1024
 
 
 def _dense(clients: list, start: dict, scale: float) -> dict:

@@ -56,7 +56,7 @@ def pooled(
     if column is not None:
         require("column", column, columns)
     spool = Spool(scratch)
-    with parquet.ParquetFile(train) as file:
+    with parquet.ParquetFile(train, pre_buffer=False) as file:  # else all of it stays in memory
         for batch in file.iter_batches(ROWS):
             spool.append(batch)
     values = None if column is None else _column(spool, column)

@@ -10,7 +10,8 @@ _BUFFER = 1 << 20
 
 
 def _parquet(source: IO[bytes] | str, rows: int) -> Iterator[pa.RecordBatch]:
-    with parquet.ParquetFile(source, buffer_size=_BUFFER) as file:
+    # what pyarrow reads ahead stays in memory until the end of the file
+    with parquet.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False) as file:
         yield pa.RecordBatch.from_pylist([], file.schema_arrow)
         yield from file.iter_batches(rows)
 
