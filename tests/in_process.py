@@ -1,5 +1,6 @@
 """Federations in this process: everything but the engine, on a grid of ClientApps."""
 
+import safetensors.torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
@@ -54,7 +55,7 @@ class InProcess(Grid):
     def get_nodes(self):
         return self.nodes
 
-    # What follows, Grid asks for and our rounds never call.
+    # What follows, Grid asks for and our rounds never call; if they did, a test would fail here.
 
     def create_message(self, *args, **kwargs):
         raise NotImplementedError
@@ -87,6 +88,11 @@ def experiment(lora=None, training=None, arguments=None, **federation):
 def weights(job):
     """The checksum of what a federation made."""
     return sha256(job.adapter / "adapter_model.safetensors")
+
+
+def trained(job):
+    """The adapter that a federation made, as tensors by name."""
+    return safetensors.torch.load_file(job.adapter / "adapter_model.safetensors")
 
 
 def told(history):

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
+ROOT = Path(__file__).resolve().parents[2]
+CODE = os.pathsep.join([str(ROOT / "workflow_scripts"), str(ROOT / "tests")])
 SIZE, CLIENTS, RANKS = 4096, 32, (4, 8, 16, 32, 64)
 REPEATS = {"factors": 3, "dense": 1}
 A, B = "layer.lora_A.weight", "layer.lora_B.weight"
@@ -36,14 +37,16 @@ def _row(name: str, measure: str, unit: str, bound: float) -> dict:
 
 @cache
 def _figures(side: str) -> dict[str, float]:
-    seconds = min(_run(side)["seconds"] for _ in range(REPEATS[side]))
+    times = range(REPEATS[side])
+    seconds = min(_run(side)["seconds"] for _ in times)
     # glibc gives what is freed back at once, so that the peak is what is in use on either side.
     at_once = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-    return {"seconds": seconds, "megabytes": _run(side, **at_once)["megabytes"]}
+    megabytes = max(_run(side, **at_once)["megabytes"] for _ in times)
+    return {"seconds": seconds, "megabytes": megabytes}
 
 
 def _run(side: str, **variables: str) -> dict[str, float]:
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)} | variables
+    environment = os.environ | {"PYTHONPATH": CODE} | variables
     command = [sys.executable, __file__, side]
     done = subprocess.run(command, env=environment, check=True, capture_output=True)
     return json.loads(done.stdout)
@@ -52,6 +55,7 @@ def _run(side: str, **variables: str) -> dict[str, float]:
 def _measure(side: str) -> dict[str, float]:
     """Seconds and megabytes of one side; ranks go round among the clients."""
     import torch
+    from peak_memory import forget, most
 
     from blossomtune.federation.aggregation import AGGREGATIONS, Update
 
@@ -66,19 +70,12 @@ def _measure(side: str) -> dict[str, float]:
     sides: dict[str, Callable] = {"factors": AGGREGATIONS["flexlora"], "dense": _dense}
     small = torch.eye(64, dtype=torch.float64)
     torch.linalg.svd(torch.linalg.qr(small @ small).R)  # the libraries' own start
-    # The peak so far is forgotten: a process that was just forked has its parent's, too.
-    Path("/proc/self/clear_refs").write_text("5")
-    held = _peak()
+    forget()
+    held = most()
     began = time.perf_counter()
     sides[side](clients, start, scale)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "megabytes": (_peak() - held) / 1e6}
-
-
-def _peak() -> int:
-    """Most bytes in memory since the last reset (Linux, proc_pid_status(5))."""
-    said = dict(row.split(":") for row in Path("/proc/self/status").read_text().splitlines())
-    return int(said["VmHWM"].split()[0]) * 1024
+    return {"seconds": seconds, "megabytes": (most() - held) / 1e6}
 
 
 def _dense(clients: list, start: dict, scale: float) -> dict:

@@ -71,8 +71,8 @@ def test_an_unreachable_hub_in_one_sentence(monkeypatch, tmp_path, fetch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-    monkeypatch.setattr(network, "WAIT", 0.01)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)  # HF_ENDPOINT, as above
+    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
     with pytest.raises(UserError) as error:
         fetch({**SOURCE, "subset": None, "split": "train", "rows": None}, tmp_path)
     assert str(error.value) == (
@@ -83,6 +83,6 @@ def test_an_unreachable_hub_in_one_sentence(monkeypatch, tmp_path, fetch):
 
 
 def test_offline_mode_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # as HF_ENDPOINT
     with pytest.raises(UserError, match="owner/tiny is on the hub, but HF_HUB_OFFLINE is set"):
         hub.model(SOURCE, tmp_path)

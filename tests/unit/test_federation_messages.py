@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
 from blossomtune.federation import messages, wire
 from blossomtune.federation.worker import Answer
@@ -73,14 +74,17 @@ def test_what_int8_left_over_is_kept_and_sent_later():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("scaffold", [False, True])
-def test_the_size_of_an_answer_is_known_before(precision, scaffold):
+@pytest.mark.parametrize("norm_bit", [False, True])
+def test_the_size_of_an_answer_is_known_before(precision, scaffold, norm_bit):
     generator = torch.Generator().manual_seed(1)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in START.items()}
     control = {n: v * 3 for n, v in state.items()} if scaffold else None
     given = Answer(START, state, control, NUMBERS | {"seconds": math.pi}, {})
     content, _ = messages.answer(given, precision)
-    expected = messages.expected(START, precision, scaffold=scaffold)
-    assert wire.size(content) == pytest.approx(expected, abs=8)
+    if norm_bit:
+        content["metrics"][KEY_NORM_BIT] = 1
+    expected = messages.expected(START, precision, scaffold=scaffold, norm_bit=norm_bit)
+    assert expected - 8 <= wire.size(content) <= expected
 
 
 @pytest.mark.parametrize(

@@ -157,14 +157,14 @@ def read_score(content: RecordDict) -> dict[str, Any] | None:
     return {"loss": round(loss, 6), "rows": int(rows)}
 
 
-def expected(start: State, precision: str, *, scaffold: bool, norm_bit: bool = False) -> int:
+def expected(start: State, precision: str, *, scaffold: bool, norm_bit: bool) -> int:
     """Bytes that a client's answer does not go beyond, whatever its numbers are.
 
     Args:
         start: the trained part as the client gets it.
         precision: of the federation.
         scaffold: whether a control comes with it.
-        norm_bit: whether it says if it was clipped, as Flower's adaptive clipping has clients do.
+        norm_bit: whether it says if it was clipped (``privacy.sends_norm_bit``).
     """
     # no two pieces alike: Flower sends what stands there twice only once
     generator = torch.Generator().manual_seed(0)

@@ -207,6 +207,11 @@ def mod(privacy: Privacy) -> Mod | None:
     return clipped
 
 
+def sends_norm_bit(privacy: Privacy | None) -> bool:
+    """Whether the mod adds to an answer if it was clipped."""
+    return privacy is not None and privacy.side == "client" and privacy.clipping == "adaptive"
+
+
 def moved(record: ArrayRecord, start: ArrayRecord) -> ArrayRecord:
     """The record, changed by a hair where it is ``start``: Flower divides by their distance."""
     arrays = record.to_numpy_ndarrays()

@@ -297,8 +297,7 @@ class Federation:
         job, communication = self.job, self.job.federation.communication
         if communication.budget_mb is None:
             return
-        private = job.federation.privacy
-        bit = bool(private) and (private.side, private.clipping) == ("client", "adaptive")
+        bit = privacy.sends_norm_bit(job.federation.privacy)
         besides = {"scaffold": self.control is not None, "norm_bit": bit}
         answer = {
             rank: messages.expected(start, communication.precision, **besides)
