@@ -24,20 +24,24 @@ def main() -> None:
     from blossomtune.deployment.gpu_allocation import resolve_gpu_share
     from blossomtune.deployment.session import deploy
     from blossomtune.deployment.simulation import simulate
-    from blossomtune.federation.build_run import build_run
+    from blossomtune.federation.build_spec import build_spec
+    from blossomtune.federation.paths import ServerPaths
+    from blossomtune.federation.resources import Resources
+    from blossomtune.federation.run import FederatedRun
 
     paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
-    logs = paths.pop("logs")
+    logs, partition = paths.pop("logs"), paths.pop("partition")
+    server_paths = ServerPaths(**paths)
     deadline = (
         started + 60 * given["minutes"] if given["minutes"] and IN_JOB in os.environ else None
     )
-    job = resolve_gpu_share(
-        build_run(given["config"], cores=given["cores"], deadline=deadline, **paths)
-    )
-    if job.federation.engine.name == "simulation":
-        simulate(job)
+    spec = build_spec(given["config"], paths["model"], partition, paths["preprocessed"])
+    resources = Resources(cores=given["cores"], deadline=deadline)
+    run = resolve_gpu_share(FederatedRun(spec=spec, paths=server_paths, resources=resources))
+    if spec.federation.engine.name == "simulation":
+        simulate(run)
     else:
-        deploy(job, logs)
+        deploy(run, logs)
 
 
 if __name__ == "__main__":
