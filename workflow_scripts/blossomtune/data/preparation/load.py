@@ -59,7 +59,7 @@ def load_rows(
     worked = transform_and_deduplicate(
         files, np.arange(files.table.num_rows), dataset_config, scratch
     )
-    return LoadedRows(*worked, found.revision, found.license)
+    return LoadedRows(*worked, found.revision, found.licence)
 
 
 def transform_and_deduplicate(
