@@ -64,13 +64,13 @@ def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypat
     """All train on as many rows, and hold 12, 16 and 20."""
     answer, sent = InProcess._reply, {}
 
-    def noted(grid, message):
+    def recorded(grid, message):
         reply = answer(grid, message)
         if message.metadata.message_type == MessageType.TRAIN:
             sent[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
         return reply
 
-    monkeypatch.setattr(InProcess, "_reply", noted)  # listens; what answers is the real one
+    monkeypatch.setattr(InProcess, "_reply", recorded)  # listens; what answers is the real one
     for how, shares in {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}.items():
         job, _ = train(experiment(rounds=1, client_weights=how), how)
         for name, value in trained(job).items():
@@ -213,14 +213,14 @@ def test_the_last_round_is_the_result_where_none_was_looked_at(train):
 def test_scaffold_counts_every_client_alike(train, monkeypatch):
     weights = []
 
-    def noted(job, strategy, number, state, start, answers):
+    def recorded(job, strategy, number, state, start, answers):
         weights.append([a.weight for a in answers.values()])
         return aggregate_round(job, strategy, number, state, start, answers)
 
     from blossomtune.federation.server.aggregate_round import aggregate_round
 
     monkeypatch.setattr(
-        "blossomtune.federation.server.rounds.aggregate_round", noted
+        "blossomtune.federation.server.rounds.aggregate_round", recorded
     )  # listens only
     for strategy, alike in (("scaffold", True), ("fedavg", False)):
         train(experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
@@ -273,11 +273,11 @@ def test_the_server_adds_up_on_one_thread(train, monkeypatch):
     """Cores are no part of what a result depends on, and threads add up in an order of theirs."""
     seen, average, before = [], aggregate_round.AGGREGATIONS["fedavg"], torch.get_num_threads()
 
-    def noted(*given):
+    def recorded(*given):
         seen.append(torch.get_num_threads())
         return average(*given)
 
-    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", noted)  # listens only
+    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", recorded)  # listens only
     try:
         torch.set_num_threads(3)
         train(experiment(evaluate_rows=0, threads_per_client=3))  # else those set one, too

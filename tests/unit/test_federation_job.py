@@ -8,11 +8,11 @@ from blossomtune.config.federation import FederationSettings
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
-from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.federation.job import ClientSpec, FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.files import write_json
 from blossomtune.json_diff import diff_json
+from blossomtune.training.ranks import resolve_client_ranks
 
 NAMES = ["ward", "clinic"]
 BY_COLUMN = {"column": "gpu", "ranks": {"small": 4, "1": 8}}
