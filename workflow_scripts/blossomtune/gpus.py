@@ -124,7 +124,7 @@ def get_free_memory(gpu: str) -> int:
     pynvml.nvmlInit()
     try:
         [handle] = _find_nvml_handles(gpu)
-        return pynvml.nvmlDeviceGetMemoryInfo(handle).free
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
     finally:
         pynvml.nvmlShutdown()
 
