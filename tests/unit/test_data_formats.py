@@ -305,11 +305,11 @@ def peak(path) -> int:
     program = (
         "import sys; from pathlib import Path\n"
         "from blossomtune.data.sources import file_formats\n"
-        "from peak_memory import forget, most\n"
-        "forget()\n"
-        "before = most()\n"
+        "from peak_memory import get_peak_bytes, reset_peak\n"
+        "reset_peak()\n"
+        "before = get_peak_bytes()\n"
         "rows = sum(batch.num_rows for _, batch in file_formats.read_files([Path(sys.argv[1])], None))\n"
-        "print(rows, (most() - before) >> 20)\n"
+        "print(rows, (get_peak_bytes() - before) >> 20)\n"
     )
     command = [sys.executable, "-c", program, path]
     done = subprocess.run(
