@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from blossomtune.data.sources import csv_reader, file_formats, json_reader
+from blossomtune.data.sources import csv_reader, file_formats, json_reader, json_stream
 from blossomtune.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -124,9 +124,7 @@ def test_a_list_of_objects_is_read_however_it_is_cut(tmp_path_factory, rows, ind
     path = tmp_path_factory.mktemp("j") / "a.json"
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            json_reader, "_CHUNK_SIZE", chunk
-        )  # so small that every value is cut somewhere
+        patch.setattr(json_stream, "CHUNK_SIZE", chunk)  # so small that every value is cut
         assert [value for _, value in json_reader._iter_array_elements(path)] == rows
 
 
