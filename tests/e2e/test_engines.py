@@ -213,7 +213,7 @@ def superlink(tmp_path_factory):
     home = tmp_path_factory.mktemp("superlink")
     keys = KeyStore(home / "keys")
     keys.create_missing(["127.0.0.1"], clients=range(1))
-    part = ProcessSpec(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
+    part = ProcessSpec(SUPERLINK, ("--key-dir", str(keys.folder)), home / SUPERLINK)
     part.home.mkdir()
     with SubprocessBackend(home, home, ProcessEngine(name="process")) as running:
         running.start(part)
