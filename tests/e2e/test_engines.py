@@ -235,7 +235,7 @@ def test_strangers_are_turned_away(superlink, foreign, who, said):
     port, keys, log, _ = superlink
     trusting = ["--root-certificates", keys.ca_certificate]
     options = {
-        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],
+        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.supernode_key(0)],
         "no key": trusting,
         "another authority": ["--root-certificates", foreign.ca_certificate],
         "plain text": ["--insecure"],

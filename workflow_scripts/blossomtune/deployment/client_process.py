@@ -1,10 +1,13 @@
 """Run the trainer process of a SuperNode, which loads model and data once."""
 
+import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from blossomtune.cli import silence_library_warnings
+from blossomtune.cli import setup_logging
 from blossomtune.process_lifetime import exit_with_parent, set_process_name
+
+logger = logging.getLogger(__name__)
 
 
 def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: Connection) -> None:
@@ -18,7 +21,7 @@ def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: C
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()
-    silence_library_warnings()
+    setup_logging()
     from flwr.app import Error, Message
 
     from blossomtune.deployment.flower_internal import (
@@ -46,7 +49,7 @@ def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: C
                     reply = app(message, context)
                 except Exception as exception:  # reported to the server as Flower does
                     reason = f"{type(exception)}:<'{exception}'>"
-                    print(f"failed: {reason}", flush=True)
+                    logger.error("failed: %s", reason)
                     error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
                     reply = Message(error, reply_to=message)
                 push_message(task, reply, context)

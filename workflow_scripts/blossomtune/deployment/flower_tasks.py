@@ -1,5 +1,6 @@
 """Acquire Flower tasks over the Runtime API and report their results."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,11 @@ from blossomtune.deployment.flower_internal import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
     SubStatus,
-    TaskType,
     connect_client,
     make_task_heartbeat_fn_http,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def connect_runtime(socket_path: Path, token: str | None = None) -> RuntimeHttpClient:
@@ -67,4 +69,4 @@ def heartbeat(client: RuntimeHttpClient) -> Iterator[None]:
         try:
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
         except httpx.HTTPError as error:
-            print(f"the task's status {status} could not be sent: {error}", flush=True)
+            logger.warning("the task's status %s could not be sent: %s", status, error)

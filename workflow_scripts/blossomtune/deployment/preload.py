@@ -1,4 +1,4 @@
-# ruff: noqa: F401 - imported for the processes that are forked from this one
+# ruff: noqa: E402, F401 - imported for the processes that are forked from this one
 """Import what SuperNodes and trainers use, so that forked processes share it.
 
 Loading takes seconds and 400 MB, a fork milliseconds. None of the modules initialises CUDA, which
@@ -7,6 +7,10 @@ does not survive a fork.
 
 import gc
 
+from blossomtune.cli import setup_logging
+
+setup_logging()  # first: libraries warn when they are imported
+
 import transformers.models.llama.modeling_llama
 
 import blossomtune.deployment.flower_tasks
@@ -14,8 +18,6 @@ import blossomtune.deployment.supernode
 import blossomtune.federation.client.client_app
 import blossomtune.federation.client.train
 import blossomtune.privacy.clipping
-from blossomtune.cli import silence_library_warnings
 
-silence_library_warnings()
 gc.collect()
 gc.freeze()  # a collection in a fork would write to shared pages

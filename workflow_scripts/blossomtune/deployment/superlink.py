@@ -6,6 +6,7 @@ tasks to any caller, so they listen on a socket file that only this user can ope
 
 import argparse
 import asyncio
+import logging
 import socket
 import ssl
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from typing import Any
 
 import uvicorn
 
+from blossomtune.cli import setup_logging
 from blossomtune.deployment.backend import SUPERLINK
 from blossomtune.deployment.flower_grid import RECONNECTS_FILE
 from blossomtune.deployment.flower_internal import (
@@ -30,6 +32,8 @@ from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.unix_sockets import listen_on
 from blossomtune.files import write_json
 from blossomtune.process_lifetime import set_process_name
+
+logger = logging.getLogger(__name__)
 
 FLEET_PREFIX = "/v1/fleet/"
 LOG_LEVEL, SHUTDOWN_TIMEOUT_SECONDS = "warning", 1
@@ -70,7 +74,7 @@ class LoggingSSLObject(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            print(f"a connection was turned away: {error.reason or error}", flush=True)
+            logger.warning("a connection was turned away: %s", error.reason or error)
             raise
 
 
@@ -157,6 +161,7 @@ def _build_config(host: str, port: int, key_store: KeyStore | None) -> SuperLink
 
 def main() -> None:
     """Run a SuperLink with the arguments of the command line."""
+    setup_logging()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)

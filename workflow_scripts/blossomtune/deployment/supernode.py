@@ -5,6 +5,7 @@ the SuperNode passes its messages to one trainer process, and ends with it.
 """
 
 import argparse
+import logging
 import multiprocessing
 import os
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from blossomtune.cli import setup_logging
 from blossomtune.deployment.client_process import run_trainer
 from blossomtune.deployment.flower_internal import (
     ISOLATION_MODE_PROCESS,
@@ -26,6 +28,8 @@ from blossomtune.deployment.flower_internal import (
 from blossomtune.deployment.keys import load_private_key
 from blossomtune.deployment.unix_sockets import listen_on
 from blossomtune.process_lifetime import set_process_name
+
+logger = logging.getLogger(__name__)
 
 NICENESS_INCREMENT = 10
 """Added to the niceness of SuperNode and trainer, so that a SuperLink on this machine responds."""
@@ -81,12 +85,13 @@ def _exit_with_trainer(trainer: BaseProcess, client: int) -> None:
     trainer.join()
     status = trainer.exitcode or 0
     outcome = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
-    print(f"the trainer of client {client} {outcome}", flush=True)
+    logger.error("the trainer of client %d %s", client, outcome)
     os._exit(1)  # sys.exit would end this thread only
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a SuperNode with these arguments; None for those of the command line."""
+    setup_logging()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     parser.add_argument("--client", type=int, required=True)
