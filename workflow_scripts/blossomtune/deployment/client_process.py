@@ -10,12 +10,12 @@ from blossomtune.process_lifetime import exit_with_parent, set_process_name
 logger = logging.getLogger(__name__)
 
 
-def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: Connection) -> None:
+def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: Connection) -> None:
     """Process a SuperNode's messages one after another until the SuperNode ends.
 
     Args:
         socket_path: socket of the SuperNode's Runtime API.
-        job_file: a ``FederatedRun`` as JSON.
+        run_file: a ``FederatedRun`` as JSON.
         client: number of the client, for the process's name.
         notifications: connection that receives one byte per message.
     """
@@ -33,11 +33,11 @@ def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: C
     from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
     from blossomtune.federation.client.client_app import build_client_app
     from blossomtune.federation.client.worker import get_worker
-    from blossomtune.federation.job import FederatedRun
+    from blossomtune.federation.run import FederatedRun
 
-    job = FederatedRun.load(job_file)
-    app = build_client_app(lambda _: job)
-    get_worker(job)
+    run = FederatedRun.load(run_file)
+    app = build_client_app(lambda _: run)
+    get_worker(run)
     with connect_runtime(socket_path) as runtime:
         while notifications.recv_bytes():
             token = acquire_task(runtime, TaskType.CLIENT_APP)

@@ -38,7 +38,7 @@ NICENESS_INCREMENT = 10
 def run_supernode(
     superlink: str,
     client: int,
-    job_file: Path,
+    run_file: Path,
     work_dir: Path,
     ca_certificate: Path | None,
     private_key: Path | None,
@@ -48,7 +48,7 @@ def run_supernode(
     Args:
         superlink: address of the SuperLink as ``host:port``.
         client: number of the client.
-        job_file: a ``FederatedRun`` as JSON, with paths as this process sees them.
+        run_file: a ``FederatedRun`` as JSON, with paths as this process sees them.
         work_dir: folder for the SuperNode's socket.
         ca_certificate: certificate of the authority that issued the SuperLink's certificate; None
             for plain text.
@@ -61,7 +61,7 @@ def run_supernode(
     listener = listen_on(socket_path)
     fork = multiprocessing.get_context("fork")
     receiver, sender = fork.Pipe(duplex=False)
-    arguments = (socket_path, job_file, client, receiver)
+    arguments = (socket_path, run_file, client, receiver)
     trainer = fork.Process(target=run_trainer, args=arguments, daemon=True)
     trainer.start()  # before any thread: a fork copies none
     notify_on_message(sender)
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     parser.add_argument("--client", type=int, required=True)
-    parser.add_argument("--job", type=Path, required=True, dest="job_file")
+    parser.add_argument("--run", type=Path, required=True, dest="run_file")
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--ca-certificate", type=Path)
     parser.add_argument("--private-key", type=Path)

@@ -1,6 +1,5 @@
 """Models, tokenizers and the loss on the completion, the same for training and evaluation."""
 
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, Literal
 
