@@ -9,7 +9,6 @@ import torch
 
 from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
-<<<<<<< HEAD
 from blossomtune.federation.messages.base_deltas import (
     BaseDeltas,
     flatten_base_deltas,
@@ -19,12 +18,6 @@ from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import TrainRequest
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.spec import FederationSpec
-=======
-from blossomtune.federation.messages.base_deltas import flatten_base_deltas, unflatten_base_deltas
-from blossomtune.federation.messages.replies import TrainReply
-from blossomtune.federation.messages.requests import TrainRequest
-from blossomtune.federation.run import FederatedRun
->>>>>>> main
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
