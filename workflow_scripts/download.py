@@ -19,7 +19,7 @@ def main() -> None:
 
     with write_atomically(given.output, directory=True) as folder:
         manifest = build_dataset.build_dataset(given.config, folder, given.members)
-    print("rows: " + ", ".join(f"{count} {what}" for what, count in manifest["rows"].items()))
+    print("rows: " + ", ".join(f"{count} {what}" for what, count in manifest.rows))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from blossomtune.cli import run_script
 
 def main() -> None:
     """Reads the partition's manifest and writes the figure."""
+    from blossomtune.artifacts.files import read_artifact
     from blossomtune.artifacts.partition_manifest import PartitionManifest
-    from blossomtune.artifacts.reader import read_artifact
     from blossomtune.files import write_atomically
     from blossomtune.reporting import partition, svg
 

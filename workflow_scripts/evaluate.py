@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.cli import build_parser, run_script
 from blossomtune.evaluation.rows import load_evaluation_set
-from blossomtune.files import write_json
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     for baseline in given.baseline:
         name, _, adapter = baseline.partition("=")
         models[name] = StoredModel(given.base, Path(adapter))
-    write_json(given.output, evaluate_models(models, held, settings))
+    write_artifact(given.output, evaluate_models(models, held, settings))
 
 
 if __name__ == "__main__":

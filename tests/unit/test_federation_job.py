@@ -3,16 +3,17 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from artifact_samples import provenance, tokenized_manifest
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.federation import FederationSettings
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
-from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.federation.job import ClientSpec, FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
-from blossomtune.files import write_json
 from blossomtune.json_diff import diff_json
+from blossomtune.training.ranks import resolve_client_ranks
 
 NAMES = ["ward", "clinic"]
 BY_COLUMN = {"column": "gpu", "ranks": {"small": 4, "1": 8}}
@@ -63,8 +64,8 @@ def test_a_column_that_does_not_say_one_rank_is_told(partition, column, values, 
 @pytest.fixture
 def job(tmp_path):
     """Makes a job of a federation's keys."""
-    write_json(tmp_path / "provenance.json", {"files": {}})
-    write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
+    write_artifact(tmp_path / "provenance.json", provenance())
+    write_artifact(tmp_path / "manifest.json", tokenized_manifest())
 
     def make(lora=None, training=None, **federation):
         return FederatedRun(

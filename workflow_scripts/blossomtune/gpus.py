@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+from blossomtune.artifacts.round_record import GpuUsage
+
 VISIBLE_DEVICES, DEVICE_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 """Variables of CUDA: the GPUs that a process sees, and which of them is the first."""
 
@@ -66,12 +68,8 @@ class GpuSampler:
         if self._gpus:
             self._thread.join()
 
-    def collect_usage(self) -> list[dict[str, Any]]:
-        """What was seen since the last time, a mapping a GPU; none of those that NVML cannot ask.
-
-        ``utilisation`` is the mean share of time, in %, that kernels ran; ``memory_mb`` is the most
-        that was taken, whoever took it, and ``memory_total_mb`` what there is, in MB of 10^6 bytes.
-        """
+    def collect_usage(self) -> list[GpuUsage]:
+        """Return the usage since the last call, one entry per GPU that NVML can read."""
         seen, self._samples = self._samples, defaultdict(list)
         return [summarize_samples(self._names[gpu], samples) for gpu, samples in seen.items()]
 
@@ -99,15 +97,15 @@ class GpuSampler:
             pynvml.nvmlShutdown()
 
 
-def summarize_samples(name: str, samples: Sequence[GpuSample]) -> dict[str, Any]:
+def summarize_samples(name: str, samples: Sequence[GpuSample]) -> GpuUsage:
     """A GPU over some time, as history.json has it."""
     busy, used, total = zip(*samples, strict=True)
-    return {
-        "name": name,
-        "utilization": round(sum(busy) / len(busy)),
-        "memory_mb": max(used) // 10**6,
-        "memory_total_mb": total[0] // 10**6,
-    }
+    return GpuUsage(
+        name=name,
+        utilization=round(sum(busy) / len(busy)),
+        memory_mb=max(used) // 10**6,
+        memory_total_mb=total[0] // 10**6,
+    )
 
 
 def get_free_memory(gpu: str) -> int:

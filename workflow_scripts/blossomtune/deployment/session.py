@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
 from blossomtune.deployment.keys import KeyStore
@@ -51,7 +52,7 @@ class Deployment:
             scratch_dir,
             log_dir,
         )
-        run = CheckpointStore(job.checkpoints, build_run_identity(job, job.device))
+        run = CheckpointStore(job.checkpoints, build_run_identity(job, job.device), RoundRecord)
         self._client_state_dir = run.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(job.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
 from blossomtune.federation.job import ClientSpec, FederatedRun
-from blossomtune.files import read_json
 from blossomtune.training import schedule
 from blossomtune.training.ranks import resolve_client_ranks
 
@@ -26,10 +29,10 @@ def build_run(config: dict[str, Any], model: Path, partition: Path, **fields: An
         UserError: where the column that ranks go by does not say one for a client, or where a
             client's rows are too few for ADOPT.
     """
-    source = read_json(model / "provenance.json")["source"]
-    counts = read_json(fields["preprocessed"] / "manifest.json")["clients"]
-    rows = {c["client"]: c["rows"] if c["packed"] is None else c["packed"] for c in counts}
-    names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
+    provenance = read_artifact(model / "provenance.json", Provenance)
+    tokenized = read_artifact(fields["preprocessed"] / "manifest.json", TokenizedManifest)
+    rows = {client.client: client.num_examples for client in tokenized.clients}
+    names = read_artifact(partition / "manifest.json", PartitionManifest).client_names
     ranks = resolve_client_ranks(LoraSettings.model_validate(config["lora"]), partition, names)
     clients = [
         ClientSpec(name=name, num_rows=rows.get(i, 0), rank=rank)
@@ -38,7 +41,7 @@ def build_run(config: dict[str, Any], model: Path, partition: Path, **fields: An
     _require_two_adopt_steps(TrainingSettings.model_validate(config["training"]), clients)
     return FederatedRun(
         clients=clients,
-        base_model_name=source.get("repo") or model.name,
+        base_model_name=provenance.get_repository(default=model.name),
         model=model,
         **config,
         **fields,

@@ -4,8 +4,10 @@ from functools import lru_cache
 from typing import Any
 
 from blossomtune import code_dependencies
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.federation.job import FederatedRun
-from blossomtune.files import read_json
 from blossomtune.package_versions import get_package_versions
 
 EXECUTION_KEYS = {"engine", "tls", "gpus_per_client", "min_clients", "round_timeout"}
@@ -31,7 +33,8 @@ def build_run_identity(run: FederatedRun, device: str) -> dict[str, Any]:
         told["privacy"]["secret"] = noise_seed.fingerprint_secret(run.federation.privacy)
     if training.learning_rate_max == training.learning_rate_min:
         del told["rounds"]
-    data = read_json(run.preprocessed / "manifest.json")
+    data = read_artifact(run.preprocessed / "manifest.json", TokenizedManifest)
+    counts = [*data.clients, *([data.test] if data.test else [])]
     return {
         "seed": run.seed,
         "lora": run.lora.model_dump(mode="json"),
@@ -39,9 +42,9 @@ def build_run_identity(run: FederatedRun, device: str) -> dict[str, Any]:
         "federation": told,
         "clients": [client.name for client in run.clients],
         "ranks": [client.rank for client in run.clients],
-        "data": [client["sha256"] for client in [*data["clients"], data["test"]]],
-        "held_out": data.get("held_out", []),
-        "model": read_json(run.model / "provenance.json")["files"],
+        "data": [count.sha256 for count in counts],
+        "held_out": [client.model_dump(mode="json") for client in data.held_out],
+        "model": read_artifact(run.model / "provenance.json", Provenance).files,
         "device": device,
         "packages": get_package_versions(),
         "code": code_dependencies.compute_code_digest("federate"),

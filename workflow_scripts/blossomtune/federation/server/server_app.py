@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.server.results import write_results
@@ -50,9 +51,8 @@ def run_federation(
 
     federation, total = job.federation, job.federation.rounds
     kept = federation.keep_checkpoints
-    checkpoints = CheckpointStore(
-        job.checkpoints, build_run_identity(job, job.device), save_total_limit=kept
-    )
+    identity = build_run_identity(job, job.device)
+    checkpoints = CheckpointStore(job.checkpoints, identity, RoundRecord, save_total_limit=kept)
     judge = ServerEvaluator(job)
     last = checkpoints.load_latest(max_round=total)
     done = last.round_number if last else 0
