@@ -1,7 +1,14 @@
 """What the trainer sees, for chat templates of four families."""
 
 import pytest
-from families import CHATML, FAMILIES, MISTRAL, build, sentencepiece, tokenizers
+from tiny_models import (
+    CHATML,
+    FAMILIES,
+    MISTRAL,
+    build_all_tokenizers,
+    build_byte_tokenizer,
+    build_sentencepiece_tokenizer,
+)
 
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import detect_turn_format, render_prompt
@@ -13,12 +20,12 @@ from blossomtune.modeling.encoding import (
 )
 from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
 
-MADE = tokenizers()
+TOKENIZERS = build_all_tokenizers()
 
 
-@pytest.fixture(params=MADE)
+@pytest.fixture(params=TOKENIZERS)
 def family(request):
-    return MADE[request.param]
+    return TOKENIZERS[request.param]
 
 
 def test_the_template_decides_what_ends_a_turn(family):
@@ -51,7 +58,9 @@ def test_white_space_before_an_answer_is_the_models_where_the_template_writes_so
 
 def test_white_space_before_the_end_of_a_turn_is_the_models_too():
     """Llama-2 writes " answer </s>"."""
-    tokenizer = build(MISTRAL.replace("{{ eos_token }}", " {{ eos_token }}"), "<s>", "</s>", [])
+    tokenizer = build_byte_tokenizer(
+        MISTRAL.replace("{{ eos_token }}", " {{ eos_token }}"), "<s>", "</s>", []
+    )
     ids, _ = encode_example(tokenizer, render_prompt(tokenizer, "x"), "good")
     assert tokenizer.decode(ids) == "<s>[INST] x [/INST] good </s>"
 
@@ -68,7 +77,7 @@ def test_all_at_once_is_the_same_as_one_by_one(family):
 
 def test_the_prompts_ids_are_those_seen_when_asked():
     """Here "] " is one token, so that tokenising the whole would move the prompt's border."""
-    tokenizer = build(MISTRAL, "<s>", "</s>", [], merges=[("]", "Ġ")])
+    tokenizer = build_byte_tokenizer(MISTRAL, "<s>", "</s>", [], merges=[("]", "Ġ")])
     prompt = render_prompt(tokenizer, "x")
     asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     ids, labels = encode_example(tokenizer, prompt, "good")
@@ -79,7 +88,7 @@ def test_the_prompts_ids_are_those_seen_when_asked():
 
 
 def test_a_border_that_a_token_straddles_gets_no_mark_of_a_text_begun():
-    tokenizer = sentencepiece(MISTRAL, "<s>", "</s>", [], merges=[("]", "▁")])
+    tokenizer = build_sentencepiece_tokenizer(MISTRAL, "<s>", "</s>", [], merges=[("]", "▁")])
     ids, _ = encode_example(tokenizer, render_prompt(tokenizer, "x"), "bad")
     assert tokenizer.decode(ids) == "<s>[INST] x [/INST] bad</s>"
 
@@ -88,7 +97,7 @@ def test_a_border_that_a_token_straddles_gets_no_mark_of_a_text_begun():
 def test_special_tokens_that_are_not_plain_part_nothing_wrongly(flag):
     from tokenizers import AddedToken
 
-    tokenizer = build(CHATML, None, "<|im_end|>", [], merges=[("Ċ", "g")])
+    tokenizer = build_byte_tokenizer(CHATML, None, "<|im_end|>", [], merges=[("Ċ", "g")])
     tokenizer.add_tokens([AddedToken("<|im_start|>", **{"normalized": False, flag: True})])
     prompt = render_prompt(tokenizer, "a \n b")
     ids, labels = encode_example(tokenizer, prompt, "good")
@@ -112,7 +121,7 @@ def test_plain_text_has_one_bos_where_the_tokenizer_has_one_and_one_eos(family, 
 def test_a_tokenizer_that_writes_an_eos_itself():
     from tokenizers import processors
 
-    tokenizer = build(CHATML, "<s>", "</s>", [])
+    tokenizer = build_byte_tokenizer(CHATML, "<s>", "</s>", [])
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
@@ -121,23 +130,27 @@ def test_a_tokenizer_that_writes_an_eos_itself():
 
 
 def test_plain_text_without_eos_ends_as_a_turn_does():
-    tokenizer = build(CHATML, None, None, ["<|im_start|>", "<|im_end|>"])
+    tokenizer = build_byte_tokenizer(CHATML, None, None, ["<|im_start|>", "<|im_end|>"])
     assert tokenizer.decode(encode_texts(tokenizer, ["good"])[0]) == "good<|im_end|>"
 
 
 def test_a_template_without_a_mark_falls_back_on_eos():
-    tokenizer = build("{% for m in messages %}{{ m.content }}{% endfor %}", None, "<eos>", [])
+    tokenizer = build_byte_tokenizer(
+        "{% for m in messages %}{{ m.content }}{% endfor %}", None, "<eos>", []
+    )
     assert get_end_of_turn_id(tokenizer) == tokenizer.eos_token_id
 
 
 def test_a_tokenizer_without_any_mark():
-    tokenizer = build("{% for m in messages %}{{ m.content }}{% endfor %}", None, None, [])
+    tokenizer = build_byte_tokenizer(
+        "{% for m in messages %}{{ m.content }}{% endfor %}", None, None, []
+    )
     with pytest.raises(UserError, match="no token that ends a turn\n  hint: add eos_token"):
         get_end_of_turn_id(tokenizer)
 
 
 def test_a_system_turn_comes_first():
-    tokenizer = build(*FAMILIES["chatml"][:-1])
+    tokenizer = build_byte_tokenizer(*FAMILIES["chatml"][:-1])
     assert render_prompt(tokenizer, "Hi", "Be brief.") == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\n"
@@ -145,7 +158,7 @@ def test_a_system_turn_comes_first():
 
 
 def test_a_template_that_knows_no_system_turn():
-    tokenizer = build(*FAMILIES["gemma"][:-1])
+    tokenizer = build_byte_tokenizer(*FAMILIES["gemma"][:-1])
     with pytest.raises(
         UserError, match=r"refuses these turns: System role not supported(.|\n)*hint"
     ):
@@ -153,12 +166,14 @@ def test_a_template_that_knows_no_system_turn():
 
 
 def test_a_template_that_writes_the_date_writes_the_same_one_every_day():
-    dated = build("\nIt is {{ strftime_now('%d %b %Y') }}\n" + CHATML, None, "<|im_end|>", [])
+    dated = build_byte_tokenizer(
+        "\nIt is {{ strftime_now('%d %b %Y') }}\n" + CHATML, None, "<|im_end|>", []
+    )
     assert render_prompt(dated, "Hi").startswith("\nIt is 01 Jan 2025\n<|im_start|>user")
 
 
 def test_a_model_without_chat_template(tmp_path):
-    build(None, None, "<eos>", []).save_pretrained(tmp_path)
+    build_byte_tokenizer(None, None, "<eos>", []).save_pretrained(tmp_path)
     with pytest.raises(UserError) as error:
         load_tokenizer(tmp_path)
     assert str(error.value) == (
@@ -176,7 +191,7 @@ def test_a_tokenizer_without_a_pad_token_pads_all_the_same(tiny_model):
 
 
 def test_a_tokenizer_that_is_saved_with_truncation_and_padding():
-    tokenizer = build(CHATML, None, "<|im_end|>", ["<|im_start|>"])
+    tokenizer = build_byte_tokenizer(CHATML, None, "<|im_end|>", ["<|im_start|>"])
     prompt = render_prompt(tokenizer, "Hi")
     expected = encode_examples(tokenizer, [prompt, prompt], ["good", "very good"])
     tokenizer.backend_tokenizer.enable_truncation(4)

@@ -109,7 +109,8 @@ def test_merged_is_base_and_adapter(tiny_model, adapter, tmp_path):
     assert (logits(load_model(tiny_model)) - logits(both)).abs().max() > 1  # the adapter does a lot
     record = json.loads((to / "merge.json").read_text())
     assert record.pop("largest_logit_difference") < record["tolerance"] == 1e-3
-    assert record == {"tolerance": 1e-3, "prompts": 2, "precision": "float32"}
+    expected = {"tolerance": 1e-3, "prompts": 2, "precision": "float32", "schema_version": 1}
+    assert record == expected
     assert AutoTokenizer.from_pretrained(to).chat_template
 
 
@@ -165,7 +166,7 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
 def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapter, inputs):
     told = json.loads(inputs[2].read_text())
     told |= {"result_round": 1, "stop_reason": "the budget is spent"}
-    told["rounds"][1]["evaluation"] = {"loss": 1.25}
+    told["rounds"][1]["evaluation"] = {"loss": 1.25, "perplexity": 3.49, "rows": 8}
     told["privacy"] = {"epsilon": 4.2041, "delta": 1e-5, "noise_multiplier": 2.0}
     told["privacy"] |= {"clipping": "adaptive", "side": "client"}
     inputs[2].write_text(json.dumps(told))

@@ -3,22 +3,22 @@
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from blossomtune.cli import silence_library_warnings
+from blossomtune.cli import setup_logging
 from blossomtune.process_lifetime import exit_with_parent, set_process_name
 
 
-def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: Connection) -> None:
+def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: Connection) -> None:
     """Answers the messages of a SuperNode, one after another, until it is gone.
 
     Args:
         supernode: socket of its Runtime API.
-        job_file: a ``Job`` as JSON.
+        run_file: a ``FederatedRun`` as JSON.
         client: the client's number, for people who list processes.
         news: something comes here for each message.
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()
-    silence_library_warnings()
+    setup_logging()
     from flwr.app import Error, Message
     from flwr.common.constant import ErrorCode
     from flwr.supercore.constant import TaskType
@@ -27,11 +27,11 @@ def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: C
     from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
     from blossomtune.federation.client.client_app import build_client_app
     from blossomtune.federation.client.worker import get_worker
-    from blossomtune.federation.job import FederatedRun
+    from blossomtune.federation.run import FederatedRun
 
-    job = FederatedRun.load(job_file)
-    app = build_client_app(lambda _: job)
-    get_worker(job)
+    run = FederatedRun.load(run_file)
+    app = build_client_app(lambda _: run)
+    get_worker(run)
     with connect_runtime(socket_path) as tasks:
         while notifications.recv_bytes():
             token = acquire_task(tasks, TaskType.CLIENT_APP)

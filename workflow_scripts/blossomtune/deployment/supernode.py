@@ -33,7 +33,7 @@ NICENESS_INCREMENT = 10
 def run_supernode(
     superlink: str,
     client: int,
-    job_file: Path,
+    run_file: Path,
     work_dir: Path,
     ca_certificate: Path | None,
     private_key: Path | None,
@@ -43,7 +43,7 @@ def run_supernode(
     Args:
         superlink: where it is, as ``host:port``.
         client: the client's number.
-        job: a ``Job`` as JSON, with paths as this client sees them.
+        run_file: a ``FederatedRun`` as JSON, with paths as this client sees them.
         folder: where its socket comes to lie.
         authority: certificate of the authority that the SuperLink's certificate is from; None for
             plain text.
@@ -56,7 +56,7 @@ def run_supernode(
     door = listen_on(path)
     fork = multiprocessing.get_context("fork")
     news, tell = fork.Pipe(duplex=False)
-    trainer = fork.Process(target=run_trainer, args=(path, job_file, client, news), daemon=True)
+    trainer = fork.Process(target=run_trainer, args=(path, run_file, client, news), daemon=True)
     trainer.start()  # before there are threads, which a fork would not take along
     _notify_trainer(tell)
     api = uvicorn.Server(uvicorn.Config(create_app(states), log_level="warning"))
@@ -102,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     parser.add_argument("--client", type=int, required=True)
-    parser.add_argument("--job", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--authority", type=Path)
     parser.add_argument("--key", type=Path)
     given = parser.parse_args(arguments)
     run_supernode(
-        given.superlink, given.client, given.job, given.folder, given.authority, given.key
+        given.superlink, given.client, given.run, given.folder, given.authority, given.key
     )
 
 

@@ -44,19 +44,6 @@ def sample_clients(
     return sorted(int(i) for i in chosen)
 
 
-def select_trainable_factor(aggregation: str, round_number: int) -> str:
-    """What clients train and send: ``A``, ``B`` or ``both``.
-
-    FFA-LoRA (arXiv 2403.12313) leaves A as it began; RoLoRA (arXiv 2502.01755) trains B in odd
-    rounds and A in even ones.
-    """
-    if aggregation == "ffa":
-        return "B"
-    if aggregation == "rolora":
-        return "B" if round_number % 2 else "A"
-    return "both"
-
-
 def count_local_steps(training: TrainingSettings, num_rows: int) -> int:
     """Optimizer steps of a client in one round: ``max_steps``, else whole local epochs."""
     fixed = training.arguments.get("max_steps", -1)

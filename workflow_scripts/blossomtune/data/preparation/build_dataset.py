@@ -68,7 +68,7 @@ def build_dataset(
     manifest = DatasetManifest(
         source=source,
         revision=train.revision,
-        licence=config["licence"] or train.license,
+        licence=config["licence"] or train.licence,
         rows=RowCounts(**counts, limited=left - sum(written.values()), **written),
         columns=schema.names,
         stratify_by=by,

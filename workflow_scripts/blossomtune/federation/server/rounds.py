@@ -13,7 +13,8 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.aggregation.layers import truncate_rank
+from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.artifacts.round_record import (
     ClientEvaluation,
     ClientFailure,
@@ -25,7 +26,6 @@ from blossomtune.artifacts.round_record import (
 from blossomtune.config.conflicts import REINITIALIZING_AGGREGATIONS
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import compute_min_clients
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages import codec, replies, requests
 from blossomtune.federation.messages.base_deltas import (
     BaseDeltas,
@@ -42,8 +42,9 @@ from blossomtune.federation.server.nodes import (
 )
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
-from blossomtune.privacy import accounting, clipping
+from blossomtune.privacy import accounting, record_keys
 from blossomtune.training import adapter, scaffold, schedule
 from blossomtune.training.adapter import AdapterMismatchError
 
@@ -57,7 +58,7 @@ class RoundRunner:
 
     Args:
         grid: Flower's connection to the nodes.
-        job: what to run.
+        spec: what to train.
         state: the adapter to start from.
         saved: ``server`` after the last round, or nothing before the first.
         history: the records of all rounds so far.
@@ -66,7 +67,7 @@ class RoundRunner:
     def __init__(
         self,
         grid: Grid,
-        job: FederatedRun,
+        spec: FederationSpec,
         run_name: str,
         adapter_state: StateDict,
         server_state: Mapping[str, Any] | None = None,
@@ -74,14 +75,19 @@ class RoundRunner:
         authenticated_clients: Mapping[int, int] | None = None,
     ) -> None:
         server_state = dict(server_state or {})
-        self.grid, self.job, self.run_name, self.adapter_state = grid, job, run_name, adapter_state
+        self.grid, self.spec, self.run_name, self.adapter_state = (
+            grid,
+            spec,
+            run_name,
+            adapter_state,
+        )
         self.strategy = ServerStrategy(
-            job.federation, job.seed, strip_prefix("strategy", server_state)
+            spec.federation, spec.seed, strip_prefix("strategy", server_state)
         )
         self.residual = strip_prefix("residual", server_state)
         self.base_deltas: BaseDeltas = unflatten_base_deltas(strip_prefix("fold", server_state))
         self.control_variate: StateDict | None = None
-        if job.federation.strategy.name == "scaffold":
+        if spec.federation.strategy.name == "scaffold":
             zeros = {
                 name: value.new_zeros(value.shape)
                 for name, value in self._get_trainable_state(1).items()
@@ -89,7 +95,7 @@ class RoundRunner:
             self.control_variate = strip_prefix("control", server_state) or zeros
         self.last_participation = {c.client: r.round for r in history for c in r.clients}
         self.bytes_moved = sum(r.bytes_moved for r in history)
-        self.node_ids = discover_clients(grid, job, authenticated_clients)
+        self.node_ids = discover_clients(grid, spec, authenticated_clients)
 
     def get_server_state(self) -> StateDict:
         """What a checkpoint needs besides the adapter, as tensors."""
@@ -108,14 +114,14 @@ class RoundRunner:
             UserError: where fewer clients than needed sent something useful.
         """
         started = time.monotonic()
-        job, federation = self.job, self.job.federation
+        spec, federation = self.spec, self.spec.federation
         chosen = schedule.sample_clients(
-            job.seed, round_number, len(job.clients), federation.fraction_train
+            spec.seed, round_number, len(spec.clients), federation.fraction_train
         )
         present = [client for client in chosen if client in self.node_ids]
         result = RoundResult(
             round_number,
-            schedule.compute_learning_rate(job.training, round_number, federation.rounds),
+            schedule.compute_learning_rate(spec.training, round_number, federation.rounds),
         )
         sent, residual = self._build_requests(
             round_number, present, self.strategy.configure_train()
@@ -137,7 +143,7 @@ class RoundRunner:
                 bytes_up[client] = codec.count_message_bytes(reply.content)
                 state, control = replies.decode_train_reply(
                     reply.content,
-                    starts[job.clients[client].rank],
+                    starts[spec.clients[client].rank],
                     federation.communication.precision,
                     with_control=self.control_variate is not None,
                 )
@@ -150,12 +156,12 @@ class RoundRunner:
         for client in chosen:
             traffic = {
                 "client": client,
-                "name": job.clients[client].name,
+                "name": spec.clients[client].name,
                 "bytes_down": sent.bytes_by_client.get(client, 0),
                 "bytes_up": bytes_up[client],
             }
             if client in answers:
-                rank, metrics = job.clients[client].rank, answers[client].metrics
+                rank, metrics = spec.clients[client].rank, answers[client].metrics
                 result.clients.append(ClientTrainRecord(**traffic, rank=rank, **metrics))
             else:
                 reason = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
@@ -177,10 +183,10 @@ class RoundRunner:
         result: RoundResult,
     ) -> None:
         """Makes of the answers, in the order of the clients, what the next round starts from."""
-        job, federation = self.job, self.job.federation
+        spec, federation = self.spec, self.spec.federation
         held = federation.client_weights == "held"
         weights = {
-            client: job.clients[client].num_rows if held else answer.metrics["examples"]
+            client: spec.clients[client].num_rows if held else answer.metrics["examples"]
             for client, answer in replies.items()
         }
         if (
@@ -191,8 +197,10 @@ class RoundRunner:
             client: WeightedState(answer.state, weights[client], answer.was_clipped)
             for client, answer in replies.items()
         }
-        start = start_by_rank.get(job.lora.r, self._get_trainable_state(round_number))
-        made = aggregate_round(job, self.strategy, round_number, self.adapter_state, start, results)
+        start = start_by_rank.get(spec.lora.r, self._get_trainable_state(round_number))
+        made = aggregate_round(
+            spec, self.strategy, round_number, self.adapter_state, start, results
+        )
         self.adapter_state, result.drift = made.state, made.drift
         if made.base_deltas:  # as clients get it, which may be rounded
             sent = requests.encode_base_deltas(
@@ -206,12 +214,12 @@ class RoundRunner:
                 if a.control_variate_delta is not None
             ]
             self.control_variate = scaffold.update_server_control(
-                self.control_variate, changes, len(job.clients)
+                self.control_variate, changes, len(spec.clients)
             )
         if federation.privacy:
-            asked = federation.count_sampled_clients(len(job.clients))
+            asked = federation.count_sampled_clients(len(spec.clients))
             spent = accounting.compute_epsilon(
-                federation.privacy, len(job.clients), asked, round_number
+                federation.privacy, len(spec.clients), asked, round_number
             )
             noise = self.strategy.get_privacy_metrics()
             unknown = {"clipping_norm": None, "noise_deviation": None}
@@ -220,18 +228,18 @@ class RoundRunner:
 
     def _evaluate_clients(self, round_number: int) -> FederatedEvaluation | None:
         """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
-        job, budget = self.job, self.job.federation.communication.budget_mb
-        share = job.federation.fraction_evaluate
+        spec, budget = self.spec, self.spec.federation.communication.budget_mb
+        share = spec.federation.fraction_evaluate
         # Losses that are compared are those of the same clients.
-        when = 0 if job.federation.selects_model else round_number
+        when = 0 if spec.federation.selects_model else round_number
         chosen = schedule.sample_clients(
-            job.seed, when, len(job.clients), share, "evaluating clients"
+            spec.seed, when, len(spec.clients), share, "evaluating clients"
         )
         sent, _ = self._build_requests(round_number + 1, [c for c in chosen if c in self.node_ids])
         needed = sum(sent.bytes_by_client.values()) + len(chosen) * replies.MAX_EVALUATE_REPLY_BYTES
         if budget is not None and self.bytes_moved + needed > budget * 1e6:
             return None
-        limit = f"no answer in {job.federation.round_timeout:g} s"
+        limit = f"no answer in {spec.federation.round_timeout:g} s"
         received: dict[int, Message] = dict(
             self._request_replies(sent.content_by_client, MessageType.EVALUATE)
         )
@@ -242,7 +250,7 @@ class RoundRunner:
             has_content = reply is not None and not reply.has_error()
             traffic: dict[str, Any] = {
                 "client": client,
-                "name": job.clients[client].name,
+                "name": spec.clients[client].name,
                 "bytes_down": sent.bytes_by_client[client],
                 "bytes_up": codec.count_message_bytes(reply.content) if has_content else 0,
             }
@@ -261,7 +269,7 @@ class RoundRunner:
 
     def _get_trainable_state(self, round_number: int, state: StateDict | None = None) -> StateDict:
         """The part of an adapter that clients train in a round."""
-        chosen = schedule.select_trainable_factor(self.job.federation.aggregation, round_number)
+        chosen = select_trainable_factor(self.spec.federation.aggregation, round_number)
         return adapter.select_factor(self.adapter_state if state is None else state, chosen)
 
     def _build_requests(
@@ -271,8 +279,8 @@ class RoundRunner:
         train_config: Mapping[str, float] | None = None,
     ) -> tuple["RequestBatch", StateDict]:
         """The contents of messages to clients, and what their precision leaves for later."""
-        job, precision = self.job, self.job.federation.communication.precision
-        aggregation = job.federation.aggregation
+        spec, precision = self.spec, self.spec.federation.communication.precision
+        aggregation = spec.federation.aggregation
         travelling = adapter.select_factor(
             self.adapter_state, "B" if aggregation == "ffa" else "both"
         )
@@ -283,9 +291,9 @@ class RoundRunner:
             coded, residual = codec.encode(travelling, precision, self.residual)
             known = codec.decode(coded)
         adapters: dict[int, tuple[ArrayRecord, StateDict]] = {}
-        for rank in {job.clients[client].rank for client in clients}:
-            to = compute_scaling(job.lora, rank)
-            smaller = truncate_rank(known, rank, compute_scaling(job.lora, job.lora.r), to)
+        for rank in {spec.clients[client].rank for client in clients}:
+            to = compute_scaling(spec.lora, rank)
+            smaller = truncate_rank(known, rank, compute_scaling(spec.lora, spec.lora.r), to)
             record, _ = codec.encode(smaller, precision)
             adapters[rank] = (record, codec.decode(record))
         control = (
@@ -295,7 +303,7 @@ class RoundRunner:
         )
         made: dict[tuple[int, int], tuple[RecordDict, int]] = {}
         for rank, last in {
-            (job.clients[c].rank, self.last_participation.get(c, 0)) for c in clients
+            (spec.clients[c].rank, self.last_participation.get(c, 0)) for c in clients
         }:
             news = {
                 n: f for n, f in self.base_deltas.items() if n >= last
@@ -310,7 +318,7 @@ class RoundRunner:
                 extra_config=train_config,
             )
             made[rank, last] = content, codec.count_message_bytes(content)
-        each = {c: made[job.clients[c].rank, self.last_participation.get(c, 0)] for c in clients}
+        each = {c: made[spec.clients[c].rank, self.last_participation.get(c, 0)] for c in clients}
         contents = {client: content for client, (content, _) in each.items()}
         return RequestBatch(
             contents, {c: size for c, (_, size) in each.items()}, adapters
@@ -322,7 +330,7 @@ class RoundRunner:
         asked = [
             Message(content, self.node_ids[c], message_type) for c, content in contents.items()
         ]
-        end = time.monotonic() + self.job.federation.round_timeout
+        end = time.monotonic() + self.spec.federation.round_timeout
         for message, reply in send_and_receive(self.grid, asked, end):
             yield client_of[message.metadata.dst_node_id], reply
 
@@ -333,17 +341,17 @@ class RoundRunner:
         start_by_rank: Mapping[int, StateDict],
     ) -> None:
         """Stops before a round that would move more than is left."""
-        job, communication = self.job, self.job.federation.communication
+        spec, communication = self.spec, self.spec.federation.communication
         if communication.budget_mb is None:
             return
-        bit = clipping.sends_norm_bit(job.federation.privacy)
-        besides = {"scaffold": self.control_variate is not None, "norm_bit": bit}
+        bit = record_keys.sends_norm_bit(spec.federation.privacy)
+        besides = {"with_control": self.control_variate is not None, "with_norm_bit": bit}
         answer = {
             rank: replies.compute_max_reply_bytes(start, communication.precision, **besides)
             for rank, start in start_by_rank.items()
         }
         needed = sum(
-            size + answer[job.clients[client].rank] for client, size in request_bytes.items()
+            size + answer[spec.clients[client].rank] for client, size in request_bytes.items()
         )
         left = communication.budget_mb * 1e6 - self.bytes_moved
         if needed > left:
@@ -355,10 +363,10 @@ class RoundRunner:
     def _require_enough_replies(
         self, round_number: int, num_replies: int, failed: Sequence[ClientFailure]
     ) -> None:
-        federation = self.job.federation
+        federation = self.spec.federation
         needed = max(federation.min_clients, compute_min_clients(federation.strategy))
         lost = [(f.client, f.reason) for f in failed]
-        require_enough_clients(self.job, num_replies, needed, lost, round_number=round_number)
+        require_enough_clients(self.spec, num_replies, needed, lost, round_number=round_number)
 
 
 @dataclass(frozen=True)
