@@ -74,12 +74,12 @@ def prepare_client(folder: Path, data: Path, cores: int) -> None:
     words = ["--superlink", asked.superlink, "--client", str(client)]
     words += ["--run", str(work / "run.json")]
     words += [
-        "--authority",
+        "--ca-certificate",
         str(folder / CA_CERTIFICATE_FILE),
-        "--key",
+        "--private-key",
         str(folder / SUPERNODE_KEY_FILE),
     ]
-    write_json(work / "supernode.json", {"name": f"supernode_{client}", "words": words})
+    write_json(work / "supernode.json", {"name": f"supernode_{client}", "arguments": words})
 
 
 def _load_bundle(path: Path) -> ClientBundle:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
-from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.messages.base_deltas import flatten_base_deltas, unflatten_base_deltas
 from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import TrainRequest
+from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
@@ -41,7 +42,7 @@ def train_round(
         torch.cuda.empty_cache()  # what another client left
         torch.cuda.reset_peak_memory_stats()
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
-    factor = schedule.select_trainable_factor(federation.aggregation, request.round)
+    factor = select_trainable_factor(federation.aggregation, request.round)
     adapter.set_trainable_factor(model, factor)
     start = adapter.select_factor(adapter.get_adapter_state(model), factor)
     mine, shift = None, None

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.messages.base_deltas import BaseDeltas
+from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import adapter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from blossomtune.aggregation import drift
-from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.aggregation.layers import truncate_rank
 from blossomtune.aggregation.registry import AGGREGATIONS
 from blossomtune.aggregation.types import ClientUpdate, Factors
 from blossomtune.config.lora import compute_scaling

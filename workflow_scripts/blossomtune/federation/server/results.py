@@ -20,7 +20,7 @@ def write_results(
     Raises:
         UserError: where not one round was trained.
     """
-    from blossomtune.aggregation.low_rank import stack_base_deltas
+    from blossomtune.aggregation.layers import stack_base_deltas
     from blossomtune.config.lora import compute_scaling
     from blossomtune.errors import UserError
     from blossomtune.federation.messages.base_deltas import unflatten_base_deltas

@@ -13,7 +13,8 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.aggregation.layers import truncate_rank
+from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.config.conflicts import REINITIALIZING_AGGREGATIONS
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import compute_min_clients
@@ -261,7 +262,7 @@ class RoundRunner:
 
     def _get_trainable_state(self, round_number: int, state: StateDict | None = None) -> StateDict:
         """The part of an adapter that clients train in a round."""
-        chosen = schedule.select_trainable_factor(self.spec.federation.aggregation, round_number)
+        chosen = select_trainable_factor(self.spec.federation.aggregation, round_number)
         return adapter.select_factor(self.adapter_state if state is None else state, chosen)
 
     def _build_requests(
