@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
 from blossomtune.deployment.keys import KeyStore, load_public_key
@@ -51,7 +52,8 @@ class Deployment:
         self._scratch_dir, self._log_dir = scratch_dir, log_dir
         spec, paths = run.spec, run.paths
         identity = build_run_identity(spec, paths, run.resources.device)
-        self._client_state_dir = CheckpointStore(paths.checkpoints, identity).folder / "clients"
+        checkpoints = CheckpointStore(paths.checkpoints, identity, RoundRecord)
+        self._client_state_dir = checkpoints.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
         self.keys = (
@@ -217,7 +219,7 @@ def deploy(run: FederatedRun, log_dir: Path) -> None:
     import httpx
 
     from blossomtune.deployment.flower_run import run_session
-    from blossomtune.federation.server.server_app import run_federation
+    from blossomtune.federation.server.run_federation import run_federation
 
     # The nodes of a cluster share the working directory, and nothing else that we know of.
     shared = run.paths.checkpoints.parent if run.spec.federation.engine.name == "slurm" else None

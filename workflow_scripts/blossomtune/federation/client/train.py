@@ -120,9 +120,7 @@ def _train(
         return train_adapter(model, worker.tokenizer, rows.select(examples), config, objective)
 
 
-def _select_examples(
-    spec: FederationSpec, client: int, round_number: int
-) -> tuple[int, list[int]]:
+def _select_examples(spec: FederationSpec, client: int, round_number: int) -> tuple[int, list[int]]:
     """Return the number of optimizer steps and the rows for them, in order."""
     num_rows = spec.clients[client].num_rows
     steps = schedule.count_local_steps(spec.training, num_rows)

@@ -38,9 +38,7 @@ class Worker:
     def _load_model(self) -> None:
         run = self._run
         quantization = run.spec.training.quantization
-        model = load_model(
-            run.paths.model, quantization=quantization, device=run.resources.device
-        )
+        model = load_model(run.paths.model, quantization=quantization, device=run.resources.device)
         self._attach_adapter(model, run.spec.lora.r)
         self.initial_state = adapter.get_adapter_state(self._model)
         self._applied_rounds: list[int] = []
