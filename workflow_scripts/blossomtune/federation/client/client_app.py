@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
-    """Return a ClientApp.
+    """Build a ClientApp.
 
     Args:
         load_run: Function that returns the run of a context.
+
+    Returns:
+        The app. It answers query, train and evaluate messages.
     """
 
     def clip_update(

@@ -37,6 +37,9 @@ class ClientStateStore:
         Args:
             round_number: The client's last accepted round, which the next ``save`` follows.
 
+        Returns:
+            The client's tensors.
+
         Raises:
             UserError: If the file of that round is missing or damaged.
         """

@@ -37,6 +37,9 @@ def train_round(
         client: The client's number.
         request: The server's request.
         client_state: The client's tensors after its last accepted round.
+
+    Returns:
+        The trained tensors with metrics, and the client's new state.
     """
     started = time.perf_counter()
     spec, on_gpu = run.spec, run.resources.device == "cuda"

@@ -49,7 +49,7 @@ class Worker:
         self._rank = rank
 
     def prepare_model(self, rank: int, base_deltas: BaseDeltas) -> Any:
-        """Return the PEFT model with an adapter of a rank and an updated base.
+        """Prepare the PEFT model: an adapter of a rank on an updated base.
 
         Updates are added in the order of their rounds, one after another. So the sum has the same
         bits for each sequence of calls.
@@ -57,6 +57,9 @@ class Worker:
         Args:
             rank: Rank of the adapter.
             base_deltas: All updates of the base weights so far.
+
+        Returns:
+            The model. It is the same object in each call with the same rank.
         """
         rounds = sorted(base_deltas)
         if self._applied_rounds != rounds[: len(self._applied_rounds)]:
@@ -77,11 +80,14 @@ def get_worker(run: FederatedRun) -> Worker:
 
 @lru_cache(maxsize=64)
 def load_client_rows(preprocessed: Path, client: int, suffix: str = "") -> Dataset:
-    """Return a client's tokenized rows, memory-mapped.
+    """Load a client's tokenized rows, memory-mapped.
 
     Args:
         preprocessed: Directory of the tokenized rows.
         client: The client's number.
         suffix: ``.validation`` for the client's validation rows.
+
+    Returns:
+        Rows with ``input_ids`` and ``labels``.
     """
     return Dataset.from_file(str(preprocessed / f"client_{client}{suffix}.arrow"))

@@ -22,7 +22,13 @@ def flatten_base_deltas(base_deltas: Mapping[int, Mapping[str, Factors]]) -> Sta
 
 
 def unflatten_base_deltas(state: Mapping[str, Tensor]) -> BaseDeltas:
-    """Return the updates that ``flatten_base_deltas`` converted.
+    """Invert ``flatten_base_deltas``.
+
+    Args:
+        state: Tensors with names ``<round>/<layer>/A`` and ``<round>/<layer>/B``.
+
+    Returns:
+        Factors B (d, r) and A (r, k) by round and layer.
 
     Raises:
         ValueError: If a name has another form.

@@ -65,7 +65,13 @@ def encode(
 
 
 def decode(record: ArrayRecord) -> StateDict:
-    """Return the float32 tensors of a record. NaN and infinity stay as they are.
+    """Decode the tensors of a record. NaN and infinity stay as they are.
+
+    Args:
+        record: Record from ``encode``; it may come from a malicious client.
+
+    Returns:
+        float32 tensors.
 
     Raises:
         ValueError: If an array, a layout or the scales are malformed.

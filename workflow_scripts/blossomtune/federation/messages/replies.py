@@ -63,11 +63,14 @@ class ValidatedReply:
 
 
 def encode_train_reply(reply: TrainReply, precision: str) -> tuple[RecordDict, StateDict]:
-    """Return the content of a client's message and its state with the new residual.
+    """Encode a client's reply.
 
     Args:
         reply: Result of the training.
         precision: Precision of adapters in messages.
+
+    Returns:
+        Content of the message, and the client's state with the new residual.
     """
     client_state = dict(reply.client_state)
     if precision == "float32":
@@ -88,13 +91,16 @@ def encode_train_reply(reply: TrainReply, precision: str) -> tuple[RecordDict, S
 def decode_train_reply(
     content: RecordDict, start: StateDict, precision: str, *, with_control: bool
 ) -> ValidatedReply:
-    """Return the validated reply in a client's message.
+    """Decode and validate a client's reply.
 
     Args:
         content: Content of the message.
         start: Trained part of the adapter as the client received it.
         precision: Precision of adapters in messages.
         with_control: Expect a change of SCAFFOLD's control variate.
+
+    Returns:
+        The reply, with the trained tensors at the client's rank.
 
     Raises:
         ValueError: If a record is missing, malformed or not finite.
@@ -121,7 +127,13 @@ def decode_train_reply(
 
 
 def _decode_train_metrics(record: MetricRecord) -> dict[str, Any]:
-    """Return a client's metrics as in the history.
+    """Decode and validate a client's metrics.
+
+    Args:
+        record: Metrics of the reply.
+
+    Returns:
+        Metrics with the names of the history.
 
     Raises:
         ValueError: If a value is missing, negative or not finite.
@@ -155,13 +167,16 @@ def decode_evaluate_reply(content: RecordDict) -> dict[str, Any] | None:
 def compute_max_reply_bytes(
     start: StateDict, precision: str, *, with_control: bool, with_norm_bit: bool
 ) -> int:
-    """Return an upper bound for the size of a client's train reply.
+    """Compute an upper bound for the size of a client's train reply.
 
     Args:
         start: Trained part of the adapter as the client receives it.
         precision: Precision of adapters in messages.
         with_control: Include a change of SCAFFOLD's control variate.
         with_norm_bit: Include the bit of Flower's adaptive clipping.
+
+    Returns:
+        Number of bytes.
     """
     # Random values, because Flower sends equal arrays only once.
     generator = torch.Generator().manual_seed(0)

@@ -58,7 +58,7 @@ def encode_request(
     server_control: ArrayRecord | None = None,
     extra_config: Mapping[str, float] | None = None,
 ) -> RecordDict:
-    """Return the content of a message to a client.
+    """Encode a message to a client.
 
     Args:
         adapter: The encoded adapter.
@@ -68,6 +68,9 @@ def encode_request(
         base_deltas: Encoded updates of the base weights, if there are any.
         server_control: Encoded control variate of SCAFFOLD, if clients need it.
         extra_config: Settings of Flower's mods on the client.
+
+    Returns:
+        Content of the message.
     """
     config = ConfigRecord(
         {"round": round_number, "last": last_participation, "run": run_name, **(extra_config or {})}
@@ -80,7 +83,13 @@ def encode_request(
 
 
 def decode_request(content: RecordDict) -> TrainRequest:
-    """Return the request in a message from the server.
+    """Decode a message from the server.
+
+    Args:
+        content: Content of the message.
+
+    Returns:
+        The request.
 
     Raises:
         ValueError: If the run's name is not valid; the client names a folder after it.
@@ -106,5 +115,8 @@ def encode_base_deltas(base_deltas: BaseDeltas, precision: str) -> ArrayRecord:
     Args:
         base_deltas: The updates.
         precision: Precision of adapters in messages.
+
+    Returns:
+        The record.
     """
     return codec.encode(flatten_base_deltas(base_deltas), BASE_DELTA_PRECISION[precision])[0]

@@ -67,6 +67,9 @@ def aggregate_round(
         global_state: Global adapter before the round.
         start_state: Its trained tensors as clients of the server's rank received them.
         results: Trained tensors by client, in the order of the clients, each at its own rank.
+
+    Returns:
+        The next global adapter, updates of the base weights, and the drift.
     """
     federation, lora = spec.federation, spec.lora
     ranks = [spec.clients[client].rank for client in results]

@@ -20,12 +20,15 @@ from blossomtune.federation.spec import FederationSpec
 def collect_evaluate_replies(
     spec: FederationSpec, requests: RequestBatch, replies: Iterable[tuple[int, Message]]
 ) -> FederatedEvaluation:
-    """Return the clients' losses and their mean, weighted by rows.
+    """Collect the clients' losses and their mean, weighted by rows.
 
     Args:
         spec: What is trained.
         requests: Messages that were sent.
         replies: Pairs of client and reply, in any order.
+
+    Returns:
+        Losses in nats per completion token, and the clients without a usable reply.
     """
     received = dict(replies)
     clients: list[ClientEvaluation] = []

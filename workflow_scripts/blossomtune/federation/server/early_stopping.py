@@ -7,29 +7,35 @@ from blossomtune.config.federation import FederationSettings
 
 
 def get_monitored_loss(record: RoundRecord, federation: FederationSettings) -> float | None:
-    """Return the loss that decides: the clients' if they evaluate, otherwise the server's.
+    """Look up the loss that decides: the clients' if they evaluate, otherwise the server's.
 
     Args:
         record: Record of a round.
         federation: The experiment's federation block.
+
+    Returns:
+        Loss in nats per completion token; None if there is none in this round.
     """
     evaluation = record.client_evaluation if federation.fraction_evaluate else record.evaluation
     return evaluation.loss if evaluation else None
 
 
 def find_best_round(history: Sequence[RoundRecord], federation: FederationSettings) -> int | None:
-    """Return the first trained round with the smallest loss; None without any loss.
+    """Find the first trained round with the smallest loss.
 
     Args:
         history: Records of the rounds.
         federation: The experiment's federation block.
+
+    Returns:
+        Number of the round; None without any loss.
     """
     losses = [(loss, number) for number, loss in _collect_losses(history, federation)]
     return min(losses)[1] if losses else None
 
 
 def get_stop_reason(history: Sequence[RoundRecord], federation: FederationSettings) -> str | None:
-    """Return why to stop, as a sentence, or None to continue.
+    """Decide whether to stop.
 
     An evaluation is an improvement if its loss is below the best one by more than ``min_delta``.
     The run stops after ``patience`` evaluations without improvement.
@@ -37,6 +43,9 @@ def get_stop_reason(history: Sequence[RoundRecord], federation: FederationSettin
     Args:
         history: Records of the rounds.
         federation: The experiment's federation block.
+
+    Returns:
+        Why to stop, as a sentence; None to continue.
     """
     settings = federation.early_stopping
     if settings is None:

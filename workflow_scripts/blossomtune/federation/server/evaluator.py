@@ -35,12 +35,15 @@ class ServerEvaluator:
         adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
     def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> ServerEvaluation | None:
-        """Return loss and perplexity of an adapter, or None if there are no rows.
+        """Evaluate an adapter.
 
         Args:
             state: The global adapter.
             base_deltas: All updates of the base weights so far, by round. Each is added to the
                 model only once.
+
+        Returns:
+            Loss and perplexity; None if there are no rows to evaluate.
         """
         if not self._eval_set.rows:
             return None

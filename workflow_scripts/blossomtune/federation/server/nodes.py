@@ -17,7 +17,7 @@ POLL_SECONDS = 0.1
 def discover_clients(
     grid: Grid, spec: FederationSpec, authenticated_clients: Mapping[int, int] | None = None
 ) -> dict[int, int]:
-    """Return each client's node id.
+    """Find out which node is which client.
 
     Nodes are asked until every client has replied or the round timeout is over.
 
@@ -25,6 +25,9 @@ def discover_clients(
         grid: Connection to the nodes.
         spec: What is trained.
         authenticated_clients: The client whose key a node has, by node id, if nodes have keys.
+
+    Returns:
+        Node id by client.
 
     Raises:
         UserError: If fewer than ``min_clients`` reply. It names the missing ones.
@@ -58,11 +61,14 @@ def discover_clients(
 
 
 def identify_client(reply: Message, num_clients: int) -> int:
-    """Return the client's number in a reply to a query.
+    """Read the client's number in a reply to a query.
 
     Args:
         reply: The reply.
         num_clients: Number of clients of the federation.
+
+    Returns:
+        The client's number.
 
     Raises:
         ValueError: If the reply is an error or contains no valid number.
@@ -79,12 +85,15 @@ def identify_client(reply: Message, num_clients: int) -> int:
 def send_and_receive(
     grid: Grid, messages: Sequence[Message], deadline: float
 ) -> Iterator[tuple[Message, Message]]:
-    """Send messages, and yield each with its reply.
+    """Send messages, and wait for their replies.
 
     Args:
         grid: Connection to the nodes.
         messages: The messages.
         deadline: Value of the monotonic clock at which waiting ends.
+
+    Yields:
+        Each message with its reply, in order of arrival.
     """
     pending = dict(zip(grid.push_messages(messages), messages, strict=False))
     while pending and _should_wait(deadline):

@@ -50,6 +50,9 @@ def build_requests(
         round_number: Number of the round, from 1.
         clients: Clients to send to.
         train_config: Settings of Flower's mods; None for a message that asks for an evaluation.
+
+    Returns:
+        Contents and sizes, and the adapters as clients decode them.
     """
     precision = spec.federation.communication.precision
     adapter_records, received_states, residual = _encode_adapters(

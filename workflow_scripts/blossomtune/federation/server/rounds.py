@@ -12,6 +12,7 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from blossomtune.artifacts.round_record import FederatedEvaluation, PrivacySpent, RoundRecord
+from blossomtune.config.federation import PrivacySettings
 from blossomtune.config.strategies import compute_min_clients
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.base_deltas import unflatten_base_deltas
@@ -79,6 +80,9 @@ class RoundRunner:
         Args:
             round_number: Number of the round, from 1.
 
+        Returns:
+            Record of the round, still without the server's evaluation.
+
         Raises:
             OverBudgetError: If the budget is too small for the round. Nothing was sent then.
             UserError: If too few clients sent a valid reply.
@@ -110,7 +114,7 @@ class RoundRunner:
         start = start_by_rank.get(spec.lora.r, state.select_trainable(round_number))
         self._aggregate(replies.valid, start, result)
         if federation.privacy:
-            result.privacy = self._compute_privacy(round_number)
+            result.privacy = self._compute_privacy(federation.privacy, round_number)
         if federation.fraction_evaluate:
             result.client_evaluation = self._evaluate_on_clients(round_number)
         result.seconds = time.monotonic() - started
@@ -148,12 +152,11 @@ class RoundRunner:
             return self._spec.clients[client].num_rows
         return float(reply.metrics["examples"])
 
-    def _compute_privacy(self, round_number: int) -> PrivacySpent:
+    def _compute_privacy(self, privacy: PrivacySettings, round_number: int) -> PrivacySpent:
         """Return the privacy cost of all rounds so far."""
-        federation, num_clients = self._spec.federation, len(self._spec.clients)
-        assert federation.privacy is not None
-        num_sampled = federation.count_sampled_clients(num_clients)
-        spent = compute_epsilon(federation.privacy, num_clients, num_sampled, round_number)
+        num_clients = len(self._spec.clients)
+        num_sampled = self._spec.federation.count_sampled_clients(num_clients)
+        spent = compute_epsilon(privacy, num_clients, num_sampled, round_number)
         metrics = self.state.strategy.get_privacy_metrics()
         return PrivacySpent(**spent, **(metrics or {}))
 

@@ -9,10 +9,13 @@ from blossomtune.federation.run import FederatedRun
 
 
 def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
-    """Return a ServerApp.
+    """Build a ServerApp.
 
     Args:
         load_run: Function that returns the run of a context.
+
+    Returns:
+        The app. It runs one federation.
     """
     app = ServerApp()
 
@@ -27,7 +30,7 @@ def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
 
 
 def _load_run(context: Context) -> FederatedRun:
-    """Return the run that ``flwr run --run-config 'run=\"PATH\"'`` names, and set up logging."""
+    """Load the run that ``flwr run --run-config`` names, and set up logging."""
     from blossomtune.cli import setup_logging
 
     setup_logging()

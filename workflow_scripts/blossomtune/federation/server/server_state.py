@@ -62,11 +62,14 @@ class ServerState:
         }
 
     def select_trainable(self, round_number: int, state: StateDict | None = None) -> StateDict:
-        """Return the tensors that clients train in a round.
+        """Select the tensors that clients train in a round.
 
         Args:
             round_number: Number of the round, from 1.
             state: An adapter; None for the global one.
+
+        Returns:
+            Tensors of one factor, or of both.
         """
         factor = select_trainable_factor(self._aggregation, round_number)
         return select_factor(self.adapter if state is None else state, factor)

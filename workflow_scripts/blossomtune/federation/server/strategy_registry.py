@@ -62,11 +62,14 @@ def restore_strategy(strategy: flower.FedAvg, state: StateDict, start: ArrayReco
 
 
 def extract_moments(strategy: flower.FedAvg, names: Sequence[str]) -> StateDict:
-    """Return copies of a strategy's moments after a round, by kind and tensor.
+    """Copy a strategy's moments after a round.
 
     Args:
         strategy: The strategy.
         names: Names of the aggregated tensors, in their order.
+
+    Returns:
+        float64 tensors named ``<moment>/<tensor>``; none for strategies without moments.
     """
     moments = {}
     if isinstance(strategy, _FEDOPT_STRATEGIES):

@@ -45,6 +45,9 @@ def collect_train_replies(
         requests: Messages that were sent.
         start_by_rank: Trained part of the adapter as clients received it, by rank.
         replies: Pairs of client and reply, in any order.
+
+    Returns:
+        Validated replies, and records for the history.
     """
     precision = spec.federation.communication.precision
     with_control = spec.federation.strategy.name == "scaffold"
