@@ -1,24 +1,21 @@
-"""What the trainer sees, for chat templates of four families."""
+"""Tests of token ids and labels, for chat templates of four families."""
 
 import pytest
 from tiny_models import (
     CHATML,
-    FAMILIES,
     MISTRAL,
     build_all_tokenizers,
     build_byte_tokenizer,
     build_sentencepiece_tokenizer,
 )
 
-from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import detect_turn_format, render_prompt
+from blossomtune.modeling.chat_template import render_prompt
 from blossomtune.modeling.encoding import (
     IGNORE_INDEX,
     encode_example,
     encode_examples,
     encode_texts,
 )
-from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
 
 TOKENIZERS = build_all_tokenizers()
 
@@ -28,35 +25,24 @@ def family(request):
     return TOKENIZERS[request.param]
 
 
-def test_the_template_decides_what_ends_a_turn(family):
-    tokenizer, end = family
-    assert get_end_of_turn_id(tokenizer) == tokenizer.convert_tokens_to_ids(end)
-
-
-def test_what_the_template_writes_with_one_bos_and_the_loss_on_the_completion(family):
+def test_ids_are_the_templates_with_one_bos_and_loss_on_the_completion(family):
     tokenizer, end = family
     prompt = render_prompt(tokenizer, "Good or bad?")
     ids, labels = encode_example(tokenizer, prompt, "good")
     turns = [("user", "Good or bad?"), ("assistant", "good")]
-    written = tokenizer.apply_chat_template(
+    rendered = tokenizer.apply_chat_template(
         [{"role": role, "content": content} for role, content in turns], tokenize=False
     )
-    assert ids == tokenizer(written.rstrip(), add_special_tokens=False)["input_ids"]
+    assert ids == tokenizer(rendered.rstrip(), add_special_tokens=False)["input_ids"]
     answer = [label for label in labels if label != IGNORE_INDEX]
-    assert tokenizer.decode(answer) == written.removeprefix(prompt).rstrip()
+    assert tokenizer.decode(answer) == rendered.removeprefix(prompt).rstrip()
     assert tokenizer.decode(answer).strip() == f"good{end}"
     assert labels == [IGNORE_INDEX] * (len(ids) - len(answer)) + answer
     assert ids.count(tokenizer.bos_token_id) == (tokenizer.bos_token is not None)
     assert ids[-1] == tokenizer.convert_tokens_to_ids(end)
 
 
-def test_white_space_before_an_answer_is_the_models_where_the_template_writes_some(family):
-    tokenizer, _ = family
-    spaced = tokenizer.chat_template == MISTRAL
-    assert detect_turn_format(tokenizer).answer_prefix == (" " if spaced else "")
-
-
-def test_white_space_before_the_end_of_a_turn_is_the_models_too():
+def test_white_space_before_the_end_of_turn_belongs_to_the_answer():
     """Llama-2 writes " answer </s>"."""
     tokenizer = build_byte_tokenizer(
         MISTRAL.replace("{{ eos_token }}", " {{ eos_token }}"), "<s>", "</s>", []
@@ -65,7 +51,7 @@ def test_white_space_before_the_end_of_a_turn_is_the_models_too():
     assert tokenizer.decode(ids) == "<s>[INST] x [/INST] good </s>"
 
 
-def test_all_at_once_is_the_same_as_one_by_one(family):
+def test_batch_encoding_equals_single_encoding(family):
     tokenizer, _ = family
     prompts = [render_prompt(tokenizer, text) for text in ("a", "Longer? Yes.", "ünï çødé 🌸")]
     completions = ["good", " bad", "🌸"]
@@ -75,39 +61,42 @@ def test_all_at_once_is_the_same_as_one_by_one(family):
     assert encode_examples(tokenizer, prompts, completions) == one_by_one
 
 
-def test_the_prompts_ids_are_those_seen_when_asked():
-    """Here "] " is one token, so that tokenising the whole would move the prompt's border."""
+def test_prompt_has_the_same_ids_as_at_inference():
+    """Here "] " is one token, so that tokenizing the whole text would move the prompt's end."""
     tokenizer = build_byte_tokenizer(MISTRAL, "<s>", "</s>", [], merges=[("]", "Ġ")])
     prompt = render_prompt(tokenizer, "x")
-    asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     ids, labels = encode_example(tokenizer, prompt, "good")
-    assert tokenizer(prompt + " good", add_special_tokens=False)["input_ids"][: len(asked)] != asked
-    assert ids[: len(asked)] == asked
-    assert labels[: len(asked)] == [IGNORE_INDEX] * len(asked)
-    assert tokenizer.decode(ids[len(asked) :]) == " good</s>"
+    assert (
+        tokenizer(prompt + " good", add_special_tokens=False)["input_ids"][: len(prompt_ids)]
+        != prompt_ids
+    )
+    assert ids[: len(prompt_ids)] == prompt_ids
+    assert labels[: len(prompt_ids)] == [IGNORE_INDEX] * len(prompt_ids)
+    assert tokenizer.decode(ids[len(prompt_ids) :]) == " good</s>"
 
 
-def test_a_border_that_a_token_straddles_gets_no_mark_of_a_text_begun():
+def test_answer_after_a_spanning_token_has_no_first_word_mark():
     tokenizer = build_sentencepiece_tokenizer(MISTRAL, "<s>", "</s>", [], merges=[("]", "▁")])
     ids, _ = encode_example(tokenizer, render_prompt(tokenizer, "x"), "bad")
     assert tokenizer.decode(ids) == "<s>[INST] x [/INST] bad</s>"
 
 
 @pytest.mark.parametrize("flag", ["single_word", "lstrip", "rstrip", "normalized"])
-def test_special_tokens_that_are_not_plain_part_nothing_wrongly(flag):
+def test_special_tokens_with_unusual_flags_do_not_split_wrongly(flag):
     from tokenizers import AddedToken
 
     tokenizer = build_byte_tokenizer(CHATML, None, "<|im_end|>", [], merges=[("Ċ", "g")])
     tokenizer.add_tokens([AddedToken("<|im_start|>", **{"normalized": False, flag: True})])
     prompt = render_prompt(tokenizer, "a \n b")
     ids, labels = encode_example(tokenizer, prompt, "good")
-    asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    assert ids[: labels.count(IGNORE_INDEX)] == asked
-    assert tokenizer.decode(ids[len(asked) :]) == "good<|im_end|>"
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert ids[: labels.count(IGNORE_INDEX)] == prompt_ids
+    assert tokenizer.decode(ids[len(prompt_ids) :]) == "good<|im_end|>"
 
 
 @pytest.mark.parametrize("text", ["good", " good ", "{bos}good", "good{eos}", "{bos}good{eos}"])
-def test_plain_text_has_one_bos_where_the_tokenizer_has_one_and_one_eos(family, text):
+def test_plain_text_has_one_eos_and_one_bos_if_the_tokenizer_has_one(family, text):
     tokenizer, _ = family
     bos, eos = tokenizer.bos_token or "", tokenizer.eos_token
     (ids,) = encode_texts(tokenizer, [text.format(bos=bos, eos=eos)])
@@ -118,7 +107,7 @@ def test_plain_text_has_one_bos_where_the_tokenizer_has_one_and_one_eos(family, 
     assert tokenizer.decode(inside).strip() == "good"
 
 
-def test_a_tokenizer_that_writes_an_eos_itself():
+def test_eos_of_the_tokenizer_is_not_repeated():
     from tokenizers import processors
 
     tokenizer = build_byte_tokenizer(CHATML, "<s>", "</s>", [])
@@ -129,68 +118,12 @@ def test_a_tokenizer_that_writes_an_eos_itself():
     assert [tokenizer.decode(ids) for ids in both] == ["<s>good</s>"] * 2
 
 
-def test_plain_text_without_eos_ends_as_a_turn_does():
+def test_plain_text_without_eos_token_ends_with_end_of_turn():
     tokenizer = build_byte_tokenizer(CHATML, None, None, ["<|im_start|>", "<|im_end|>"])
     assert tokenizer.decode(encode_texts(tokenizer, ["good"])[0]) == "good<|im_end|>"
 
 
-def test_a_template_without_a_mark_falls_back_on_eos():
-    tokenizer = build_byte_tokenizer(
-        "{% for m in messages %}{{ m.content }}{% endfor %}", None, "<eos>", []
-    )
-    assert get_end_of_turn_id(tokenizer) == tokenizer.eos_token_id
-
-
-def test_a_tokenizer_without_any_mark():
-    tokenizer = build_byte_tokenizer(
-        "{% for m in messages %}{{ m.content }}{% endfor %}", None, None, []
-    )
-    with pytest.raises(UserError, match="no token that ends a turn\n  hint: add eos_token"):
-        get_end_of_turn_id(tokenizer)
-
-
-def test_a_system_turn_comes_first():
-    tokenizer = build_byte_tokenizer(*FAMILIES["chatml"][:-1])
-    assert render_prompt(tokenizer, "Hi", "Be brief.") == (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
-
-
-def test_a_template_that_knows_no_system_turn():
-    tokenizer = build_byte_tokenizer(*FAMILIES["gemma"][:-1])
-    with pytest.raises(
-        UserError, match=r"refuses these turns: System role not supported(.|\n)*hint"
-    ):
-        render_prompt(tokenizer, "Hi", "Be brief.")
-
-
-def test_a_template_that_writes_the_date_writes_the_same_one_every_day():
-    dated = build_byte_tokenizer(
-        "\nIt is {{ strftime_now('%d %b %Y') }}\n" + CHATML, None, "<|im_end|>", []
-    )
-    assert render_prompt(dated, "Hi").startswith("\nIt is 01 Jan 2025\n<|im_start|>user")
-
-
-def test_a_model_without_chat_template(tmp_path):
-    build_byte_tokenizer(None, None, "<eos>", []).save_pretrained(tmp_path)
-    with pytest.raises(UserError) as error:
-        load_tokenizer(tmp_path)
-    assert str(error.value) == (
-        "the model has no chat template, so there is no right way to write a prompt for it\n"
-        "  hint: choose an instruction-tuned model, "
-        "or add chat_template.jinja to the model's folder"
-    )
-
-
-def test_a_tokenizer_without_a_pad_token_pads_all_the_same(tiny_model):
-    tokenizer = load_tokenizer(tiny_model)
-    assert get_pad_token_id(tokenizer) == tokenizer.pad_token_id
-    tokenizer.pad_token = None
-    assert get_pad_token_id(tokenizer) == 0
-
-
-def test_a_tokenizer_that_is_saved_with_truncation_and_padding():
+def test_saved_truncation_and_padding_are_ignored():
     tokenizer = build_byte_tokenizer(CHATML, None, "<|im_end|>", ["<|im_start|>"])
     prompt = render_prompt(tokenizer, "Hi")
     expected = encode_examples(tokenizer, [prompt, prompt], ["good", "very good"])
@@ -199,7 +132,7 @@ def test_a_tokenizer_that_is_saved_with_truncation_and_padding():
     assert encode_examples(tokenizer, [prompt, prompt], ["good", "very good"]) == expected
 
 
-def test_a_tokenizer_without_a_compiled_backend():
+def test_tokenizer_without_compiled_backend_works():
     from transformers import ByT5Tokenizer
 
     tokenizer = ByT5Tokenizer(chat_template=CHATML)
