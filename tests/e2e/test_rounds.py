@@ -252,18 +252,19 @@ def test_a_secret_changes_the_noise_and_is_nowhere(train, tmp_path):
         assert not file.is_file() or b"1" * 16 not in file.read_bytes()
 
 
-def test_checkpoints_of_another_strategy_are_not_taken(train, capsys):
+def test_checkpoints_of_another_strategy_are_not_taken(train, caplog):
+    caplog.set_level("INFO", "blossomtune")
     train(experiment(), "same")
     train(experiment(strategy="fedadam"), "same")
-    said = capsys.readouterr().out
-    assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said
+    message = "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'"
+    assert message in caplog.text
 
 
-def test_fewer_rounds_than_are_kept_start_over_and_say_so(train, capsys):
+def test_fewer_rounds_than_are_kept_start_over_and_say_so(train, caplog):
+    caplog.set_level("INFO", "blossomtune")
     train(experiment(rounds=4), "same")
     fewer, history = train(experiment(rounds=1), "same")
-    said = capsys.readouterr().out
-    assert "starting with round 1: of the first 1 rounds none is kept" in said
+    assert "starting with round 1: of the first 1 rounds none is kept" in caplog.text
     fresh, expected = train(experiment(rounds=1), "fresh")
     assert weights(fewer) == weights(fresh)
     assert told(history) == told(expected)

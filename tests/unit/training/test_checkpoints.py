@@ -6,9 +6,8 @@ import sys
 
 import pytest
 import torch
-from artifact_samples import client_token_counts, provenance, round_record, tokenized_manifest
+from artifact_samples import round_record
 
-from blossomtune.artifacts.files import write_artifact
 from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.errors import UserError
 from blossomtune.files import read_json, write_json
@@ -212,33 +211,3 @@ def test_differences_name_the_key():
         "a.b: [1, 2], now [1, 3]",
         "d: None, now 4",
     ]
-
-
-def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
-    """And what decides whether a round counts is no part of what it makes."""
-    from blossomtune.config.federation import FederationSettings
-    from blossomtune.config.lora import LoraSettings
-    from blossomtune.config.training import TrainingSettings
-    from blossomtune.federation.paths import ClientPaths
-    from blossomtune.federation.run_identity import build_run_identity
-    from blossomtune.federation.spec import ClientSpec, FederationSpec
-
-    write_artifact(tmp_path / "manifest.json", tokenized_manifest([client_token_counts(0)]))
-    write_artifact(tmp_path / "provenance.json", provenance())
-
-    def of(low, **federation):
-        paths = ClientPaths(model=tmp_path, preprocessed=tmp_path, checkpoints=tmp_path)
-        spec = FederationSpec(
-            seed=1,
-            lora=LoraSettings(),
-            training=TrainingSettings(learning_rate_max=1e-3, learning_rate_min=low),
-            federation=FederationSettings(**federation),
-            clients=(ClientSpec(name="x", num_rows=3, rank=8),),
-            base_model_name="tiny",
-        )
-        return build_run_identity(spec, paths, "cpu")
-
-    assert diff_json(of(1e-4, rounds=2), of(1e-4, rounds=3)) == ["federation.rounds: 2, now 3"]
-    assert diff_json(of(1e-3, rounds=2), of(1e-3, rounds=3)) == []
-    assert diff_json(of(1e-3), of(1e-3, min_clients=1, round_timeout=5)) == []
-    assert diff_json(of(1e-3), of(1e-3, fraction_train=0.5)) != []
