@@ -19,6 +19,9 @@ def abbreviate(value: object, max_length: int = 60) -> str:
     Args:
         value: Value to show in a message.
         max_length: Characters of the result.
+
+    Returns:
+        Text of at most ``max_length`` characters.
     """
     text = repr(value)
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
@@ -30,6 +33,9 @@ def find_closest_match(name: str, candidates: list[str]) -> str | None:
     Args:
         name: What the user wrote.
         candidates: Known spellings.
+
+    Returns:
+        One of ``candidates``, or None.
     """
     import difflib
 

@@ -13,6 +13,9 @@ def diff_json(old: Any, new: Any, path: str = "") -> list[str]:
         old: JSON value before.
         new: JSON value now.
         path: Keys that lead to both, joined by dots.
+
+    Returns:
+        Lines; empty if the values are equal.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*new, *old])

@@ -30,6 +30,9 @@ def with_error_message(message: str) -> WrapValidator:
 
     Args:
         message: Description of the allowed values.
+
+    Returns:
+        Validator for ``Annotated``.
     """
 
     def validate(value: Any, handler: Any) -> Any:
@@ -47,6 +50,9 @@ def allow_name_shorthand(block_type: Any, names: Iterable[str]) -> BeforeValidat
     Args:
         block_type: Union of the allowed blocks.
         names: Names of these blocks.
+
+    Returns:
+        Validator for ``Annotated``.
     """
 
     def expand_name(value: Any) -> Any:

@@ -32,13 +32,13 @@ def find_cross_block_conflicts(configuration: Configuration) -> Iterator[str]:
         is_local = partition.partitioner == "local"
         if is_local and data.source.kind == "mixture":
             yield (
-                f"partitions.{name}.dataset: {partition.dataset!r} is a mixture, and a mixture is made "
-                "of pooled rows; partitioner local needs a data set that says how files are read"
+                f"partitions.{name}.dataset: {partition.dataset!r} is a mixture, and a mixture is "
+                "made of pooled rows; partitioner local needs a data set that says how files are read"
             )
         if not is_local and data.test.size == "all" and data.test.source is None:
             yield (
-                f"partitions.{name}.dataset: {partition.dataset!r} has test.size: all, so there are no "
-                "rows to train on; only partitioner local can do without"
+                f"partitions.{name}.dataset: {partition.dataset!r} has test.size: all, so there "
+                "are no rows to train on; only partitioner local can do without"
             )
     for name, experiment in configuration.experiments.items():
         if experiment.partition in configuration.partitions:

@@ -175,8 +175,8 @@ def _find_training_conflicts(experiment: ExperimentSettings) -> Iterator[Conflic
     if training.quantization != "none" and federation.aggregation in BASE_UPDATING_AGGREGATIONS:
         yield (
             "training.quantization",
-            f"{federation.aggregation} adds to the base's weights in every round, and quantised ones "
-            "would round that away; use none, or aggregation flexlora",
+            f"{federation.aggregation} adds to the base's weights in every round, and quantised "
+            "ones would round that away; use none, or aggregation flexlora",
         )
     for name in ("fp16", "tf32"):
         if training.arguments.get(name) and not federation.gpus_per_client:
@@ -195,7 +195,8 @@ def _find_communication_conflicts(experiment: ExperimentSettings) -> Iterator[Co
         yield (
             "federation.communication.precision",
             "int8 sends in a later round what it rounded off, which has no meaning with "
-            f"{federation.aggregation}: {REINITIALIZING_AGGREGATIONS[federation.aggregation]}; use bfloat16",
+            f"{federation.aggregation}: {REINITIALIZING_AGGREGATIONS[federation.aggregation]}; "
+            "use bfloat16",
         )
 
 
@@ -206,14 +207,15 @@ def _find_privacy_conflicts(experiment: ExperimentSettings) -> Iterator[Conflict
     if federation.strategy.name not in ("fedavg", "fedprox"):
         yield (
             key,
-            f"the noise is measured for an average of clipped updates, which {federation.strategy.name} "
-            "does not give; use strategy fedavg or fedprox",
+            "the noise is measured for an average of clipped updates, which "
+            f"{federation.strategy.name} does not give; use strategy fedavg or fedprox",
         )
     if federation.aggregation not in FACTORWISE_AGGREGATIONS:
         yield (
             key,
             "the noise is measured for an average of clipped updates, and what one client can "
-            f"change in the result of {federation.aggregation} has no such bound; use aggregation ffa"
+            f"change in the result of {federation.aggregation} has no such bound; "
+            "use aggregation ffa"
             + (", and one rank" if has_heterogeneous_ranks(experiment.lora) else ""),
         )
     if federation.privacy.side == "client" and federation.aggregation == "rolora":

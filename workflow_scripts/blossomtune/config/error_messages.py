@@ -58,7 +58,8 @@ def _describe_allowed_value(error: Any) -> str:
         return f"a list of at least {context['min_length']}"
     if kind in _ALLOWED_BY_ERROR_TYPE:
         return _ALLOWED_BY_ERROR_TYPE[kind].format(**context)
-    return error["msg"][0].lower() + error["msg"][1:]
+    message: str = error["msg"]
+    return message[0].lower() + message[1:]
 
 
 def _parse_choices(error: Any) -> list[str]:
@@ -73,6 +74,9 @@ def format_error(error: Any, raw: Any) -> str:
     Args:
         error: Item of ``ValidationError.errors()``.
         raw: Nested dictionaries as YAML has them.
+
+    Returns:
+        One line: path, value, allowed values and a hint.
     """
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "invalid_key" or error["loc"][-1:] == ("[key]",):
@@ -111,6 +115,9 @@ def suggest_spelling(value: Any, allowed_values: Iterable[str]) -> str:
     Args:
         value: What the user wrote.
         allowed_values: Known spellings.
+
+    Returns:
+        Text to append to a message.
     """
     near = find_closest_match(str(value), list(allowed_values))
     return f"; did you mean {near!r}?" if near and near != value else ""

@@ -18,6 +18,9 @@ def resolve_key_path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str 
     Args:
         loc: Location of a pydantic error.
         raw: Nested dictionaries as YAML has them.
+
+    Returns:
+        The path as in ``a.b[0]``, and its keys and indices.
     """
     steps: list[str | int] = []
     node, member = raw, None
@@ -50,6 +53,9 @@ def list_allowed_keys(path: list[str | int], raw: Any) -> list[str]:
     Args:
         path: Steps from the top level to the block.
         raw: Nested dictionaries as YAML has them.
+
+    Returns:
+        Keys in the order of the schema; empty if the path leads to no block.
     """
     model: Any = Configuration
     node = raw

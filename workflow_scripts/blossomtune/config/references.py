@@ -16,12 +16,15 @@ def _format_unknown_reference(
     return f"{path}: {value!r} is not a block of {section}; {hint}known: {listed}"
 
 
-def get_mapping(raw: Any, *keys: str) -> Mapping[str, Any]:
+def get_mapping(raw: Any, *keys: str) -> Mapping[Any, Any]:
     """Return the block below some keys, or an empty one if it is missing or no block.
 
     Args:
         raw: Nested dictionaries as YAML has them; not validated.
-        keys: Keys that lead to the block.
+        *keys: Keys that lead to the block.
+
+    Returns:
+        The block as YAML has it.
     """
     for key in keys:
         raw = raw.get(key) if isinstance(raw, Mapping) else None

@@ -151,6 +151,9 @@ def replace_sft_arguments(
     Args:
         typed_arguments: Arguments per experiment.
         configuration: Configuration to copy.
+
+    Returns:
+        A copy; the given configuration is not changed.
     """
     experiments = {
         name: e.model_copy(

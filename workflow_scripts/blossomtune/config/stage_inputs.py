@@ -16,6 +16,9 @@ def fetch_model(configuration: Configuration, model: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         model: Name of the model.
+
+    Returns:
+        JSON object.
     """
     return configuration.models[model].model_dump(mode="json")
 
@@ -26,6 +29,9 @@ def download(configuration: Configuration, dataset: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         dataset: Name of the data set.
+
+    Returns:
+        JSON object.
     """
     return configuration.datasets[dataset].model_dump(mode="json") | {"seed": configuration.seed}
 
@@ -38,6 +44,9 @@ def partition(configuration: Configuration, partition: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         partition: Name of the partition.
+
+    Returns:
+        JSON object.
     """
     block = configuration.partitions[partition]
     settings = block.model_dump(mode="json") | {"seed": configuration.seed}
@@ -56,6 +65,9 @@ def preprocess(configuration: Configuration, preprocessing: str) -> dict[str, An
     Args:
         configuration: The whole configuration.
         preprocessing: Name of the block.
+
+    Returns:
+        JSON object.
     """
     return configuration.preprocessing[preprocessing].model_dump(mode="json")
 
@@ -66,6 +78,9 @@ def federate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
     return e.model_dump(mode="json", include={"lora", "training", "federation"}) | {
@@ -79,6 +94,9 @@ def invite(configuration: Configuration, experiment: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
     settings = federate(configuration, experiment)
@@ -99,6 +117,9 @@ def train_baseline(configuration: Configuration, experiment: str) -> dict[str, A
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
     return e.model_dump(mode="json", include={"lora", "training"}) | {
@@ -116,6 +137,9 @@ def merge(configuration: Configuration, experiment: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
     names = {"model": e.model, "partition": e.partition, "preprocessing": e.preprocessing}
@@ -136,6 +160,9 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
@@ -166,6 +193,9 @@ def compute_experiment_digest(configuration: Configuration, experiment: str) -> 
     Args:
         configuration: The whole configuration.
         experiment: Name of the experiment.
+
+    Returns:
+        64 hexadecimal digits.
     """
     used = _dump_used_blocks(configuration, [experiment])
     for key in ("baselines", "evaluation"):
@@ -199,6 +229,9 @@ def expand_mixtures(configuration: Configuration, names: set[str]) -> set[str]:
     Args:
         configuration: The whole configuration.
         names: Names of data sets.
+
+    Returns:
+        The given names and those of all members.
     """
     members = {m for n in names for m in getattr(configuration.datasets[n].source, "datasets", [])}
     return names | (expand_mixtures(configuration, members) if members else set())
