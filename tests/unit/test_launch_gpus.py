@@ -137,7 +137,7 @@ def test_a_container_of_docker_gets_its_gpu_alone(two_gpus):
 
 def of_apptainer(runner, block, folder):
     made = runner(folder, folder, block)
-    made._executable, made._hostnames, made.machines = "apptainer", ["a", "b"], 2
+    made._executable, made._hostnames, made.num_machines = "apptainer", ["a", "b"], 2
     return made
 
 

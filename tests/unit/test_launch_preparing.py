@@ -105,7 +105,7 @@ def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_mode
     prepare_client(folder, folder / "south.csv", 1)
     made = read_json(folder / "work/supernode.json")
     assert made["name"] == "supernode_1"
-    words = made["words"]
+    words = made["arguments"]
     assert words[words.index("--superlink") + 1] == "link.example:9092"
     paths = {name: str(world / f"{name}.csv") for name in CLIENTS}
     told = configuration(tiny_model, world / "keys", {"paths": paths})

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
-from blossomtune.deployment.keys import KeyStore
+from blossomtune.deployment.keys import KeyStore, load_public_key
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
 from blossomtune.federation.run import FederatedRun
@@ -49,7 +52,8 @@ class Deployment:
         self._scratch_dir, self._log_dir = scratch_dir, log_dir
         spec, paths = run.spec, run.paths
         identity = build_run_identity(spec, paths, run.resources.device)
-        self._client_state_dir = CheckpointStore(paths.checkpoints, identity).folder / "clients"
+        checkpoints = CheckpointStore(paths.checkpoints, identity, RoundRecord)
+        self._client_state_dir = checkpoints.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
         self.keys = (
@@ -59,11 +63,11 @@ class Deployment:
         self._key_names = kept or range(len(spec.clients))  # as keys are, by client
 
     @property
-    def public_keys(self) -> list[Path]:
-        """Of the SuperNodes, in the clients' order; none where they do not have any."""
+    def public_keys(self) -> list[EllipticCurvePublicKey]:
+        """Public keys of the SuperNodes, by client; empty without authentication."""
         if self.keys is None:
             return []
-        return [self.keys.supernode_public_key(name) for name in self._key_names]
+        return [load_public_key(self.keys.supernode_public_key(name)) for name in self._key_names]
 
     @contextmanager
     def start_superlink(self) -> Iterator[Path]:
@@ -144,7 +148,7 @@ class Deployment:
             (),
         )
         if self.keys:
-            words += ["--keys", str(self.keys.folder)]
+            words += ["--key-dir", str(self.keys.folder)]
             secrets = (
                 self.keys.ca_certificate,
                 self.keys.superlink_certificate,
@@ -161,9 +165,9 @@ class Deployment:
         rows = tuple(paths.preprocessed.glob(f"client_{client}.*arrow"))
         reads, secrets = (paths.model, *rows), (self._run_file,)
         if self.keys:
-            words += ["--authority", str(self.keys.ca_certificate)]
+            words += ["--ca-certificate", str(self.keys.ca_certificate)]
             key = self.keys.supernode_key(self._key_names[client])
-            words += ["--key", str(key)]
+            words += ["--private-key", str(key)]
             secrets += (self.keys.ca_certificate, key)
         name = f"supernode_{client}"
         state = (self._client_state_dir / str(client),)
