@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from blossomtune.launch import image
-from blossomtune.step import run
+from blossomtune.cli import run_script
+from blossomtune.deployment import apptainer_image
 
 
 def main() -> None:
@@ -16,9 +16,9 @@ def main() -> None:
     arguments.add_argument("--lock", type=Path, required=True)
     arguments.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
-    size = image.build(given.definition, given.lock, given.base, given.output)
+    size = apptainer_image.build_image(given.definition, given.lock, given.base, given.output)
     print(f"{given.output}: {size / 1e6:.0f} MB", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

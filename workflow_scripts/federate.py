@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 IN_JOB = "SLURM_JOB_ID"
 """The variable that a job of Slurm has: elsewhere ``runtime`` stops nobody."""
@@ -13,7 +13,7 @@ IN_JOB = "SLURM_JOB_ID"
 def main() -> None:
     """Runs the federation of one experiment on the engine that it names."""
     started = time.time()
-    arguments = parser(__doc__)
+    arguments = build_parser(__doc__)
     for name in ("model", "partition", "preprocessed", "adapter", "history", "checkpoints"):
         arguments.add_argument(f"--{name}", type=Path, required=True)
     arguments.add_argument("--logs", type=Path, required=True, help="of SuperLink and SuperNodes")
@@ -21,15 +21,19 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, help="the job's time limit, where it has one")
     given = vars(arguments.parse_args())
 
-    from blossomtune.federation.job import describe
-    from blossomtune.launch.deployment import deploy
-    from blossomtune.launch.gpus import settled
-    from blossomtune.launch.simulation import simulate
+    from blossomtune.deployment.gpu_allocation import resolve_gpu_share
+    from blossomtune.deployment.session import deploy
+    from blossomtune.deployment.simulation import simulate
+    from blossomtune.federation.build_run import build_run
 
     paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
     logs = paths.pop("logs")
-    until = started + 60 * given["minutes"] if given["minutes"] and IN_JOB in os.environ else None
-    job = settled(describe(given["config"], cores=given["cores"], until=until, **paths))
+    deadline = (
+        started + 60 * given["minutes"] if given["minutes"] and IN_JOB in os.environ else None
+    )
+    job = resolve_gpu_share(
+        build_run(given["config"], cores=given["cores"], deadline=deadline, **paths)
+    )
     if job.federation.engine.name == "simulation":
         simulate(job)
     else:
@@ -37,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

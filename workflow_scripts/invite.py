@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
     """Makes the folders."""
-    arguments = parser(__doc__)
+    arguments = build_parser(__doc__)
     arguments.add_argument("--results", type=Path, required=True, metavar="DIR")
     given = arguments.parse_args()
 
+    from blossomtune.deployment.client_bundle import write_client_bundles
     from blossomtune.errors import UserError
-    from blossomtune.launch.invitation import invite
 
     if not given.config:
         raise UserError(
@@ -22,8 +22,8 @@ def main() -> None:
     for experiment, told in given.config.items():
         model = given.results / "models" / told["model_name"]
         dataset = given.results / "datasets" / told["partition"]["dataset"]
-        invite(told, model, dataset, experiment)
+        write_client_bundles(told, model, dataset, experiment)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from blossomtune.step import run
+from blossomtune.cli import run_script
 
 
 def main() -> None:
@@ -20,10 +20,10 @@ def main() -> None:
     given = arguments.parse_args()
 
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from blossomtune.launch.joining import join
+    from blossomtune.deployment.client_run import run_client
 
-    join(given.folder.resolve(), given.data.resolve(), given.cores)
+    run_client(given.folder.resolve(), given.data.resolve(), given.cores)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
     """Runs the preprocess stage."""
-    arguments = parser(__doc__)
+    arguments = build_parser(__doc__)
     for name in ("model", "dataset", "partition", "output"):
         arguments.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
     arguments.add_argument("--cores", type=int, default=1, metavar="N")
@@ -16,11 +16,11 @@ def main() -> None:
 
     # processes share the work, a core each; tokenizers reads these when it is first used
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from blossomtune.data.tokens import tokenise
-    from blossomtune.files import atomic
+    from blossomtune.data.tokenization import build_tokenized
+    from blossomtune.files import write_atomically
 
-    with atomic(given.output, directory=True) as folder:
-        manifest = tokenise.build(
+    with write_atomically(given.output, directory=True) as folder:
+        manifest = build_tokenized.tokenize_partition(
             given.config, given.model, given.dataset, given.partition, folder, given.cores
         )
     for client in manifest["clients"]:
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

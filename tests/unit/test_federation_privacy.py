@@ -11,10 +11,11 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.config.federation import Federation, Privacy
+from blossomtune.config.federation import FederationSettings, PrivacySettings
 from blossomtune.errors import UserError
-from blossomtune.federation import privacy
-from blossomtune.federation.strategies import Result, ServerStrategy
+from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.privacy import accounting, noise_seed
+from blossomtune.privacy import clipping as privacy
 
 SIDES = pytest.mark.parametrize("side", ["server", "client"])
 CLIPPINGS = pytest.mark.parametrize("clipping", ["fixed", "adaptive"])
@@ -28,7 +29,7 @@ def inside_a_run():
 
 
 def server(seed=7, saved=None, **block):
-    return ServerStrategy(Federation(aggregation="ffa", privacy=block), seed, saved)
+    return ServerStrategy(FederationSettings(aggregation="ffa", privacy=block), seed, saved)
 
 
 def zeros(size=40):
@@ -41,7 +42,7 @@ def clients(*norms, size=40, examples=None):
     for i, norm in enumerate(norms):
         moves = torch.randn(size // 2, 2, generator=torch.Generator().manual_seed(i))
         state = {**zeros(size), "one": moves * norm / moves.norm()}
-        made.append(Result(state, examples[i] if examples else 8, clipped=norm > 0.1))
+        made.append(WeightedState(state, examples[i] if examples else 8, was_clipped=norm > 0.1))
     return made
 
 
@@ -55,8 +56,10 @@ def test_the_noise_has_the_deviation_that_belongs_to_those_who_answered(side, cl
     """z · norm / clients, and with adaptive clipping what is left to the updates of it."""
     strategy = server(side=side, clipping=clipping, noise_multiplier=2.0, clipping_norm=0.3)
     for round_, answered in ((1, 3), (2, 5)):
-        noise = strategy.step(round_, zeros(200_000), clients(*[0.0] * answered, size=200_000))
-        record = strategy.record()
+        noise = strategy.aggregate_train(
+            round_, zeros(200_000), clients(*[0.0] * answered, size=200_000)
+        )
+        record = strategy.get_privacy_metrics()
         share = 1 if clipping == "fixed" else math.sqrt(4 / 3)
         want = 2.0 * share * record["clipping_norm"] / answered
         assert noise["one"].double().std().item() == pytest.approx(want, rel=0.01)
@@ -73,7 +76,8 @@ def test_an_outlier_moves_the_result_by_no_more_than_the_norm(clipping):
     block = {"clipping": clipping, "noise_multiplier": SILENT, "clipping_norm": 0.3}
     honest = [0.1, 0.2, 0.25]
     results = [
-        server(**block).step(1, zeros(), clients(*honest, last)) for last in (0.0, 0.3, 1e6, 1e18)
+        server(**block).aggregate_train(1, zeros(), clients(*honest, last))
+        for last in (0.0, 0.3, 1e6, 1e18)
     ]
     for other in results[1:]:
         moved = norm({n: other[n] - results[0][n] for n in other})
@@ -84,7 +88,9 @@ def test_an_outlier_moves_the_result_by_no_more_than_the_norm(clipping):
 
 def test_nobody_weighs_more_for_having_more_examples():
     found = [
-        server(noise_multiplier=SILENT).step(1, zeros(), clients(0.05, 0.08, examples=counts))
+        server(noise_multiplier=SILENT).aggregate_train(
+            1, zeros(), clients(0.05, 0.08, examples=counts)
+        )
         for counts in ((1, 1), (1, 10**6))
     ]
     assert torch.allclose(found[0]["one"], found[1]["one"], atol=1e-8)
@@ -94,9 +100,9 @@ def test_nobody_weighs_more_for_having_more_examples():
 @CLIPPINGS
 def test_clients_that_did_not_move_are_averaged_like_others(side, clipping):
     start = {"one": torch.randn(20, 2), "two": torch.zeros(1)}
-    results = [Result({n: t.clone() for n, t in start.items()}, 8, False) for _ in range(3)]
+    results = [WeightedState({n: t.clone() for n, t in start.items()}, 8, False) for _ in range(3)]
     strategy = server(side=side, clipping=clipping, noise_multiplier=SILENT)
-    new = strategy.step(1, start, results)
+    new = strategy.aggregate_train(1, start, results)
     assert all(torch.allclose(new[n], start[n], atol=1e-7) for n in new)
 
 
@@ -104,9 +110,9 @@ def noise(seed=7, round_=1, moves=0.05, **block):
     """The noise alone, in deviations."""
     result = clients(moves)
     strategy = server(seed, **block)
-    new = strategy.step(round_, zeros(), result)
+    new = strategy.aggregate_train(round_, zeros(), result)
     difference = new["one"].double() - result[0].state["one"]
-    return difference / strategy.record()["noise_deviation"]
+    return difference / strategy.get_privacy_metrics()["noise_deviation"]
 
 
 def secret_of(folder, content=b"0123456789abcdef", mode=0o600):
@@ -145,17 +151,23 @@ def test_the_secret_stays_where_it_is(tmp_path, capfd):
     content = bytes(range(65, 91))
     block = {"secret": secret_of(tmp_path, content), "clipping": "adaptive"}
     strategy = server(**block)
-    strategy.step(1, zeros(), clients(0.1, 0.2))
-    told = safetensors.torch.save(strategy.state()).hex() + repr(
-        vars(strategy.state()["clipping_norm"])
+    strategy.aggregate_train(1, zeros(), clients(0.1, 0.2))
+    told = safetensors.torch.save(strategy.state_dict()).hex() + repr(
+        vars(strategy.state_dict()["clipping_norm"])
     )
-    told += repr(strategy.record()) + repr(strategy.config()) + "".join(capfd.readouterr())
-    found = privacy.fingerprint(Privacy(**block))
+    told += (
+        repr(strategy.get_privacy_metrics())
+        + repr(strategy.configure_train())
+        + "".join(capfd.readouterr())
+    )
+    found = noise_seed.fingerprint_secret(PrivacySettings(**block))
     for shown in (told, found):
         assert content.hex() not in shown and content.decode() not in shown
-    assert found == privacy.fingerprint(Privacy(**block))
-    assert found != privacy.fingerprint(Privacy(secret=secret_of(tmp_path, content[::-1])))
-    assert privacy.fingerprint(Privacy()) is None
+    assert found == noise_seed.fingerprint_secret(PrivacySettings(**block))
+    assert found != noise_seed.fingerprint_secret(
+        PrivacySettings(secret=secret_of(tmp_path, content[::-1]))
+    )
+    assert noise_seed.fingerprint_secret(PrivacySettings()) is None
 
 
 def test_a_bad_secret_is_refused_before_training(tmp_path):
@@ -176,10 +188,10 @@ def test_the_norm_goes_to_the_quantile_of_the_updates(side, quantile, start):
     strategy = server(clipping="adaptive", side=side, clipping_norm=start, **parameters)
     moves = clients(*norms)
     for round_ in range(1, 31):
-        at = strategy.config().get("clipping_norm", math.inf)
-        results = [Result(r.state, 8, n > at) for r, n in zip(moves, norms, strict=True)]
-        strategy.step(round_, zeros(), results)
-    found = strategy.record()["clipping_norm"]
+        at = strategy.configure_train().get("clipping_norm", math.inf)
+        results = [WeightedState(r.state, 8, n > at) for r, n in zip(moves, norms, strict=True)]
+        strategy.aggregate_train(round_, zeros(), results)
+    found = strategy.get_privacy_metrics()["clipping_norm"]
     assert abs(sum(n <= found for n in norms) / 10 - quantile) <= 0.1 + 1e-9
 
 
@@ -187,8 +199,8 @@ def test_the_norm_goes_to_the_quantile_of_the_updates(side, quantile, start):
 @pytest.mark.parametrize("answered", [1, 4, 100])
 def test_adaptive_clipping_has_the_guarantee_of_the_whole_multiplier(side, answered):
     """A replaced client moves the sum by 2 norms and the count by 1; their noises together."""
-    block = Privacy(clipping="adaptive", side=side, noise_multiplier=1.5)
-    wrapper = privacy.wrap(block, FedAvg(), 0.1, answered, ArrayRecord())
+    block = PrivacySettings(clipping="adaptive", side=side, noise_multiplier=1.5)
+    wrapper = privacy.wrap_strategy(block, FedAvg(), 0.1, answered, ArrayRecord())
     moved = (2 / wrapper.noise_multiplier) ** 2 + (1 / wrapper.clipped_count_stddev) ** 2
     assert 1 / math.sqrt(moved) == pytest.approx(1.5 / 2)
     assert wrapper.noise_multiplier <= 1.16 * 1.5
@@ -206,10 +218,14 @@ def send(block, moves, config=None, fails=False):
         content = {"adapter": ArrayRecord({**start, **state}), "metrics": metrics}
         return Message(RecordDict(content), reply_to=message)
 
-    config = ServerStrategy(Federation(privacy=block), 7).config() if config is None else config
+    config = (
+        ServerStrategy(FederationSettings(privacy=block), 7).configure_train()
+        if config is None
+        else config
+    )
     content = RecordDict({"adapter": ArrayRecord(start), "round": ConfigRecord(config)})
     message = Message(content, dst_node_id=1, message_type="train")
-    reply = privacy.mod(block)(message, Context(1, 1, {}, RecordDict(), {}), train)
+    reply = privacy.build_clipping_mod(block)(message, Context(1, 1, {}, RecordDict(), {}), train)
     if reply.has_error():
         return reply.error.reason, None
     new = reply.content["adapter"].to_torch_state_dict()
@@ -219,7 +235,7 @@ def send(block, moves, config=None, fails=False):
 
 @CLIPPINGS
 def test_clients_clip_what_they_send(clipping):
-    block = Privacy(side="client", clipping=clipping, clipping_norm=0.25)
+    block = PrivacySettings(side="client", clipping=clipping, clipping_norm=0.25)
     far, near = send(block, 3.0), send(block, 0.1)
     assert far[0] == pytest.approx(0.25, rel=1e-4)
     assert near[0] == pytest.approx(0.1 * math.sqrt(2), rel=1e-4)
@@ -230,8 +246,10 @@ def test_clients_clip_what_they_send(clipping):
 
 
 def test_without_client_side_clipping_clients_have_no_mod():
-    assert privacy.mod(Privacy()) is None and server().config() == {}
-    assert ServerStrategy(Federation(), 7).record() is None
+    assert (
+        privacy.build_clipping_mod(PrivacySettings()) is None and server().configure_train() == {}
+    )
+    assert ServerStrategy(FederationSettings(), 7).get_privacy_metrics() is None
 
 
 @given(st.floats(0.3, 20), st.integers(1, 300), st.sampled_from([1e-5, 1e-8, 1e-2]))
@@ -242,7 +260,9 @@ def test_epsilon_where_all_take_part(z, rounds, delta):
     So many rounds are one Gaussian mechanism whose sensitivity is 2 √rounds / z deviations; its
     delta at an epsilon is known (arXiv 1805.06530, theorem 8).
     """
-    epsilon = privacy.spent(Privacy(noise_multiplier=z, delta=delta), 9, 9, rounds)["epsilon"]
+    epsilon = accounting.compute_epsilon(
+        PrivacySettings(noise_multiplier=z, delta=delta), 9, 9, rounds
+    )["epsilon"]
     mu = 2 * math.sqrt(rounds) / z
     alpha = 1 + np.logspace(-1.9, 4, 20_000)
     grid = alpha * mu**2 / 2 + np.log1p(-1 / alpha) - np.log(delta * alpha) / (alpha - 1)
@@ -259,7 +279,9 @@ def test_epsilon_grows_with_rounds_and_shares_and_falls_with_noise(z, clients, r
     sampled = data.draw(st.integers(1, clients - 1))
 
     def epsilon(z=z, sampled=sampled, rounds=rounds):
-        return privacy.spent(Privacy(noise_multiplier=z), clients, sampled, rounds)["epsilon"]
+        return accounting.compute_epsilon(
+            PrivacySettings(noise_multiplier=z), clients, sampled, rounds
+        )["epsilon"]
 
     here = epsilon()
     assert here <= epsilon(rounds=2 * rounds)
@@ -271,7 +293,9 @@ def test_epsilon_grows_with_rounds_and_shares_and_falls_with_noise(z, clients, r
 @settings(max_examples=6)
 def test_epsilon_of_a_sample_covers_the_exact_delta_of_one_round(z, sampled):
     """One client's update turned round: if sampled, the sum is a norm off to one side or other."""
-    epsilon = privacy.spent(Privacy(noise_multiplier=z, delta=1e-3), 10, sampled, 1)["epsilon"]
+    epsilon = accounting.compute_epsilon(
+        PrivacySettings(noise_multiplier=z, delta=1e-3), 10, sampled, 1
+    )["epsilon"]
     q, x = sampled / 10, np.linspace(-1 - 12 * z, 1 + 12 * z, 200_001)
 
     def density(at):
@@ -280,10 +304,18 @@ def test_epsilon_of_a_sample_covers_the_exact_delta_of_one_round(z, sampled):
     mine, other = ((1 - q) * density(0) + q * density(side) for side in (1, -1))
     exact = np.maximum(mine - math.exp(epsilon) * other, 0).sum() * (x[1] - x[0])
     assert exact <= 1e-3
-    assert epsilon <= privacy.spent(Privacy(noise_multiplier=z, delta=1e-3), 1, 1, 1)["epsilon"]
+    assert (
+        epsilon
+        <= accounting.compute_epsilon(PrivacySettings(noise_multiplier=z, delta=1e-3), 1, 1, 1)[
+            "epsilon"
+        ]
+    )
 
 
 def test_nothing_is_spent_before_the_first_round_and_much_with_little_noise():
-    assert privacy.spent(Privacy(delta=1e-6), 8, 4, 0) == {"epsilon": 0.0, "delta": 1e-6}
-    loud = privacy.spent(Privacy(noise_multiplier=1e-4), 8, 4, 100)["epsilon"]
+    assert accounting.compute_epsilon(PrivacySettings(delta=1e-6), 8, 4, 0) == {
+        "epsilon": 0.0,
+        "delta": 1e-6,
+    }
+    loud = accounting.compute_epsilon(PrivacySettings(noise_multiplier=1e-4), 8, 4, 100)["epsilon"]
     assert 1e8 < loud < math.inf

@@ -4,62 +4,94 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from blossomtune.config.base import NUMBER, Above0, Block, Count, Text, named
+from blossomtune.config.base import (
+    REJECT_BOOL,
+    Block,
+    NonEmptyStr,
+    PositiveFloat,
+    PositiveInt,
+    allow_name_shorthand,
+)
 
-BUILT = "results/containers/blossomtune.sif"
+BUILT_IMAGE = "results/containers/blossomtune.sif"
 """The image that the workflow builds for itself."""
 
 
-class Simulation(Block):
-    """All clients in a few worker processes of this machine (Flower's simulation)."""
+class SimulationEngine(Block):
+    """Clients train in worker processes of this machine, by Flower's simulation."""
 
     name: Literal["simulation"] = "simulation"
 
 
-class Process(Block):
-    """A SuperLink and a SuperNode a client, as processes of this machine."""
+class ProcessEngine(Block):
+    """One SuperLink, and one SuperNode per client, as processes of this machine."""
 
     name: Literal["process"]
 
 
-class Docker(Block):
-    """A SuperLink and a SuperNode a client, each in a container of its own."""
+class DockerEngine(Block):
+    """One SuperLink, and one SuperNode per client, each in a Docker container."""
 
     name: Literal["docker"]
-    image: Text = Field("blossomtune", description="Built from containers/Dockerfile.")
-    memory_mb: Count | None = Field(None, description="That a SuperNode may use; all there is.")
-    cpus: Above0 | None = Field(None, description="That a SuperNode may use; all there are.")
+    image: NonEmptyStr = Field(
+        "blossomtune",
+        description="Image built from `containers/Dockerfile`. The workflow's code comes from "
+        "the working directory.",
+    )
+    memory_mb: PositiveInt | None = Field(
+        None, description="Memory limit of a SuperNode in MB. The default is no limit."
+    )
+    cpus: PositiveFloat | None = Field(
+        None, description="CPU limit of a SuperNode. The default is no limit."
+    )
 
 
-class Apptainer(Block):
-    """A SuperLink and a SuperNode a client, each in a container of Apptainer."""
+class ApptainerEngine(Block):
+    """One SuperLink, and one SuperNode per client, each in an Apptainer container."""
 
     name: Literal["apptainer"]
-    image: Text = Field(BUILT, description="This path is built by the workflow; else another SIF.")
+    image: NonEmptyStr = Field(
+        BUILT_IMAGE,
+        description="With the default path, the workflow builds the image. Any other value is "
+        "the path of a SIF file.",
+    )
 
 
-class Slurm(Apptainer):
-    """As apptainer, with the SuperNodes on all nodes of the job that federate is."""
+class SlurmEngine(ApptainerEngine):
+    """As `apptainer`, inside the Slurm job of federate, with the SuperNodes on all of its nodes."""
 
     name: Literal["slurm"]
-    nodes: Count = Field(1, description="Of the job; the SuperNodes are spread over them.")
+    nodes: PositiveInt = Field(
+        1, description="Nodes of the job. They share the file system of the working directory."
+    )
 
 
-class External(Block):
-    """A SuperLink here, and SuperNodes that other organisations run where their rows are."""
+class ExternalEngine(Block):
+    """The SuperLink runs here.
+
+    [Other organizations](deployment/other-organisations.md) run the SuperNodes.
+    """
 
     name: Literal["external"]
-    host: Text = Field(description="Name or address of this machine, as SuperNodes reach it.")
-    port: Annotated[int, Field(ge=1, le=65535), NUMBER] = Field(
-        9092, description="That the SuperLink listens on."
+    host: NonEmptyStr = Field(description="Name or address of this machine as SuperNodes reach it.")
+    port: Annotated[int, Field(ge=1, le=65535), REJECT_BOOL] = Field(
+        9092, description="Port of the SuperLink, on all addresses of this machine."
     )
-    keys: Text = Field(
-        "keys", description="Folder of the authority, the certificate and the clients' keys."
+    keys: NonEmptyStr = Field(
+        "keys",
+        description="Folder of the authority, the SuperLink's certificate and the clients' "
+        "keys, made by `snakemake invite`.",
     )
 
 
 AnyEngine = Annotated[
-    Simulation | Process | Docker | Apptainer | Slurm | External, Field(discriminator="name")
+    SimulationEngine
+    | ProcessEngine
+    | DockerEngine
+    | ApptainerEngine
+    | SlurmEngine
+    | ExternalEngine,
+    Field(discriminator="name"),
 ]
 
 ENGINES = {
@@ -68,9 +100,9 @@ ENGINES = {
 }
 """Every engine's block by its name."""
 
-Engine = Annotated[AnyEngine, named(AnyEngine, ENGINES)]
+Engine = Annotated[AnyEngine, allow_name_shorthand(AnyEngine, ENGINES)]
 
 
-def on_host(engine: AnyEngine) -> bool:
+def starts_containers(engine: AnyEngine) -> bool:
     """Whether the engine starts containers, which cannot be done from within one."""
-    return isinstance(engine, Docker | Apptainer)
+    return isinstance(engine, DockerEngine | ApptainerEngine)

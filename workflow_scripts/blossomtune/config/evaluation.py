@@ -4,32 +4,42 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
-from blossomtune.config.base import NUMBER, Block, Count, Text, Whole, distinct
+from blossomtune.config.base import (
+    REJECT_BOOL,
+    Block,
+    NonEmptyStr,
+    NonNegativeInt,
+    PositiveInt,
+    require_unique,
+)
 
 
-class Generation(Block):
-    """Greedy answers, compared with the completion to the letter."""
+class GenerationSettings(Block):
+    """Greedy answers, compared with the completion."""
 
-    rows: Whole = Field(64, description="Sampled test rows; 0 for none.")
-    max_new_tokens: Count = 16
+    rows: NonNegativeInt = Field(64, description="Number of sampled held-out rows; 0 for none.")
+    max_new_tokens: PositiveInt = Field(16, description="Maximum number of tokens per answer.")
 
 
-class Evaluation(Block):
-    """What is measured on the held-out rows, for all models alike."""
+class EvaluationSettings(Block):
+    """The final evaluation of base, federated model and baselines on the same held-out rows."""
 
-    choices: Annotated[list[Text], AfterValidator(distinct)] = Field(
-        [], description="Possible completions; the likeliest is the answer."
+    choices: Annotated[list[NonEmptyStr], AfterValidator(require_unique)] = Field(
+        [],
+        description="All possible completions, two or more. The most likely one is the model's "
+        "answer; accuracy, macro-F1 and a confusion table follow. Without choices there are "
+        "loss, perplexity and exact match.",
     )
-    by: Text | None = Field(None, description="Column whose values get metrics of their own.")
-    generation: Generation = Generation()
-    batch_size: Count = 32
-    bootstrap: Annotated[int, Field(ge=100), NUMBER] = Field(
-        2000, description="Resamples an interval."
+    by: NonEmptyStr | None = Field(None, description="Column for loss and accuracy per value.")
+    generation: GenerationSettings = Field(GenerationSettings(), description="Generated answers.")
+    batch_size: PositiveInt = Field(32, description="Rows scored at once.")
+    bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
+        2000, description="Resamples behind each 95 % interval."
     )
 
     @field_validator("choices")
     @classmethod
-    def _none_or_several(cls, choices: list[str]) -> list[str]:
+    def _require_several_choices(cls, choices: list[str]) -> list[str]:
         if len(choices) == 1:
             raise ValueError(f"{choices} is no choice; give two or more, or none")
         return choices

@@ -2,29 +2,40 @@
 
 from pydantic import Field
 
-from blossomtune.config.adapters import Lora
-from blossomtune.config.base import Block, Count, Name
-from blossomtune.config.evaluation import Evaluation
-from blossomtune.config.federation import Federation
-from blossomtune.config.training import Training
+from blossomtune.config.base import Block, Name, PositiveInt
+from blossomtune.config.evaluation import EvaluationSettings
+from blossomtune.config.federation import FederationSettings
+from blossomtune.config.lora import LoraSettings
+from blossomtune.config.training import TrainingSettings
 
 
-class Controls(Block):
-    """What the federated model is compared with, at the same number of steps."""
+class BaselineSettings(Block):
+    """Models to compare with, trained at equal steps.
 
-    centralised: bool = Field(False, description="One model, trained on all clients' rows pooled.")
-    local: bool = Field(False, description="Each client alone, scored on the common test rows.")
-    threads: Count = Field(2, description="CPU threads while training them.")
+    See [baselines](federation-methods.md#baselines).
+    """
+
+    centralised: bool = Field(False, description="One model on all clients' rows pooled.")
+    local: bool = Field(
+        False, description="One model per client on its own rows, scored on the common test rows."
+    )
+    threads: PositiveInt = Field(2, description="CPU threads for training a baseline.")
 
 
-class Experiment(Block):
-    """One federated fine-tuning run, from named blocks."""
+class ExperimentSettings(Block):
+    """One federated fine-tuning run."""
 
-    model: Name
-    partition: Name
-    preprocessing: Name
-    lora: Lora = Lora()
-    training: Training = Training()
-    federation: Federation = Federation()
-    controls: Controls = Controls()
-    evaluation: Evaluation = Evaluation()
+    model: Name = Field(description="A block of `models`.")
+    partition: Name = Field(description="A block of `partitions`, and through it the data.")
+    preprocessing: Name = Field(description="A block of `preprocessing`.")
+    lora: LoraSettings = Field(LoraSettings(), description="The adapter.")
+    training: TrainingSettings = Field(
+        TrainingSettings(), description="Local training of a client."
+    )
+    federation: FederationSettings = Field(
+        FederationSettings(), description="Rounds, aggregation and engine."
+    )
+    baselines: BaselineSettings = Field(BaselineSettings(), description="Models to compare with.")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="The final evaluation."
+    )

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from blossomtune.config.arguments import RESERVED
-from blossomtune.config.blocks import Configuration
+from blossomtune.config.configuration import Configuration
+from blossomtune.config.sft_arguments import RESERVED
 
 Schema = Mapping[str, Any]
 
@@ -27,11 +27,11 @@ STAGES = {
     "datasets": "A change reruns download and its downstream stages.",
     "partitions": "A change reruns partition and its downstream stages.",
     "preprocessing": "A change reruns preprocess and its downstream stages.",
-    "lora": "A change reruns federate and baseline and their downstream stages.",
-    "training": "A change reruns federate and baseline and their downstream stages.",
+    "lora": "A change reruns federate and train_baseline and their downstream stages.",
+    "training": "A change reruns federate and train_baseline and their downstream stages.",
     "federation": "A change reruns federate and its downstream stages. "
     "[Some keys](reproducibility.md#keys-that-keep-finished-rounds) keep finished rounds.",
-    "baselines": "A change reruns baseline and its downstream stages.",
+    "baselines": "A change reruns train_baseline and its downstream stages.",
     "evaluation": "A change reruns evaluate and report.",
     "report": "A change reruns report.",
 }

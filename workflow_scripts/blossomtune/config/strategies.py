@@ -5,126 +5,147 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from blossomtune.config.base import NUMBER, Above0, Block, Count, Whole, named
+from blossomtune.config.base import (
+    REJECT_BOOL,
+    Block,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    allow_name_shorthand,
+)
 
-Below1 = Annotated[float, Field(ge=0, lt=1), NUMBER]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1), REJECT_BOOL]
 
 
-class FedAvg(Block):
-    """The average, weighted by ``client_weights`` (arXiv 1602.05629)."""
+class FedAvgSettings(Block):
+    """Average, weighted by `client_weights` (arXiv 1602.05629)."""
 
     name: Literal["fedavg"] = "fedavg"
 
 
-class FedProx(Block):
-    """FedAvg; clients stay near what they started from (arXiv 1812.06127)."""
+class FedProxSettings(Block):
+    """FedAvg; clients stay close to the round's start (arXiv 1812.06127)."""
 
     name: Literal["fedprox"]
-    mu: Above0 = Field(0.1, description="Weight of half the squared distance in the loss.")
+    mu: PositiveFloat = Field(
+        0.1,
+        description="Clients add `mu / 2` times the squared distance from the round's start to "
+        "their loss.",
+    )
 
 
-class FedAvgM(Block):
-    """The average, with momentum on the server (arXiv 1909.06335)."""
+class FedAvgMSettings(Block):
+    """A step of the server towards the average, with momentum (arXiv 1909.06335)."""
 
     name: Literal["fedavgm"]
-    learning_rate: Above0 = 1.0
-    momentum: Below1 = 0.9
+    learning_rate: PositiveFloat = Field(1.0, description="Learning rate of the server.")
+    momentum: FractionBelowOne = Field(0.9, description="Momentum of the server.")
 
 
-class FedAdagrad(Block):
+class FedAdagradSettings(Block):
     """Adagrad on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadagrad"]
-    eta: Above0 = Field(1e-2, description="The server's learning rate.")
-    tau: Above0 = Field(1e-3, description="How adaptive: smaller is more.")
+    eta: PositiveFloat = Field(1e-2, description="Learning rate of the server.")
+    tau: PositiveFloat = Field(1e-3, description="Degree of adaptivity; smaller is more adaptive.")
 
 
-class FedAdam(FedAdagrad):
+class FedAdamSettings(FedAdagradSettings):
     """Adam on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadam"]
-    beta_1: Below1 = 0.9
-    beta_2: Below1 = 0.99
+    beta_1: FractionBelowOne = Field(0.9, description="Decay of the first moment.")
+    beta_2: FractionBelowOne = Field(0.99, description="Decay of the second moment.")
 
 
-class FedYogi(FedAdam):
+class FedYogiSettings(FedAdamSettings):
     """Yogi on the server (arXiv 2003.00295)."""
 
     name: Literal["fedyogi"]
 
 
-class FedMedian(Block):
-    """The median of every number (arXiv 1803.01498)."""
+class FedMedianSettings(Block):
+    """Coordinate-wise median (arXiv 1803.01498). A round needs 3 clients."""
 
     name: Literal["fedmedian"]
 
 
-class FedTrimmedAvg(Block):
-    """The average of every number without its extremes (arXiv 1803.01498)."""
+class FedTrimmedAvgSettings(Block):
+    """Coordinate-wise trimmed mean (arXiv 1803.01498). A round needs `1 / beta` clients."""
 
     name: Literal["fedtrimmedavg"]
-    beta: Annotated[float, Field(ge=0, lt=0.5), NUMBER] = Field(
-        0.2, description="Share of the clients to leave out at each end."
+    beta: Annotated[float, Field(ge=0, lt=0.5), REJECT_BOOL] = Field(
+        0.2, description="Fraction of clients to leave out at each end."
     )
 
 
-class Krum(Block):
-    """The one client nearest to its neighbours (arXiv 1703.02757)."""
+class KrumSettings(Block):
+    """The client closest to its neighbors (arXiv 1703.02757).
+
+    A round needs `2 malicious + 3` clients.
+    """
 
     name: Literal["krum"]
-    malicious: Whole = Field(0, description="Clients that may be malicious.")
+    malicious: NonNegativeInt = Field(0, description="Number of clients that may be malicious.")
 
 
-class MultiKrum(Krum):
-    """The average of the clients nearest to their neighbours (arXiv 1703.02757)."""
+class MultiKrumSettings(KrumSettings):
+    """Average of the clients closest to their neighbors (arXiv 1703.02757)."""
 
     name: Literal["multikrum"]
-    selected: Count = Field(2, description="How many clients are averaged.")
+    selected: PositiveInt = Field(
+        2, description="Number of clients to average. A round needs `selected + malicious` clients."
+    )
 
 
-class Bulyan(Krum):
-    """Krum's choice, then of every number the values nearest the median (arXiv 1802.07927)."""
+class BulyanSettings(KrumSettings):
+    """Krum's selection, then values closest to the median (arXiv 1802.07927).
+
+    A round needs `4 malicious + 3` clients.
+    """
 
     name: Literal["bulyan"]
 
 
-class Scaffold(Block):
-    """FedAvg; clients correct their steps by what the others would do (arXiv 1910.06378)."""
+class ScaffoldSettings(Block):
+    """FedAvg with control variates on the clients (arXiv 1910.06378). The message size doubles."""
 
     name: Literal["scaffold"]
 
 
-AnyStrategy = Annotated[
-    FedAvg
-    | FedProx
-    | FedAvgM
-    | FedAdagrad
-    | FedAdam
-    | FedYogi
-    | FedMedian
-    | FedTrimmedAvg
-    | Krum
-    | MultiKrum
-    | Bulyan
-    | Scaffold,
+AnyStrategySettings = Annotated[
+    FedAvgSettings
+    | FedProxSettings
+    | FedAvgMSettings
+    | FedAdagradSettings
+    | FedAdamSettings
+    | FedYogiSettings
+    | FedMedianSettings
+    | FedTrimmedAvgSettings
+    | KrumSettings
+    | MultiKrumSettings
+    | BulyanSettings
+    | ScaffoldSettings,
     Field(discriminator="name"),
 ]
 
-STRATEGIES = {
+STRATEGY_SETTINGS = {
     get_args(block.model_fields["name"].annotation)[0]: block
-    for block in get_args(get_args(AnyStrategy)[0])
+    for block in get_args(get_args(AnyStrategySettings)[0])
 }
 """Every strategy's block by its name."""
 
 
-Strategy = Annotated[AnyStrategy, named(AnyStrategy, STRATEGIES)]
+StrategySettings = Annotated[
+    AnyStrategySettings, allow_name_shorthand(AnyStrategySettings, STRATEGY_SETTINGS)
+]
 
 SERVER_OPTIMIZERS = {"fedavgm", "fedadagrad", "fedadam", "fedyogi"}
-ROBUST = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
+ROBUST_STRATEGIES = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
 """These choose among the clients instead of averaging them all."""
 
 
-def fewest(strategy: Any) -> int:
+def compute_min_clients(strategy: Any) -> int:
     """The fewest clients in a round for which the strategy means anything."""
     if strategy.name in ("krum", "multikrum"):
         selected = getattr(strategy, "selected", 1)  # there must be so many besides the malicious

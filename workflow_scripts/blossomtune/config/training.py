@@ -4,30 +4,43 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from blossomtune.config.base import Above0, AtLeast0, Block
+from blossomtune.config.base import Block, NonNegativeFloat, PositiveFloat
 
 
-class Training(Block):
-    """What a client does in a round."""
+class TrainingSettings(Block):
+    """Local training of a client in a round."""
 
-    learning_rate_max: Above0 = Field(5e-4, description="In round 1.")
-    learning_rate_min: AtLeast0 = Field(
-        5e-5, description="In the last round.", validate_default=True
+    learning_rate_max: PositiveFloat = Field(
+        5e-4,
+        description="Learning rate in round 1. It follows half a cosine over the rounds and is "
+        "constant within a round (arXiv 1608.03983).",
+    )
+    learning_rate_min: NonNegativeFloat = Field(
+        5e-5,
+        description="Learning rate in the last round; not above the maximum.",
+        validate_default=True,
     )
     optimizer_state: Literal["fresh", "kept"] = Field(
-        "fresh", description="Whether a client's optimizer starts anew in each round."
+        "fresh",
+        description="`fresh` resets a client's optimizer in each round. `kept` continues with "
+        "its state, which stays on the client.",
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="Of the base's weights while training, by bitsandbytes."
+        "none",
+        description="Quantization of the base weights during training, by bitsandbytes. `4bit` "
+        "is NF4 with double quantization, computed in bfloat16 (arXiv 2305.14314). The adapter "
+        "is merged into the original weights.",
     )
     arguments: dict[str, Any] = Field(
-        {}, description="Any argument of TRL's SFTConfig; optim may also be adopt."
+        {},
+        description="Arguments of TRL's SFTConfig; see [training "
+        "arguments](federation-methods.md#training-arguments). `optim` may also be `adopt`.",
     )
 
     @field_validator("learning_rate_min")
     @classmethod
-    def _below_max(cls, low: float, info: ValidationInfo) -> float:
-        high = info.data.get("learning_rate_max", low)
-        if low > high:
-            raise ValueError(f"{low} is above learning_rate_max ({high})")
-        return low
+    def _validate_learning_rate_range(cls, learning_rate_min: float, info: ValidationInfo) -> float:
+        high = info.data.get("learning_rate_max", learning_rate_min)
+        if learning_rate_min > high:
+            raise ValueError(f"{learning_rate_min} is above learning_rate_max ({high})")
+        return learning_rate_min
