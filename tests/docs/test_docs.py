@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pages import PAGES, ROOT, anchors, blocks, prose
 
-from blossomtune.config.load import load
+from blossomtune.config.load import load_configuration
 
 LANGUAGES = {"bash", "python", "text", "yaml"}
 NEEDS = {"gpu", "hub", "registry", "default results", "idle machine"}
@@ -86,7 +86,7 @@ def test_configurations_are_valid(page):
         if base := block.markers.get("base"):
             data = overlay(read(base), data)
         together = overlay(whole, data)
-        load(together)
+        load_configuration(together)
         whole = whole if inside else together
 
 

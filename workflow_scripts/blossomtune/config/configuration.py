@@ -34,7 +34,7 @@ class ContainerSettings(Block):
 
 
 class ReportSettings(Block):
-    """Texts of the report."""
+    """Title and text of the report page."""
 
     title: NonEmptyStr = Field("Federated fine-tuning", description="Title of the report.")
     description: str = Field("", description="A few sentences under the title.")

@@ -193,7 +193,7 @@ class FederationSettings(Block):
         2, description="Number of last rounds to keep on disk. The best round stays too."
     )
     communication: CommunicationSettings = Field(
-        CommunicationSettings(), description="Messages between server and clients."
+        CommunicationSettings(), description="Format and limit of messages."
     )
     privacy: PrivacySettings | None = Field(None, description="Differential privacy.")
 
