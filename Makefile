@@ -32,9 +32,12 @@ docs: $(VENV)/.locked ## Builds the documentation into site/
 	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.config.reference > docs/configuration.md
 	@$(ENTER) zensical build --clean --strict
 
-lint: $(VENV)/.locked ## Checks style of Python and Snakemake files
+lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakemake files
 	$(ENTER) ruff check .
 	$(ENTER) ruff format --check .
+	$(ENTER) mypy
+	$(ENTER) pydoclint --quiet workflow_scripts
+	$(ENTER) python tests/check_style.py
 	$(ENTER) snakefmt --check Snakefile rules
 	$(ENTER) snakemake --lint
 

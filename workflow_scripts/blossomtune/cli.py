@@ -8,13 +8,14 @@ import os
 import resource
 import signal
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from blossomtune.errors import UserError
+from blossomtune.process_lifetime import signal_self_when_process_ends
 
 PARENT_PID_VARIABLE = "BLOSSOMTUNE_PARENT"
 """The variable in which rules name the process that a step must not outlive."""
@@ -38,9 +39,9 @@ def run_script(main: Callable[[], None]) -> None:
     silence_library_warnings()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # gigabytes, where clusters allow them
     signal.signal(signal.SIGTERM, _handle_sigterm)
-    threading.Thread(
-        target=_exit_with_parent, args=(os.environ.get(PARENT_PID_VARIABLE),), daemon=True
-    ).start()
+    parent_pid = os.environ.get(PARENT_PID_VARIABLE)
+    if parent_pid and psutil.pid_exists(int(parent_pid)):  # a container may not see its host's
+        signal_self_when_process_ends(int(parent_pid), signal.SIGTERM)
     try:
         main()
     except UserError as error:
@@ -58,15 +59,6 @@ def run_script(main: Callable[[], None]) -> None:
 def _handle_sigterm(signal_number: int, _: object) -> None:
     """Leaves by way of every ``finally``, so that what was started is stopped."""
     sys.exit(128 + signal_number)
-
-
-def _exit_with_parent(parent_pid: str | None) -> None:
-    """Ends this process when Snakemake ends, even if that was killed and could not say so."""
-    if parent_pid is None or not Path("/proc", parent_pid).exists():
-        return  # started by hand, or in a container that does not see its host's processes
-    while Path("/proc", parent_pid).exists():
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from blossomtune.errors import UserError
+from blossomtune.process_lifetime import exit_with_parent
 
 _worker_function: Callable[[Any], Any]  # of a worker process
 
@@ -33,7 +32,7 @@ def map_ordered(function: Callable[[Any], Any], tasks: Iterable[Any], cores: int
         return
     coming = iter(tasks)
     pool = ProcessPoolExecutor(
-        cores, multiprocessing.get_context("fork"), _initialize_worker, (function, os.getpid())
+        cores, multiprocessing.get_context("fork"), _initialize_worker, (function,)
     )
     try:
         # two a worker, so that none waits for the next, and memory stays bounded
@@ -51,20 +50,13 @@ def map_ordered(function: Callable[[Any], Any], tasks: Iterable[Any], cores: int
         pool.shutdown(cancel_futures=True)
 
 
-def _initialize_worker(function: Callable[[Any], Any], parent_pid: int) -> None:
+def _initialize_worker(function: Callable[[Any], Any]) -> None:
     global _worker_function
     _worker_function = function
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a worker is one core's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    threading.Thread(target=_exit_with_parent, args=(parent_pid,), daemon=True).start()
-
-
-def _exit_with_parent(parent_pid: int) -> None:
-    """Ends this process when its parent ends, even if that was killed and could not say so."""
-    while os.getppid() == parent_pid:
-        time.sleep(0.5)
-    os._exit(1)
+    exit_with_parent()
 
 
 def _run_task(task: Any) -> Any:
