@@ -69,6 +69,9 @@ class _Page:
             title: heading of the block.
             schema: JSON schema of the block.
             level: level of the heading.
+
+        Yields:
+            Paragraphs and lines of tables.
         """
         yield from self._heading(path, title, level)
         if path:
