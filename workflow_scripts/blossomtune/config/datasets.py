@@ -90,9 +90,7 @@ class DatasetSettings(Block):
         "A template sees the row's columns, earlier derived ones, and `file`.",
     )
     filter: JinjaExpression | None = Field(
-        None,
-        description="Keep rows for which this expression is true, for example `stars > 3 and "
-        "text | length < 2000`.",
+        None, description="Keep rows for which this expression is true, for example `stars > 3`."
     )
     columns: (
         Annotated[list[NonEmptyStr], Field(min_length=1), AfterValidator(require_unique)] | None

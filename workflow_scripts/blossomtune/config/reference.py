@@ -169,7 +169,8 @@ class _Page:
             return ", ".join(_code(value) for value in values)
         kind = field.get("type")
         if kind == "array":
-            return f"list of {self._type(field['items'], title)}"
+            item = self._type(field["items"], title)
+            return "list of " + re.sub(r"^(name|text|integer|number|list)\b", r"\1s", item)
         if kind == "object":
             if (values := _values(field)) is None:
                 return "mapping"
