@@ -1,4 +1,4 @@
-"""Fetches a base model and writes it as a plain safetensors directory."""
+"""Fetch a base model and write it as a plain safetensors directory."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs the fetch_model stage."""
-    arguments = build_parser(__doc__)
-    arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
-    given = arguments.parse_args()
+    """Run the fetch_model stage."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
 
     from blossomtune.data import fetch_model
     from blossomtune.files import write_atomically
 
-    with write_atomically(given.output, directory=True) as folder:
-        provenance = fetch_model.fetch_model(given.config, folder)
+    with write_atomically(args.output, directory=True) as folder:
+        provenance = fetch_model.fetch_model(args.config, folder)
     print(f"{provenance['parameters'] / 1e6:.1f} million parameters, {provenance['licence']}")
 
 

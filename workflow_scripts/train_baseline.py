@@ -1,4 +1,4 @@
-"""Trains a control: the steps of a federation on pooled rows, or on one client's alone."""
+"""Train a baseline: the steps of a federation on pooled rows, or on one client's alone."""
 
 from pathlib import Path
 
@@ -6,20 +6,20 @@ from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Trains one control of one experiment."""
-    arguments = build_parser(__doc__)
+    """Train one baseline of one experiment."""
+    parser = build_parser(__doc__)
     for name in ("model", "partition", "preprocessed", "adapter", "history", "checkpoints"):
-        arguments.add_argument(f"--{name}", type=Path, required=True)
-    arguments.add_argument("--name", required=True, help="centralised, or local_0, local_1, …")
-    given = vars(arguments.parse_args())
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--name", required=True, help="centralised, or local_0, local_1, …")
+    args = parser.parse_args()
 
     from blossomtune.training import baseline_schedule, baselines
 
-    files = {k: v for k, v in given.items() if isinstance(v, Path)}
+    paths = {k: v for k, v in vars(args).items() if isinstance(v, Path)}
     baselines.train_baseline(
-        baseline_schedule.Baseline.from_name(given["name"], given["config"]),
-        adapter_dir=files.pop("adapter"),
-        **files,
+        baseline_schedule.Baseline.from_name(args.name, args.config),
+        adapter_dir=paths.pop("adapter"),
+        **paths,
     )
 
 

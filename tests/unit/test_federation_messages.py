@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
 from blossomtune.federation.messages import codec, replies, requests
 from blossomtune.federation.messages.replies import TrainReply
+from blossomtune.privacy.record_keys import NORM_BIT_KEY
 
 START = {"a.lora_A.weight": torch.ones(2, 3), "a.lora_B.weight": torch.zeros(4, 2)}
 NUMBERS = dict.fromkeys(replies.TRAIN_METRICS, 2.0)
@@ -82,7 +82,7 @@ def test_the_size_of_an_answer_is_known_before(precision, scaffold, norm_bit):
     given = TrainReply(START, state, control, NUMBERS | {"seconds": math.pi}, {})
     content, _ = replies.encode_train_reply(given, precision)
     if norm_bit:
-        content["metrics"][KEY_NORM_BIT] = 1
+        content["metrics"][NORM_BIT_KEY] = 1
     expected = replies.compute_max_reply_bytes(
         START, precision, with_control=scaffold, with_norm_bit=norm_bit
     )

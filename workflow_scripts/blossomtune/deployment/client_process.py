@@ -3,7 +3,7 @@
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from blossomtune.cli import silence_library_warnings
+from blossomtune.cli import setup_logging
 from blossomtune.process_lifetime import exit_with_parent, set_process_name
 
 
@@ -18,7 +18,7 @@ def run_trainer(socket_path: Path, job_file: Path, client: int, notifications: C
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()
-    silence_library_warnings()
+    setup_logging()
     from flwr.app import Error, Message
     from flwr.common.constant import ErrorCode
     from flwr.supercore.constant import TaskType

@@ -25,6 +25,8 @@ def simulate(job: FederatedRun) -> None:
             "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # else training waits for everything else on the machine
+            # Flower ends its actors by an error, which Ray reports as a failure to be retried.
+            "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.terminate failed",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
         }
         from flwr.simulation import run_simulation

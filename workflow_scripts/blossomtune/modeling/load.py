@@ -6,10 +6,6 @@ from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-from transformers.utils import logging
-
-logging.disable_progress_bar()  # a log keeps every frame of one
-
 
 _BITSANDBYTES_ARGUMENTS = {
     "8bit": {"load_in_8bit": True},
@@ -43,8 +39,6 @@ def load_model(
     """
     quantized = {}
     if quantization != "none":
-        # With 8 bit it says at each layer of each step that inputs are rounded to float16.
-        getLogger("bitsandbytes.autograd._functions").setLevel(ERROR)
         quantized = {
             "quantization_config": BitsAndBytesConfig(**_BITSANDBYTES_ARGUMENTS[quantization]),
             "device_map": {"": device},

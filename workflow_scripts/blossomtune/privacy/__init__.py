@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Differential privacy of clients: clipping, noise and accounting."""

@@ -1,56 +1,55 @@
-"""Differential privacy of clients: who clips, the noise, and what it has cost so far.
-
-Flower's wrappers clip what each client changed to an L2 norm and add Gaussian noise to the average
-(arXiv 1710.06963), with a norm that may follow a quantile of the updates (arXiv 1905.03871).
-
-The guarantee: two federations that differ in all the data of one client give adapters, of all
-rounds together, that are (epsilon, delta)-indistinguishable; see ``spent``. It does not cover
-
-- losses, counts of examples, drift and reasons of failures. They are in history.json and in
-  checkpoints without noise: those belong to the server;
-- the server itself, which sees each client's update. With ``side: client`` the updates it sees are
-  clipped, and clients are trusted to have done so;
-- whether a client answers at all, where that depends on its data;
-- other experiments with the same clients: their epsilons add up;
-- whoever knows the noise's seed. Without ``secret`` that is whoever knows the configuration's seed;
-- attacks on the generator or on the rounding of floats: the noise is numpy's, whose Mersenne
-  Twister is not a cryptographic generator.
-"""
+"""Clip client updates and add Gaussian noise, with Flower's wrappers and mods."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp.mod import adaptiveclipping_mod, fixedclipping_mod
-from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import strategy as flower
 
 from blossomtune.config.federation import PrivacySettings
 
+TrainFunction = Callable[[Message, Context], Message]
+ClippingMod = Callable[[Message, Context, TrainFunction], Message]
 
-class _AdaptiveClippingFixes:
-    """Mends two things in Flower's adaptive clipping.
 
-    Flower lowers the norm when more updates are clipped than wanted, which clips still more; and it
-    measures the noise by the new norm although the old one has clipped.
+class AdaptiveClipping:
+    """Mixin that corrects the norm update of Flower's adaptive clipping wrappers.
+
+    Flower lowers the norm when more updates are clipped than the target. That clips still more.
+    Flower also scales a round's noise by the next norm instead of the round's own.
+
+    Attributes:
+        next_norm: Clipping norm of the next round.
     """
 
-    def _geometric_update(self: Any, clipped: float) -> None:
-        excess = clipped - self.target_clipped_quantile
+    next_norm: float
+
+    def _geometric_update(self: Any, clipped_fraction: float) -> None:
+        excess = clipped_fraction - self.target_clipped_quantile
         self.next_norm = self.clipping_norm * math.exp(self.clip_norm_lr * excess)
 
 
-class _ServerSideAdaptiveClipping(
-    _AdaptiveClippingFixes, flower.DifferentialPrivacyServerSideAdaptiveClipping
+class ServerSideAdaptiveClipping(
+    AdaptiveClipping, flower.DifferentialPrivacyServerSideAdaptiveClipping
 ):
-    pass
+    """Adaptive clipping on the server (arXiv 1905.03871)."""
 
 
-class _ClientSideAdaptiveClipping(
-    _AdaptiveClippingFixes, flower.DifferentialPrivacyClientSideAdaptiveClipping
+class ClientSideAdaptiveClipping(
+    AdaptiveClipping, flower.DifferentialPrivacyClientSideAdaptiveClipping
 ):
-    pass
+    """Adaptive clipping on the clients (arXiv 1905.03871)."""
+
+
+_WRAPPERS = {
+    ("server", "fixed"): flower.DifferentialPrivacyServerSideFixedClipping,
+    ("client", "fixed"): flower.DifferentialPrivacyClientSideFixedClipping,
+    ("server", "adaptive"): ServerSideAdaptiveClipping,
+    ("client", "adaptive"): ClientSideAdaptiveClipping,
+}
 
 
 def wrap_strategy(
@@ -59,55 +58,69 @@ def wrap_strategy(
     clipping_norm: float,
     num_replies: int,
     start: ArrayRecord,
-) -> flower.Strategy:
-    """Flower's wrapper for one round.
+) -> Any:
+    """Wrap a strategy for one round with clipping and Gaussian noise (arXiv 1710.06963).
 
     Args:
-        privacy: the block.
-        inner: averages the results; they must weigh the same, or the noise is too small.
-        norm: the clipping norm of the round.
-        answered: how many results there are. Flower divides the noise by it, so with the number of
-            clients that were asked it would be too small.
-        start: what clients got, with the names in the order of the results.
+        privacy: The federation's privacy settings.
+        strategy: Strategy that averages the replies. All replies must have the same weight, or
+            the noise is too small.
+        clipping_norm: L2 norm that updates are clipped to in this round.
+        num_replies: Number of replies. Flower divides the noise by it, so the number of sampled
+            clients would be too large.
+        start: Arrays that clients received, in the order of the replies' arrays.
+
+    Returns:
+        One of Flower's differential privacy wrappers. Its ``noise_multiplier`` is the effective
+        one.
     """
-    z, on_server = privacy.noise_multiplier, privacy.side == "server"
-    if privacy.clipping == "adaptive":
-        wrapper = (_ServerSideAdaptiveClipping if on_server else _ClientSideAdaptiveClipping)(
+    wrapper_class: Any = _WRAPPERS[privacy.side, privacy.clipping]
+    multiplier = privacy.noise_multiplier
+    if privacy.clipping == "fixed":
+        wrapper = wrapper_class(strategy, multiplier, clipping_norm, num_replies)
+    else:
+        wrapper = wrapper_class(
             strategy,
-            z,
+            multiplier,
             num_replies,
             initial_clipping_norm=clipping_norm,
             target_clipped_quantile=1 - privacy.target_quantile,
             clip_norm_lr=privacy.clipping_rate,
-            # A twentieth is the paper's. With few clients it leaves too little for the updates,
-            # and below z / 2 nothing; with z their noise grows by 16 % at most.
-            clipped_count_stddev=max(num_replies / 20, z),
+            # The paper's num_replies / 20 is too small for few clients.
+            # The multiplier raises the noise of updates by at most 16 %.
+            clipped_count_stddev=max(num_replies / 20, multiplier),
         )
-    elif on_server:
-        wrapper = flower.DifferentialPrivacyServerSideFixedClipping(
-            strategy, z, clipping_norm, num_replies
-        )
-    else:
-        wrapper = flower.DifferentialPrivacyClientSideFixedClipping(
-            strategy, z, clipping_norm, num_replies
-        )
-    if on_server:
+    if privacy.side == "server":
         wrapper.current_arrays = start
     return wrapper
 
 
-def build_clipping_mod(privacy: PrivacySettings) -> Mod | None:
-    """Flower's mod that clips what a client sends, for its train function; None on the server.
+def compute_noise_stddev(noise_multiplier: float, clipping_norm: float, num_replies: int) -> float:
+    """Compute the standard deviation of the noise on an average (arXiv 1710.06963).
 
-    The message must hold one ArrayRecord and one ConfigRecord with ``ServerStrategy.config()``,
-    and the reply one ArrayRecord with the same names in the same order and one MetricRecord.
+    Args:
+        noise_multiplier: Standard deviation on the sum of updates, per unit of clipping norm.
+        clipping_norm: L2 norm that updates were clipped to.
+        num_replies: Number of averaged updates.
+
+    Returns:
+        Standard deviation per element.
+    """
+    return noise_multiplier * clipping_norm / num_replies
+
+
+def build_clipping_mod(privacy: PrivacySettings) -> ClippingMod | None:
+    """Return Flower's mod that clips a client's update, or None for server-side clipping.
+
+    The message must hold one ArrayRecord and one ConfigRecord with the clipping norm. The reply
+    must hold one MetricRecord and one ArrayRecord with the same names in the same order.
     """
     if privacy.side == "server":
         return None
-    clip = {"fixed": fixedclipping_mod, "adaptive": adaptiveclipping_mod}[privacy.clipping]
+    flower_mod = {"fixed": fixedclipping_mod, "adaptive": adaptiveclipping_mod}[privacy.clipping]
 
-    def clipped(message: Message, context: Context, train: ClientAppCallable) -> Message:
-        def moving(message: Message, context: Context) -> Message:
+    def clip(message: Message, context: Context, train: TrainFunction) -> Message:
+        def train_and_perturb(message: Message, context: Context) -> Message:
             (start,) = message.content.array_records.values()
             reply = train(message, context)
             if not reply.has_error():
@@ -115,26 +128,31 @@ def build_clipping_mod(privacy: PrivacySettings) -> Mod | None:
                     reply.content[name] = perturb_if_unchanged(record, start)
             return reply
 
-        return clip(message, context, moving)
+        return flower_mod(message, context, train_and_perturb)
 
-    return clipped
-
-
-def sends_norm_bit(privacy: PrivacySettings | None) -> bool:
-    """Whether the mod adds to an answer if it was clipped."""
-    return privacy is not None and privacy.side == "client" and privacy.clipping == "adaptive"
+    return clip
 
 
 def perturb_if_unchanged(record: ArrayRecord, start: ArrayRecord) -> ArrayRecord:
-    """The record, changed by a hair where it is ``start``: Flower divides by their distance."""
+    """Move one element by a rounding error if nothing changed in training.
+
+    Flower's mods divide by the L2 norm of the change.
+
+    Args:
+        record: Arrays after training.
+        start: Arrays before training.
+
+    Returns:
+        The record itself, or a copy if it equals ``start``.
+    """
     arrays = record.to_numpy_ndarrays()
     if list(record) != list(start):
         return record
     pairs = zip(arrays, start.to_numpy_ndarrays(), strict=True)
-    changes = (one - other for one, other in pairs)
+    changes = (after - before for after, before in pairs)
     if any(np.vdot(change, change) > 0 for change in changes):
         return record
     first = arrays[0].reshape(-1)
     first[0] += max(2 * np.finfo(first.dtype).eps * abs(first[0]), 1e-15)
-    named = zip(record, [first.reshape(arrays[0].shape), *arrays[1:]], strict=True)
-    return ArrayRecord({name: Array(array) for name, array in named})
+    arrays[0] = first.reshape(arrays[0].shape)
+    return ArrayRecord({name: Array(a) for name, a in zip(record, arrays, strict=True)})

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from flwr.app import MetricRecord, RecordDict
-from flwr.supercore.differential_privacy import KEY_NORM_BIT
 
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD, CONTROL_RECORD, METRICS_RECORD
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
+from blossomtune.privacy.record_keys import NORM_BIT_KEY
 from blossomtune.training.adapter import validate_state
 
 TRAIN_METRICS = (
@@ -152,7 +152,7 @@ def compute_max_reply_bytes(
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
     content = RecordDict({ADAPTER_RECORD: codec.encode(state, precision)[0]})
-    numbers = [*TRAIN_METRICS, *([KEY_NORM_BIT] if with_norm_bit else [])]
+    numbers = [*TRAIN_METRICS, *([NORM_BIT_KEY] if with_norm_bit else [])]
     content[METRICS_RECORD] = MetricRecord({name: i / 3 for i, name in enumerate(numbers)})
     if with_control:
         other = {name: value + 1 for name, value in state.items()}
@@ -162,4 +162,4 @@ def compute_max_reply_bytes(
 
 def read_norm_bit(content: RecordDict) -> bool | None:
     numbers = content[METRICS_RECORD]
-    return bool(numbers[KEY_NORM_BIT]) if KEY_NORM_BIT in numbers else None
+    return bool(numbers[NORM_BIT_KEY]) if NORM_BIT_KEY in numbers else None

@@ -35,7 +35,7 @@ from blossomtune.federation.server.nodes import (
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
-from blossomtune.privacy import accounting, clipping
+from blossomtune.privacy import accounting, record_keys
 from blossomtune.training import adapter, scaffold, schedule
 from blossomtune.training.adapter import AdapterMismatchError
 
@@ -329,7 +329,7 @@ class RoundRunner:
         job, communication = self.job, self.job.federation.communication
         if communication.budget_mb is None:
             return
-        bit = clipping.sends_norm_bit(job.federation.privacy)
+        bit = record_keys.sends_norm_bit(job.federation.privacy)
         besides = {"scaffold": self.control_variate is not None, "norm_bit": bit}
         answer = {
             rank: replies.compute_max_reply_bytes(start, communication.precision, **besides)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
-from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM, KEY_NORM_BIT, compute_stdv
 
 from blossomtune.config.federation import FederationSettings
 from blossomtune.config.strategies import compute_min_clients
@@ -20,11 +19,9 @@ from blossomtune.errors import UserError
 from blossomtune.federation.server.strategy_registry import build_strategy
 from blossomtune.named_tensors import StateDict
 from blossomtune.privacy import clipping, noise_seed
+from blossomtune.privacy.record_keys import CLIPPING_NORM_KEY, NORM_BIT_KEY
 
 _FEDOPT_STRATEGIES = (flower.FedAdagrad, flower.FedAdam, flower.FedYogi)
-
-
-_CLIPPING_NORM_KEY = "clipping_norm"
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class ServerStrategy:
         """What a train message must say besides: the clipping norm, where clients clip."""
         if self._privacy is None or self._privacy.side == "server":
             return {}
-        return {KEY_CLIPPING_NORM: self._clipping_norm}
+        return {CLIPPING_NORM_KEY: self._clipping_norm}
 
     def state_dict(self) -> StateDict:
         """What the next round depends on besides the adapter; float64."""
@@ -118,7 +115,7 @@ class ServerStrategy:
 
     @property
     def _clipping_norm(self) -> float:
-        kept = self._state.get(_CLIPPING_NORM_KEY)
+        kept = self._state.get(CLIPPING_NORM_KEY)
         return self._privacy.clipping_norm if kept is None else float(kept)
 
     def _build_reply(self, result: WeightedState, names: Sequence[str]) -> Message:
@@ -126,7 +123,7 @@ class ServerStrategy:
         weight = 1.0 if self._privacy else float(result.weight)
         metrics = MetricRecord({"num-examples": weight})
         if result.was_clipped is not None:
-            metrics[KEY_NORM_BIT] = int(result.was_clipped)
+            metrics[NORM_BIT_KEY] = int(result.was_clipped)
         content = RecordDict({"arrays": _to_array_record(result.state, names), "metrics": metrics})
         return Message(content, dst_node_id=1, message_type=MessageType.TRAIN)
 
@@ -143,10 +140,10 @@ class ServerStrategy:
             self._secret, [about, *_iter_seed_material(start, replies)]
         ):
             arrays, _ = wrapper.aggregate_train(round_number, replies)
-        deviation = compute_stdv(wrapper.noise_multiplier, norm, len(replies))
+        deviation = clipping.compute_noise_stddev(wrapper.noise_multiplier, norm, len(replies))
         self._privacy_metrics = {"clipping_norm": norm, "noise_deviation": deviation}
         if self._privacy.clipping == "adaptive":
-            self._state[_CLIPPING_NORM_KEY] = torch.tensor(wrapper.next_norm, dtype=torch.float64)
+            self._state[CLIPPING_NORM_KEY] = torch.tensor(wrapper.next_norm, dtype=torch.float64)
         return arrays
 
     def _restore_state(
@@ -186,4 +183,4 @@ def _iter_seed_material(start: ArrayRecord, replies: Sequence[Message]) -> Itera
         for name, array in record.items():
             yield name.encode()
             yield array.data
-    yield repr([reply.content["metrics"].get(KEY_NORM_BIT) for reply in replies]).encode()
+    yield repr([reply.content["metrics"].get(NORM_BIT_KEY) for reply in replies]).encode()
