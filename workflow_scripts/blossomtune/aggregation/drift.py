@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from blossomtune.aggregation import low_rank
+from blossomtune.aggregation import client_updates, layers, low_rank
 from blossomtune.aggregation.types import LORA_A_SUFFIX, ClientUpdate
+from blossomtune.artifacts.round_record import LayerDrift
 
 
-def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[str, float | None]]:
+def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, LayerDrift]:
     """Compares ΔW* = Σ p_i s_i B_i A_i with what an adapter of the server's rank can hold.
 
     Args:
@@ -22,23 +23,21 @@ def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[
     """
     return {
         _strip_prefixes(layer): _measure_layer(updates, layer, rank)
-        for layer in low_rank.list_layers(updates[0].state)
+        for layer in layers.list_layers(updates[0].state)
     }
 
 
-def _measure_layer(
-    updates: Sequence[ClientUpdate], layer: str, rank: int
-) -> dict[str, float | None]:
+def _measure_layer(updates: Sequence[ClientUpdate], layer: str, rank: int) -> LayerDrift:
     spectrum = torch.linalg.svdvals(
-        low_rank.compute_qr_core(low_rank.mean_update(updates, layer))[-1]
+        low_rank.compute_qr_core(client_updates.mean_update(updates, layer))[-1]
     )
     norm = float(spectrum.norm())
     average = None
     if len({(u.scale, len(u.state[layer + LORA_A_SUFFIX])) for u in updates}) == 1:
-        lost = low_rank.compute_qr_core(low_rank.residual_update(updates, layer))[-1]
+        lost = low_rank.compute_qr_core(client_updates.residual_update(updates, layer))[-1]
         average = _compute_ratio(float(lost.norm()), norm)
     best = _compute_ratio(float(spectrum[rank:].norm()), norm)
-    return {"norm": _round_significant(norm), "average": average, "best": best}
+    return LayerDrift(norm=_round_significant(norm), average=average, best=best)
 
 
 def _compute_ratio(part: float, whole: float) -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.provenance import Provenance
 from blossomtune.cli import run_script
 from blossomtune.data import fetch_model
 from blossomtune.data.partitioning import build_partition
@@ -20,7 +22,10 @@ from blossomtune.deployment.client_bundle import (
     ClientBundle,
 )
 from blossomtune.errors import UserError
-from blossomtune.federation.build_run import build_run
+from blossomtune.federation.build_spec import build_spec
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.resources import Resources
+from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json, write_atomically, write_json
 from blossomtune.package_versions import get_package_versions
 
@@ -47,40 +52,34 @@ def prepare_client(folder: Path, data: Path, cores: int) -> None:
     model = _prepare_model(asked.model, folder / "model", work / "model")
     if not data.exists():
         raise UserError(f"there is nothing at {data}", "name the file or folder with your rows")
-    dataset, rows, tokens = work / "dataset", work / "rows", work / "tokens"
-    dataset.mkdir(exist_ok=True)
-    write_json(dataset / "manifest.json", asked.dataset)
+    rows, tokens = work / "rows", work / "tokens"
     with write_atomically(rows, directory=True) as new:
         told = asked.partition | {"paths": {asked.client: str(data)}}
-        build_partition.build_partition(told, dataset, new)
+        build_partition.write_partition(told, asked.dataset, None, new)
     with write_atomically(tokens, directory=True) as new:
         made = build_tokenized.tokenize_partition(
             asked.preprocessing, model, None, rows, new, cores
         )
-    print(f"{made['clients'][0]['rows']} rows, {made['clients'][0]['tokens']} tokens", flush=True)
-    unused = {"adapter": work / "adapter", "history": work / "history.json"}
-    if asked.federate["federation"]["gpus_per_client"] == "auto":
-        asked.federate["federation"]["gpus_per_client"] = 1.0  # a client has a machine to itself
-    job = build_run(
-        asked.federate,
-        model=model,
-        partition=rows,
-        preprocessed=tokens,
-        checkpoints=work / "checkpoints",
-        cores=cores,
-        **unused,
+    print(f"{made.clients[0].rows} rows, {made.clients[0].tokens} tokens", flush=True)
+    spec = build_spec(asked.federate, model, rows, tokens)
+    share = spec.federation.gpus_per_client
+    run = FederatedRun(
+        spec=spec,
+        paths=ClientPaths(model=model, preprocessed=tokens, checkpoints=work / "checkpoints"),
+        # a client has a machine to itself
+        resources=Resources(gpus_per_client=1.0 if share == "auto" else share, cores=cores),
     )
-    write_json(work / "job.json", job.model_dump(mode="json"))
+    run.save(work / "run.json")
     client = asked.partition["clients"].index(asked.client)
     words = ["--superlink", asked.superlink, "--client", str(client)]
-    words += ["--job", str(work / "job.json")]
+    words += ["--run", str(work / "run.json")]
     words += [
-        "--authority",
+        "--ca-certificate",
         str(folder / CA_CERTIFICATE_FILE),
-        "--key",
+        "--private-key",
         str(folder / SUPERNODE_KEY_FILE),
     ]
-    write_json(work / "supernode.json", {"name": f"supernode_{client}", "words": words})
+    write_json(work / "supernode.json", {"name": f"supernode_{client}", "arguments": words})
 
 
 def _load_bundle(path: Path) -> ClientBundle:
@@ -119,7 +118,7 @@ def _prepare_model(source: BaseModelSource, provided_dir: Path, cache_dir: Path)
         target.parent.mkdir(exist_ok=True)
         with write_atomically(target, directory=True) as new:
             fetch_model.fetch_model(config, new)
-    mine = read_json(target / "provenance.json")["files"]
+    mine = read_artifact(target / "provenance.json", Provenance).files
     other = sorted(name for name, digest in source.files.items() if mine.get(name) != digest)
     if other:
         raise UserError(
