@@ -30,6 +30,7 @@ bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/be
 
 docs: $(VENV)/.locked ## Builds the documentation into site/
 	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.config.reference > docs/configuration.md
+	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.artifacts.schemas docs/schemas
 	@$(ENTER) zensical build --clean --strict
 
 lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakemake files

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ROOT, blocks
+from markdown_pages import ROOT, blocks
 
 PARTS = ("Makefile", "Snakefile", "config", "containers", "envs", "profiles", "rules")
 THIS = str(Path(__file__).relative_to(ROOT))

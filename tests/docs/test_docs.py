@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from pages import PAGES, ROOT, anchors, blocks, prose
+from markdown_pages import PAGES, ROOT, anchors, blocks, prose
 
 from blossomtune.config.load import load_configuration
 

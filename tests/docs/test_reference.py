@@ -1,7 +1,7 @@
 """The configuration reference and the schema it is generated from."""
 
 import pytest
-from pages import ROOT
+from markdown_pages import ROOT
 
 from blossomtune.config.reference import Configuration, reference
 

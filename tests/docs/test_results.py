@@ -2,14 +2,16 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
-from pages import ROOT
+from markdown_pages import ROOT
 from pydantic import BaseModel
 
 from blossomtune import artifacts
+from blossomtune.artifacts.schemas import write_schemas
 
-INTERNAL = {"adapter_config"}  # PEFT's file, described by PEFT
+INTERNAL = {"adapter_config", "checkpoint_record"}  # PEFT's file, and no file between stages
 MODULES = [m.name for m in pkgutil.iter_modules(artifacts.__path__) if m.name not in INTERNAL]
 
 
@@ -24,3 +26,11 @@ def fields(module):
 def test_every_field_of_an_artifact_is_described(module):
     page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     assert [f"{model}.{name}" for model, name in fields(module) if f"`{name}`" not in page] == []
+
+
+def test_schemas_are_current(tmp_path):
+    def read(folder: Path):
+        return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+
+    write_schemas(tmp_path)
+    assert read(ROOT / "docs/schemas") == read(tmp_path), "run: make docs"
