@@ -1,11 +1,11 @@
 """Row formats: prompt and completion, conversations, or plain text."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from blossomtune.artifacts.tokenized_manifest import FormatName, RowFormat
 from blossomtune.data.columns import require_column
 from blossomtune.errors import UserError
 
@@ -15,34 +15,13 @@ _ALPACA_TEMPLATES = {
 }
 _PROMPT_COMPLETION_TEMPLATES = {"prompt": "{{ prompt }}", "completion": "{{ completion }}"}
 # columns by which a format is detected
-_REQUIRED_COLUMNS = {
+_REQUIRED_COLUMNS: dict[FormatName, tuple[str, ...]] = {
     "messages": ("messages",),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "prompt_completion": ("prompt", "completion"),
     "text": ("text",),
 }
-
-
-@dataclass(frozen=True)
-class RowFormat:
-    """How rows become turns or text.
-
-    Attributes:
-        name: prompt_completion, alpaca, messages, sharegpt or text.
-        detected: whether the columns said so, and not the configuration.
-        column: the column that is read as it is; None where templates write all.
-        templates: the templates that are used, by key: system, prompt, completion, text.
-    """
-
-    name: str
-    detected: bool
-    column: str | None
-    templates: dict[str, str]
-
-    def describe(self) -> dict[str, Any]:
-        """As the manifest tells it."""
-        return asdict(self)
 
 
 def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
@@ -61,9 +40,9 @@ def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
     keys = ("system", "prompt", "completion", "text")
     templates = {key: config[key] for key in keys if config[key] is not None}
     if "text" in templates:
-        return RowFormat("text", False, None, templates)
+        return _build_format("text", False, None, templates)
     if "prompt" in templates:
-        return RowFormat("prompt_completion", False, None, templates)
+        return _build_format("prompt_completion", False, None, templates)
     name, detected = config["shape"], config["shape"] is None
     if name is None:
         name = _detect_format_name(schema)
@@ -75,10 +54,17 @@ def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
     if name in ("alpaca", "prompt_completion"):
         for column in _REQUIRED_COLUMNS[name]:
             require_column(f"shape: {name}", column, schema.names)
-        return RowFormat(name, detected, None, templates | _get_default_templates(name, schema))
+        templates |= _get_default_templates(name, schema)
+        return _build_format(name, detected, None, templates)
     column = config["column"] or _REQUIRED_COLUMNS[name][0]
     require_column("column" if config["column"] else f"shape: {name}", column, schema.names)
-    return RowFormat(name, detected, column, templates)
+    return _build_format(name, detected, column, templates)
+
+
+def _build_format(
+    name: FormatName, detected: bool, column: str | None, templates: Mapping[str, str]
+) -> RowFormat:
+    return RowFormat(name=name, detected=detected, column=column, templates=dict(templates))
 
 
 def _get_default_templates(name: str, schema: pa.Schema) -> dict[str, str]:
@@ -89,7 +75,7 @@ def _get_default_templates(name: str, schema: pa.Schema) -> dict[str, str]:
     return _ALPACA_TEMPLATES | {"prompt": "{{ instruction }}"}
 
 
-def _detect_format_name(schema: pa.Schema) -> str:
+def _detect_format_name(schema: pa.Schema) -> FormatName:
     columns = ", ".join(schema.names)
     if {"chosen", "rejected"} <= set(schema.names):
         raise UserError(

@@ -6,8 +6,8 @@ from typing import Any
 from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
-from blossomtune.data.tokenization.formats import RowFormat
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatMessage
 

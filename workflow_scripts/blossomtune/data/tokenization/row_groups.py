@@ -1,13 +1,14 @@
 """Tokenization of one row group of a Parquet file, the unit of parallel work."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat, TokenCounts
 from blossomtune.data.tokenization import prompt_completion
 from blossomtune.data.tokenization.arrow_batches import (
     HELD_OUT_SCHEMA,
@@ -16,7 +17,6 @@ from blossomtune.data.tokenization.arrow_batches import (
     ExampleBatchBuilder,
 )
 from blossomtune.data.tokenization.examples import Example, build_examples
-from blossomtune.data.tokenization.formats import RowFormat
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_errors import ERROR_KINDS, MAX_SHOWN_ROWS, RowError
 from blossomtune.errors import UserError
@@ -69,6 +69,16 @@ class ExampleCounts:
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.dropped = {kind: self.dropped[kind] + other.dropped[kind] for kind in ERROR_KINDS}
         self.longest = max(self.longest, other.longest)
+
+    def to_artifact(self, sha256: str, *, is_packed: bool) -> TokenCounts:
+        """Return the counts as the manifest holds them.
+
+        Args:
+            sha256: digest of the file of token ids.
+            is_packed: whether the examples were packed.
+        """
+        counts = asdict(self) | {"packed": self.packed if is_packed else None}
+        return TokenCounts(**counts, sha256=sha256)
 
 
 @dataclass
