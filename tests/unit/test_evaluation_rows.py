@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from artifact_samples import partition_manifest
 
 from blossomtune.errors import UserError
 from blossomtune.evaluation.rows import load_evaluation_set
@@ -79,8 +80,9 @@ def test_the_server_looks_at_the_rows_that_are_left_out(held_out_files):
     assert scored == everything - looked_at
 
 
-CLIENTS = {"clients": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}
-NATURAL = CLIENTS | {"partitioner": "natural_id", "column": "domain"}
+CLIENTS = partition_manifest(["a", "b", "c"])
+NATURAL = CLIENTS.model_copy(update={"partitioner": "natural_id", "column": "domain"})
+DIRICHLET = NATURAL.model_copy(update={"partitioner": "dirichlet"})
 
 
 def test_clients_have_the_rows_that_they_held_out(held_out_files):
@@ -108,9 +110,7 @@ def test_clients_that_are_values_of_a_column_have_its_test_rows(held_out_files):
     )
 
 
-@pytest.mark.parametrize(
-    "partition", [CLIENTS | {"partitioner": "dirichlet", "column": "domain"}, NATURAL]
-)
+@pytest.mark.parametrize("partition", [DIRICHLET, NATURAL])
 def test_else_clients_have_none(held_out_files, partition):
     columns = {"domain": ["a", "b", "c"]} if partition is not NATURAL else {}
     found = read(held_out_files(TEXTS, LABELS, None, partition, **columns))

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 import torch
+from artifact_samples import client_token_counts, provenance, round_record, tokenized_manifest
 
+from blossomtune.artifacts.files import write_artifact
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.errors import UserError
 from blossomtune.files import read_json, write_json
 from blossomtune.json_diff import diff_json
@@ -17,7 +20,7 @@ IDENTITY = {"seed": 1, "training": {"learning_rate_max": 1e-3}, "clients": ["a",
 
 def checkpoint(number):
     state = {"b": torch.full((2, 3), float(number)), "a": torch.zeros(1)}
-    return Checkpoint(number, state, [{"round": n} for n in range(number + 1)])
+    return Checkpoint(number, state, [round_record(n) for n in range(number + 1)])
 
 
 def rounds(kept, kind="round"):
@@ -25,25 +28,25 @@ def rounds(kept, kind="round"):
 
 
 def test_the_last_round_comes_back_as_it_was(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     assert kept.load_latest(max_round=9) is None
     kept.save(checkpoint(1))
     kept.save(checkpoint(2))
-    found = CheckpointStore(tmp_path, IDENTITY).load_latest(max_round=9)
+    found = CheckpointStore(tmp_path, IDENTITY, RoundRecord).load_latest(max_round=9)
     assert (found.round_number, found.history) == (2, checkpoint(2).history)
     assert found.adapter_state.keys() == {"a", "b"}
     assert torch.equal(found.adapter_state["b"], checkpoint(2).adapter_state["b"])
 
 
 def test_only_the_last_two_stay(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     for number in range(1, 12):
         kept.save(checkpoint(number))
     assert rounds(kept) == [10, 11]
 
 
 def test_as_many_rounds_stay_as_are_asked_for(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, save_total_limit=4)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord, save_total_limit=4)
     for number in range(1, 7):
         kept.save(checkpoint(number))
     assert rounds(kept) == [3, 4, 5, 6]
@@ -53,7 +56,7 @@ def test_what_the_server_carries_on_comes_back(tmp_path):
     momentum = torch.arange(6.0).reshape(2, 3)
     server = {"momentum": momentum, "momentum.view": momentum.T, "clipping": torch.tensor(0.5)}
     given = Checkpoint(1, checkpoint(1).adapter_state, [], server)
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(given)
     found = kept.load_latest(max_round=9)
     assert found.adapter_state.keys() == given.adapter_state.keys()
@@ -62,19 +65,19 @@ def test_what_the_server_carries_on_comes_back(tmp_path):
 
 
 def test_the_best_round_outlives_the_last_ones(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     assert kept.load_best() is None
     for number in range(1, 8):
         kept.save(checkpoint(number), is_best=number in (1, 3))
     assert rounds(kept) == [6, 7]
     assert rounds(kept, "best") == [3]
-    best = CheckpointStore(tmp_path, IDENTITY).load_best()
+    best = CheckpointStore(tmp_path, IDENTITY, RoundRecord).load_best()
     assert (best.round_number, best.history) == (3, checkpoint(3).history)
     assert torch.equal(best.adapter_state["b"], checkpoint(3).adapter_state["b"])
 
 
 def test_going_back_a_round_finds_the_best_until_then(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     for number in range(1, 8):
         kept.save(checkpoint(number), is_best=number in (3, 7))
     assert kept.load_best(max_round=6).round_number == 3
@@ -85,14 +88,14 @@ def test_going_back_a_round_finds_the_best_until_then(tmp_path):
 
 def test_the_best_round_is_none_to_go_on_from(tmp_path):
     """What clients keep does not reach back that far."""
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     for number in range(1, 8):
         kept.save(checkpoint(number), is_best=number == 3)
     assert kept.load_latest(max_round=4) is None
 
 
 def test_a_round_that_comes_again_may_be_no_longer_the_best(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(checkpoint(1), is_best=True)
     kept.save(checkpoint(2), is_best=True)
     kept.save(checkpoint(2))
@@ -101,7 +104,7 @@ def test_a_round_that_comes_again_may_be_no_longer_the_best(tmp_path):
 
 def test_starting_over_forgets_later_rounds(tmp_path):
     """Or its own would be the first to go, being older, and a stop would lose them."""
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     for number in range(1, 7):
         kept.save(checkpoint(number), is_best=number == 5)
     assert kept.load_latest(max_round=3) is None
@@ -131,12 +134,12 @@ def killed_at(step, save):
 
 
 def test_a_save_that_is_killed_anywhere_leaves_no_half_checkpoint(tmp_path):
-    before = CheckpointStore(tmp_path / "before", IDENTITY)
+    before = CheckpointStore(tmp_path / "before", IDENTITY, RoundRecord)
     for number in range(1, 5):
         before.save(checkpoint(number), is_best=number == 2)
     for step in itertools.count():
         shutil.copytree(tmp_path / "before", tmp_path / str(step))
-        kept = CheckpointStore(tmp_path / str(step), IDENTITY)
+        kept = CheckpointStore(tmp_path / str(step), IDENTITY, RoundRecord)
         killed = killed_at(step, lambda kept=kept: kept.save(checkpoint(5), is_best=True))
         last = kept.load_latest(max_round=9)
         assert last.round_number in ((4, 5) if killed else (5,))
@@ -155,7 +158,7 @@ def test_a_save_that_is_killed_anywhere_leaves_no_half_checkpoint(tmp_path):
 
 
 def test_fewer_rounds_than_there_are_take_an_earlier_one(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(checkpoint(3))
     kept.save(checkpoint(4))
     assert kept.load_latest(max_round=3).round_number == 3
@@ -164,7 +167,7 @@ def test_fewer_rounds_than_there_are_take_an_earlier_one(tmp_path):
 
 @pytest.mark.parametrize("damage", ["adapter.safetensors", "server.safetensors", "record.json"])
 def test_what_is_damaged_is_passed_over(tmp_path, damage, capsys):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(checkpoint(1))
     kept.save(checkpoint(2))
     file = kept.folder / "round-00002" / damage
@@ -176,9 +179,11 @@ def test_what_is_damaged_is_passed_over(tmp_path, damage, capsys):
 
 
 def test_another_identity_has_a_folder_of_its_own(tmp_path):
-    first = CheckpointStore(tmp_path, IDENTITY)
+    first = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     first.save(checkpoint(1))
-    other = CheckpointStore(tmp_path, IDENTITY | {"training": {"learning_rate_max": 2e-3}})
+    other = CheckpointStore(
+        tmp_path, IDENTITY | {"training": {"learning_rate_max": 2e-3}}, RoundRecord
+    )
     assert other.load_latest(max_round=9) is None
     assert other.find_identity_changes() == ["training.learning_rate_max: 0.001, now 0.002"]
     assert first.find_identity_changes() == []
@@ -186,16 +191,16 @@ def test_another_identity_has_a_folder_of_its_own(tmp_path):
 
 
 def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(checkpoint(1))
     said = kept.folder / "identity.json"
     write_json(said, read_json(said) | {"seed": 2})
     with pytest.raises(UserError, match=r"belong to another federation: seed: 2, now 1\n  hint"):
-        CheckpointStore(tmp_path, IDENTITY)
+        CheckpointStore(tmp_path, IDENTITY, RoundRecord)
 
 
 def test_an_unfinished_checkpoint_is_none(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY)
+    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
     kept.save(checkpoint(1))
     (kept.folder / ".round-00002.partial").mkdir()
     assert kept.load_latest(max_round=9).round_number == 1
@@ -218,8 +223,8 @@ def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
     from blossomtune.federation.run_identity import build_run_identity
     from blossomtune.federation.spec import ClientSpec, FederationSpec
 
-    write_json(tmp_path / "manifest.json", {"clients": [{"sha256": "a"}], "test": {"sha256": "b"}})
-    write_json(tmp_path / "provenance.json", {"files": {"model.safetensors": "c"}})
+    write_artifact(tmp_path / "manifest.json", tokenized_manifest([client_token_counts(0)]))
+    write_artifact(tmp_path / "provenance.json", provenance())
 
     def of(low, **federation):
         paths = ClientPaths(model=tmp_path, preprocessed=tmp_path, checkpoints=tmp_path)

@@ -12,12 +12,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import safetensors.torch
+from artifact_samples import client_token_counts, partition_manifest, provenance, tokenized_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
-from blossomtune.files import compute_file_sha256, read_json, write_json
+from blossomtune.files import compute_file_sha256, read_json
 from blossomtune.modeling.chat_template import render_prompt
 from blossomtune.modeling.encoding import encode_example
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -114,12 +116,13 @@ def files(tiny_model, tmp_path_factory):
         path = home / f"preprocessed/client_{i}.arrow"
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        counts.append({"rows": len(pairs), "packed": None, "sha256": compute_file_sha256(path)})
-    write_json(home / "preprocessed/manifest.json", {"clients": counts})
-    names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
-    write_json(home / "partition/manifest.json", {"clients": names})
+        sha256 = compute_file_sha256(path)
+        counts.append(client_token_counts(i, len(pairs), sha256=sha256))
+    write_artifact(home / "preprocessed/manifest.json", tokenized_manifest(counts))
+    names = [f"lab {i}" for i in range(CLIENTS)]
+    write_artifact(home / "partition/manifest.json", partition_manifest(names))
     shutil.copytree(tiny_model, home / "tiny")
-    write_json(home / "tiny/provenance.json", {"source": {"kind": "path"}, "files": {}})
+    write_artifact(home / "tiny/provenance.json", provenance())
     return {
         "model": home / "tiny",
         "partition": home / "partition",

@@ -3,7 +3,9 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from artifact_samples import provenance, tokenized_manifest
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.federation import FederationSettings
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
@@ -11,7 +13,6 @@ from blossomtune.errors import UserError
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.spec import ClientSpec, FederationSpec
-from blossomtune.files import write_json
 from blossomtune.json_diff import diff_json
 from blossomtune.training.ranks import resolve_client_ranks
 
@@ -81,8 +82,8 @@ def build_spec():
 @pytest.fixture
 def build_identity(build_spec, tmp_path):
     """Builds the identity of checkpoints from the same keys."""
-    write_json(tmp_path / "provenance.json", {"files": {}})
-    write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
+    write_artifact(tmp_path / "provenance.json", provenance())
+    write_artifact(tmp_path / "manifest.json", tokenized_manifest())
     paths = ClientPaths(model=tmp_path, preprocessed=tmp_path, checkpoints=tmp_path)
     return lambda **keys: build_run_identity(build_spec(**keys), paths, "cpu")
 

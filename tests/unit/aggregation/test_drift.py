@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from blossomtune.aggregation.drift import measure_drift
 from blossomtune.aggregation.types import ClientUpdate
+from blossomtune.artifacts.round_record import LayerDrift
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 SHORT = "layers.0.self_attn.q_proj"
@@ -47,26 +48,25 @@ def test_drift_is_what_dense_matrices_say(clients, rank, server, seed):
         for name in (B, A)
     )
     found = measure_drift(updates, server)[SHORT]
-    assert near(found["norm"], float(whole.norm()))
-    assert near(found["average"], float((whole - 2.0 * b @ a).norm() / whole.norm()))
+    assert near(found.norm, float(whole.norm()))
+    assert near(found.average, float((whole - 2.0 * b @ a).norm() / whole.norm()))
     rest = torch.linalg.svdvals(whole)[server:].norm()
-    assert near(found["best"], float(rest / whole.norm()))
+    assert near(found.best, float(rest / whole.norm()))
 
 
 def test_factors_of_several_ranks_or_scales_have_no_average():
     for updates in (answers([2, 3], 0), answers([2, 2], 0, scales=[1.0, 2.0])):
         whole, _ = dense(updates)
         found = measure_drift(updates, 3)[SHORT]
-        assert found["average"] is None
-        assert near(found["norm"], float(whole.norm()))
+        assert found.average is None
+        assert near(found.norm, float(whole.norm()))
 
 
 def test_what_is_exact_is_zero_to_the_last_digit():
     updates = answers([3, 3, 3], 0)
     for u in updates:
         u.state[A] = updates[0].state[A]
-    assert measure_drift(updates, 3)[SHORT] | {"norm": 0} == {
-        "norm": 0,
+    assert measure_drift(updates, 3)[SHORT].model_dump(exclude={"norm"}) == {
         "average": 0.0,
         "best": 0.0,
     }
@@ -76,9 +76,9 @@ def test_without_an_update_there_is_no_drift():
     updates = answers([3, 3], 0)
     for u in updates:
         u.state[B].zero_()
-    assert measure_drift(updates, 3) == {SHORT: {"norm": 0.0, "average": 0.0, "best": 0.0}}
+    assert measure_drift(updates, 3) == {SHORT: LayerDrift(norm=0.0, average=0.0, best=0.0)}
 
 
 def test_six_digits_are_enough():
     found = measure_drift(answers([3, 3], 0), 3)[SHORT]
-    assert all(value == float(f"{value:.6g}") for value in found.values())
+    assert all(value == float(f"{value:.6g}") for _, value in found)

@@ -6,9 +6,10 @@ import torch
 
 from blossomtune.aggregation import client_updates, layers, low_rank
 from blossomtune.aggregation.types import LORA_A_SUFFIX, ClientUpdate
+from blossomtune.artifacts.round_record import LayerDrift
 
 
-def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[str, float | None]]:
+def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, LayerDrift]:
     """Compares ΔW* = Σ p_i s_i B_i A_i with what an adapter of the server's rank can hold.
 
     Args:
@@ -26,9 +27,7 @@ def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[
     }
 
 
-def _measure_layer(
-    updates: Sequence[ClientUpdate], layer: str, rank: int
-) -> dict[str, float | None]:
+def _measure_layer(updates: Sequence[ClientUpdate], layer: str, rank: int) -> LayerDrift:
     spectrum = torch.linalg.svdvals(
         low_rank.compute_qr_core(client_updates.mean_update(updates, layer))[-1]
     )
@@ -38,7 +37,7 @@ def _measure_layer(
         lost = low_rank.compute_qr_core(client_updates.residual_update(updates, layer))[-1]
         average = _compute_ratio(float(lost.norm()), norm)
     best = _compute_ratio(float(spectrum[rank:].norm()), norm)
-    return {"norm": _round_significant(norm), "average": average, "best": best}
+    return LayerDrift(norm=_round_significant(norm), average=average, best=best)
 
 
 def _compute_ratio(part: float, whole: float) -> float:

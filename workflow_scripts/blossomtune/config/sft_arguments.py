@@ -108,7 +108,7 @@ def validate_argument(name: str, value: Any) -> tuple[Any, str | None]:
     try:
         adapter = TypeAdapter(
             eval(read_annotations()[name], {"__builtins__": __builtins__, **names})
-        )  # noqa: S307
+        )
     except (KeyError, NameError, TypeError, SyntaxError):
         return value, None
     try:

@@ -45,10 +45,8 @@ def run_client(folder: Path, data: Path, cores: int) -> NoReturn:
         home = Path(scratch) / "supernode"
         spec = ProcessSpec(supernode["name"], tuple(supernode["arguments"]), home)
         spec.home.mkdir()
-        command, environment = (
-            [sys.executable, *spec.python_arguments],
-            os.environ | spec.environment,
-        )
+        command = [sys.executable, *spec.python_arguments]
+        environment = os.environ | spec.environment
         while True:
             status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
             logger.warning("the SuperNode ended with %d; it is started again", status)

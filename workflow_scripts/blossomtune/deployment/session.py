@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.config.engines import SlurmEngine
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
@@ -61,7 +62,8 @@ class Deployment:
         self._run_file = scratch_dir / "run.json"
         spec, paths = run.spec, run.paths
         identity = build_run_identity(spec, paths, run.resources.device)
-        self._client_state_dir = CheckpointStore(paths.checkpoints, identity).folder / "clients"
+        checkpoints = CheckpointStore(paths.checkpoints, identity, RoundRecord)
+        self._client_state_dir = checkpoints.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
         self._keys: KeyStore | None = None

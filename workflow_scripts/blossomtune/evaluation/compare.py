@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from blossomtune.artifacts.metrics import LocalBaselineMetrics, Metrics, ModelMetrics
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
 from blossomtune.evaluation.stored_model import StoredModel
@@ -18,7 +19,7 @@ LOCAL_PREFIX = "local_"
 
 def evaluate_models(
     models: Mapping[str, StoredModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Metrics:
     """Scores each model on the rows, one in memory at a time.
 
     Args:
@@ -55,18 +56,26 @@ def evaluate_models(
 
     summaries = Summarizer(evaluation_set, settings)
     found = {name: summaries.summarize_model(each) for name, each in contenders.items()}
-    if alone:
-        each = {
-            client: summaries.summarize_common_rows([scores]) for client, scores in alone.items()
-        }
-        found["local"]["models"] = each
     for name, summary in found.items():
         print(f"{name}: {_format_summary(summary)}", file=sys.stderr, flush=True)
     federated = contenders.pop("federated")
     difference = {
         name: summaries.compute_difference(federated, c) for name, c in contenders.items()
     }
-    return {**found, "difference": difference, "left_out": evaluation_set.num_excluded_rows}
+    local = None
+    if alone:
+        models_alone = {
+            client: summaries.summarize_common_rows([scores]) for client, scores in alone.items()
+        }
+        local = LocalBaselineMetrics(**dict(found["local"]), models=models_alone)
+    return Metrics(
+        base=found["base"],
+        federated=found["federated"],
+        centralised=found.get("centralised"),
+        local=local,
+        difference=difference,
+        left_out=evaluation_set.num_excluded_rows,
+    )
 
 
 def _score_evaluation_set(
@@ -101,11 +110,10 @@ def _score_evaluation_set(
     return replace(scores, **placed)
 
 
-def _format_summary(summary: Mapping[str, Any]) -> str:
-    words = [f"{summary['rows']} rows", f"loss {summary['loss']['value']:.3f}"]
-    words += [
-        f"{name.replace('_', ' ')} {summary[name]['value']:.1%}"
-        for name in ("accuracy", "exact_match")
-        if summary[name]
-    ]
-    return ", ".join(words)
+def _format_summary(summary: ModelMetrics) -> str:
+    parts = [f"{summary.rows} rows", f"loss {summary.loss.value:.3f}"]
+    if summary.accuracy:
+        parts.append(f"accuracy {summary.accuracy.value:.1%}")
+    if summary.exact_match:
+        parts.append(f"exact match {summary.exact_match.value:.1%}")
+    return ", ".join(parts)

@@ -6,9 +6,11 @@ Statistics 7, 1979).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
+
+from blossomtune.artifacts.metrics import ClientValue, ConfidenceInterval, Fairness, GroupMetrics
 
 CONFIDENCE_LEVEL = 0.95
 
@@ -30,7 +32,7 @@ def draw_bootstrap_weights(num_rows: int, num_resamples: int, seed: int) -> np.n
     return np.concatenate([np.ones((1, num_rows)), drawn])
 
 
-def compute_interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float]:
+def compute_interval(values: np.ndarray, decimals: int | None = None) -> ConfidenceInterval:
     """A metric's value (the first of ``values``) with its 95 % interval (from the others).
 
     Args:
@@ -41,8 +43,10 @@ def compute_interval(values: np.ndarray, decimals: int | None = None) -> dict[st
     low, high = np.quantile(values[1:], [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     found = {"value": values[0], "low": low, "high": high}
     if decimals is not None:
-        return {k: round(float(v), decimals) + 0.0 for k, v in found.items()}  # no -0.0
-    return {k: float(f"{v:.5g}") for k, v in found.items()}
+        return ConfidenceInterval(
+            **{k: round(float(v), decimals) + 0.0 for k, v in found.items()}  # no -0.0
+        )
+    return ConfidenceInterval(**{k: float(f"{v:.5g}") for k, v in found.items()})
 
 
 def weighted_mean(
@@ -103,22 +107,28 @@ def confusion_matrix(
     }
 
 
-def summarize_fairness(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def summarize_fairness(
+    clients: Mapping[str, GroupMetrics], row_source: Literal["own", "common"]
+) -> Fairness:
     """How differently clients fare.
 
     Args:
         clients: name to a part's metrics; at least one.
+        row_source: whether the rows are the clients' own test rows or common ones.
 
     Returns:
         The measure (accuracy where there is one, else the loss), who fares worst and best by it,
         and ``spread``, its standard deviation over the clients, each of them counting once.
     """
-    measure = "loss" if next(iter(clients.values()))["accuracy"] is None else "accuracy"
-    found = {name: part[measure]["value"] for name, part in clients.items()}
+    measure: Literal["accuracy", "loss"] = (
+        "loss" if next(iter(clients.values())).accuracy is None else "accuracy"
+    )
+    found = {name: getattr(part, measure).value for name, part in clients.items()}
     order = sorted(found, key=lambda name: found[name], reverse=measure == "loss")
-    return {
-        "measure": measure,
-        "worst": {"client": order[0], "value": found[order[0]]},
-        "best": {"client": order[-1], "value": found[order[-1]]},
-        "spread": float(f"{np.std(list(found.values())):.5g}"),
-    }
+    return Fairness(
+        measure=measure,
+        worst=ClientValue(client=order[0], value=found[order[0]]),
+        best=ClientValue(client=order[-1], value=found[order[-1]]),
+        spread=float(f"{np.std(list(found.values())):.5g}"),
+        row_source=row_source,
+    )

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.errors import UserError, find_closest_match
-from blossomtune.files import read_json
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
@@ -52,7 +53,7 @@ class EvaluationSet:
     num_excluded_rows: int = 0
     client_names: Sequence[str] = ()
     rows_by_client: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    client_row_source: str | None = None
+    client_row_source: Literal["own", "common"] | None = None
 
 
 def load_evaluation_set(
@@ -91,8 +92,8 @@ def load_evaluation_set(
             "lower federation.evaluate_rows, raise the data set's test.size, or let the clients "
             "decide on rows of their own (federation.fraction_evaluate)",
         )
-    told = read_json(partition / "manifest.json")
-    names = [client["name"] for client in told["clients"]]
+    manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    names = manifest.client_names
     files = [preprocessed / f"client_{i}.test.arrow" for i in range(len(names))]
     own = {name: _read_arrow(f) for name, f in zip(names, files, strict=True) if f.exists()}
     rows, clients = list(common), {}
@@ -102,8 +103,8 @@ def load_evaluation_set(
     _check_choices([row["completion"] for row in rows], settings["choices"])
 
     file = dataset / "test.parquet"
-    column = told.get("column")
-    if not own and told.get("partitioner") == "natural_id" and column in pq.read_schema(file).names:
+    column = manifest.column
+    if not own and manifest.partitioner == "natural_id" and column in pq.read_schema(file).names:
         values = _read_column(file, column)
         for position, row in enumerate(common):
             clients.setdefault(values[row["row"]], []).append(position)

@@ -6,6 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from blossomtune.artifacts.metrics import (
+    GroupMetrics,
+    ModelMetrics,
+    PairedDifference,
+    SampledInterval,
+)
 from blossomtune.evaluation import metrics
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores
@@ -44,7 +50,7 @@ class Summarizer:
         self.common_positions = np.arange(evaluation_set.num_common_rows)
         self.weights = self._draw_weights(evaluation_set.num_common_rows)
 
-    def summarize_model(self, model: EvaluatedModel) -> dict[str, Any]:
+    def summarize_model(self, model: EvaluatedModel) -> ModelMetrics:
         """A contender's metrics with their intervals."""
         held, f1, table, exact = self.evaluation_set, None, None, None
         if self.gold is not None:
@@ -56,35 +62,34 @@ class Summarizer:
         if model.model_scores[0].exact_match is not None:
             answers = np.mean([scores.exact_match for scores in model.model_scores], axis=0)
             drawn = self._draw_weights(len(answers), "exact_match")
-            exact = metrics.compute_interval(metrics.weighted_mean(drawn, answers)) | {
-                "rows": len(answers)
-            }
+            shares = metrics.compute_interval(metrics.weighted_mean(drawn, answers))
+            exact = SampledInterval(**dict(shares), rows=len(answers))
         clients = {
             name: self._summarize_rows(
                 [scores], np.array(held.rows_by_client[name]), "client", name
             )
             for name, scores in model.client_scores.items()
         }
-        return {
-            **self.summarize_common_rows(model.model_scores),
-            "macro_f1": f1,
-            "confusion": table,
-            "exact_match": exact,
-            "by_column": self.settings["by"],
-            "by": self._summarize_groups(model.model_scores) if self.settings["by"] else None,
-            "clients": clients or None,
-            "fairness": metrics.summarize_fairness(clients) | {"row_source": held.client_row_source}
-            if clients
+        return ModelMetrics(
+            **dict(self.summarize_common_rows(model.model_scores)),
+            macro_f1=f1,
+            confusion=table,
+            exact_match=exact,
+            by_column=self.settings["by"],
+            by=self._summarize_groups(model.model_scores) if self.settings["by"] else None,
+            clients=clients or None,
+            fairness=metrics.summarize_fairness(clients, held.client_row_source)
+            if clients and held.client_row_source
             else None,
-        }
+        )
 
-    def summarize_common_rows(self, model_scores: Sequence[RowScores]) -> dict[str, Any]:
+    def summarize_common_rows(self, model_scores: Sequence[RowScores]) -> GroupMetrics:
         """Size, loss, perplexity and accuracy on the common rows."""
         return self._summarize_rows(model_scores, self.common_positions)
 
     def compute_difference(
         self, model: EvaluatedModel, reference: EvaluatedModel
-    ) -> dict[str, Any]:
+    ) -> PairedDifference:
         """The metrics of one on the common rows minus the other's, row by row."""
         accuracy = None
         if self.gold is not None:
@@ -97,11 +102,12 @@ class Summarizer:
             for c in (model, reference)
         ]
         less = losses[0] - losses[1]
-        return {"accuracy": accuracy, "loss": metrics.compute_interval(less, decimals=4)}
+        loss = metrics.compute_interval(less, decimals=4)
+        return PairedDifference(accuracy=accuracy, loss=loss)
 
     def _summarize_rows(
         self, model_scores: Sequence[RowScores], rows: np.ndarray, *seed_purposes: str
-    ) -> dict[str, Any]:
+    ) -> GroupMetrics:
         """The metrics that make sense for any part of the rows; it has resamples of its own."""
         w = self._draw_weights(len(rows), *seed_purposes) if seed_purposes else self.weights
         losses, accuracy = _compute_losses(w, model_scores, rows), None
@@ -109,14 +115,14 @@ class Summarizer:
             accuracy = metrics.compute_interval(
                 metrics.weighted_mean(w, self._compute_accuracy_per_row(model_scores, rows))
             )
-        return {
-            "rows": len(rows),
-            "loss": metrics.compute_interval(losses.mean(axis=0)),
-            "perplexity": metrics.compute_interval(np.exp(losses).mean(axis=0)),
-            "accuracy": accuracy,
-        }
+        return GroupMetrics(
+            rows=len(rows),
+            loss=metrics.compute_interval(losses.mean(axis=0)),
+            perplexity=metrics.compute_interval(np.exp(losses).mean(axis=0)),
+            accuracy=accuracy,
+        )
 
-    def _summarize_groups(self, model_scores: Sequence[RowScores]) -> dict[str, Any]:
+    def _summarize_groups(self, model_scores: Sequence[RowScores]) -> dict[str, GroupMetrics]:
         groups = np.array(
             [row.group for row in self.evaluation_set.rows[: self.evaluation_set.num_common_rows]]
         )

@@ -10,7 +10,8 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig
 
-from blossomtune.files import write_json
+from blossomtune.artifacts.files import write_artifact
+from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.loss import collate, model_inputs
@@ -66,15 +67,13 @@ def merge_adapter(
     del adapted, merged  # one model in memory at a time
 
     difference = _check_logits(_compute_logits(load_model(output_dir), prompts), expected, stored)
-    write_json(
-        output_dir / "merge.json",
-        {
-            "largest_logit_difference": difference,
-            "tolerance": MAX_LOGIT_DIFFERENCE[stored],
-            "prompts": len(prompts),
-            "precision": _format_dtype(stored),
-        },
+    check = MergeCheck(
+        largest_logit_difference=difference,
+        tolerance=MAX_LOGIT_DIFFERENCE[stored],
+        prompts=len(prompts),
+        precision=_format_dtype(stored),
     )
+    write_artifact(output_dir / "merge.json", check)
 
 
 def _check_logits(logits: Tensor, expected: Tensor, dtype: torch.dtype) -> float:

@@ -10,7 +10,12 @@ from typing import Any
 import jinja2
 import yaml
 
-from blossomtune.files import read_json
+from blossomtune.artifacts.adapter_config import AdapterConfig
+from blossomtune.artifacts.dataset_manifest import DatasetManifest
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.history import History
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 
 MODEL_CARD_PACKAGES = ("flwr", "torch", "transformers", "peft", "trl", "datasets", "safetensors")
 
@@ -37,12 +42,16 @@ def render_model_card(
     Returns:
         The text of README.md: no time, no machine, the same for the same inputs.
     """
-    base = read_json(model_dir / "provenance.json")
-    data = read_json(dataset / "manifest.json")
-    told = read_json(history)
-    counted = read_json(preprocessed / "manifest.json")["clients"]
-    lora = read_json(adapter_dir / "adapter_config.json")
-    seen = [r for r in told["rounds"] if r["evaluation"] and r["round"] <= told["result_round"]]
+    base = read_artifact(model_dir / "provenance.json", Provenance)
+    data = read_artifact(dataset / "manifest.json", DatasetManifest)
+    record = read_artifact(history, History)
+    counts = read_artifact(preprocessed / "manifest.json", TokenizedManifest).clients
+    lora = read_artifact(adapter_dir / "adapter_config.json", AdapterConfig)
+    losses = {
+        r.round: r.evaluation.loss
+        for r in record.rounds
+        if r.evaluation and r.round <= record.result_round
+    }
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
@@ -53,12 +62,12 @@ def render_model_card(
         base=base,
         data=data,
         dataset_name=dataset.name,
-        clients=[(told["clients"][c["client"]], c["rows"]) for c in counted],
-        told=told,
-        epsilon=_format_epsilon(told["privacy"]["epsilon"]) if told["privacy"] else None,
-        losses={r["round"]: r["evaluation"]["loss"] for r in seen[:1] + seen[-1:]},
+        clients=[(record.clients[c.client], c.rows) for c in counts],
+        history=record,
+        epsilon=_format_epsilon(record.privacy.epsilon) if record.privacy else None,
+        losses={r: losses[r] for r in [*list(losses)[:1], *list(losses)[-1:]]},
         lora=lora,
-        rank=max([lora["r"], *lora.get("rank_pattern", {}).values()]),
+        rank=lora.max_rank,
         versions={name: version(name) for name in MODEL_CARD_PACKAGES},
     )
 
@@ -68,17 +77,17 @@ def _format_epsilon(epsilon: float) -> str:
     return f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
 
 
-def _build_front_matter(model_name: str, base: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _build_front_matter(model_name: str, base: Provenance, data: DatasetManifest) -> str:
     """The YAML that the Hugging Face hub understands."""
     fields: dict[str, Any] = {
-        "base_model": base["source"].get("repo", model_name),
-        **_build_license_fields(base["licence"]),
+        "base_model": base.get_repository(default=model_name),
+        **_build_license_fields(base.licence),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["federated-learning", "flower", "lora", "blossomtune"],
     }
-    if "repo" in data["source"]:  # only data sets of the hub have a name there
-        fields["datasets"] = [data["source"]["repo"]]
+    if "repo" in data.source:  # only data sets of the hub have a name there
+        fields["datasets"] = [data.source["repo"]]
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 

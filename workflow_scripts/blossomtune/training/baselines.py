@@ -9,7 +9,6 @@ steps.
 
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,12 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from blossomtune import code_dependencies, named_tensors
+from blossomtune.artifacts.baseline_history import BaselineHistory, BaselineRoundRecord
+from blossomtune.artifacts.files import read_artifact, write_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.config.lora import LoraSettings
-from blossomtune.files import read_json, write_json
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.package_versions import get_package_versions
@@ -54,7 +57,7 @@ def train_baseline(
     """
     config, training = baseline.config, baseline.training
     lora = LoraSettings.model_validate(config["lora"])
-    names = [client["name"] for client in read_json(partition / "manifest.json")["clients"]]
+    names = read_artifact(partition / "manifest.json", PartitionManifest).client_names
     rank = (
         lora.r
         if baseline.client is None
@@ -68,29 +71,30 @@ def train_baseline(
     tokenizer = load_tokenizer(model)
     adapted = adapter.build_peft_model(base, lora, config["seed"], rank)
 
-    kept = CheckpointStore(
-        checkpoints, _build_identity(baseline, rank, model, preprocessed, device)
-    )
+    identity = _build_identity(baseline, rank, model, preprocessed, device)
+    kept = CheckpointStore(checkpoints, identity, BaselineRoundRecord)
     optimizer: named_tensors.StateDict = {}
-    records: list[dict[str, Any]] = []
+    records: list[BaselineRoundRecord] = []
     if done := kept.load_latest(config["rounds"]):
         adapter.set_adapter_state(adapted, done.adapter_state)
         optimizer, records = done.server_state, done.history
     for turn in baseline.iterate_rounds([len(piece) for piece in pieces]):
         if turn.round <= len(records):
             continue
-        record = {"round": turn.round, "learning_rate": turn.learning_rate, "train_loss": None}
-        record |= {"steps": 0, "examples": 0, "tokens": 0, "seconds": 0.0}
+        record = BaselineRoundRecord(round=turn.round, learning_rate=turn.learning_rate)
         if turn.steps:
-            record |= _train_round(baseline, turn, adapted, tokenizer, mine, optimizer)
+            record = _train_round(baseline, turn, adapted, tokenizer, mine, optimizer)
         records.append(record)
         kept.save(Checkpoint(turn.round, adapter.get_adapter_state(adapted), records, optimizer))
         print(_format_round(record, config["rounds"]), flush=True)
 
-    name = read_json(model / "provenance.json")["source"].get("repo") or model.name
+    provenance = read_artifact(model / "provenance.json", Provenance)
+    name = provenance.get_repository(default=model.name)
     adapter_files.save_adapter(adapter.get_adapter_state(adapted), lora, name, adapter_dir, rank)
     clients = names if baseline.client is None else [names[baseline.client]]
-    write_json(history, {"clients": clients, "device": device, "rank": rank, "rounds": records})
+    write_artifact(
+        history, BaselineHistory(clients=clients, device=device, rank=rank, rounds=records)
+    )
 
 
 def _train_round(
@@ -100,7 +104,7 @@ def _train_round(
     tokenizer: Any,
     rows: Dataset,
     optimizer: named_tensors.StateDict,
-) -> dict[str, Any]:
+) -> BaselineRoundRecord:
     """One round: the adapter and the state of its optimizer change in place."""
     started = time.perf_counter()
     training, seed = baseline.training, baseline.config["seed"]
@@ -122,11 +126,13 @@ def _train_round(
         )
     if local.return_optimizer_state:
         optimizer.update(trained.optimizer_state)
-    return {
-        "train_loss": round(trained.loss, 6),
+    return BaselineRoundRecord(
+        round=baseline_round.round,
+        learning_rate=baseline_round.learning_rate,
+        train_loss=round(trained.loss, 6),
         **trained.counts,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _build_identity(
@@ -139,18 +145,18 @@ def _build_identity(
     told = dict(baseline.config)
     if baseline.training.learning_rate_max == baseline.training.learning_rate_min:
         del told["rounds"]
-    clients = read_json(preprocessed / "manifest.json")["clients"]
+    tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     return told | {
         "baseline": baseline.seed_purpose,
         "rank": rank,
-        "data": [client["sha256"] for client in clients],
-        "model": read_json(model / "provenance.json")["files"],
+        "data": [client.sha256 for client in tokenized.clients],
+        "model": read_artifact(model / "provenance.json", Provenance).files,
         "device": device,
         "packages": get_package_versions(),
         "code": code_dependencies.compute_code_digest("train_baseline"),
     }
 
 
-def _format_round(record: Mapping[str, Any], num_rounds: int) -> str:
-    loss = "not taken" if record["train_loss"] is None else f"training loss {record['train_loss']}"
-    return f"round {record['round']}/{num_rounds}: {loss}, {record['steps']} steps"
+def _format_round(record: BaselineRoundRecord, num_rounds: int) -> str:
+    loss = "not taken" if record.train_loss is None else f"training loss {record.train_loss}"
+    return f"round {record.round}/{num_rounds}: {loss}, {record.steps} steps"

@@ -10,10 +10,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import safetensors.torch
 
+from blossomtune.artifacts.checkpoint_record import CheckpointRecord, RecordT
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.errors import UserError
 from blossomtune.files import (
     compute_file_sha256,
@@ -29,7 +31,7 @@ ADAPTER_FILE, SERVER_STATE_FILE = "adapter.safetensors", "server.safetensors"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[RecordT]):
     """A federation after a whole round.
 
     Attributes:
@@ -41,23 +43,31 @@ class Checkpoint:
 
     round_number: int
     adapter_state: StateDict
-    history: list[dict[str, Any]]
+    history: list[RecordT]
     server_state: StateDict = field(default_factory=dict)
 
 
-class CheckpointStore:
+class CheckpointStore(Generic[RecordT]):
     """The checkpoints of one experiment, a folder for each way to train it.
 
     Args:
         root: the experiment's folder of checkpoints.
         identity: everything that a round's result depends on, as plain JSON values.
+        record_type: class of the history's records.
         keep: how many of the last rounds stay; a damaged one then costs a round and not the run.
 
     Raises:
         UserError: where the folder of this identity says that it belongs to another.
     """
 
-    def __init__(self, root: Path, identity: Mapping[str, Any], save_total_limit: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: Mapping[str, Any],
+        record_type: type[RecordT],
+        save_total_limit: int = 2,
+    ) -> None:
+        self._record_type: type[CheckpointRecord[RecordT]] = CheckpointRecord[record_type]  # type: ignore[valid-type]  # a variable
         self.folder = root / compute_json_sha256(identity)[:16]
         self._identity = identity
         self._save_total_limit = save_total_limit
@@ -76,7 +86,7 @@ class CheckpointStore:
         newest = max(said, key=lambda file: file.stat().st_mtime_ns)
         return diff_json(read_json(newest), self._identity)
 
-    def save(self, checkpoint: Checkpoint, is_best: bool = False) -> None:
+    def save(self, checkpoint: Checkpoint[RecordT], is_best: bool = False) -> None:
         """Keeps a round, whole or not at all, and forgets those before the last ``keep``.
 
         Args:
@@ -102,7 +112,7 @@ class CheckpointStore:
         for number in bests.keys() - referred:
             shutil.rmtree(bests[number])
 
-    def load_latest(self, max_round: int) -> Checkpoint | None:
+    def load_latest(self, max_round: int) -> Checkpoint[RecordT] | None:
         """The last whole round up to ``upto``, or None; damaged ones are passed over."""
         return self._load_newest("round", max_round)
 
@@ -110,11 +120,11 @@ class CheckpointStore:
         """Rounds after one that are kept."""
         return [number for number in self._list_folders("round") if number > round_number]
 
-    def load_best(self, max_round: float = math.inf) -> Checkpoint | None:
+    def load_best(self, max_round: float = math.inf) -> Checkpoint[RecordT] | None:
         """The round up to ``upto`` that was last saved as the best, or None."""
         return self._load_newest("best", max_round)
 
-    def _write(self, kind: str, checkpoint: Checkpoint) -> None:
+    def _write(self, kind: str, checkpoint: Checkpoint[RecordT]) -> None:
         with write_atomically(
             self.folder / f"{kind}-{checkpoint.round_number:05}", directory=True
         ) as partial:
@@ -128,27 +138,25 @@ class CheckpointStore:
                 name: compute_file_sha256(partial / name)
                 for name in (ADAPTER_FILE, SERVER_STATE_FILE)
             }
-            record = {
-                "round": checkpoint.round_number,
-                "history": checkpoint.history,
-                "files": sums,
-            }
-            write_json(partial / "record.json", record)
+            record = self._record_type(
+                round=checkpoint.round_number, history=checkpoint.history, files=sums
+            )
+            write_artifact(partial / "record.json", record)
 
-    def _load_newest(self, kind: str, max_round: float) -> Checkpoint | None:
+    def _load_newest(self, kind: str, max_round: float) -> Checkpoint[RecordT] | None:
         for number, folder in reversed(self._list_folders(kind).items()):
             if number > max_round:
                 continue
             try:
-                record = read_json(folder / "record.json")
-                if record["files"] == {
+                record = self._record_type.model_validate(read_json(folder / "record.json"))
+                if record.files == {
                     name: compute_file_sha256(folder / name)
                     for name in (ADAPTER_FILE, SERVER_STATE_FILE)
                 }:
                     state = safetensors.torch.load_file(folder / ADAPTER_FILE)
                     server = safetensors.torch.load_file(folder / SERVER_STATE_FILE)
-                    return Checkpoint(number, state, record["history"], server)
-            except (OSError, ValueError, KeyError):
+                    return Checkpoint(number, state, record.history, server)
+            except (OSError, ValueError):
                 pass
             print(f"the checkpoint {folder.name} is damaged, and is passed over", flush=True)
         return None
