@@ -26,7 +26,10 @@ BASE_HINT = (
 
 
 def find_apptainer() -> str:
-    """Return the name of the container program, ``apptainer`` or else ``singularity``.
+    """Find the container program.
+
+    Returns:
+        ``apptainer``, or else ``singularity``.
 
     Raises:
         UserError: If neither is installed.

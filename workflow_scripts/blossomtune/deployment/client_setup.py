@@ -116,11 +116,11 @@ def _prepare_model(source: BaseModelSource, provided_dir: Path, cache_dir: Path)
         target.parent.mkdir(exist_ok=True)
         with write_atomically(target, directory=True) as partial:
             fetch_model.fetch_model(config, partial)
-    mine = read_artifact(target / "provenance.json", Provenance).files
-    other = sorted(name for name, digest in source.files.items() if mine.get(name) != digest)
-    if other:
+    digests = read_artifact(target / "provenance.json", Provenance).files
+    different = sorted(n for n, digest in source.files.items() if digests.get(n) != digest)
+    if different:
         raise UserError(
-            f"{', '.join(other)} of the base model {source.name} differ from the server's",
+            f"{', '.join(different)} of the base model {source.name} differ from the server's",
             f"remove {target}, and see that both have the same revision",
         )
     return target

@@ -17,7 +17,10 @@ STOP_TIMEOUT_SECONDS = 5
 
 
 def connect_engine() -> docker.DockerClient:
-    """Return a client of the engine that DOCKER_HOST names.
+    """Connect to the engine that DOCKER_HOST names.
+
+    Returns:
+        A client of the engine.
 
     Raises:
         UserError: If no engine responds, or it may be on another machine.
