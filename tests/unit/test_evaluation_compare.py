@@ -28,7 +28,7 @@ SETTINGS = {
     "batch_size": 5,
     "bootstrap": 200,
     "seed": 42,
-    "watched": 0,
+    "server_eval_rows": 0,
 }
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "evaluate.py"
 
@@ -259,11 +259,11 @@ def step(tiny_model, files, output, *more, **changed):
 def test_the_step_writes_what_the_library_finds(tiny_model, adapters, files, tmp_path):
     output = tmp_path / "metrics.json"
     control = ["--baseline", f"centralised={adapters / 'centralised'}"]
-    done = step(tiny_model, files, output, *control, watched=3)
+    done = step(tiny_model, files, output, *control, server_eval_rows=3)
     assert done.returncode == 0, done.stderr
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
-    held = read(files, SETTINGS | {"watched": 3})
+    held = read(files, SETTINGS | {"server_eval_rows": 3})
     found = evaluate_models(models, held, SETTINGS).model_dump()
     assert json.loads(output.read_text()) == found
     assert (found["left_out"], found["base"]["rows"]) == (3, 9)

@@ -67,7 +67,7 @@ def load_evaluation_set(
         partition: directory with the manifest that names the clients.
         dataset: directory with test.parquet, which has all columns.
         settings: ``choices``, the possible completions, empty where any text may be the answer;
-            ``by``, a column of the data set, or None; ``seed``; ``watched``, how many test rows
+            ``by``, a column of the data set, or None; ``seed``; ``server_eval_rows``, how many test rows
             the server looked at to decide something.
 
     Returns:
@@ -83,7 +83,7 @@ def load_evaluation_set(
             "there is no held-out row to evaluate on",
             "raise the data set's test.size, or preprocessing's max_length if all were too long",
         )
-    gone = set(select_server_eval_rows(settings["seed"], len(test), settings["watched"]))
+    gone = set(select_server_eval_rows(settings["seed"], len(test), settings["server_eval_rows"]))
     common = [row for i, row in enumerate(test) if i not in gone]
     if not common:
         raise UserError(
