@@ -1,4 +1,4 @@
-"""Data sets of the hub, over real HTTP, from a small hub on the loopback address."""
+"""Tests of data sets loaded over HTTP from a hub on the loopback address."""
 
 import io
 import json
@@ -14,10 +14,11 @@ import pytest
 from local_hub import COMMIT, LocalHub
 from pyarrow import parquet
 
-from blossomtune.data.sources import huggingface_datasets, load_source, retry
+import blossomtune
+from blossomtune.data.sources import huggingface_datasets, load_source
 from blossomtune.errors import UserError
 
-LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
+LIBRARY = Path(blossomtune.__file__).parents[1]
 README = b"""---
 license: apache-2.0
 configs:
@@ -41,84 +42,85 @@ SOURCE = {
 }
 
 
-def jsonl(rows) -> bytes:
+def encode_jsonl(rows) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-def packed(rows, group=None) -> bytes:
+def encode_parquet(rows, row_group_size=None) -> bytes:
     content = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(rows), content, row_group_size=group)
+    parquet.write_table(pa.Table.from_pylist(rows), content, row_group_size=row_group_size)
     return content.getvalue()
 
 
-def pets() -> dict[str, bytes]:
+def build_pets() -> dict[str, bytes]:
     return {
         "README.md": README,
-        "cats/train-0.jsonl": jsonl({"text": f"cat {i}", "n": i} for i in range(3)),
-        "cats/train-1.jsonl": jsonl({"text": f"cat {i}", "n": i} for i in range(3, 5)),
-        "cats/test.jsonl": jsonl([{"text": "a test cat", "n": 9}]),
-        "dogs/a.jsonl": jsonl([{"text": "dog", "barks": True}]),
+        "cats/train-0.jsonl": encode_jsonl({"text": f"cat {i}", "n": i} for i in range(3)),
+        "cats/train-1.jsonl": encode_jsonl({"text": f"cat {i}", "n": i} for i in range(3, 5)),
+        "cats/test.jsonl": encode_jsonl([{"text": "a test cat", "n": 9}]),
+        "dogs/a.jsonl": encode_jsonl([{"text": "dog", "barks": True}]),
     }
 
 
 @pytest.fixture
 def serve(monkeypatch):
-    started = []
+    hubs = []
 
-    def one(files):
+    def start(files):
         hub = LocalHub("datasets", "owner/pets", files)
-        started.append(hub)
-        # HF_ENDPOINT is read when the clients are imported; this is the same setting, later
+        hubs.append(hub)
+        # the clients read HF_ENDPOINT at import; this is the same setting
         constants = huggingface_hub.constants
         template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
-        monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
         return hub
 
-    yield one
-    for hub in started:
+    yield start
+    for hub in hubs:
         hub.stop()
 
 
-def rows(tmp_path, **of):
-    batches, commit, licence = huggingface_datasets.load_split(SOURCE | of, tmp_path)
+def load_rows(tmp_path, **changes):
+    batches, commit, licence = huggingface_datasets.load_split(SOURCE | changes, tmp_path)
     assert (commit, licence) == (COMMIT, "apache-2.0")
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-def test_a_split_and_nothing_else_is_downloaded(serve, tmp_path):
-    hub = serve(pets())
-    assert rows(tmp_path) == [{"text": f"cat {i}", "n": i} for i in range(5)]
+def test_only_the_requested_split_is_downloaded(serve, tmp_path):
+    hub = serve(build_pets())
+    assert load_rows(tmp_path) == [{"text": f"cat {i}", "n": i} for i in range(5)]
     assert {name for name in hub.bytes_sent if "/" in name} == {
         "cats/train-0.jsonl",
         "cats/train-1.jsonl",
     }
-    assert rows(tmp_path / "2", split="test") == [{"text": "a test cat", "n": 9}]
-    assert [row["n"] for row in rows(tmp_path / "3", split="train[1:3]+test")] == [1, 2, 9]
-    assert [row["n"] for row in rows(tmp_path / "4", rows=10**6)] == [0, 1, 2, 3, 4]
+    assert load_rows(tmp_path / "2", split="test") == [{"text": "a test cat", "n": 9}]
+    assert [row["n"] for row in load_rows(tmp_path / "3", split="train[1:3]+test")] == [1, 2, 9]
+    assert [row["n"] for row in load_rows(tmp_path / "4", rows=10**6)] == [0, 1, 2, 3, 4]
 
 
-def test_a_subset_by_the_cards_yaml(serve, tmp_path):
-    serve(pets())
-    assert rows(tmp_path, subset="dogs") == [{"text": "dog", "barks": True}]
+def test_subset_is_defined_by_the_dataset_card(serve, tmp_path):
+    serve(build_pets())
+    assert load_rows(tmp_path, subset="dogs") == [{"text": "dog", "barks": True}]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_the_first_rows_come_without_the_rest(serve, tmp_path, kind):
+def test_first_rows_are_streamed_without_the_rest(serve, tmp_path, kind):
     noise = os.urandom(1 << 20).hex()
-    many = [{"n": i, "text": noise[i * 7 : i * 7 + 40_000]} for i in range(3000)]
-    content = jsonl(many) if kind == "jsonl" else packed(many, group=50)
+    all_rows = [{"n": i, "text": noise[i * 7 : i * 7 + 40_000]} for i in range(3000)]
+    content = (
+        encode_jsonl(all_rows) if kind == "jsonl" else encode_parquet(all_rows, row_group_size=50)
+    )
     assert len(content) > 110e6
     hub = serve({f"data/train.{kind}": content, f"data/test.{kind}": b"never asked for"})
-    assert rows(tmp_path, rows=70) == many[:70]
+    assert load_rows(tmp_path, rows=70) == all_rows[:70]
     assert sum(hub.bytes_sent.values()) < 40e6  # what `datasets` reads at once, whatever there is
     assert f"data/test.{kind}" not in hub.bytes_sent
 
 
 @pytest.mark.parametrize("number", [None, 10**6])
-def test_parquet_files(serve, tmp_path, number):
+def test_dictionary_columns_of_parquet_files_become_text(serve, tmp_path, number):
     text = pa.array(["a", None, "b"]).dictionary_encode()
     content = io.BytesIO()
     parquet.write_table(pa.table({"text": text}), content)
@@ -127,15 +129,15 @@ def test_parquet_files(serve, tmp_path, number):
     assert pa.Table.from_batches(batches).to_pydict() == {"text": ["a", None, "b"]}
 
 
-def test_nothing_is_written_but_below_scratch(serve, tmp_path):
-    hub = serve(pets())
+def test_files_are_written_below_scratch_only(serve, tmp_path):
+    hub = serve(build_pets())
     program = (
         "import sys; from pathlib import Path\n"
         "from blossomtune.data.sources.load_source import load_source\n"
         f"for n, rows in enumerate((None, 2)):\n"
         f"    source = {SOURCE!r} | {{'rows': rows}}\n"
-        "    found = load_source(source, None, Path(sys.argv[1]) / str(n))\n"
-        "    print(sum(batch.num_rows for _, batch in found.file_batches), found.revision)\n"
+        "    loaded = load_source(source, None, Path(sys.argv[1]) / str(n))\n"
+        "    print(sum(batch.num_rows for _, batch in loaded.file_batches), loaded.revision)\n"
     )
     scratch, home = tmp_path / "scratch", tmp_path / "home"
     home.mkdir()
@@ -155,7 +157,7 @@ def test_nothing_is_written_but_below_scratch(serve, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changes", "message"),
     [
         ({"split": "tset"}, "source.split: owner/pets has no split 'tset'; did you mean 'test'? "
          "splits: train, test"),
@@ -165,22 +167,22 @@ def test_nothing_is_written_but_below_scratch(serve, tmp_path):
          "whole split"),
     ],
 )  # fmt: skip
-def test_what_the_data_set_has_not(serve, tmp_path, given, message):
-    serve(pets())
+def test_missing_split_or_subset_lists_the_available_ones(serve, tmp_path, changes, message):
+    serve(build_pets())
     with pytest.raises(UserError) as error:
-        rows(tmp_path, **given)
+        load_rows(tmp_path, **changes)
     assert str(error.value) == message
 
 
-def test_a_subset_must_be_named_where_there_are_several(serve, tmp_path):
-    serve(pets() | {"README.md": README.replace(b"  default: true\n", b"")})
+def test_missing_subset_key_lists_the_subsets(serve, tmp_path):
+    serve(build_pets() | {"README.md": README.replace(b"  default: true\n", b"")})
     with pytest.raises(UserError) as error:
-        rows(tmp_path)
+        load_rows(tmp_path)
     assert str(error.value) == "source.subset: missing; subsets of owner/pets: cats, dogs"
 
 
 @pytest.mark.parametrize(
-    ("refusal", "about", "message"),
+    ("refusal", "refused", "message"),
     [
         (
             (403, "GatedRepo"),
@@ -193,33 +195,33 @@ def test_a_subset_must_be_named_where_there_are_several(serve, tmp_path):
     ],
 )
 @pytest.mark.parametrize("number", [None, 2])
-def test_what_the_hub_refuses(serve, tmp_path, refusal, about, message, number):
-    hub = serve(pets())
-    hub.refusal, hub.refused = refusal, about
+def test_refused_request_is_explained(serve, tmp_path, refusal, refused, message, number):
+    hub = serve(build_pets())
+    hub.refusal, hub.refused = refusal, refused
     with pytest.raises(UserError, match=message):
-        rows(tmp_path, rows=number)
+        load_rows(tmp_path, rows=number)
 
 
-def test_a_script_is_not_executed(serve, tmp_path):
-    serve(pets() | {"pets.py": b"raise SystemExit"})
+def test_dataset_script_is_not_executed(serve, tmp_path):
+    serve(build_pets() | {"pets.py": b"raise SystemExit"})
     with pytest.raises(UserError, match=r"owner/pets is a script(.|\n)*refs/convert/parquet"):
-        rows(tmp_path)
+        load_rows(tmp_path)
 
 
 @pytest.mark.parametrize("number", [None, 2])
-def test_files_that_cannot_be_read(serve, tmp_path, number):
+def test_damaged_files_are_rejected(serve, tmp_path, number):
     serve({"data/train.parquet": b"PAR1 and then something else"})
     with pytest.raises(UserError, match="owner/pets cannot be read: "):
-        rows(tmp_path, rows=number)
+        load_rows(tmp_path, rows=number)
 
 
-def test_a_repository_without_data(serve, tmp_path):
+def test_repository_without_data_is_rejected(serve, tmp_path):
     serve({"README.md": b"# Nothing"})
     with pytest.raises(UserError, match=r"owner/pets cannot be read: .*any data files"):
-        rows(tmp_path)
+        load_rows(tmp_path)
 
 
-def test_the_parts_of_a_source_carry_the_repositorys_name(serve, tmp_path):
-    serve(pets())
-    found = load_source.load_source(SOURCE, None, tmp_path)
-    assert {name for name, _ in found.file_batches} == {"owner/pets"}
+def test_batches_are_named_by_the_repository(serve, tmp_path):
+    serve(build_pets())
+    loaded = load_source.load_source(SOURCE, None, tmp_path)
+    assert {name for name, _ in loaded.file_batches} == {"owner/pets"}

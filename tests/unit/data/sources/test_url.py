@@ -1,4 +1,4 @@
-"""Downloads over real HTTP, from a small server on the loopback address."""
+"""Tests of downloads over HTTP from a server on the loopback address."""
 
 import gzip
 import hashlib
@@ -14,8 +14,14 @@ from blossomtune.errors import UserError
 CONTENT = b'{"text": "a"}\n' * 1000
 
 
-class Server:
-    """Sends `CONTENT` below /files/, after `failures` times 503; `length` is what it claims."""
+class LocalServer:
+    """A server that sends `CONTENT` below /files/.
+
+    Attributes:
+        failures: number of requests that are answered with status 503 first.
+        length: Content-Length that is sent.
+        requests: the requested paths.
+    """
 
     def __init__(self) -> None:
         self.failures = 0
@@ -33,7 +39,7 @@ class Server:
                     return self.answer(403, b"")
                 if self.path.startswith("/moved/"):
                     return self.answer(302, b"", Location="/files/a.jsonl?signature=secret")
-                if self.path.startswith("/packed/"):
+                if self.path.startswith("/compressed/"):
                     return self.answer(200, gzip.compress(CONTENT), **{"Content-Encoding": "gzip"})
                 if self.path.startswith("/files/"):
                     return self.answer(200, CONTENT, **{"Content-Length": str(outer.length)})
@@ -55,15 +61,14 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
-    started = Server()
-    yield started
-    started.server.shutdown()
-    started.server.server_close()
+def server():
+    local = LocalServer()
+    yield local
+    local.server.shutdown()
+    local.server.server_close()
 
 
-def source(address, content=CONTENT):
+def make_source(address, content=CONTENT):
     digest = hashlib.sha256(content).hexdigest()
     return {"kind": "url", "url": address, "sha256": digest, "files": "**"}
 
@@ -78,22 +83,21 @@ def source(address, content=CONTENT):
         ("/moved/e.jsonl", "e.jsonl"),
     ],
 )
-def test_a_file_keeps_the_name_of_its_address(server, tmp_path, path, name):
-    found = url.download_file(source(server.url + path), tmp_path)
-    assert (found.name, found.read_bytes()) == (name, CONTENT)
-    assert found.parent.parent == tmp_path
+def test_file_is_named_as_in_the_url(server, tmp_path, path, name):
+    file = url.download_file(make_source(server.url + path), tmp_path)
+    assert (file.name, file.read_bytes()) == (name, CONTENT)
+    assert file.parent.parent == tmp_path
 
 
-def test_the_bytes_that_are_sent_count(server, tmp_path):
-    """As for curl and sha256sum, also where a server says that it packed them for the journey."""
-    packed = gzip.compress(CONTENT)
-    found = url.download_file(source(f"{server.url}/packed/a.jsonl", packed), tmp_path)
-    assert found.read_bytes() == packed
+def test_compressed_response_is_stored_as_sent(server, tmp_path):
+    compressed = gzip.compress(CONTENT)
+    file = url.download_file(make_source(f"{server.url}/compressed/a.jsonl", compressed), tmp_path)
+    assert file.read_bytes() == compressed
 
 
-def test_a_fault_that_passes_is_waited_out(server, tmp_path):
+def test_unavailable_server_is_retried(server, tmp_path):
     server.failures = retry.MAX_ATTEMPTS - 1
-    assert url.download_file(source(f"{server.url}/files/a"), tmp_path).read_bytes() == CONTENT
+    assert url.download_file(make_source(f"{server.url}/files/a"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -105,33 +109,34 @@ def test_a_fault_that_passes_is_waited_out(server, tmp_path):
         ({"length": 10**6}, "/files/a?token=secret", "cannot be reached (ProtocolError, 3 at", 3),
     ],
 )
-def test_what_is_not_sent(server, tmp_path, capsys, change, path, message, attempts):
+def test_failed_download_is_explained_without_secrets(
+    server, tmp_path, capsys, change, path, message, attempts
+):
     vars(server).update(change)
     with pytest.raises(UserError) as error:
-        url.download_file(source(server.url + path), tmp_path)
+        url.download_file(make_source(server.url + path), tmp_path)
     assert message in str(error.value)
     assert "secret" not in str(error.value) + capsys.readouterr().out
     assert len(server.requests) == attempts
 
 
-def test_a_wrong_checksum(server, tmp_path):
-    wanted = source(f"{server.url}/files/a.jsonl?token=secret", b"something else")
+def test_wrong_checksum_is_rejected(server, tmp_path):
+    source = make_source(f"{server.url}/files/a.jsonl?token=secret", b"something else")
     with pytest.raises(UserError) as error:
-        url.download_file(wanted, tmp_path)
+        url.download_file(source, tmp_path)
     assert str(error.value).startswith(
-        f"a.jsonl: wrong checksum; sha256 by source.sha256 {wanted['sha256']}, downloaded "
+        f"a.jsonl: wrong checksum; sha256 by source.sha256 {source['sha256']}, downloaded "
         f"{hashlib.sha256(CONTENT).hexdigest()}"
     )
     assert len(server.requests) == 1
 
 
-def test_a_server_that_is_not_there(monkeypatch, tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{taken.getsockname()[1]}/a.csv"
-    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)
+def test_unreachable_server_is_reported_in_one_sentence(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}/a.csv"
     with pytest.raises(UserError) as error:
-        url.download_file(source(f"{address}?token=secret"), tmp_path)
+        url.download_file(make_source(f"{address}?token=secret"), tmp_path)
     assert str(error.value) == (
         f"{address} cannot be fetched: 127.0.0.1 cannot be reached (ConnectionError, 3 attempts)\n"
         "  hint: check source.url and the network"

@@ -1,4 +1,4 @@
-"""Fetching archives, over real HTTP, from a small package index on the loopback address."""
+"""Tests of downloads over HTTP from a package index on the loopback address."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from blossomtune.errors import UserError
 METADATA = b"Metadata-Version: 2.1\nName: pets\nVersion: 1.2\nLicense: MIT\n"
 
 
-def wheel() -> bytes:
+def build_wheel() -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("pets/cats.txt", "mew")
@@ -23,11 +23,19 @@ def wheel() -> bytes:
     return content.getvalue()
 
 
-class Index:
-    """A package index: `sent` is what it sends as the wheel, after `failures` times 503."""
+class LocalIndex:
+    """A package index with one wheel.
+
+    Attributes:
+        sent: bytes that are sent as the wheel.
+        published: bytes that the published checksum belongs to.
+        length: Content-Length of the wheel; None for the true one.
+        failures: number of requests that are answered with status 503 first.
+        requests: the requested paths.
+    """
 
     def __init__(self) -> None:
-        self.sent = self.published = wheel()
+        self.sent = self.published = build_wheel()
         self.length: int | None = None
         self.failures = 0
         self.requests: list[str] = []
@@ -39,7 +47,10 @@ class Index:
                 if outer.failures:
                     outer.failures -= 1
                     return self.answer(503, b"")
-                pages = {"/simple/pets/": outer.page(), "/pets-1.2-py3-none-any.whl": outer.sent}
+                pages = {
+                    "/simple/pets/": outer.build_page(),
+                    "/pets-1.2-py3-none-any.whl": outer.sent,
+                }
                 if self.path not in pages:
                     return self.answer(404, b"")
                 return self.answer(200, pages[self.path])
@@ -60,7 +71,7 @@ class Index:
         self.url = f"http://127.0.0.1:{self.server.server_port}/simple/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def page(self) -> bytes:
+    def build_page(self) -> bytes:
         digest = hashlib.sha256(self.published).hexdigest()
         file = "pets-1.2-py3-none-any.whl"
         return f'<a href="/{file}#sha256={digest}">{file}</a>'.encode()
@@ -68,16 +79,15 @@ class Index:
 
 @pytest.fixture
 def index(monkeypatch):
-    started = Index()
-    monkeypatch.setenv("PIP_INDEX_URL", started.url)
+    server = LocalIndex()
+    monkeypatch.setenv("PIP_INDEX_URL", server.url)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
-    yield started
-    started.server.shutdown()
-    started.server.server_close()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
 
 
-def source(**changes):
+def make_source(**changes):
     return {
         "package": "pets",
         "version": "1.2",
@@ -87,57 +97,56 @@ def source(**changes):
     }
 
 
-def closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+def find_closed_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
-def test_the_archive_and_its_licence(index, tmp_path):
-    archive = pypi.download_archive(source(), tmp_path)
+def test_archive_is_downloaded_and_its_licence_read(index, tmp_path):
+    archive = pypi.download_archive(make_source(), tmp_path)
     assert archive.read_bytes() == index.published
     assert pypi.read_licence(archive) == "MIT"
 
 
-def test_a_busy_index_is_asked_again(index, tmp_path):
+def test_unavailable_index_is_retried(index, tmp_path):
     index.failures = 2
-    pypi.download_archive(source(), tmp_path)
+    pypi.download_archive(make_source(), tmp_path)
     assert index.requests[:3] == ["/simple/pets/"] * 3
 
 
-def test_a_wrong_checksum_of_the_user(index, tmp_path):
-    wanted, got = "0" * 64, hashlib.sha256(index.sent).hexdigest()
+def test_checksum_of_the_source_is_verified(index, tmp_path):
+    expected, received = "0" * 64, hashlib.sha256(index.sent).hexdigest()
     with pytest.raises(UserError) as error:
-        pypi.download_archive(source(sha256=wanted), tmp_path)
-    assert f"by source.sha256 {wanted}, downloaded {got}" in str(error.value)
+        pypi.download_archive(make_source(sha256=expected), tmp_path)
+    assert f"by source.sha256 {expected}, downloaded {received}" in str(error.value)
     assert "hint: run again if the download was cut short" in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_truncated_download_is_not_what_the_index_published(index, tmp_path):
+def test_checksum_of_the_index_is_verified(index, tmp_path):
     index.sent = index.published[:-20]
     with pytest.raises(UserError) as error:
-        pypi.download_archive(source(), tmp_path)
+        pypi.download_archive(make_source(), tmp_path)
     published = hashlib.sha256(index.published).hexdigest()
-    got = hashlib.sha256(index.sent).hexdigest()
+    received = hashlib.sha256(index.sent).hexdigest()
     assert "pets-1.2-py3-none-any.whl: wrong checksum" in str(error.value)
-    assert f"by the index {published}, downloaded {got}" in str(error.value)
+    assert f"by the index {published}, downloaded {received}" in str(error.value)
 
 
-def test_a_connection_that_breaks_off_is_tried_three_times(index, tmp_path):
+def test_interrupted_download_is_retried_three_times(index, tmp_path):
     index.length = len(index.sent) + 100
     with pytest.raises(UserError, match=r"cannot be reached \(\w+, 3 attempts\)"):
-        pypi.download_archive(source(), tmp_path)
+        pypi.download_archive(make_source(), tmp_path)
     assert index.requests.count("/pets-1.2-py3-none-any.whl") == retry.MAX_ATTEMPTS
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unreachable_index_in_one_sentence(monkeypatch, tmp_path):
-    url = f"http://name:secret@127.0.0.1:{closed_port()}/simple/"
+def test_unreachable_index_is_reported_without_password(monkeypatch, tmp_path):
+    url = f"http://name:secret@127.0.0.1:{find_closed_port()}/simple/"
     monkeypatch.setenv("PIP_INDEX_URL", url)
-    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)
     with pytest.raises(UserError) as error:
-        pypi.download_archive(source(), tmp_path)
+        pypi.download_archive(make_source(), tmp_path)
     assert str(error.value) == (
         "pets 1.2 cannot be fetched: the package index 127.0.0.1 cannot be reached "
         "(ConnectionError, 3 attempts)\n"
@@ -145,9 +154,9 @@ def test_an_unreachable_index_in_one_sentence(monkeypatch, tmp_path):
     )
 
 
-def test_an_unknown_package(index, tmp_path):
+def test_unknown_package_is_reported(index, tmp_path):
     with pytest.raises(UserError, match=r"127\.0\.0\.1 has no package 'petz'"):
-        pypi.download_archive(source(package="petz"), tmp_path)
+        pypi.download_archive(make_source(package="petz"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +169,12 @@ def test_an_unknown_package(index, tmp_path):
         ({"distribution": "sdist"}, "no sdist of pets 1.2; versions with a sdist: none"),
     ],
 )
-def test_an_unknown_version_lists_those_that_there_are(index, tmp_path, changes, message):
+def test_unknown_version_lists_available_versions(index, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        pypi.download_archive(source(**changes), tmp_path)
+        pypi.download_archive(make_source(**changes), tmp_path)
 
 
-def test_an_extra_index_is_asked_where_the_first_has_nothing(index, monkeypatch, tmp_path):
+def test_extra_index_is_used_if_the_first_has_no_archive(index, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
     monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("simple", "empty"))
-    assert pypi.download_archive(source(), tmp_path).is_file()
+    assert pypi.download_archive(make_source(), tmp_path).is_file()
