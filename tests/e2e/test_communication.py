@@ -37,9 +37,8 @@ def test_training_one_factor_moves_half_the_bytes(train):
 
 
 def test_clients_with_smaller_ranks_move_fewer_bytes(train):
-    _, history = train(
-        build_experiment(aggregation="flexlora", lora={"r": 16, "ranks": [2, 8, 16]})
-    )
+    lora = {"r": 16, "ranks": [2, 8, 16]}
+    _, history = train(build_experiment(aggregation="flexlora", lora=lora))
     assert history["ranks"] == [2, 8, 16]
     small, middle, large = history["rounds"][1]["clients"]
     assert small["bytes_up"] < middle["bytes_up"] < large["bytes_up"]

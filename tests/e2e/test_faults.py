@@ -88,9 +88,8 @@ def test_invalid_reply_of_an_authenticated_client_does_not_count(start, fault, r
         token = wait_until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
     with connect_runtime(socket, token) as task, heartbeat(task):
         message, context, _, _ = pull_task_input(task)
-        push_message(
-            task, Message(build_invalid_reply(message.content, fault), reply_to=message), context
-        )
+        content = build_invalid_reply(message.content, fault)
+        push_message(task, Message(content, reply_to=message), context)
     output = process.finish()
     assert process.list_clients() == [[0, 1, 2], [0, 2]], output
     assert reason in output

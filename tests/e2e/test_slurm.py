@@ -51,11 +51,8 @@ def finished_run(engine, apptainer_image, tiny_model, tmp_path_factory):
     one = data["experiments"].pop("small")
     one["federation"] = {"rounds": ROUNDS, "gpus_per_client": 1}
     two = one | {"federation": one["federation"] | {"gpus_per_client": 0}}
-    two["federation"]["engine"] = {
-        "name": "slurm",
-        "image": apptainer_image,
-        "nodes": count_nodes(),
-    }
+    slurm = {"name": "slurm", "image": apptainer_image, "nodes": count_nodes()}
+    two["federation"]["engine"] = slurm
     data |= {"experiments": {"simulated": one, "deployed": two}, "run": ["simulated", "deployed"]}
     write_config(home, data)
     for path in tiny_model.iterdir():
