@@ -45,7 +45,7 @@ def find_run_folders(processes):
     for process in processes:
         with suppress(psutil.Error):
             match process.cmdline():
-                case [_, "-P", script, folder] if script.endswith("reaper.py"):
+                case [*_, script, folder] if script.endswith("reaper.py"):
                     folders.append(Path(folder))
     return folders
 
