@@ -12,7 +12,7 @@ import leftovers
 import pytest
 from checkouts import CONFIG, IMAGE, PARTITION, PARTS, ROOT, snakemake
 from filelock import FileLock
-from leftovers import MARK, until
+from leftovers import MARKER_VARIABLE, wait_until
 
 CLIENTS = 3
 
@@ -21,11 +21,11 @@ CLIENTS = 3
 def nothing_is_left():
     """After a module's tests: no process of theirs, and nothing of a run that is over."""
     mark = secrets.token_hex(8)
-    os.environ[MARK] = mark  # what starts now has it in its environment
-    there = leftovers.runs()
+    os.environ[MARKER_VARIABLE] = mark  # what starts now has it in its environment
+    there = leftovers.list_abandoned_runs()
     yield
-    until(lambda: not leftovers.processes(mark))
-    until(lambda: leftovers.runs() <= there)
+    wait_until(lambda: not leftovers.find_marked_processes(mark))
+    wait_until(lambda: leftovers.list_abandoned_runs() <= there)
 
 
 @pytest.fixture(scope="session")

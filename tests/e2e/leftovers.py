@@ -1,4 +1,4 @@
-"""What runs may have left behind: processes, containers, networks, and folders."""
+"""Find what runs have left behind: processes, containers, networks, and folders."""
 
 import os
 import re
@@ -12,62 +12,62 @@ import psutil
 
 from blossomtune.deployment.docker_engine import RUN_LABEL
 
-MARK = "BLOSSOMTUNE_TEST"
-RUN = re.compile(r"\bbt-[a-z0-9_]{8}\b")  # as tempfile names them
+MARKER_VARIABLE = "BLOSSOMTUNE_TEST"
+SCRATCH_NAME = re.compile(r"\bbt-[a-z0-9_]{8}\b")  # from tempfile.mkdtemp
 
 
-def until(condition, seconds=300):
-    """Waits until a condition holds; what it returned."""
+def wait_until(condition, seconds=300):
+    """Wait until a condition is true; return its result."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end
         time.sleep(0.1)
-    return found
+    return result
 
 
-def processes(mark):
-    """Processes but this one that were started with a mark in their environment."""
-    return [process for process in psutil.process_iter() if _has(process, mark)]
+def find_marked_processes(marker):
+    """Return processes, except this one, that have a marker in their environment."""
+    return [process for process in psutil.process_iter() if _has_marker(process, marker)]
 
 
-def _has(process, mark):
+def _has_marker(process, marker):
     with suppress(psutil.Error):
         if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-            return process.environ().get(MARK) == mark
+            return process.environ().get(MARKER_VARIABLE) == marker
     return False
 
 
-def guarded(processes):
-    """The folders of runs whose guard is among these processes; any of them may have ended."""
-    found = []
-    for process in processes:
+def list_reaped_folders(candidates):
+    """Return the scratch folders of the reapers among processes; any of them may have ended."""
+    folders = []
+    for process in candidates:
         with suppress(psutil.Error):
             match process.cmdline():
-                case [_, script, folder, *_] if script.endswith("reaper.py"):
-                    found.append(Path(folder))
-    return found
+                case [_, "-P", script, folder] if script.endswith("reaper.py"):
+                    folders.append(Path(folder))
+    return folders
 
 
-def runs():
-    """Runs that have no guard, and of which there still is something.
+def list_abandoned_runs():
+    """Return the names of runs without a reaper that have left something.
 
-    A folder, a process that names it (also one in a container, which may not have our environment),
-    a container of Docker's or its network.
+    This is a folder, a process with its name (in a container, it may not have our environment), a
+    container of Docker, or its network.
     """
-    found = {folder.name for folder in Path(tempfile.gettempdir()).glob("bt-*")}
+    names = {folder.name for folder in Path(tempfile.gettempdir()).glob("bt-*")}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            found.update(RUN.findall(" ".join(process.cmdline())))
+            names.update(SCRATCH_NAME.findall(" ".join(process.cmdline())))
     if "docker" in os.environ.get("BLOSSOMTUNE_ENGINES", "").split(","):
-        found.update(_in_docker())
-    return found - {folder.name for folder in guarded(psutil.process_iter())}
+        names.update(_list_docker_runs())
+    return names - {folder.name for folder in list_reaped_folders(psutil.process_iter())}
 
 
-def _in_docker():
+def _list_docker_runs():
     client = docker.from_env()
-    chosen = {"label": RUN_LABEL}
-    for container in client.containers.list(all=True, filters=chosen, ignore_removed=True):
+    filters = {"label": RUN_LABEL}
+    for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
         yield container.labels[RUN_LABEL]
-    for network in client.networks.list(filters=chosen):
+    for network in client.networks.list(filters=filters):
         yield network.attrs["Labels"][RUN_LABEL]
     client.close()

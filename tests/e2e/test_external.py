@@ -1,4 +1,4 @@
-"""Clients with their own SuperNodes and networks, by docs/deployment/other-organisations.md."""
+"""Clients run their own SuperNodes as docs/deployment/other-organisations.md says."""
 
 import os
 import re
@@ -22,18 +22,18 @@ CLIENTS = ("north", "south")
 ROUNDS = 5
 
 
-def commands(words):
-    """The commands of the guide that have these words in them."""
-    [found] = [block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.S) if words in block]
-    return found
+def find_commands(text):
+    """Return the block of commands of the guide that contains a text."""
+    [match] = [block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.S) if text in block]
+    return match
 
 
-def follow(where, block):
-    """Does what the guide says, in a folder."""
+def run_commands(folder, commands):
+    """Start commands of the guide in a folder."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.Popen(
-        ["bash", "-euc", block],
-        cwd=where,
+        ["bash", "-euc", commands],
+        cwd=folder,
         env=os.environ | {"PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -42,36 +42,36 @@ def follow(where, block):
     )
 
 
-def done(process):
-    """What it said, once it has ended well."""
-    said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
-    return said
+def wait_for_success(process):
+    """Wait until a process ends without an error; return its output."""
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.fixture
 def server(engine, tiny_model, tmp_path):
-    """A checkout with the guide's configuration, and one that simulates the same federation."""
+    """Return a checkout with the guide's configuration and a simulation of its federation."""
     import docker
 
     engine("docker")
     bridge = docker.from_env().networks.get("bridge").attrs["Options"]
     addresses = psutil.net_if_addrs()[bridge["com.docker.network.bridge.name"]]
     [host] = [a.address for a in addresses if a.family == socket.AF_INET]
-    told = re.search(r"```yaml\n(.*?)```", GUIDE, re.S)[1]
-    told = told.replace("federation.example.org", host)
+    block = re.search(r"```yaml\n(.*?)```", GUIDE, re.S)[1]
+    block = block.replace("federation.example.org", host)
     home = tmp_path / "server"
     home.mkdir()
     small_workflow(home, tiny_model)
     file = home / "config/config.yaml"
     data = yaml.safe_load(file.read_text())
-    guide = yaml.safe_load(told)
+    guide = yaml.safe_load(block)
     data["datasets"] = {"reports": data["datasets"]["words"]}
     data["datasets"]["reports"]["test"] = {"size": "all"}
-    ours = guide["partitions"]["clinics"]
-    here = {name: f"{name}.csv" for name in ours.pop("clients")}
-    data["partitions"] = guide["partitions"] | {"here": ours | {"paths": here}}
-    ours["clients"] = list(here)
+    partition = guide["partitions"]["clinics"]
+    paths = {name: f"{name}.csv" for name in partition.pop("clients")}
+    data["partitions"] = guide["partitions"] | {"here": partition | {"paths": paths}}
+    partition["clients"] = list(paths)
     small = data["experiments"]["small"]
     small["training"]["optimizer_state"] = "kept"
     small["federation"] = {"rounds": ROUNDS}
@@ -87,10 +87,12 @@ def server(engine, tiny_model, tmp_path):
 
 @pytest.fixture
 def clients(tmp_path):
-    """A function that makes the clients' folders of what they are sent, and starts them."""
+    """Return a function that starts a client in its folder."""
 
     def start(name):
-        return done(follow(tmp_path / name, commands("docker run").replace("north", name)))
+        return wait_for_success(
+            run_commands(tmp_path / name, find_commands("docker run").replace("north", name))
+        )
 
     yield start
     for name in CLIENTS:
@@ -98,29 +100,33 @@ def clients(tmp_path):
 
 
 @pytest.mark.engine
-def test_the_guide(server, clients, tmp_path, tiny_model):
-    """North's SuperNode is killed in the middle, and the server, too."""
+def test_guide_trains_although_client_and_server_are_killed(server, clients, tmp_path, tiny_model):
+    """The adapter is the simulation's, and the server never has the clients' rows."""
     head, *rows = (server / "words.csv").read_text().splitlines()
     (server / "words.csv").write_text("\n".join([head, *rows[:20]]) + "\n")
-    assert "for north: keys/invitations/together/north" in done(follow(server, commands("invite")))
+    assert "for north: keys/invitations/together/north" in wait_for_success(
+        run_commands(server, find_commands("invite"))
+    )
     for number, name in enumerate(CLIENTS):
         shutil.copytree(server / "keys/invitations/together" / name, tmp_path / name)
         shutil.copytree(tiny_model, tmp_path / name / "model")
-        mine = rows[20 + 28 * number : 48 + 28 * number]
-        mine = [f"secret{name}{line}" for line in mine]
-        (tmp_path / name / "rows.csv").write_text("\n".join([head, *mine]) + "\n")
+        lines = rows[20 + 28 * number : 48 + 28 * number]
+        lines = [f"secret{name}{line}" for line in lines]
+        (tmp_path / name / "rows.csv").write_text("\n".join([head, *lines]) + "\n")
         clients(name)
 
-    train = commands("cores all\n").replace("cores all", "cores 2")
+    train = find_commands("cores all\n").replace("cores all", "cores 2")
     folder = server / "results/checkpoints/together"
-    running = follow(server, train)
-    wait(running, lambda: list(folder.glob("*/round-00001")))
+    running = run_commands(server, train)
+    wait_until(running, lambda: list(folder.glob("*/round-00001")))
     subprocess.run(["docker", "kill", "supernode-north"], check=True, capture_output=True)
     clients("north")
-    wait(running, lambda: list(folder.glob("*/round-00003")))
+    wait_until(running, lambda: list(folder.glob("*/round-00003")))
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
-    done(follow(server, f"snakemake --unlock; {train.strip()} --rerun-incomplete"))
+    wait_for_success(
+        run_commands(server, f"snakemake --unlock; {train.strip()} --rerun-incomplete")
+    )
 
     history = read_json(server / "results/experiments/together/history.json")
     assert [len(r["clients"]) for r in history["rounds"]] == [0] + [2] * ROUNDS
@@ -129,8 +135,10 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
     for file in server.rglob("*"):
         assert not file.is_file() or b"secretnorth" not in file.read_bytes(), file
     for name in CLIENTS:
-        said = done(follow(tmp_path, f"docker logs supernode-{name}; docker stop supernode-{name}"))
-        assert "28 rows" in said
+        output = wait_for_success(
+            run_commands(tmp_path, f"docker logs supernode-{name}; docker stop supernode-{name}")
+        )
+        assert "28 rows" in output
         shutil.copy(tmp_path / name / "rows.csv", server / f"{name}.csv")
     snakemake(server, "results/experiments/simulated/adapter")
     one, two = (
@@ -140,8 +148,8 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
     assert compute_file_sha256(one) == compute_file_sha256(two)
 
 
-def wait(process, condition):
-    """Waits while a process runs."""
+def wait_until(process, condition):
+    """Wait until a condition is true, while a process runs."""
     end = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, process.communicate()[0]

@@ -1,6 +1,6 @@
-"""Which strategies, aggregations and adapters go together: the code, its sentences and the docs.
+"""Tests of the combinations of strategies, aggregations and adapters: code, messages and docs.
 
-All that can be combined is read from the blocks of the configuration, so nothing is forgotten.
+All combinations are built from the blocks of the configuration, so none is missing.
 """
 
 import ast
@@ -18,7 +18,7 @@ from blossomtune.config import conflicts, federation
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.strategies import STRATEGY_SETTINGS, FedAvgSettings, compute_min_clients
 
-PAGE = Path(__file__).parents[2] / "docs" / "federation-methods.md"
+PAGE = Path(__file__).parents[3] / "docs" / "federation-methods.md"
 AGGREGATIONS = get_args(federation.AggregationMethod)
 ADAPTERS = {
     "lora": {},
@@ -32,7 +32,7 @@ PLAIN = {
     "lora": {},
     "federation": {"strategy": {"name": "fedavg"}, "aggregation": "fedavg", "privacy": None},
 }
-ALL = [
+COMBINATIONS = [
     {"lora": lora, "federation": {"strategy": {"name": s}, "aggregation": a, "privacy": privacy}}
     for s, a, lora, privacy in itertools.product(
         STRATEGY_SETTINGS, AGGREGATIONS, ADAPTERS.values(), [None, {}]
@@ -40,78 +40,78 @@ ALL = [
 ]
 
 
-def whole(experiment, *, clients=5, validation=3):
-    """A configuration of one experiment; nothing of it has to be there."""
+def build_configuration(experiment, *, clients=5, validation=3):
+    """Return a configuration of one experiment; its files need not exist."""
     source = {"kind": "path", "path": "own"}
-    cut = {"dataset": "d", "partitioner": "iid", "num_partitions": clients}
+    partition = {"dataset": "d", "partitioner": "iid", "num_partitions": clients}
     names = {"model": "m", "partition": "p", "preprocessing": "t"}
     return {
         "run": ["x"],
         "models": {"m": {"source": source}},
         "datasets": {"d": {"source": source}},
-        "partitions": {"p": cut | {"validation_size": validation}},
+        "partitions": {"p": partition | {"validation_size": validation}},
         "preprocessing": {"t": {"text": "{{ a }}"}},
         "experiments": {"x": names | experiment},
     }
 
 
-def faults(experiment, **partition):
-    """Pairs of key and sentence; none where all is well."""
+def find_errors(experiment, **partition):
+    """Return pairs of key and message."""
     try:
-        load_configuration(whole(experiment, **partition))
+        load_configuration(build_configuration(experiment, **partition))
     except ConfigurationError as error:
         lines = str(error).splitlines()[1:]
         return [tuple(line.removeprefix("  experiments.x.").split(": ", 1)) for line in lines]
     return []
 
 
-def having(experiment, *changes):
-    """A copy with other values: ``(block.key, value)`` each."""
+def set_values(experiment, *changes):
+    """Return a copy with other values: ``(block.key, value)`` each."""
     experiment = copy.deepcopy(experiment)
     for path, value in changes:
-        *above, last = path.split(".")
+        *parents, last = path.split(".")
         block = experiment
-        for key in above:
+        for key in parents:
             block = block.setdefault(key, {})
         block[last] = value
     return experiment
 
 
-def remedies(sentence):
-    """What a sentence says to use instead: lists of changes, each of which should help."""
-    said = sentence.rpartition("; use ")[2]
+def parse_alternatives(message):
+    """Yield the alternatives in a message, each as a list of changes."""
+    text = message.rpartition("; use ")[2]
     one_rank = [("lora.ranks", None)]
-    also = one_rank if said.endswith(", and one rank") else []
-    for part in re.split(r", or (?=aggregation|dora)", said.removesuffix(", and one rank")):
+    extra = one_rank if text.endswith(", and one rank") else []
+    for part in re.split(r", or (?=aggregation|dora)", text.removesuffix(", and one rank")):
         kind, _, names = part.partition(" ")
         if kind in ("aggregation", "strategy"):
             for name in re.split(r", | or ", names):
-                yield [(f"federation.{kind}", name), *also]
+                yield [(f"federation.{kind}", name), *extra]
         elif part == "one rank":
             yield one_rank
         elif part == "dora: false":
             yield [("lora.dora", False)]
         else:
-            raise AssertionError(f"not understood: {part!r}")
+            raise AssertionError(f"unknown alternative: {part!r}")
 
 
-def test_what_is_refused_says_why_and_what_helps():
-    """Each remedy takes its fault away, and brings no other."""
-    refused = 0
-    for experiment in ALL:
-        found = faults(experiment)
-        refused += bool(found)
-        assert len(set(found)) == len(found)
-        before = Counter(key for key, _ in found)
-        for key, sentence in found:
-            assert re.fullmatch(r"[^;]+; use [^;]+", sentence)
-            for changes in remedies(sentence):
-                left = Counter(k for k, _ in faults(having(experiment, *changes)))
-                assert left <= before - Counter([key]), (experiment, changes)
-    assert 0 < refused < len(ALL)
+def test_message_has_a_reason_and_alternatives_that_work():
+    """Each alternative removes its error and adds no other."""
+    rejected = 0
+    for experiment in COMBINATIONS:
+        errors = find_errors(experiment)
+        rejected += bool(errors)
+        assert len(set(errors)) == len(errors)
+        before = Counter(key for key, _ in errors)
+        for key, message in errors:
+            assert re.fullmatch(r"[^;]+; use [^;]+", message)
+            for changes in parse_alternatives(message):
+                after = Counter(k for k, _ in find_errors(set_values(experiment, *changes)))
+                assert after <= before - Counter([key]), (experiment, changes)
+    assert 0 < rejected < len(COMBINATIONS)
 
 
-def test_every_rule_is_reached():
+def test_every_rule_has_a_case():
     tree = ast.parse(Path(conflicts.__file__).read_text(encoding="utf-8"))
     rules = [node for node in ast.walk(tree) if isinstance(node, ast.Yield)]
     reached = set()
@@ -126,9 +126,12 @@ def test_every_rule_is_reached():
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        for experiment in [*ALL, *(having(PLAIN, *changes) for changes, *_ in OTHERS)]:
-            faults(experiment)
-        faults(having(PLAIN, ("federation.fraction_evaluate", 1)), validation=0)
+        for experiment in [
+            *COMBINATIONS,
+            *(set_values(PLAIN, *changes) for changes, *_ in OTHER_CONFLICTS),
+        ]:
+            find_errors(experiment)
+        find_errors(set_values(PLAIN, ("federation.fraction_evaluate", 1)), validation=0)
     finally:
         sys.settrace(before)
     missed = [r.lineno for r in rules if reached.isdisjoint(range(r.lineno, r.end_lineno + 1))]
@@ -146,7 +149,7 @@ def aggregation(name):
     return ("federation.aggregation", name)
 
 
-OTHERS = [
+OTHER_CONFLICTS = [
     ([KEPT, aggregation("flora")], "training.optimizer_state",
      "kept has no meaning with flora: its adapters start anew in each round; use fresh"),
     ([("training.quantization", "8bit"), ("lora.dora", True)], "training.quantization",
@@ -194,23 +197,23 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "key", "sentence"), OTHERS)
-def test_other_rules(changes, key, sentence):
-    assert faults(having(PLAIN, *changes)) == [(key, sentence)]
+@pytest.mark.parametrize(("changes", "key", "message"), OTHER_CONFLICTS)
+def test_other_conflicts_are_reported(changes, key, message):
+    assert find_errors(set_values(PLAIN, *changes)) == [(key, message)]
 
 
-def test_clients_need_rows_to_evaluate_on():
-    experiment = having(PLAIN, ("federation.fraction_evaluate", 0.5))
-    assert faults(experiment) == []
-    assert faults(experiment, validation=0) == [
+def test_clients_need_validation_rows_to_evaluate():
+    experiment = set_values(PLAIN, ("federation.fraction_evaluate", 0.5))
+    assert find_errors(experiment) == []
+    assert find_errors(experiment, validation=0) == [
         ("federation.fraction_evaluate", "clients score the adapter on rows that they hold out, "
          "and this partition has validation_size: 0; use fraction_evaluate: 0, or give it one")
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["no", "false"])
-def test_arguments_count_as_what_they_mean(text):
-    assert faults(having(PLAIN, ("training.arguments", {"fp16": text}))) == []
+def test_text_counts_as_a_boolean(text):
+    assert find_errors(set_values(PLAIN, ("training.arguments", {"fp16": text}))) == []
 
 
 @pytest.mark.parametrize(
@@ -229,24 +232,22 @@ def test_arguments_count_as_what_they_mean(text):
         ({"name": "fedadam"}, 1),
     ],
 )
-def test_the_fewest_clients_of_a_strategy(strategy, clients):
-    experiment = having(PLAIN, ("federation.strategy", strategy))
-    assert faults(experiment, clients=clients) == []
+def test_strategy_needs_this_many_clients(strategy, clients):
+    experiment = set_values(PLAIN, ("federation.strategy", strategy))
+    assert find_errors(experiment, clients=clients) == []
     if clients > 1:
-        [(key, _)] = faults(experiment, clients=clients - 1)
+        [(key, _)] = find_errors(experiment, clients=clients - 1)
         assert key == "federation.strategy"
 
 
 @pytest.mark.parametrize("beta", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.45, 0.49])
-def test_a_trimmed_average_trims(beta):
+def test_trimmed_mean_leaves_out_a_client(beta):
     """Flower leaves out ``int(beta * clients)`` at each end."""
     needed = compute_min_clients(
         STRATEGY_SETTINGS["fedtrimmedavg"](name="fedtrimmedavg", beta=beta)
     )
     assert int(beta * (needed - 1)) == 0 < int(beta * needed)
 
-
-# The table in docs/federation-methods.md.
 
 OPTIONS = {
     "lora.ranks": [("lora.ranks", [2, 4, 8, 8, 8])],
@@ -258,8 +259,8 @@ OPTIONS = {
 }
 
 
-def table():
-    """The rows of the table: names in the first cell, and a cell for each aggregation."""
+def read_table():
+    """Return the documented table: columns, cells by names of a row, and letters of reasons."""
     text = PAGE.read_text(encoding="utf-8").partition("## What can be combined\n")[2]
     text = text.partition("\n## ")[0]
     rows = [
@@ -273,24 +274,27 @@ def table():
     return columns, {tuple(re.findall("`([^`]+)`", first)): rest for first, *rest in body}, reasons
 
 
-def test_the_table_for_people_has_everything():
-    columns, rows, reasons = table()
+def test_documented_table_is_complete():
+    columns, rows, reasons = read_table()
     assert sorted(columns) == sorted(AGGREGATIONS)
-    named = [name for names in rows for name in names]
-    assert sorted(named) == sorted([*STRATEGY_SETTINGS, *OPTIONS])
+    row_names = [name for names in rows for name in names]
+    assert sorted(row_names) == sorted([*STRATEGY_SETTINGS, *OPTIONS])
     used = {cell for cells in rows.values() for cell in cells} - {"yes"}
     assert sorted(used) == sorted(reasons) == reasons
 
 
-def test_the_table_for_people_says_what_is_accepted():
-    columns, rows, _ = table()
+def test_documented_table_matches_the_code():
+    columns, rows, _ = read_table()
     for names, cells in rows.items():
         for name, (column, cell) in itertools.product(names, zip(columns, cells, strict=True)):
             changes = OPTIONS.get(name, [("federation.strategy", name)])
-            found = faults(having(PLAIN, aggregation(column), *changes))
-            assert (cell == "yes") == (found == []), (name, column, found)
+            errors = find_errors(set_values(PLAIN, aggregation(column), *changes))
+            assert (cell == "yes") == (errors == []), (name, column, errors)
 
 
-def test_the_default_is_the_first_strategy():
+def test_first_strategy_is_the_default():
     assert next(iter(STRATEGY_SETTINGS.values())) is FedAvgSettings
-    assert load_configuration(whole({})).experiments["x"].federation.strategy == FedAvgSettings()
+    assert (
+        load_configuration(build_configuration({})).experiments["x"].federation.strategy
+        == FedAvgSettings()
+    )

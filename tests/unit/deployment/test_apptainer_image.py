@@ -4,7 +4,7 @@ from blossomtune.deployment import apptainer_image
 from blossomtune.errors import UserError
 
 
-def test_bootstrap_names_registry_or_folder(tmp_path):
+def test_base_is_registry_or_folder(tmp_path):
     assert apptainer_image.resolve_bootstrap("docker://python:3.11-slim") == (
         "docker",
         "python:3.11-slim",
@@ -12,19 +12,19 @@ def test_bootstrap_names_registry_or_folder(tmp_path):
     assert apptainer_image.resolve_bootstrap(str(tmp_path)) == ("localimage", str(tmp_path))
 
 
-def test_a_missing_base_is_named(tmp_path):
+def test_missing_base_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"container\.base: .*missing.* does not exist") as raised:
         apptainer_image.resolve_bootstrap(str(tmp_path / "missing"))
     assert "container.image" in str(raised.value)
 
 
-def test_a_missing_apptainer_is_named(monkeypatch, tmp_path):
+def test_missing_apptainer_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="neither apptainer nor singularity is installed"):
         apptainer_image.find_apptainer()
 
 
-def test_pip_settings_are_mounted_beside_their_files(tmp_path):
+def test_files_of_pip_settings_are_mounted(tmp_path):
     wheels, index, build = tmp_path / "wheels", tmp_path / "mirror" / "simple", tmp_path / "build"
     certificates = tmp_path / "ca.pem"
     for folder in (wheels, index, build):

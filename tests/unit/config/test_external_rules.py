@@ -1,66 +1,69 @@
-"""What cannot be asked for where clients keep their rows."""
+"""Tests of conflicts with clients that keep their rows."""
 
 import pytest
 
 from blossomtune.config.load import ConfigurationError, load_configuration
 
-OUTSIDE = {"name": "external", "host": "link.example"}
+EXTERNAL = {"name": "external", "host": "link.example"}
 
 
-def configuration(experiment=None, federation=None, cut=None):
+def build_configuration(experiment=None, federation=None, partition=None):
     source = {"kind": "path", "path": "own"}
     names = {"model": "m", "partition": "p", "preprocessing": "t"}
-    cut = cut or {"partitioner": "local", "clients": ["b", "a"]}
-    told = {"engine": OUTSIDE} if federation is None else federation
+    partition = partition or {"partitioner": "local", "clients": ["b", "a"]}
+    federation = {"engine": EXTERNAL} if federation is None else federation
     return {
         "run": ["x"],
         "models": {"m": {"source": source}},
         "datasets": {"d": {"source": source}},
-        "partitions": {"p": {"dataset": "d"} | cut},
+        "partitions": {"p": {"dataset": "d"} | partition},
         "preprocessing": {"t": {"text": "{{ a }}"}},
-        "experiments": {"x": names | (experiment or {}) | {"federation": told}},
+        "experiments": {"x": names | (experiment or {}) | {"federation": federation}},
     }
 
 
-def test_clients_are_numbered_in_the_order_of_their_names():
-    loaded = load_configuration(configuration())
+def test_clients_are_sorted_by_name():
+    loaded = load_configuration(build_configuration())
     assert loaded.partitions["p"].clients == ["a", "b"]
     assert loaded.partitions["p"].num_partitions == 2
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("changes", "message"),
     [
         ({"federation": {}}, "federation.engine: simulation trains on rows that are here"),
         (
-            {"cut": {"partitioner": "iid", "num_partitions": 2}},
+            {"partition": {"partitioner": "iid", "num_partitions": 2}},
             "federation.engine: external is for clients that keep their rows",
         ),
         ({"experiment": {"baselines": {"local": True}}}, "baselines.local: it would need"),
         ({"experiment": {"baselines": {"centralised": True}}}, "baselines.centralised: it would"),
         (
-            {"federation": {"engine": OUTSIDE, "client_weights": "held"}},
+            {"federation": {"engine": EXTERNAL, "client_weights": "held"}},
             "federation.client_weights: how many rows",
         ),
         (
             {
                 "experiment": {"lora": {"ranks": {"column": "c", "ranks": {"x": 4}}}},
-                "federation": {"engine": OUTSIDE, "aggregation": "flexlora"},
+                "federation": {"engine": EXTERNAL, "aggregation": "flexlora"},
             },
             "lora.ranks: there are no rows here",
         ),
-        ({"federation": {"engine": OUTSIDE, "tls": False}}, "tls: false is for this machine alone"),
         (
-            {"cut": {"partitioner": "local", "clients": ["a"], "paths": {"a": "own"}}},
+            {"federation": {"engine": EXTERNAL, "tls": False}},
+            "tls: false is for this machine alone",
+        ),
+        (
+            {"partition": {"partitioner": "local", "clients": ["a"], "paths": {"a": "own"}}},
             "partitions.p: give one of paths and clients",
         ),
-        ({"cut": {"partitioner": "local"}}, "partitions.p: give one of paths and clients"),
+        ({"partition": {"partitioner": "local"}}, "partitions.p: give one of paths and clients"),
         (
-            {"cut": {"partitioner": "local", "clients": ["a", "a"]}},
+            {"partition": {"partitioner": "local", "clients": ["a", "a"]}},
             "partitions.p.clients: 'a' stands there twice",
         ),
         (
-            {"cut": {"partitioner": "local", "clients": ["a"], "num_partitions": 3}},
+            {"partition": {"partitioner": "local", "clients": ["a"], "num_partitions": 3}},
             "partitions.p: clients has 1 entries, but num_partitions is 3",
         ),
         (
@@ -69,7 +72,7 @@ def test_clients_are_numbered_in_the_order_of_their_names():
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(given, said):
-    with pytest.raises(ConfigurationError) as refused:
-        load_configuration(configuration(**given))
-    assert said in str(refused.value)
+def test_conflicts_are_reported(changes, message):
+    with pytest.raises(ConfigurationError) as error:
+        load_configuration(build_configuration(**changes))
+    assert message in str(error.value)

@@ -1,3 +1,5 @@
+"""Tests of metrics and bootstrap intervals."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ pairs = st.lists(
 
 
 def textbook_macro_f1(gold, predicted):
-    """From precision and recall, as every textbook has it."""
+    """Return macro-F1 computed from precision and recall."""
     scores = []
     for c in set(gold) | set(predicted):
         hits = sum(g == p == c for g, p in zip(gold, predicted, strict=True))
@@ -26,7 +28,7 @@ def textbook_macro_f1(gold, predicted):
 
 
 @given(pairs)
-def test_macro_f1_is_the_textbooks(drawn):
+def test_macro_f1_equals_the_definition(drawn):
     gold, predicted = np.array(drawn).T
     ours = metrics.macro_f1(np.ones((1, len(gold))), gold, predicted, CLASSES)
     assert ours[0] == pytest.approx(textbook_macro_f1(gold.tolist(), predicted.tolist()))
@@ -34,36 +36,36 @@ def test_macro_f1_is_the_textbooks(drawn):
 
 @settings(max_examples=25)
 @given(pairs, st.integers(0, 1000))
-def test_weights_stand_for_repeated_rows(drawn, seed):
+def test_weights_equal_repeated_rows(drawn, seed):
     gold, predicted = np.array(drawn).T
-    w = metrics.draw_bootstrap_weights(len(gold), 3, seed)
-    assert (w[0] == 1).all()
-    assert (w.sum(axis=1) == len(gold)).all()
+    weights = metrics.draw_bootstrap_weights(len(gold), 3, seed)
+    assert (weights[0] == 1).all()
+    assert (weights.sum(axis=1) == len(gold)).all()
     values = np.arange(len(gold)) / 7
     for line, mean, f1 in zip(
-        w,
-        metrics.weighted_mean(w, values, values + 1),
-        metrics.macro_f1(w, gold, predicted, CLASSES),
+        weights,
+        metrics.weighted_mean(weights, values, values + 1),
+        metrics.macro_f1(weights, gold, predicted, CLASSES),
         strict=True,
     ):
-        again = np.repeat(np.arange(len(gold)), line.astype(int))  # the resample, row by row
-        assert mean == pytest.approx(values[again].sum() / (values[again] + 1).sum())
+        repeated = np.repeat(np.arange(len(gold)), line.astype(int))  # the resample, row by row
+        assert mean == pytest.approx(values[repeated].sum() / (values[repeated] + 1).sum())
         assert f1 == pytest.approx(
-            textbook_macro_f1(gold[again].tolist(), predicted[again].tolist())
+            textbook_macro_f1(gold[repeated].tolist(), predicted[repeated].tolist())
         )
 
 
-def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
+def test_interval_of_a_mean_has_the_theoretical_width():
     right = np.arange(400) < 280  # accuracy 0.7; standard error sqrt(0.7 * 0.3 / 400) = 0.0229
-    found = metrics.compute_interval(
+    result = metrics.compute_interval(
         metrics.weighted_mean(metrics.draw_bootstrap_weights(400, 4000, seed=1), right)
     )
-    assert found.value == 0.7
-    assert found.low == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
-    assert found.high == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
+    assert result.value == 0.7
+    assert result.low == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
+    assert result.high == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
 
 
-def test_resamples_depend_on_the_seed_alone():
+def test_resamples_depend_on_the_seed_only():
     assert (
         metrics.draw_bootstrap_weights(9, 20, 1) == metrics.draw_bootstrap_weights(9, 20, 1)
     ).all()
@@ -72,7 +74,7 @@ def test_resamples_depend_on_the_seed_alone():
     ).any()
 
 
-def test_confusion_counts_every_row_once():
+def test_confusion_matrix_counts_every_row_once():
     gold, one, other = np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1])
     table = metrics.confusion_matrix(gold, [one], ["no", "yes"])
     assert table == {"no": {"no": 1, "yes": 1}, "yes": {"no": 0, "yes": 1}}
@@ -80,7 +82,7 @@ def test_confusion_counts_every_row_once():
     assert table == {"no": {"no": 1.5, "yes": 0.5}, "yes": {"no": 0, "yes": 1}}
 
 
-def part(loss, accuracy=None):
+def build_group(loss, accuracy=None):
     """Return a group's metrics with these values."""
     interval, right = (
         None if v is None else ConfidenceInterval(value=v, low=v, high=v) for v in (loss, accuracy)
@@ -88,11 +90,11 @@ def part(loss, accuracy=None):
     return GroupMetrics(rows=1, loss=interval, perplexity=interval, accuracy=right)
 
 
-def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
+def test_fairness_has_worst_and_best_client_and_spread():
     clients = {
-        "a": part(loss=0.1, accuracy=0.5),
-        "b": part(loss=0.2, accuracy=0.9),
-        "c": part(loss=0.6, accuracy=0.7),
+        "a": build_group(loss=0.1, accuracy=0.5),
+        "b": build_group(loss=0.2, accuracy=0.9),
+        "c": build_group(loss=0.6, accuracy=0.7),
     }
     assert metrics.summarize_fairness(clients, "own").model_dump() == {
         "measure": "accuracy",
@@ -101,7 +103,7 @@ def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
         "spread": 0.1633,  # sqrt((0.2² + 0.2² + 0²) / 3)
         "row_source": "own",
     }
-    losses = {name: part(loss=each.loss.value) for name, each in clients.items()}
+    losses = {name: build_group(loss=group.loss.value) for name, group in clients.items()}
     assert metrics.summarize_fairness(losses, "common").model_dump() == {
         "measure": "loss",
         "worst": {"client": "c", "value": 0.6},
@@ -111,13 +113,13 @@ def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
     }
 
 
-def test_one_client_is_best_and_worst():
-    found = metrics.summarize_fairness({"a": part(loss=0.1)}, "own")
-    assert found.worst == found.best == ClientValue(client="a", value=0.1)
-    assert found.spread == 0
+def test_single_client_is_best_and_worst():
+    result = metrics.summarize_fairness({"a": build_group(loss=0.1)}, "own")
+    assert result.worst == result.best == ClientValue(client="a", value=0.1)
+    assert result.spread == 0
 
 
-def test_a_difference_is_rounded_where_its_terms_are():
-    found = metrics.compute_interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
-    assert found == ConfidenceInterval(value=0, low=0.1235, high=0.1235)
-    assert str(found.value) == "0.0"
+def test_difference_is_rounded_without_negative_zero():
+    result = metrics.compute_interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
+    assert result == ConfidenceInterval(value=0, low=0.1235, high=0.1235)
+    assert str(result.value) == "0.0"

@@ -1,4 +1,4 @@
-"""What each stage is told of the configuration: its own part and nothing else."""
+"""Tests that each stage depends on its own part of the configuration only."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from blossomtune.config.datasets import DatasetSettings
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-FILE = Path(__file__).parents[2] / "config" / "config.yaml"
+FILE = Path(__file__).parents[3] / "config" / "config.yaml"
 NAMES = {
     "fetch_model": ["smollm2-135m-instruct"],
     "download": ["vader-sentiment"],
@@ -33,28 +33,27 @@ def raw():
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
-def told(raw, names=NAMES):
-    """What every stage is told, as the text that Snakemake compares."""
+def select_all(raw, names=NAMES):
+    """Return every stage's part as the text that Snakemake compares."""
     configuration = load_configuration(raw)
     return {
         s: to_canonical_json(getattr(stage_inputs, s)(configuration, *n)) for s, n in names.items()
     }
 
 
-def changed(raw, path, value):
-    """The stages that are told something else when a key changes."""
+def find_changed_stages(raw, path, value):
+    """Return the stages whose part changes with a key."""
     other = copy.deepcopy(raw)
-    *above, last = path.split(".")
+    *parents, last = path.split(".")
     block = other
-    for key in above:
+    for key in parents:
         block = block.setdefault(key, {})
     block[last] = value
-    before, after = told(raw), told(other)
+    before, after = select_all(raw), select_all(other)
     return {stage for stage in NAMES if before[stage] != after[stage]}
 
 
-# merge writes a digest of everything that the adapter was made from into the model card, and the
-# report shows the whole; both come after the others anyway.
+# the model card has a digest of all that the adapter depends on; the report shows everything
 CARD = {"merge", "report"}
 TRAINED = {"federate", "train_baseline"} | CARD
 CHANGES = [
@@ -85,13 +84,13 @@ CHANGES = [
     ("container.image", "docker://x", set()),
     ("preprocessing.unused", {"prompt": "x", "completion": "y"}, set()),
     (f"{EXPERIMENT}.lora.rslora", "no", set()),
-    (f"{EXPERIMENT}.evaluation.bootstrap", 2000, set()),  # the default, spelt out
+    (f"{EXPERIMENT}.evaluation.bootstrap", 2000, set()),  # the default, written out
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "expected"), CHANGES, ids=[path for path, *_ in CHANGES])
-def test_who_is_told_of_a_change(raw, path, value, expected):
-    assert changed(raw, path, value) == expected
+def test_change_affects_these_stages(raw, path, value, expected):
+    assert find_changed_stages(raw, path, value) == expected
 
 
 STAGE = {"datasets": "download", "partitions": "partition", "preprocessing": "preprocess"}
@@ -99,7 +98,7 @@ CASES = config_cases.build_cases()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_key_of_the_data_is_told_to_its_own_stage(case):
+def test_key_of_the_data_affects_its_own_stage(case):
     raw = config_cases.build_configuration()
     uses = {"datasets": "base", "partitions": "base", "preprocessing": "base"}
     uses |= {"partitions": case.name} if case.section == "datasets" else {}
@@ -113,50 +112,50 @@ def test_a_key_of_the_data_is_told_to_its_own_stage(case):
     names = {stage: ["x"] for stage in ("federate", "train_baseline", "merge", "evaluate")}
     names |= {stage: [uses[section]] for section, stage in STAGE.items()}
     names |= {"fetch_model": ["m"], "report": []}
-    before = told(raw, names)
+    before = select_all(raw, names)
     raw[case.section][case.name] = case.after
-    after = told(raw, names)
+    after = select_all(raw, names)
     assert {s for s in names if before[s] != after[s]} == {STAGE[case.section]} | CARD
 
 
-def test_clients_with_shards_of_their_own_are_told_how_files_are_read():
+def test_local_partition_depends_on_settings_for_reading_files():
     [case] = [c for c in CASES if c.name == "LocalPartition-paths"]
     raw = config_cases.build_configuration()
     raw["partitions"]["here"] = case.before
 
-    def reading(block):
+    def select(block):
         raw["datasets"]["base"] = block
         return stage_inputs.partition(load_configuration(raw), "here")
 
     [example] = [e for e in config_cases.EXAMPLES if e.block_type is DatasetSettings]
-    before = reading(example.values)
-    counts = {key for key in example.new_values if reading(example.with_change(key)) != before}
+    before = select(example.values)
+    relevant = {key for key in example.new_values if select(example.with_change(key)) != before}
     others = {"source", "shuffle_seed", "limit", "test", "licence"}
-    assert counts == set(DatasetSettings.model_fields) - others
+    assert relevant == set(DatasetSettings.model_fields) - others
 
 
-def test_the_order_of_keys_changes_nothing(raw):
-    def turned(value):
+def test_key_order_does_not_matter(raw):
+    def reverse(value):
         if isinstance(value, dict):
-            return {key: turned(value[key]) for key in reversed(value)}
+            return {key: reverse(value[key]) for key in reversed(value)}
         return value
 
-    assert told(turned(raw)) == told(raw)
+    assert select_all(reverse(raw)) == select_all(raw)
 
 
-def test_all_that_is_told_is_plain_json(raw):
-    for text in told(raw).values():
+def test_parts_are_plain_json(raw):
+    for text in select_all(raw).values():
         assert to_canonical_json(json.loads(text)) == text
 
 
-def test_the_name_of_an_experiment_does_not_train(raw):
+def test_name_of_an_experiment_does_not_affect_training(raw):
     raw["experiments"]["twin"] = raw["experiments"]["quickstart"]
     configuration = load_configuration(raw)
     for stage in (stage_inputs.federate, stage_inputs.train_baseline, stage_inputs.evaluate):
         assert stage(configuration, "quickstart") == stage(configuration, "twin")
 
 
-def test_test_rows_that_decide_something_are_told_to_the_evaluation(raw):
+def test_evaluation_depends_on_rows_that_influence_training(raw):
     def count_server_eval_rows(**federation):
         raw["experiments"]["quickstart"]["federation"] |= federation
         return stage_inputs.evaluate(load_configuration(raw), "quickstart")["server_eval_rows"]

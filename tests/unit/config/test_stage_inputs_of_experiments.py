@@ -1,4 +1,4 @@
-"""Every key of an experiment is told to the stages that use it, and to no other."""
+"""Tests that each key of an experiment affects the stages that use it only."""
 
 import copy
 
@@ -14,8 +14,8 @@ CARD = {"merge", "report"}  # the model card has a digest, and the report shows 
 
 TRAINED = {"federate", "train_baseline"} | CARD
 FEDERATED = {"federate"} | CARD
-TOLD = {
-    # by block, and by key where one differs
+STAGES_BY_PATH = {
+    # by block, and by key if it differs
     "model": CARD,
     "partition": CARD,
     "preprocessing": CARD,
@@ -25,7 +25,8 @@ TOLD = {
     "federation.rounds": TRAINED,  # baselines take as many steps
     "federation.fraction_train": TRAINED,
     "federation.gpus_per_client": TRAINED,
-    "federation.early_stopping": FEDERATED | {"evaluate"},  # rows that decide are not tested on
+    "federation.early_stopping": FEDERATED
+    | {"evaluate"},  # rows that influence training are not scored
     "federation.early_stopping.patience": FEDERATED,
     "federation.early_stopping.min_delta": FEDERATED,
     "federation.result": FEDERATED | {"evaluate"},
@@ -35,53 +36,56 @@ TOLD = {
 }
 
 
-def told(experiment):
-    """What every stage is told of an experiment, as the text that Snakemake compares."""
+def select_all(experiment):
+    """Return every stage's part as the text that Snakemake compares."""
     raw = experiment_cases.build_configuration(experiment)
-    whole = load_configuration(raw)
-    found = {stage: to_canonical_json(getattr(stage_inputs, stage)(whole, "x")) for stage in STAGES}
+    configuration = load_configuration(raw)
+    parts = {
+        stage: to_canonical_json(getattr(stage_inputs, stage)(configuration, "x"))
+        for stage in STAGES
+    }
     for stage, section in (
         ("fetch_model", "model"),
         ("partition", "partition"),
         ("preprocess", "preprocessing"),
     ):
-        found[stage] = to_canonical_json(
-            getattr(stage_inputs, stage)(whole, raw["experiments"]["x"][section])
+        parts[stage] = to_canonical_json(
+            getattr(stage_inputs, stage)(configuration, raw["experiments"]["x"][section])
         )
-    return found | {"report": to_canonical_json(stage_inputs.report(whole))}
+    return parts | {"report": to_canonical_json(stage_inputs.report(configuration))}
 
 
-def changed(before, after):
-    """The stages that are told something else."""
-    before, after = told(before), told(after)
+def find_changed_stages(before, after):
+    """Return the stages whose part changes."""
+    before, after = select_all(before), select_all(after)
     return {stage for stage in before if before[stage] != after[stage]}
 
 
-def expected(path):
-    """The entry of the longest part of a path."""
-    parts = [part for part in path.split(".") if part]
-    known = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return TOLD[next(part for part in known if part in TOLD)]
+def get_expected_stages(path):
+    """Return the entry of the longest known prefix of a path."""
+    keys = [key for key in path.split(".") if key]
+    prefixes = (".".join(keys[:count]) for count in range(len(keys), 0, -1))
+    return STAGES_BY_PATH[next(prefix for prefix in prefixes if prefix in STAGES_BY_PATH)]
 
 
 CASES = experiment_cases.build_cases()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.path for case in CASES])
-def test_who_is_told_of_a_key(case):
-    assert changed(case.before, case.after) == expected(case.path)
+def test_key_affects_these_stages(case):
+    assert find_changed_stages(case.before, case.after) == get_expected_stages(case.path)
 
 
 @pytest.mark.parametrize(("key", "value"), [("evaluate_rows", 9), ("fraction_evaluate", 0.5)])
-def test_rows_that_decide_are_told_to_the_evaluation(key, value):
+def test_rows_that_influence_training_affect_the_evaluation(key, value):
     before = copy.deepcopy(CASES[0].before)
     before["federation"] |= {"result": "best"}
     after = before | {"federation": before["federation"] | {key: value}}
-    assert changed(before, after) == FEDERATED | {"evaluate"}
+    assert find_changed_stages(before, after) == FEDERATED | {"evaluate"}
 
 
-def test_a_name_and_a_block_with_nothing_else_are_the_same():
+def test_name_equals_a_block_with_defaults():
     before = CASES[0].before
     for strategy in ("fedavg", {"name": "fedavg"}):
         after = before | {"federation": before["federation"] | {"strategy": strategy}}
-        assert changed(before, after) == set()
+        assert find_changed_stages(before, after) == set()

@@ -1,4 +1,4 @@
-"""The process that stops and removes what another one leaves."""
+"""The reaper cleans up after processes that end in any way."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ import blossomtune
 
 SCRIPTS = Path(blossomtune.__file__).parents[1]
 
-RUN = """
+PROGRAM = """
 import subprocess, sys
 from blossomtune.deployment.reaper import start_reaper
 with start_reaper() as scratch:
@@ -22,7 +22,7 @@ with start_reaper() as scratch:
 """
 
 
-def _until(condition):
+def _wait_until(condition):
     end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end
@@ -35,10 +35,10 @@ def _ignores(process, number):
     return int(mask, 16) >> (number - 1) & 1
 
 
-def test_what_asks_the_guard_to_end_too_leaves_nothing():
-    """As a cluster does that cancels a job."""
+def test_nothing_is_left_after_a_signal_to_run_and_reaper():
+    """Clusters that cancel a job send SIGTERM to each of its processes."""
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", PROGRAM],
         cwd=SCRIPTS,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -46,12 +46,12 @@ def test_what_asks_the_guard_to_end_too_leaves_nothing():
     )
     scratch = Path(run.stdout.readline().strip())
     children = psutil.Process(run.pid).children()
-    [guard] = [child for child in children if "reaper.py" in " ".join(child.cmdline())]
-    _until(lambda: _ignores(guard, signal.SIGTERM))
-    time.sleep(1.5)  # it looks for children once a second
-    guard.terminate()
+    [reaper] = [child for child in children if "reaper.py" in " ".join(child.cmdline())]
+    _wait_until(lambda: _ignores(reaper, signal.SIGTERM))
+    time.sleep(1.5)  # it lists the children once per second
+    reaper.terminate()
     run.terminate()
     run.communicate()
-    _until(lambda: not scratch.exists())
+    _wait_until(lambda: not scratch.exists())
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
