@@ -1,24 +1,19 @@
-"""Controls take the federation's steps, and go on where they were killed."""
-
 import json
+import logging
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import safetensors.torch
 from artifact_samples import client_token_counts, partition_manifest, provenance, tokenized_manifest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from baseline_configs import build_baseline_config
 
 from blossomtune.artifacts.files import write_artifact
-from blossomtune.config.lora import LoraSettings
-from blossomtune.config.training import TrainingSettings
 from blossomtune.files import compute_file_sha256, read_json
 from blossomtune.modeling.chat_template import render_prompt
 from blossomtune.modeling.encoding import encode_example
@@ -27,84 +22,27 @@ from blossomtune.training import schedule
 from blossomtune.training.baseline_schedule import Baseline
 from blossomtune.training.baselines import train_baseline
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts/train_baseline.py"
 CLIENTS = 3
 
 
-def configuration(training=None, lora=None, **changed):
-    arguments = {"per_device_train_batch_size": 4, "max_steps": 2}
-    return {
-        "seed": 7,
-        "lora": LoraSettings(r=4, alpha=8, **(lora or {})).model_dump(mode="json"),
-        "training": TrainingSettings(
-            learning_rate_max=1e-2, **({"arguments": arguments} | (training or {}))
-        ).model_dump(mode="json"),
-        "rounds": 3,
-        "fraction_train": 1.0,
-        "gpu": False,
-        "threads": 1,
-    } | changed
-
-
-fractions = st.floats(0.05, 1)
-held = st.lists(st.integers(1, 30), min_size=1, max_size=6)
-arguments = st.fixed_dictionaries(
-    {"per_device_train_batch_size": st.integers(1, 4)},
-    optional={"max_steps": st.integers(1, 5), "num_train_epochs": st.sampled_from([0.5, 1.0, 2.0])},
-)
-
-
-@settings(max_examples=40)
-@given(held, fractions, st.integers(1, 5), arguments)
-def test_controls_take_as_many_steps_as_the_federation(rows, fraction, rounds, chosen):
-    config = configuration({"arguments": chosen}, rounds=rounds, fraction_train=fraction)
-    pooled = list(Baseline.from_name("centralised", config).iterate_rounds(rows))
-    alone = [
-        list(Baseline.from_name(f"local_{i}", config).iterate_rounds(rows))
-        for i in range(len(rows))
-    ]
-    training = TrainingSettings.model_validate(config["training"])
-    for r in range(1, rounds + 1):
-        asked = schedule.sample_clients(7, r, len(rows), fraction)
-        steps = [
-            schedule.count_local_steps(training, n) if i in asked else 0 for i, n in enumerate(rows)
-        ]
-        assert [turns[r - 1].steps for turns in alone] == steps
-        assert pooled[r - 1].steps == sum(steps)
-        for turn in (pooled[r - 1], *(turns[r - 1] for turns in alone)):
-            assert turn.learning_rate == schedule.compute_learning_rate(training, r, rounds)
-            assert len(turn.row_indices) == turn.steps * chosen["per_device_train_batch_size"]
-        theirs = [
-            sum(rows[:i]) + row for i, turns in enumerate(alone) for row in turns[r - 1].row_indices
-        ]
-        assert Counter(pooled[r - 1].row_indices) == Counter(
-            theirs
-        )  # so there are as many tokens, too
-
-
-def test_a_client_alone_walks_through_its_rows_as_in_the_federation():
-    config, rows = configuration(fraction_train=0.5, rounds=9), [20, 9, 14, 30]
-    for client, held in enumerate(rows):
-        for turn in Baseline.from_name(f"local_{client}", config).iterate_rounds(rows):
-            start = 8 * schedule.rounds_participated(7, client, turn.round, len(rows), 0.5)
-            assert turn.row_indices == schedule.select_examples(
-                7, client, held, start, len(turn.row_indices)
-            )
+@pytest.fixture(autouse=True)
+def log_rounds(caplog):
+    caplog.set_level(logging.INFO, logger="blossomtune")
 
 
 @pytest.fixture(scope="module")
-def files(tiny_model, tmp_path_factory):
-    """What fetch_model, partition and preprocess would have made."""
-    home = tmp_path_factory.mktemp("baselines")
+def inputs(tiny_model, tmp_path_factory):
+    """Write what fetch_model, partition and preprocess write, and return the directories."""
+    root = tmp_path_factory.mktemp("baselines")
     tokenizer = load_tokenizer(tiny_model)
     counts = []
-    (home / "preprocessed").mkdir()
+    (root / "preprocessed").mkdir()
     for i in range(CLIENTS):
+        prompts = [render_prompt(tokenizer, f"{i} says {k}") for k in range(8 + 4 * i)]
         pairs = [
-            encode_example(
-                tokenizer, render_prompt(tokenizer, f"{i} says {k}"), "yes" if k % 2 else "no"
-            )
-            for k in range(8 + 4 * i)
+            encode_example(tokenizer, prompt, "yes" if k % 2 else "no")
+            for k, prompt in enumerate(prompts)
         ]
         integers = pa.list_(pa.int32())
         table = pa.table(
@@ -113,51 +51,49 @@ def files(tiny_model, tmp_path_factory):
                 "labels": pa.array([labels for _, labels in pairs], integers),
             }
         )
-        path = home / f"preprocessed/client_{i}.arrow"
+        path = root / f"preprocessed/client_{i}.arrow"
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        sha256 = compute_file_sha256(path)
-        counts.append(client_token_counts(i, len(pairs), sha256=sha256))
-    write_artifact(home / "preprocessed/manifest.json", tokenized_manifest(counts))
+        counts.append(client_token_counts(i, len(pairs), sha256=compute_file_sha256(path)))
+    write_artifact(root / "preprocessed/manifest.json", tokenized_manifest(counts))
     names = [f"lab {i}" for i in range(CLIENTS)]
-    write_artifact(home / "partition/manifest.json", partition_manifest(names))
-    shutil.copytree(tiny_model, home / "tiny")
-    write_artifact(home / "tiny/provenance.json", provenance())
-    return {
-        "model": home / "tiny",
-        "partition": home / "partition",
-        "preprocessed": home / "preprocessed",
-    }
+    write_artifact(root / "partition/manifest.json", partition_manifest(names))
+    shutil.copytree(tiny_model, root / "model")
+    write_artifact(root / "model/provenance.json", provenance())
+    return {name: root / name for name in ("model", "partition", "preprocessed")}
 
 
-def outputs(to):
-    return {"history": to / "history.json", "checkpoints": to / "checkpoints"}
+def output_paths(folder):
+    return {"history": folder / "history.json", "checkpoints": folder / "checkpoints"}
 
 
-def trained(name, config, files, to):
-    """Trains a control; its history, and the bytes of its adapter."""
+def train(name, config, inputs, folder):
+    """Train a baseline and return its history and the bytes of its adapter."""
     train_baseline(
-        Baseline.from_name(name, config), **files, adapter_dir=to / "adapter", **outputs(to)
+        Baseline.from_name(name, config),
+        **inputs,
+        adapter_dir=folder / "adapter",
+        **output_paths(folder),
     )
-    adapter = (to / "adapter/adapter_model.safetensors").read_bytes()
-    return read_json(to / "history.json"), adapter
+    adapter = (folder / "adapter/adapter_model.safetensors").read_bytes()
+    return read_json(folder / "history.json"), adapter
 
 
-def timeless(history):
+def without_seconds(history):
     rounds = [{k: v for k, v in record.items() if k != "seconds"} for record in history["rounds"]]
     return history | {"rounds": rounds}
 
 
 @pytest.fixture(scope="module")
-def centralised(files, tmp_path_factory):
-    """An undisturbed run, with an optimizer that goes on from round to round."""
-    config = configuration({"optimizer_state": "kept"})
-    to = tmp_path_factory.mktemp("centralised")
-    return config, to, *trained("centralised", config, files, to)
+def centralized(inputs, tmp_path_factory):
+    """Train without interruption, with an optimizer that continues across rounds."""
+    config = build_baseline_config({"optimizer_state": "kept"})
+    folder = tmp_path_factory.mktemp("centralized")
+    return config, folder, *train("centralised", config, inputs, folder)
 
 
-def test_a_control_learns_and_says_what_it_did(centralised):
-    _, _, history, _ = centralised
+def test_baseline_learns_and_records_its_rounds(centralized):
+    _, _, history, _ = centralized
     assert (history["clients"], history["rank"]) == (["lab 0", "lab 1", "lab 2"], 4)
     assert [record["round"] for record in history["rounds"]] == [1, 2, 3]
     assert [record["steps"] for record in history["rounds"]] == [6, 6, 6]
@@ -167,78 +103,72 @@ def test_a_control_learns_and_says_what_it_did(centralised):
     assert all(record["tokens"] > 0 and record["seconds"] > 0 for record in history["rounds"])
 
 
-def test_after_a_lost_round_the_adapter_has_the_same_bytes(centralised, files, tmp_path, capsys):
-    config, to, history, adapter = centralised
-    shutil.copytree(to / "checkpoints", tmp_path / "checkpoints")
+def test_resumed_baseline_has_the_same_bytes(centralized, inputs, tmp_path, caplog):
+    config, folder, history, adapter = centralized
+    shutil.copytree(folder / "checkpoints", tmp_path / "checkpoints")
     [last] = (tmp_path / "checkpoints").glob("*/round-00003")
     shutil.rmtree(last)
-    again, same = trained("centralised", config, files, tmp_path)
-    assert same == adapter
-    assert timeless(again) == timeless(history)
-    assert again["rounds"][:2] == history["rounds"][:2]  # with their times: not trained again
-    said = capsys.readouterr().out
-    assert "round 3/3" in said
-    assert "round 2/3" not in said
+    resumed_history, resumed_adapter = train("centralised", config, inputs, tmp_path)
+    assert resumed_adapter == adapter
+    assert without_seconds(resumed_history) == without_seconds(history)
+    assert resumed_history["rounds"][:2] == history["rounds"][:2]  # same seconds: not repeated
+    assert "round 3/3" in caplog.text
+    assert "round 2/3" not in caplog.text
 
 
-def test_a_killed_step_goes_on_to_the_same_bytes(centralised, files, tmp_path):
-    config, _, history, adapter = centralised
-    given = {**files, "adapter": tmp_path / "adapter", **outputs(tmp_path)}
-    command = [sys.executable, ROOT / "workflow_scripts/train_baseline.py", "--name", "centralised"]
-    command += ["--config", json.dumps(config)]
-    command += [str(word) for key, path in given.items() for word in (f"--{key}", path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def test_killed_baseline_resumes_to_the_same_bytes(centralized, inputs, tmp_path):
+    config, _, history, adapter = centralized
+    paths = {**inputs, "adapter": tmp_path / "adapter", **output_paths(tmp_path)}
+    command = [sys.executable, SCRIPT, "--name", "centralised", "--config", json.dumps(config)]
+    command += [str(arg) for key, path in paths.items() for arg in (f"--{key}", path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 120
-        while not list(tmp_path.glob("checkpoints/*/round-00001")) and time.monotonic() < end:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("checkpoints/*/round-00001")) and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.005)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "history.json").exists()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "round 1/3" not in done.stdout
+    resumed = subprocess.run(command, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "round 3/3" in resumed.stderr and "round 1/3" not in resumed.stderr
     assert (tmp_path / "adapter/adapter_model.safetensors").read_bytes() == adapter
-    assert timeless(read_json(tmp_path / "history.json")) == timeless(history)
+    assert without_seconds(read_json(tmp_path / "history.json")) == without_seconds(history)
 
 
-def test_a_client_alone_has_its_own_rank(files, tmp_path):
-    config = configuration(lora={"ranks": [4, 2, 1]}, rounds=1)
-    history, _ = trained("local_1", config, files, tmp_path)
+def test_local_baseline_has_the_rank_of_its_client(inputs, tmp_path):
+    config = build_baseline_config(lora={"ranks": [4, 2, 1]}, rounds=1)
+    history, _ = train("local_1", config, inputs, tmp_path)
     assert (history["clients"], history["rank"]) == (["lab 1"], 2)
     state = safetensors.torch.load_file(tmp_path / "adapter/adapter_model.safetensors")
     assert {v.shape[0] for name, v in state.items() if name.endswith("lora_A.weight")} == {2}
     assert read_json(tmp_path / "adapter/adapter_config.json")["r"] == 2
 
 
-def test_a_client_that_is_never_asked_stays_as_it_began(files, tmp_path):
-    config = configuration(rounds=1, fraction_train=0.3)
-    [asked] = schedule.sample_clients(7, 1, CLIENTS, 0.3)
-    history, _ = trained(f"local_{(asked + 1) % CLIENTS}", config, files, tmp_path)
+def test_client_that_is_never_sampled_has_a_new_adapter(inputs, tmp_path):
+    config = build_baseline_config(rounds=1, fraction_train=0.3)
+    [sampled] = schedule.sample_clients(7, 1, CLIENTS, 0.3)
+    history, _ = train(f"local_{(sampled + 1) % CLIENTS}", config, inputs, tmp_path)
     [record] = history["rounds"]
     assert (record["steps"], record["examples"], record["train_loss"]) == (0, 0, None)
     state = safetensors.torch.load_file(tmp_path / "adapter/adapter_model.safetensors")
     assert all(not v.any() for name, v in state.items() if name.endswith("lora_B.weight"))
 
 
-def test_another_control_takes_no_checkpoint_of_this_one(centralised, files, tmp_path, capsys):
-    config, to, _, _ = centralised
-    shutil.copytree(to / "checkpoints", tmp_path / "checkpoints")
-    trained("local_0", config, files, tmp_path)
-    assert "round 1/3" in capsys.readouterr().out
+def test_baseline_does_not_resume_from_another_one(centralized, inputs, tmp_path, caplog):
+    config, folder, _, _ = centralized
+    shutil.copytree(folder / "checkpoints", tmp_path / "checkpoints")
+    train("local_0", config, inputs, tmp_path)
+    assert "round 1/3" in caplog.text
 
 
-def test_with_one_learning_rate_more_rounds_go_on(files, tmp_path, capsys):
-    level = {"learning_rate_min": 1e-2, "learning_rate_max": 1e-2}
+def test_more_rounds_resume_if_the_learning_rate_is_constant(inputs, tmp_path, caplog):
     for rounds in (1, 2):
-        config = configuration() | {"rounds": rounds}
-        config["training"] |= level
-        trained("local_0", config, files, tmp_path / str(rounds))
+        config = build_baseline_config(rounds=rounds)
+        config["training"] |= {"learning_rate_min": 1e-2, "learning_rate_max": 1e-2}
+        train("local_0", config, inputs, tmp_path / str(rounds))
         shutil.copytree(tmp_path / "1/checkpoints", tmp_path / "2/checkpoints", dirs_exist_ok=True)
-    said = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in said if line.startswith("round")] == [
-        "round 1/1",
-        "round 2/2",
-    ]
+    rounds = [message.partition(":")[0] for message in caplog.messages]
+    assert rounds == ["round 1/1", "round 2/2"]

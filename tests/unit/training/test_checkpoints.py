@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -11,113 +12,107 @@ from artifact_samples import round_record
 from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.errors import UserError
 from blossomtune.files import read_json, write_json
-from blossomtune.json_diff import diff_json
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 
 IDENTITY = {"seed": 1, "training": {"learning_rate_max": 1e-3}, "clients": ["a", "b"]}
 
 
-def checkpoint(number):
+def open_store(root, identity=IDENTITY, **kwargs):
+    return CheckpointStore(root, identity, RoundRecord, **kwargs)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(tmp_path)
+
+
+def build_checkpoint(number):
     state = {"b": torch.full((2, 3), float(number)), "a": torch.zeros(1)}
     return Checkpoint(number, state, [round_record(n) for n in range(number + 1)])
 
 
-def rounds(kept, kind="round"):
-    return sorted(int(path.name[-5:]) for path in kept.folder.glob(f"{kind}-*"))
+def save_rounds(store, last, best=(), first=1):
+    for number in range(first, last + 1):
+        store.save(build_checkpoint(number), is_best=number in best)
 
 
-def test_the_last_round_comes_back_as_it_was(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    assert kept.load_latest(max_round=9) is None
-    kept.save(checkpoint(1))
-    kept.save(checkpoint(2))
-    found = CheckpointStore(tmp_path, IDENTITY, RoundRecord).load_latest(max_round=9)
-    assert (found.round_number, found.history) == (2, checkpoint(2).history)
-    assert found.adapter_state.keys() == {"a", "b"}
-    assert torch.equal(found.adapter_state["b"], checkpoint(2).adapter_state["b"])
+def list_rounds(store, kind="round"):
+    return sorted(int(path.name[-5:]) for path in store.folder.glob(f"{kind}-*"))
 
 
-def test_only_the_last_two_stay(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    for number in range(1, 12):
-        kept.save(checkpoint(number))
-    assert rounds(kept) == [10, 11]
+def test_latest_round_is_loaded_as_it_was_saved(tmp_path, store):
+    assert store.load_latest(max_round=9) is None
+    save_rounds(store, 2)
+    checkpoint, expected = open_store(tmp_path).load_latest(max_round=9), build_checkpoint(2)
+    assert (checkpoint.round_number, checkpoint.history) == (2, expected.history)
+    assert checkpoint.adapter_state.keys() == {"a", "b"}
+    assert torch.equal(checkpoint.adapter_state["b"], expected.adapter_state["b"])
 
 
-def test_as_many_rounds_stay_as_are_asked_for(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord, save_total_limit=4)
-    for number in range(1, 7):
-        kept.save(checkpoint(number))
-    assert rounds(kept) == [3, 4, 5, 6]
+def test_only_the_latest_two_rounds_remain(store):
+    save_rounds(store, 11)
+    assert list_rounds(store) == [10, 11]
 
 
-def test_what_the_server_carries_on_comes_back(tmp_path):
+def test_save_total_limit_sets_the_number_of_rounds(tmp_path):
+    store = open_store(tmp_path, save_total_limit=4)
+    save_rounds(store, 6)
+    assert list_rounds(store) == [3, 4, 5, 6]
+
+
+def test_server_state_is_loaded_as_it_was_saved(store):
     momentum = torch.arange(6.0).reshape(2, 3)
-    server = {"momentum": momentum, "momentum.view": momentum.T, "clipping": torch.tensor(0.5)}
-    given = Checkpoint(1, checkpoint(1).adapter_state, [], server)
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(given)
-    found = kept.load_latest(max_round=9)
-    assert found.adapter_state.keys() == given.adapter_state.keys()
-    assert found.server_state.keys() == server.keys()
-    assert all(torch.equal(found.server_state[name], server[name]) for name in server)
+    state = {"momentum": momentum, "momentum.view": momentum.T, "clipping": torch.tensor(0.5)}
+    saved = Checkpoint(1, build_checkpoint(1).adapter_state, [], state)
+    store.save(saved)
+    loaded = store.load_latest(max_round=9)
+    assert loaded.adapter_state.keys() == saved.adapter_state.keys()
+    assert loaded.server_state.keys() == state.keys()
+    assert all(torch.equal(loaded.server_state[name], state[name]) for name in state)
 
 
-def test_the_best_round_outlives_the_last_ones(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    assert kept.load_best() is None
-    for number in range(1, 8):
-        kept.save(checkpoint(number), is_best=number in (1, 3))
-    assert rounds(kept) == [6, 7]
-    assert rounds(kept, "best") == [3]
-    best = CheckpointStore(tmp_path, IDENTITY, RoundRecord).load_best()
-    assert (best.round_number, best.history) == (3, checkpoint(3).history)
-    assert torch.equal(best.adapter_state["b"], checkpoint(3).adapter_state["b"])
+def test_best_round_remains_after_later_rounds(tmp_path, store):
+    assert store.load_best() is None
+    save_rounds(store, 7, best=(1, 3))
+    assert list_rounds(store) == [6, 7]
+    assert list_rounds(store, "best") == [3]
+    best, expected = open_store(tmp_path).load_best(), build_checkpoint(3)
+    assert (best.round_number, best.history) == (3, expected.history)
+    assert torch.equal(best.adapter_state["b"], expected.adapter_state["b"])
 
 
-def test_going_back_a_round_finds_the_best_until_then(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    for number in range(1, 8):
-        kept.save(checkpoint(number), is_best=number in (3, 7))
-    assert kept.load_best(max_round=6).round_number == 3
-    assert kept.load_best(max_round=7).round_number == kept.load_best().round_number == 7
-    kept.save(checkpoint(8))
-    assert rounds(kept, "best") == [7]
+def test_best_round_is_limited_to_the_rounds_so_far(store):
+    save_rounds(store, 7, best=(3, 7))
+    assert store.load_best(max_round=6).round_number == 3
+    assert store.load_best(max_round=7).round_number == store.load_best().round_number == 7
+    store.save(build_checkpoint(8))
+    assert list_rounds(store, "best") == [7]
 
 
-def test_the_best_round_is_none_to_go_on_from(tmp_path):
-    """What clients keep does not reach back that far."""
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    for number in range(1, 8):
-        kept.save(checkpoint(number), is_best=number == 3)
-    assert kept.load_latest(max_round=4) is None
+def test_training_does_not_resume_from_a_best_round(store):
+    """Clients do not keep their state for that long."""
+    save_rounds(store, 7, best=(3,))
+    assert store.load_latest(max_round=4) is None
 
 
-def test_a_round_that_comes_again_may_be_no_longer_the_best(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(checkpoint(1), is_best=True)
-    kept.save(checkpoint(2), is_best=True)
-    kept.save(checkpoint(2))
-    assert kept.load_best().round_number == 1
+def test_repeated_round_may_no_longer_be_the_best(store):
+    save_rounds(store, 2, best=(1, 2))
+    store.save(build_checkpoint(2))
+    assert store.load_best().round_number == 1
 
 
-def test_starting_over_forgets_later_rounds(tmp_path):
-    """Or its own would be the first to go, being older, and a stop would lose them."""
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    for number in range(1, 7):
-        kept.save(checkpoint(number), is_best=number == 5)
-    assert kept.load_latest(max_round=3) is None
-    kept.save(checkpoint(1), is_best=True)
-    assert (
-        kept.load_latest(max_round=3).round_number
-        == kept.load_latest(max_round=6).round_number
-        == 1
-    )
-    assert kept.load_best().round_number == 1
+def test_restart_deletes_later_rounds(store):
+    """The new rounds would otherwise be deleted first, since they are older."""
+    save_rounds(store, 6, best=(5,))
+    assert store.load_latest(max_round=3) is None
+    store.save(build_checkpoint(1), is_best=True)
+    for max_round in (3, 6):
+        assert store.load_latest(max_round).round_number == 1
+    assert store.load_best().round_number == 1
 
 
-def killed_at(step, save):
-    """Runs ``save`` in a process that kills itself at a step to the file system; whether it did."""
+def save_and_kill(step, save):
+    """Run ``save`` in a process that kills itself at a file operation; return if it did."""
     child = os.fork()
     if not child:
         steps = itertools.count()
@@ -132,82 +127,61 @@ def killed_at(step, save):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_a_save_that_is_killed_anywhere_leaves_no_half_checkpoint(tmp_path):
-    before = CheckpointStore(tmp_path / "before", IDENTITY, RoundRecord)
-    for number in range(1, 5):
-        before.save(checkpoint(number), is_best=number == 2)
+def test_killed_save_leaves_whole_checkpoints_only(tmp_path):
+    save_rounds(open_store(tmp_path / "before"), 4, best=(2,))
+    save_fifth = partial(CheckpointStore.save, checkpoint=build_checkpoint(5), is_best=True)
     for step in itertools.count():
         shutil.copytree(tmp_path / "before", tmp_path / str(step))
-        kept = CheckpointStore(tmp_path / str(step), IDENTITY, RoundRecord)
-        killed = killed_at(step, lambda kept=kept: kept.save(checkpoint(5), is_best=True))
-        last = kept.load_latest(max_round=9)
-        assert last.round_number in ((4, 5) if killed else (5,))
-        assert torch.equal(
-            last.adapter_state["b"], checkpoint(last.round_number).adapter_state["b"]
-        )
-        assert (
-            kept.load_best(max_round=last.round_number).round_number
-            == {4: 2, 5: 5}[last.round_number]
-        )
-        kept.save(checkpoint(5), is_best=True)
-        assert (rounds(kept), rounds(kept, "best")) == ([4, 5], [2, 5])
-        if not killed:
+        store = open_store(tmp_path / str(step))
+        was_killed = save_and_kill(step, partial(save_fifth, store))
+        latest = store.load_latest(max_round=9)
+        number = latest.round_number
+        assert number in ((4, 5) if was_killed else (5,))
+        expected = build_checkpoint(number).adapter_state
+        assert torch.equal(latest.adapter_state["b"], expected["b"])
+        assert store.load_best(max_round=number).round_number == {4: 2, 5: 5}[number]
+        save_fifth(store)
+        assert (list_rounds(store), list_rounds(store, "best")) == ([4, 5], [2, 5])
+        if not was_killed:
             break
     assert step > 30
 
 
-def test_fewer_rounds_than_there_are_take_an_earlier_one(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(checkpoint(3))
-    kept.save(checkpoint(4))
-    assert kept.load_latest(max_round=3).round_number == 3
-    assert kept.load_latest(max_round=2) is None
+def test_fewer_rounds_than_saved_load_an_earlier_one(store):
+    save_rounds(store, 4, first=3)
+    assert store.load_latest(max_round=3).round_number == 3
+    assert store.load_latest(max_round=2) is None
 
 
-@pytest.mark.parametrize("damage", ["adapter.safetensors", "server.safetensors", "record.json"])
-def test_what_is_damaged_is_passed_over(tmp_path, damage, capsys):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(checkpoint(1))
-    kept.save(checkpoint(2))
-    file = kept.folder / "round-00002" / damage
+@pytest.mark.parametrize("name", ["adapter.safetensors", "server.safetensors", "record.json"])
+def test_damaged_checkpoint_is_skipped(store, name, caplog):
+    save_rounds(store, 2)
+    file = store.folder / "round-00002" / name
     file.write_bytes(file.read_bytes()[:-5])
-    assert kept.load_latest(max_round=9).round_number == 1
-    assert "round-00002 is damaged, and is passed over" in capsys.readouterr().out
-    (kept.folder / "round-00001" / damage).unlink()
-    assert kept.load_latest(max_round=9) is None
+    assert store.load_latest(max_round=9).round_number == 1
+    assert "round-00002 is damaged and is skipped" in caplog.text
+    (store.folder / "round-00001" / name).unlink()
+    assert store.load_latest(max_round=9) is None
 
 
-def test_another_identity_has_a_folder_of_its_own(tmp_path):
-    first = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    first.save(checkpoint(1))
-    other = CheckpointStore(
-        tmp_path, IDENTITY | {"training": {"learning_rate_max": 2e-3}}, RoundRecord
-    )
+def test_other_identity_has_its_own_folder(tmp_path, store):
+    store.save(build_checkpoint(1))
+    other = open_store(tmp_path, IDENTITY | {"training": {"learning_rate_max": 2e-3}})
     assert other.load_latest(max_round=9) is None
     assert other.find_identity_changes() == ["training.learning_rate_max: 0.001, now 0.002"]
-    assert first.find_identity_changes() == []
-    assert first.load_latest(max_round=9).round_number == 1
+    assert store.find_identity_changes() == []
+    assert store.load_latest(max_round=9).round_number == 1
 
 
-def test_checkpoints_that_do_not_belong_are_refused(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(checkpoint(1))
-    said = kept.folder / "identity.json"
-    write_json(said, read_json(said) | {"seed": 2})
+def test_folder_of_another_identity_is_rejected(tmp_path, store):
+    store.save(build_checkpoint(1))
+    file = store.folder / "identity.json"
+    write_json(file, read_json(file) | {"seed": 2})
     with pytest.raises(UserError, match=r"belong to another federation: seed: 2, now 1\n  hint"):
-        CheckpointStore(tmp_path, IDENTITY, RoundRecord)
+        open_store(tmp_path)
 
 
-def test_an_unfinished_checkpoint_is_none(tmp_path):
-    kept = CheckpointStore(tmp_path, IDENTITY, RoundRecord)
-    kept.save(checkpoint(1))
-    (kept.folder / ".round-00002.partial").mkdir()
-    assert kept.load_latest(max_round=9).round_number == 1
-
-
-def test_differences_name_the_key():
-    assert diff_json({"a": {"b": 1}, "c": 2}, {"a": {"b": 1}, "c": 2}) == []
-    assert diff_json({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}, "d": 4}) == [
-        "a.b: [1, 2], now [1, 3]",
-        "d: None, now 4",
-    ]
+def test_unfinished_checkpoint_is_ignored(store):
+    store.save(build_checkpoint(1))
+    (store.folder / ".round-00002.partial").mkdir()
+    assert store.load_latest(max_round=9).round_number == 1
