@@ -261,26 +261,26 @@ def test_what_an_example_trains_on(example, experiment, built, tiny_model):
 
 def test_what_the_manifests_say_of_instructions(built):
     (data, _, preprocessed), _, _ = built("alpaca.yaml", "alpaca")
-    assert (data["rows"]["filtered"], data["rows"]["duplicates"]) == (1, 1)
-    assert preprocessed["shape"]["name"] == "alpaca"
-    assert preprocessed["shape"]["detected"]
-    counts = [*preprocessed["clients"], preprocessed["test"]]
-    assert sum(count["truncated"] for count in counts) == 1
+    assert (data.rows.filtered, data.rows.duplicates) == (1, 1)
+    assert preprocessed.shape.name == "alpaca"
+    assert preprocessed.shape.detected
+    counts = [*preprocessed.clients, preprocessed.test]
+    assert sum(count.truncated for count in counts) == 1
 
 
 def test_what_the_manifests_say_of_a_chat(built):
     (data, cut, preprocessed), _, _ = built("chat.yaml", "chat")
-    assert (data["rows"]["train"], data["rows"]["test"]) == (2260, 119)
-    assert preprocessed["shape"]["name"] == "messages"
-    assert min(client["distance"] for client in cut["clients"]) > 0.3  # clients differ
-    for client in preprocessed["clients"]:
-        assert client["packed"] < client["rows"] / 2
+    assert (data.rows.train, data.rows.test) == (2260, 119)
+    assert preprocessed.shape.name == "messages"
+    assert min(client.distance for client in cut.clients) > 0.3  # clients differ
+    for client in preprocessed.clients:
+        assert client.packed < client.rows / 2
 
 
 def test_what_the_manifests_say_of_flowertune(built):
     (data, cut, _), _, _ = built("flowertune.yaml", "flowertune-finance")
-    assert data["rows"]["duplicates"] == 600
-    assert len(cut["labels"]) == 9
+    assert data.rows.duplicates == 600
+    assert len(cut.labels) == 9
 
 
 def test_ranks_by_a_column_of_the_data(built, tmp_path):
@@ -288,7 +288,7 @@ def test_ranks_by_a_column_of_the_data(built, tmp_path):
     from blossomtune.training.ranks import resolve_client_ranks
 
     (_, cut, _), _, _ = built("unequal-hardware.yaml", "unequal")
-    names = [client["name"] for client in cut["clients"]]
+    names = [client.name for client in cut.clients]
     lora = load_configuration(EXAMPLES["unequal-hardware.yaml"]).experiments["unequal"].lora
     ranks = dict(zip(names, resolve_client_ranks(lora, tmp_path / "partition", names), strict=True))
     assert ranks == {"tweets": 4, "movieReview": 8, "amazonReview": 8, "nytEditorial": 16}
