@@ -14,10 +14,10 @@ def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: C
     """Process a SuperNode's messages one after another until the SuperNode ends.
 
     Args:
-        socket_path: socket of the SuperNode's Runtime API.
-        run_file: a ``FederatedRun`` as JSON.
-        client: number of the client, for the process's name.
-        notifications: connection that receives one byte per message.
+        socket_path: Socket of the SuperNode's Runtime API.
+        run_file: A ``FederatedRun`` as JSON.
+        client: Number of the client, for the process's name.
+        notifications: Connection that receives one byte per message.
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()

@@ -27,10 +27,10 @@ class ReconnectingGrid(HttpGrid):
     its replies are the same. Messages to failed nodes get an error with the reason as their reply.
 
     Args:
-        socket_path: socket of the SuperLink.
-        token: token of the ServerApp's task.
-        poll_failures: returns new failures by client; raises where the backend has failed.
-        node_ids: node ids by client; empty where they are not known.
+        socket_path: Socket of the SuperLink.
+        token: Token of the ServerApp's task.
+        poll_failures: Returns new failures by client; raises if the backend has failed.
+        node_ids: Node ids by client; empty if they are unknown.
     """
 
     def __init__(

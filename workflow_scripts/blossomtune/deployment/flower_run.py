@@ -41,16 +41,16 @@ def run_session(
     """Register SuperNodes, start a run and acquire its ServerApp task.
 
     Args:
-        socket_path: socket of the SuperLink.
-        public_keys: public keys of the SuperNodes, by client; empty without authentication.
-        poll_failures: see ``ReconnectingGrid``.
+        socket_path: Socket of the SuperLink.
+        public_keys: Public keys of the SuperNodes, by client; empty without authentication.
+        poll_failures: See ``ReconnectingGrid``.
 
     Yields:
         The grid of the run's nodes, and the client of each node id; None without authentication,
         when nobody knows which client a node belongs to.
 
     Raises:
-        UserError: where the SuperLink does not start the run in time.
+        UserError: If the SuperLink does not start the run in time.
     """
     version = RuntimeVersionHttpInterceptor(component_name="flwr-cli")
     with connect_client(ControlHttpClient, socket_path, [version]) as control:

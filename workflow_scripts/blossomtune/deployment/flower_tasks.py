@@ -27,8 +27,8 @@ def connect_runtime(socket_path: Path, token: str | None = None) -> RuntimeHttpC
     """Connect to the Runtime API of a SuperLink or a SuperNode.
 
     Args:
-        socket_path: socket of the API.
-        token: token of an acquired task; None to acquire one.
+        socket_path: Socket of the API.
+        token: Token of an acquired task; None to acquire one.
 
     Returns:
         The client of the API.
@@ -44,8 +44,8 @@ def acquire_task(client: RuntimeHttpClient, task_type: str) -> str | None:
     """Acquire a task.
 
     Args:
-        client: client of the Runtime API.
-        task_type: type of the task.
+        client: Client of the Runtime API.
+        task_type: Type of the task.
 
     Returns:
         The task's token, or None without a waiting task.

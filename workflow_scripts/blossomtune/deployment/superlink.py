@@ -44,7 +44,7 @@ class FleetApiOnly:
     """ASGI application that answers requests outside the Fleet API with 404.
 
     Args:
-        app: the SuperLink's application.
+        app: The SuperLink's application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -92,11 +92,11 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     """Run a SuperLink until it gets SIGTERM.
 
     Args:
-        host: name or address to listen on for SuperNodes.
-        port: port to listen on; 0 for a free one.
-        work_dir: folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
+        host: Name or address to listen on for SuperNodes.
+        port: Port to listen on; 0 for a free one.
+        work_dir: Folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
             port; also for the file of ``allow_reconnect``.
-        key_store: certificate and key; None for plain text without authentication.
+        key_store: Certificate and key; None for plain text without authentication.
     """
     listener = socket.create_server((host, port))
     config = _build_config(host, listener.getsockname()[1], key_store)

@@ -46,13 +46,13 @@ def run_supernode(
     """Run a SuperNode until it gets SIGTERM.
 
     Args:
-        superlink: address of the SuperLink as ``host:port``.
-        client: number of the client.
-        run_file: a ``FederatedRun`` as JSON, with paths as this process sees them.
-        work_dir: folder for the SuperNode's socket.
-        ca_certificate: certificate of the authority that issued the SuperLink's certificate; None
+        superlink: Address of the SuperLink as ``host:port``.
+        client: Number of the client.
+        run_file: A ``FederatedRun`` as JSON, with paths as this process sees them.
+        work_dir: Folder for the SuperNode's socket.
+        ca_certificate: Certificate of the authority that issued the SuperLink's certificate; None
             for plain text.
-        private_key: private key of the SuperNode in OpenSSH format; None without authentication.
+        private_key: Private key of the SuperNode in OpenSSH format; None without authentication.
     """
     set_process_name(f"supernode_{client}")
     os.nice(NICENESS_INCREMENT)
