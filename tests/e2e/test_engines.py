@@ -1,7 +1,8 @@
-"""One federation on each engine of this machine, with failures of its processes."""
+"""One federation on every engine, killed processes, and SuperNodes without the right keys."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,37 +11,29 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from leftovers import wait_until
-from running import (
-    SETTINGS,
-    find_children,
-    find_scratch_dir,
-    hash_adapter,
-    wait_for_round,
-    wait_for_success,
-)
+from federate_process import SIMULATED_KEYS, wait_for_exit
+from orphan_processes import wait_until
 
 from blossomtune.config.engines import ProcessEngine
 from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
+from blossomtune.deployment.docker_engine import RUN_LABEL
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.subprocess_backend import SubprocessBackend
 from blossomtune.files import read_json
 
-NO_GPU_WARNING = (
-    "federation.gpus_per_client is 0.5, and there is no GPU here: clients train on the CPU"
-)
+NO_GPU = "federation.gpus_per_client is 0.5, and there is no GPU here: clients train on the CPU"
 
 
 @pytest.fixture
 def foreign_keys(tmp_path):
-    """Return keys of another federation."""
+    """Return keys that the SuperLink under test does not know."""
     keys = KeyStore(tmp_path / "foreign")
     keys.create_missing(["127.0.0.1"], clients=range(1))
     return keys
 
 
 def connect_supernode(port, options):
-    """Return the result of Flower's own SuperNode at a SuperLink on this machine."""
+    """Run Flower's own SuperNode against a SuperLink on this host; return the finished process."""
     command = [Path(sys.executable).parent / "flower-supernode", "--isolation", "process"]
     command += [
         "--superlink",
@@ -52,7 +45,7 @@ def connect_supernode(port, options):
     ]
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
-            [str(word) for word in (*command, *options)],
+            [str(item) for item in (*command, *options)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -60,37 +53,28 @@ def connect_supernode(port, options):
         )
 
 
-@pytest.fixture(scope="module")
-def simulated(federations, federation_files):
-    """Return the finished simulation of the same federation."""
-    process = federations(federation_files, engine="simulation", **SETTINGS)
-    wait_for_success(process)
-    return process
+def find_free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
-def test_processes_make_the_same_adapter_after_kills(
-    simulated, federate, federation_files, foreign_keys
+def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
+    simulated_run, federate, federation_files, foreign_keys
 ):
-    """Kill a SuperNode and another one's trainer in round 2, so that both are restarted.
-
-    Meanwhile SuperNodes with foreign keys try to connect.
-    """
-    process = federate(federation_files, engine="process", gpus_per_client=0.5, **SETTINGS)
-    wait_for_round(process, 1)
-    find_children(process, "supernode")[0].kill()
-    find_children(process, "trainer")[1].kill()
-    link = find_scratch_dir(psutil.Process(process.pid).children(recursive=True)) / SUPERLINK
+    """A SuperNode and another one's trainer are killed in round 2; foreign SuperNodes connect."""
+    process = federate(federation_files, engine="process", gpus_per_client=0.5, **SIMULATED_KEYS)
+    process.wait_for_round(1)
+    process.find_children("supernode")[0].kill()
+    process.find_children("trainer")[1].kill()
+    port = read_json(process.get_run_folder() / SUPERLINK / "superlink.json")["port"]
     for options in (["--insecure"], ["--root-certificates", foreign_keys.ca_certificate]):
-        assert (
-            connect_supernode(read_json(link / "superlink.json")["port"], options).returncode != 0
-        )
-    output = wait_for_success(process)
-    assert hash_adapter(simulated) == hash_adapter(process), output
-    assert NO_GPU_WARNING in output
+        assert connect_supernode(port, options).returncode != 0
+    output = process.finish()
+    assert process.hash_adapter() == simulated_run.hash_adapter(), output
+    assert NO_GPU in output
     assert "supernode_0 ended with -9" in output
     assert "the trainer of client 1 was killed by signal 9" in output
-    rounds = read_json(process.history)["rounds"]
-    assert [len(r["clients"]) for r in rounds] == [0, 3, 3, 3]
+    assert process.list_clients() == [[0, 1, 2]] * 3
     assert {path.name for path in process.logs.iterdir()} == {
         "superlink.log",
         *(f"supernode_{i}.log" for i in range(3)),
@@ -99,32 +83,32 @@ def test_processes_make_the_same_adapter_after_kills(
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_containers_make_the_same_adapter(
-    engine, simulated, federate, federation_files, image, name
+def test_container_engine_makes_the_same_adapter(
+    engine, simulated_run, federate, federation_files, container_engine, name
 ):
     engine(name)
-    process = federate(federation_files, engine=image(name), gpus_per_client=0.5, **SETTINGS)
-    output = wait_for_success(process)
-    assert hash_adapter(simulated) == hash_adapter(process), output
-    assert NO_GPU_WARNING in output
-    assert [len(r["clients"]) for r in read_json(process.history)["rounds"]] == [0, 3, 3, 3]
+    block = container_engine(name)
+    process = federate(federation_files, engine=block, gpus_per_client=0.5, **SIMULATED_KEYS)
+    output = process.finish()
+    assert process.hash_adapter() == simulated_run.hash_adapter(), output
+    assert NO_GPU in output
+    assert process.list_clients() == [[0, 1, 2]] * 3
 
 
-def test_killed_run_leaves_nothing_behind_and_leaks_no_key(federate, federation_files):
+def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federation_files):
     """No key is in a log, on a command line, or in the environment of a process."""
-    process = federate(federation_files, engine="process", **(SETTINGS | {"rounds": 50}))
-    wait_for_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    # reaper, SuperLink, two processes of the forkserver, SuperNodes and their trainers
+    process = federate(federation_files, engine="process", **(SIMULATED_KEYS | {"rounds": 50}))
+    process.wait_for_round(1)
+    children = process.list_children()
+    # reaper, SuperLink, two processes that fork SuperNodes, three SuperNodes and their trainers
     assert len(children) == 1 + 1 + 2 + 3 * 2
-    folder = find_scratch_dir(children) / "keys"
+    folder = process.get_run_folder() / "keys"
     secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
     texts = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
     process.kill()
     output, _ = process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
+    wait_for_exit(children)
     assert not folder.parent.exists()
     texts += [output, *(log.read_text() for log in process.logs.iterdir())]
     for secret in secrets:
@@ -136,58 +120,52 @@ def test_killed_run_leaves_nothing_behind_and_leaks_no_key(federate, federation_
 @pytest.mark.parametrize(
     ("name", "number"), [("docker", signal.SIGKILL), ("apptainer", signal.SIGTERM)]
 )
-def test_run_that_ends_leaves_no_container_behind(
-    engine, federate, federation_files, image, name, number
+def test_stopped_run_leaves_no_container_network_or_folder_behind(
+    engine, federate, federation_files, container_engine, name, number
 ):
-    """No network and no folder is left, either."""
     engine(name)
-    block = image(name)
-    process = federate(federation_files, engine=block, **(SETTINGS | {"rounds": 50}))
-    wait_for_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    folder = find_scratch_dir(children)
+    block = container_engine(name)
+    process = federate(federation_files, engine=block, **(SIMULATED_KEYS | {"rounds": 50}))
+    process.wait_for_round(1)
+    children, folder = process.list_children(), process.get_run_folder()
     if name == "docker":
-        assert len(list_docker_objects(folder)) == 1 + 3 + 1
+        assert len(list_docker_resources(folder)) == 1 + 3 + 1
     process.send_signal(number)
     process.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert alive == []
+    wait_for_exit(children, 60)
     assert not folder.exists()
     if name == "docker":
-        assert list_docker_objects(folder) == []
+        assert list_docker_resources(folder) == []
 
 
-def list_docker_objects(folder):
+def list_docker_resources(folder):
     """Return the containers and networks of a run."""
     import docker
 
-    label = {"label": f"ai.blossomtune.run={folder.name}"}
+    label = {"label": f"{RUN_LABEL}={folder.name}"}
     client = docker.from_env()
     return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
 
 
 @pytest.mark.engine
-def test_run_stops_with_its_superlink_and_can_be_resumed(
-    engine, simulated, federate, federation_files
+def test_killed_superlink_stops_the_run_and_the_next_run_resumes(
+    engine, simulated_run, federate, federation_files
 ):
     engine("process")
-    process = federate(federation_files, engine="process", **SETTINGS)
-    wait_for_round(process, 1)
-    [link] = [c for c in psutil.Process(process.pid).children() if c.name() == SUPERLINK]
-    link.kill()
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "error: superlink ended with -9" in output, output
-    checkpoints = process.adapter.parent / "checkpoints"
-    again = federate(federation_files, engine="process", checkpoints=checkpoints, **SETTINGS)
-    output = wait_for_success(again)
-    assert "going on after round" in output
-    assert hash_adapter(again) == hash_adapter(simulated)
+    process = federate(federation_files, engine="process", **SIMULATED_KEYS)
+    process.wait_for_round(1)
+    [superlink] = [c for c in process.list_children() if c.name() == SUPERLINK]
+    superlink.kill()
+    assert "error: superlink ended with -9" in process.finish(returncode=1, timeout=120)
+    keys = SIMULATED_KEYS | {"checkpoints": process.checkpoints}
+    resumed = federate(federation_files, engine="process", **keys)
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()
 
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory):
-    """Yield port, keys, log and socket of a SuperLink without registered SuperNodes."""
+    """Start a SuperLink without registered SuperNodes; return its port, keys, log and socket."""
     home = tmp_path_factory.mktemp("superlink")
     keys = KeyStore(home / "keys")
     keys.create_missing(["127.0.0.1"], clients=range(1))
@@ -201,7 +179,7 @@ def superlink(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("stranger", "message"),
+    ("supernode", "message"),
     [
         ("foreign key", "Failed to activate SuperNode"),
         ("no key", "All SuperNodes must be registered"),
@@ -209,7 +187,7 @@ def superlink(tmp_path_factory):
         ("plain text", "Server disconnected without sending a response"),
     ],
 )
-def test_strangers_are_rejected(superlink, foreign_keys, stranger, message):
+def test_supernode_without_the_right_keys_is_rejected(superlink, foreign_keys, supernode, message):
     port, keys, log, _ = superlink
     trusted = ["--root-certificates", keys.ca_certificate]
     options = {
@@ -217,33 +195,24 @@ def test_strangers_are_rejected(superlink, foreign_keys, stranger, message):
         "no key": trusted,
         "another authority": ["--root-certificates", foreign_keys.ca_certificate],
         "plain text": ["--insecure"],
-    }[stranger]
-    process = connect_supernode(port, options)
-    assert process.returncode != 0
-    assert message in process.stdout + process.stderr
-    rejections = {
+    }[supernode]
+    result = connect_supernode(port, options)
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    log_lines = {
         "another authority": "a connection was turned away: TLSV1_ALERT_",
         "plain text": "a connection was turned away: HTTP_REQUEST",
     }
-    assert rejections.get(stranger, "") in log.read_text()
-    if "key" in stranger:
+    assert log_lines.get(supernode, "") in log.read_text()
+    if "key" in supernode:
         assert "Attempted to register SuperNode with public key" in log.read_text()
 
 
-def test_port_for_supernodes_starts_no_runs(superlink):
-    """The socket that does is accessible to this user only."""
-    port, keys, _, socket = superlink
+def test_supernode_port_starts_no_runs_and_the_socket_is_private(superlink):
+    port, keys, _, control_socket = superlink
     with httpx.Client(verify=str(keys.ca_certificate)) as client:
         for path in ("control/start-run", "runtime/acquire-task", "runtime/push-messages"):
             assert client.post(f"https://127.0.0.1:{port}/v1/{path}").status_code == 404
-    assert socket.stat().st_mode & 0o777 == 0o600
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
+    assert control_socket.stat().st_mode & 0o777 == 0o600
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(control_socket))) as client:
         assert client.post("http://localhost/v1/control/start-run").status_code != 404
-
-
-def find_free_port():
-    """Return a port that is free at the moment."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]

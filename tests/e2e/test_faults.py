@@ -1,4 +1,4 @@
-"""Faults of real SuperNodes: the round continues, or the run stops and is resumed."""
+"""Faults of SuperNodes and disks: the round continues, or the run stops and is resumed."""
 
 import os
 import shutil
@@ -6,18 +6,10 @@ import signal
 import subprocess
 from contextlib import suppress
 
-import psutil
 import pytest
+from federate_process import SIMULATED_KEYS, wait_for_exit
 from flwr.app import Message, MetricRecord, RecordDict
-from leftovers import wait_until
-from running import (
-    SETTINGS,
-    find_children,
-    find_scratch_dir,
-    hash_adapter,
-    wait_for_round,
-    wait_for_success,
-)
+from orphan_processes import wait_until
 
 from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
@@ -25,119 +17,97 @@ from blossomtune.deployment.session import MAX_RESTARTS
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD, METRICS_RECORD
 from blossomtune.federation.messages.replies import TRAIN_METRICS
-from blossomtune.files import read_json
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def simulated(federations, federation_files):
-    """Return the finished simulation of the federation without faults."""
-    process = federations(federation_files, engine="simulation", **SETTINGS)
-    wait_for_success(process)
-    return process
-
-
 @pytest.fixture
 def start(engine, federate, federation_files):
-    """Return a function that starts the federation with SuperNodes."""
+    """Return a function that starts the federation on the process engine."""
     engine("process")
-    return lambda **keys: federate(federation_files, engine="process", **(SETTINGS | keys))
+    return lambda **keys: federate(federation_files, engine="process", **(SIMULATED_KEYS | keys))
 
 
-def wait_for_failure(process):
-    """Wait until a run ends with an error; return its output."""
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, output
-    return output
+def suspend_trainer(process, client):
+    process.find_children("trainer")[client].send_signal(signal.SIGSTOP)
 
 
-def list_trained_clients(process):
-    """Return the clients of each round, except round 0, which trains none."""
-    rounds = read_json(process.history)["rounds"][1:]
-    return [[c["client"] for c in r["clients"]] for r in rounds]
-
-
-def test_client_without_a_reply_in_time_is_left_out_and_cleaned_up(start):
+def test_client_past_the_round_timeout_is_left_out(start):
     process = start(min_clients=2, round_timeout=60, rounds=2)
-    wait_for_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    find_children(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    output = wait_for_success(process)
-    assert "failed: client 1 (lab 1): no answer in 60 s" in output
-    assert list_trained_clients(process) == [[0, 1, 2], [0, 2]]
-    _, left = psutil.wait_procs(children, timeout=30)
-    assert left == []
+    process.wait_for_round(1)
+    children = process.list_children()
+    suspend_trainer(process, 1)
+    assert "failed: client 1 (lab 1): no answer in 60 s" in process.finish()
+    assert process.list_clients() == [[0, 1, 2], [0, 2]]
+    wait_for_exit(children)
 
 
-def test_run_with_too_few_replies_stops_and_can_be_resumed(start, simulated):
+def test_too_few_replies_in_time_stop_the_run_and_the_next_run_resumes(start, simulated_run):
     process = start(min_clients=3, round_timeout=60)
-    wait_for_round(process, 1)
-    find_children(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    output = wait_for_failure(process)
+    process.wait_for_round(1)
+    suspend_trainer(process, 1)
+    output = process.finish(returncode=1)
     assert "2 of the 3 clients that federation.min_clients asks for answered" in output
     assert "1 (lab 1): no answer in 60 s" in output
-    again = start(checkpoints=process.adapter.parent / "checkpoints")
-    assert "going on after round" in wait_for_success(again)
-    assert hash_adapter(again) == hash_adapter(simulated)
+    resumed = start(checkpoints=process.checkpoints)
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()
 
 
-def test_supernode_that_never_connects_fails_after_its_restarts(start):
+def test_supernode_that_keeps_failing_is_given_up(start):
     process = start(min_clients=2, rounds=1)
     for _ in range(1 + MAX_RESTARTS):
-        node = wait_until(lambda: find_children(process, "supernode").get(0))
+        node = wait_until(lambda: process.find_children("supernode").get(0))
         node.kill()
         wait_until(lambda node=node: not node.is_running())
-    output = wait_for_success(process)
+    output = process.finish()
     assert output.count("it is started again") == MAX_RESTARTS
     assert "supernode_0 ended with -9" in output
-    assert list_trained_clients(process) == [[1, 2]]
+    assert process.list_clients() == [[1, 2]]
 
 
 def build_invalid_reply(content, fault):
-    """Return a reply with a wrong shape, or with a NaN."""
+    """Return a train reply in which one tensor has another shape, or a NaN."""
     state = codec.decode(content[ADAPTER_RECORD])
     name = next(iter(state))
     state[name] = state[name][1:] if fault == "shape" else state[name] / 0 * 0
-    numbers = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
-    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: numbers})
+    metrics = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
+    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: metrics})
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"), [("shape", "instead of"), ("nan", "holds values that are not finite")]
+    ("fault", "reason"), [("shape", "instead of"), ("nan", "holds values that are not finite")]
 )
-def test_invalid_reply_with_the_right_key_is_rejected(start, fault, message):
-    """The client's trainer is stopped, and this test replies in its place."""
+def test_invalid_reply_of_an_authenticated_client_does_not_count(start, fault, reason):
+    """The client's trainer is suspended, and the test replies in its place."""
     process = start(min_clients=2, rounds=2)
-    wait_for_round(process, 1)
-    folder = find_scratch_dir(psutil.Process(process.pid).children(recursive=True))
-    find_children(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    socket = folder / "supernode_1" / "supernode.sock"
+    process.wait_for_round(1)
+    suspend_trainer(process, 1)
+    socket = process.get_run_folder() / "supernode_1" / "supernode.sock"
     with connect_runtime(socket) as tasks:
         token = wait_until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
     with connect_runtime(socket, token) as task, heartbeat(task):
-        request, context, _, _ = pull_task_input(task)
-        push_message(
-            task, Message(build_invalid_reply(request.content, fault), reply_to=request), context
-        )
-    output = wait_for_success(process)
-    assert list_trained_clients(process) == [[0, 1, 2], [0, 2]], output
-    assert message in output
+        message, context, _, _ = pull_task_input(task)
+        content = build_invalid_reply(message.content, fault)
+        push_message(task, Message(content, reply_to=message), context)
+    output = process.finish()
+    assert process.list_clients() == [[0, 1, 2], [0, 2]], output
+    assert reason in output
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Yield a folder on a file system of 8 MB."""
+    """Mount a file system of eight megabytes; return its folder."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", mount_point], check=True)
+    yield mount_point
+    subprocess.run(["umount", "--lazy", mount_point], check=True)
 
 
-def test_run_stops_on_a_full_disk_and_can_be_resumed(start, simulated, small_disk):
+def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, small_disk):
     process = start(checkpoints=small_disk / "checkpoints")
     wait_until(lambda: any(small_disk.glob("checkpoints/*/round-?????")))
     filler = small_disk / "filler"
@@ -145,11 +115,9 @@ def test_run_stops_on_a_full_disk_and_can_be_resumed(start, simulated, small_dis
         while file.write(bytes(2**12)):
             pass
     assert shutil.disk_usage(small_disk).free < 2**12
-    output = wait_for_failure(process)
-    assert (
-        "no space left on the disk" in output.lower() or "no space left on device" in output.lower()
-    )
+    output = process.finish(returncode=1).lower()
+    assert "no space left on the disk" in output or "no space left on device" in output
     filler.unlink()
-    again = start(checkpoints=small_disk / "checkpoints")
-    assert "going on after round" in wait_for_success(again)
-    assert hash_adapter(again) == hash_adapter(simulated)
+    resumed = start(checkpoints=small_disk / "checkpoints")
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()

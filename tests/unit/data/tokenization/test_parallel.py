@@ -1,3 +1,5 @@
+"""Tests of the parallel map."""
+
 import os
 import signal
 import subprocess
@@ -7,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import blossomtune
 from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.errors import UserError
 
-LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
+LIBRARY = Path(blossomtune.__file__).parents[1]
 
 
 @pytest.mark.parametrize("cores", [0, 1, 2, 3])
-def test_results_come_in_order(cores):
+def test_results_are_in_the_order_of_the_tasks(cores):
     def square(number):
         time.sleep(0.02 * (number % 3))
         return number * number, os.getpid()
@@ -24,8 +27,7 @@ def test_results_come_in_order(cores):
     assert (os.getpid() in {pid for _, pid in results}) == (cores < 2)
 
 
-def test_few_are_under_way(tmp_path):
-    """What nobody has taken yet waits, so that memory does not grow."""
+def test_pending_tasks_are_bounded(tmp_path):
     results = map_ordered(lambda i: (tmp_path / str(i)).touch(), range(100), 2)
     next(results)
     time.sleep(0.5)
@@ -34,7 +36,7 @@ def test_few_are_under_way(tmp_path):
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_what_a_user_can_mend_arrives_as_such(cores):
+def test_errors_of_the_function_are_raised(cores):
     def fail(number):
         raise UserError(f"row {number}", "mend it")
 
@@ -42,12 +44,12 @@ def test_what_a_user_can_mend_arrives_as_such(cores):
         list(map_ordered(fail, range(9), cores))
 
 
-def test_a_worker_that_is_killed_is_no_riddle():
+def test_killed_worker_is_reported():
     with pytest.raises(UserError, match="a worker process was killed; most often"):
         list(map_ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
 
 
-def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
+def test_workers_end_with_a_killed_parent(tmp_path):
     program = f"""
 import os, pathlib, time
 from blossomtune.data.tokenization.parallel import map_ordered
@@ -58,22 +60,22 @@ list(map_ordered(work, range(9), 3))
 """
     parent = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(LIBRARY)})
     try:
-        _until(lambda: len(list(tmp_path.iterdir())) == 3)
+        _wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
     finally:
         parent.kill()
         parent.wait()
     workers = [path.name for path in tmp_path.iterdir()]
-    _until(lambda: not any(map(_alive, workers)))
+    _wait_until(lambda: not any(map(_is_alive, workers)))
 
 
-def _alive(pid):
+def _is_alive(pid):
     try:
         return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def _until(condition, seconds=10):
+def _wait_until(condition, seconds=10):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""The files of a partition, and what its manifest says of them."""
+"""Tests of the files and the manifest of a partition."""
 
 import subprocess
 import sys
@@ -10,12 +10,14 @@ import pytest
 from artifact_samples import dataset_manifest
 from pyarrow import parquet
 
+import blossomtune
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.partitioning import build_partition
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH, write_parquet
 from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
 
+SCRIPT = Path(blossomtune.__file__).parents[1] / "partition.py"
 TABLE = pa.table(
     {
         "text": [f"row {i}, or so" for i in range(40)],
@@ -25,25 +27,25 @@ TABLE = pa.table(
 )
 
 
-def iid(clients, **changes):
-    block = {"partitioner": "iid", "num_partitions": clients, "label_column": None, "min_rows": 1}
-    return {**block, "validation_size": 0, "test_size": 0, "seed": 1, **changes}
+def make_iid_config(clients, **changes):
+    config = {"partitioner": "iid", "num_partitions": clients, "label_column": None, "min_rows": 1}
+    return {**config, "validation_size": 0, "test_size": 0, "seed": 1, **changes}
 
 
-def by_domain(**changes):
-    return iid(3, **{"partitioner": "natural_id", "column": "domain", **changes})
+def make_domain_config(**changes):
+    return make_iid_config(3, **{"partitioner": "natural_id", "column": "domain", **changes})
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Writes a data set of a table's rows."""
+    """Return a function that writes a data set of a table's rows."""
 
     def write(table=TABLE, stratify_by="label"):
         folder = tmp_path / "dataset"
         folder.mkdir()
         write_parquet(table.to_batches(), table.schema, folder / "train.parquet")
-        about = {"revision": "7", "licence": "MIT", "stratify_by": stratify_by}
-        manifest = dataset_manifest(columns=table.column_names, **about)
+        origin = {"revision": "7", "licence": "MIT", "stratify_by": stratify_by}
+        manifest = dataset_manifest(columns=table.column_names, **origin)
         write_artifact(folder / "manifest.json", manifest)
         return folder
 
@@ -52,30 +54,30 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds a partition of a data set: its folder and its manifest."""
+    """Return a function that builds a partition and returns folder and manifest."""
 
     def run(config, folder):
         out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        made = build_partition.build_partition(config, folder, out)
+        result = build_partition.build_partition(config, folder, out)
         manifest = read_json(out / "manifest.json")
-        assert manifest == made.model_dump(mode="json")
+        assert manifest == result.model_dump(mode="json")
         return out, manifest
 
     return run
 
 
-def rows(folder, file):
+def read_rows(folder, file):
     return parquet.read_table(folder / file).to_pylist()
 
 
-def test_the_manifest_says_what_each_client_has(dataset, build):
-    out, manifest = build(by_domain(), dataset())
+def test_manifest_describes_each_client(dataset, build):
+    out, manifest = build(make_domain_config(), dataset())
     clients = manifest.pop("clients")
     assert manifest == {
         "partitioner": "natural_id",
         "column": "domain",
-        "label_column": "label",  # the test split's, as none is given
+        "label_column": "label",  # the test split's column by default
         "seed": 1,
         "dataset": {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"},
         "labels": {"yes": 20, "no": 20},
@@ -101,55 +103,57 @@ def test_the_manifest_says_what_each_client_has(dataset, build):
     ]
 
 
-def test_rows_are_in_the_order_of_the_data_set(dataset, build):
-    out, _ = build(iid(3), dataset())
-    numbers = [[TABLE["text"].to_pylist().index(r["text"]) for r in rows(out, f)] for f in FILES]
+def test_rows_keep_the_order_of_the_data_set(dataset, build):
+    out, _ = build(make_iid_config(3), dataset())
+    numbers = [
+        [TABLE["text"].to_pylist().index(r["text"]) for r in read_rows(out, f)] for f in FILES
+    ]
     assert all(part == sorted(part) for part in numbers)
     assert sorted(n for part in numbers for n in part) == list(range(40))
-    assert rows(out, "client_0.parquet")[0] == TABLE.slice(numbers[0][0], 1).to_pylist()[0]
+    assert read_rows(out, "client_0.parquet")[0] == TABLE.slice(numbers[0][0], 1).to_pylist()[0]
 
 
 FILES = [f"client_{i}.parquet" for i in range(3)]
 
 
-def test_parts_for_validation_and_testing(dataset, build):
-    out, manifest = build(by_domain(validation_size=0.2, test_size=3), dataset())
+def test_clients_hold_out_validation_and_test_rows(dataset, build):
+    out, manifest = build(make_domain_config(validation_size=0.2, test_size=3), dataset())
     assert [(c["rows"], c["validation"], c["test"]) for c in manifest["clients"]] == [
         (5, 2, 3),
         (5, 2, 3),
         (13, 4, 3),
     ]
     web = manifest["clients"][2]
-    assert list(web["files"]) == [f"client_2.{end}" for end in ENDS]
+    assert list(web["files"]) == [f"client_2.{end}" for end in SUFFIXES]
     assert all(compute_file_sha256(out / name) == sum_ for name, sum_ in web["files"].items())
     assert web["labels"] == {"yes": 13}
     assert manifest["labels"] == {"yes": 20, "no": 20}
     assert web["tokens"] == 13 * 7
-    found = [
+    texts = [
         row["text"]
         for client in range(3)
-        for e in ENDS
-        for row in rows(out, f"client_{client}.{e}")
+        for e in SUFFIXES
+        for row in read_rows(out, f"client_{client}.{e}")
     ]
-    assert Counter(found) == Counter(TABLE["text"].to_pylist())
+    assert Counter(texts) == Counter(TABLE["text"].to_pylist())
 
 
-ENDS = ["parquet", "test.parquet", "validation.parquet"]
+SUFFIXES = ["parquet", "test.parquet", "validation.parquet"]
 
 
-def test_the_same_bytes_again_and_no_scratch(dataset, build):
+def test_two_builds_have_the_same_bytes_and_no_scratch(dataset, build):
     folder = dataset()
-    one, other = (build(iid(4, validation_size=2), folder)[0] for _ in range(2))
+    one, other = (build(make_iid_config(4, validation_size=2), folder)[0] for _ in range(2))
     names = sorted(path.name for path in one.iterdir())
     assert names == sorted(path.name for path in other.iterdir())
     assert all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
-def test_row_groups_and_nested_columns(dataset, build):
+def test_nested_columns_are_written_in_row_groups(dataset, build):
     count = ROWS_PER_BATCH * 2 + 50
     turns = [[{"role": "user", "content": f"number {i}!"}] for i in range(count)]
     table = pa.table({"turns": turns, "n": list(range(count))})
-    out, manifest = build(iid(1), dataset(table, None))
+    out, manifest = build(make_iid_config(1), dataset(table, None))
     file = parquet.ParquetFile(out / "client_0.parquet")
     assert [file.metadata.row_group(i).num_rows for i in range(3)] == [
         ROWS_PER_BATCH,
@@ -165,60 +169,59 @@ def test_row_groups_and_nested_columns(dataset, build):
 @pytest.mark.parametrize(
     ("config", "stratify_by", "label"),
     [
-        (by_domain(label_column="text"), "label", "text"),
-        (by_domain(), None, "domain"),
-        (iid(2), None, None),
-        (iid(2, partitioner="continuous", column="n", strictness=1), None, None),
+        (make_domain_config(label_column="text"), "label", "text"),
+        (make_domain_config(), None, "domain"),
+        (make_iid_config(2), None, None),
+        (make_iid_config(2, partitioner="continuous", column="n", strictness=1), None, None),
     ],
 )
-def test_which_column_is_counted(dataset, build, config, stratify_by, label):
+def test_label_column_has_defaults(dataset, build, config, stratify_by, label):
     table = TABLE.append_column("n", pa.array(range(40)))
     _, manifest = build(config, dataset(table, stratify_by))
     assert manifest["label_column"] == label
     assert (manifest["labels"] is None) == (label is None)
 
 
-def test_rows_without_a_label_are_counted(dataset, build):
+def test_rows_without_label_are_counted_as_null(dataset, build):
     table = TABLE.set_column(2, "label", pa.array([1, None] * 20))
-    _, manifest = build(iid(2), dataset(table))
+    _, manifest = build(make_iid_config(2), dataset(table))
     assert manifest["labels"] == {"1": 20, "null": 20}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"label_column": "lable"}, "label_column: there is no column 'lable'; did you mean"),
         ({"column": "domian"}, "column: there is no column 'domian'; did you mean 'domain'"),
         ({"test_size": 10}, "min_rows: 1, test_size: 10: too few rows: books has 10, news has 10"),
     ],
 )
-def test_what_does_not_fit_the_data(dataset, tmp_path, changes, told):
+def test_settings_that_do_not_fit_the_data_are_rejected(dataset, tmp_path, changes, message):
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(UserError, match=told):
-        build_partition.build_partition(by_domain(**changes), dataset(), out)
+    with pytest.raises(UserError, match=message):
+        build_partition.build_partition(make_domain_config(**changes), dataset(), out)
 
 
-def test_a_data_set_that_is_all_test_rows(dataset, tmp_path):
+def test_data_set_without_training_rows_is_rejected(dataset, tmp_path):
     with pytest.raises(UserError, match="num_partitions: 2 clients cannot share 0 training rows"):
-        build_partition.build_partition(iid(2), dataset(TABLE.slice(0, 0)), tmp_path)
+        build_partition.build_partition(make_iid_config(2), dataset(TABLE.slice(0, 0)), tmp_path)
 
 
-def test_the_step(dataset, tmp_path):
-    step = Path(__file__).parents[2] / "workflow_scripts" / "partition.py"
+def test_script_prints_the_clients(dataset, tmp_path):
     command = [
         sys.executable,
-        step,
+        SCRIPT,
         "--config",
-        to_canonical_json(by_domain()),
+        to_canonical_json(make_domain_config()),
         "--dataset",
         dataset(),
     ]
-    run = subprocess.run(
+    result = subprocess.run(
         [*map(str, command), "--output", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "client 2 (web): 20 rows" in run.stdout
+    assert "client 2 (web): 20 rows" in result.stdout
     assert read_json(tmp_path / "out" / "manifest.json")["clients"][2]["rows"] == 20

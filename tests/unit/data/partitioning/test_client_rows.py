@@ -1,4 +1,4 @@
-"""Shards that lie with the clients already."""
+"""Tests of clients with rows at their own paths."""
 
 import json
 
@@ -24,7 +24,7 @@ READING = {
 
 @pytest.fixture
 def dataset(tmp_path):
-    """The data set of all: its training rows are nobody's."""
+    """Write a data set without training rows."""
     folder = tmp_path / "dataset"
     folder.mkdir()
     manifest = dataset_manifest(stratify_by="label", columns=["label", "prompt"])
@@ -35,7 +35,7 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def build(dataset, tmp_path):
-    """Builds a partition of the rows, named by client, that are given."""
+    """Return a function that builds a partition of rows per client."""
 
     def run(clients, **changes):
         paths, out = {}, tmp_path / "out"
@@ -51,19 +51,19 @@ def build(dataset, tmp_path):
     return run
 
 
-def asked(*questions):
+def make_rows(*questions):
     return [{"question": text} for text in questions]
 
 
-def test_each_client_alone_is_read_as_the_data_set_is(build):
-    clients = {"anna": asked("hi", "", "hi", "how are you"), "ben": asked("hi", "yes")}
+def test_rows_of_each_client_are_prepared_like_the_data_set(build):
+    clients = {"anna": make_rows("hi", "", "hi", "how are you"), "ben": make_rows("hi", "yes")}
     out, manifest = build(clients)
     assert parquet.read_table(out / "client_0.parquet").to_pylist() == [
         {"label": "short", "prompt": "hi"},
         {"label": "long", "prompt": "how are you"},
     ]
-    told = [(c["client"], c["name"], c["rows"], c["labels"]) for c in manifest["clients"]]
-    assert told == [(0, "anna", 2, {"short": 1, "long": 1}), (1, "ben", 2, {"short": 2})]
+    entries = [(c["client"], c["name"], c["rows"], c["labels"]) for c in manifest["clients"]]
+    assert entries == [(0, "anna", 2, {"short": 1, "long": 1}), (1, "ben", 2, {"short": 2})]
     assert manifest["labels"] == {"short": 3, "long": 1}
     assert [c["tokens"] for c in manifest["clients"]] == [2 + 1 + 3, 2 + 2]
     assert manifest["clients"][0]["distance"] > 0
@@ -75,27 +75,27 @@ def test_each_client_alone_is_read_as_the_data_set_is(build):
     ]
 
 
-def test_each_client_keeps_rows_back(build):
-    clients = {name: asked(*(f"{name} {i}" for i in range(10))) for name in ("anna", "ben")}
+def test_clients_hold_out_rows(build):
+    clients = {name: make_rows(*(f"{name} {i}" for i in range(10))) for name in ("anna", "ben")}
     _, manifest = build(clients, validation_size=0.2, test_size=1)
     counts = [(c["rows"], c["validation"], c["test"]) for c in manifest["clients"]]
     assert counts == [(7, 2, 1)] * 2
 
 
-def test_other_columns(build):
+def test_client_with_other_columns_is_rejected(build):
     with pytest.raises(UserError) as error:
-        build({"anna": asked("hi"), "ben": [{"question": "hi", "user": 7}]})
+        build({"anna": make_rows("hi"), "ben": [{"question": "hi", "user": 7}]})
     assert str(error.value) == (
         "paths.ben has the columns prompt, user, label, but the data set has label, prompt\n"
         "  hint: all clients need the columns of the data set, whose test rows are for all"
     )
 
 
-def test_too_few_rows(build):
+def test_client_with_too_few_rows_is_rejected(build):
     with pytest.raises(UserError, match="min_rows: 2: too few rows: ben has 1"):
-        build({"anna": asked("a", "b"), "ben": asked("a", "a")}, min_rows=2)
+        build({"anna": make_rows("a", "b"), "ben": make_rows("a", "a")}, min_rows=2)
 
 
-def test_a_path_that_is_not_there(build, tmp_path):
+def test_missing_path_is_rejected(build, tmp_path):
     with pytest.raises(UserError, match=r"paths.anna: .*nowhere.jsonl"):
         build({}, paths={"anna": str(tmp_path / "nowhere.jsonl")})

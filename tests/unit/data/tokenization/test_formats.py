@@ -1,3 +1,5 @@
+"""Tests of row formats by configuration and columns."""
+
 import pyarrow as pa
 import pytest
 
@@ -10,8 +12,8 @@ TEXT, NUMBER = pa.string(), pa.int64()
 TURNS = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
 
-def find(columns, **given):
-    config = PreprocessingSettings.model_validate(given).model_dump(mode="json")
+def resolve(columns, **settings):
+    config = PreprocessingSettings.model_validate(settings).model_dump(mode="json")
     return formats.resolve_format(config, pa.schema(list(columns.items())))
 
 
@@ -28,14 +30,14 @@ def find(columns, **given):
         ({"prompt": TURNS, "completion": TURNS, "text": TEXT}, "text", "text"),
     ],
 )
-def test_the_columns_say_what_the_rows_are(columns, name, column):
-    shape = find(columns)
-    assert (shape.name, shape.detected, shape.column) == (name, True, column)
-    assert find(columns, shape=name) == shape.model_copy(update={"detected": False})
+def test_format_is_detected_by_columns(columns, name, column):
+    row_format = resolve(columns)
+    assert (row_format.name, row_format.detected, row_format.column) == (name, True, column)
+    assert resolve(columns, shape=name) == row_format.model_copy(update={"detected": False})
 
 
-def test_the_manifest_can_show_what_was_rendered():
-    assert find({"instruction": TEXT, "input": TEXT, "output": TEXT}).model_dump() == {
+def test_alpaca_format_has_default_templates():
+    assert resolve({"instruction": TEXT, "input": TEXT, "output": TEXT}).model_dump() == {
         "name": "alpaca",
         "detected": True,
         "column": None,
@@ -44,27 +46,31 @@ def test_the_manifest_can_show_what_was_rendered():
             "completion": "{{ output }}",
         },
     }
-    without = find({"instruction": TEXT, "output": TEXT}, system="Be brief.")
-    assert without.templates == {
+    without_input = resolve({"instruction": TEXT, "output": TEXT}, system="Be brief.")
+    assert without_input.templates == {
         "system": "Be brief.",
         "prompt": "{{ instruction }}",
         "completion": "{{ output }}",
     }
 
 
-def test_templates_and_columns_of_the_configuration_come_first():
+def test_configuration_overrides_detection():
     columns = {"messages": TURNS, "body": TEXT, "talk": TURNS, "chosen": TEXT, "rejected": TEXT}
-    written = find(columns, prompt="{{ body }}", completion="yes")
-    assert (written.name, written.detected, written.column) == ("prompt_completion", False, None)
-    assert find(columns, text="{{ body }}") == RowFormat(
+    configured = resolve(columns, prompt="{{ body }}", completion="yes")
+    assert (configured.name, configured.detected, configured.column) == (
+        "prompt_completion",
+        False,
+        None,
+    )
+    assert resolve(columns, text="{{ body }}") == RowFormat(
         name="text", detected=False, column=None, templates={"text": "{{ body }}"}
     )
-    assert find(columns, shape="sharegpt", column="talk").column == "talk"
-    assert find(columns, shape="text", column="body").column == "body"
+    assert resolve(columns, shape="sharegpt", column="talk").column == "talk"
+    assert resolve(columns, shape="text", column="body").column == "body"
 
 
 @pytest.mark.parametrize(
-    ("columns", "given", "message"),
+    ("columns", "settings", "message"),
     [
         (
             {"prompt": TEXT, "chosen": TEXT, "rejected": TEXT},
@@ -113,7 +119,7 @@ def test_templates_and_columns_of_the_configuration_come_first():
         ),
     ],
 )
-def test_what_does_not_fit_is_said_in_a_sentence(columns, given, message):
+def test_unsuitable_columns_are_reported(columns, settings, message):
     with pytest.raises(UserError) as error:
-        find(columns, **given)
+        resolve(columns, **settings)
     assert str(error.value) == message

@@ -1,3 +1,5 @@
+"""Tests of templates and expressions."""
+
 import pytest
 
 from blossomtune.data import templates
@@ -18,11 +20,11 @@ ROW = {"text": "fine", "label": "positive", "rating": 0.7, "nested": {"a": "deep
         ("<b> & {{ text }}", "<b> & fine"),
     ],
 )
-def test_rendering(source, text):
+def test_template_renders(source, text):
     assert Template("prompt", source).render(ROW, "row 3 of a.csv") == text
 
 
-def test_an_undefined_name():
+def test_undefined_name_lists_the_columns():
     with pytest.raises(UserError) as error:
         Template("completion", "is {{ lable }}").render(ROW, "row 3 of a.csv")
     assert str(error.value) == (
@@ -42,7 +44,7 @@ def test_an_undefined_name():
         ("{{ nested.update(a=1) }}", "SecurityError: "),
     ],
 )
-def test_a_template_that_fails_names_row_key_and_template(source, reason):
+def test_failing_template_names_row_key_and_template(source, reason):
     with pytest.raises(UserError) as error:
         Template("prompt", source).render(ROW, "row 3 of a.csv")
     assert str(error.value).startswith("row 3 of a.csv: prompt: ")
@@ -50,13 +52,13 @@ def test_a_template_that_fails_names_row_key_and_template(source, reason):
     assert f"template: {source}" in str(error.value)
 
 
-def test_a_template_that_is_not_valid():
+def test_invalid_template_is_rejected():
     with pytest.raises(UserError, match=r"derive\.label: not a valid template: .* \(line 1 of"):
         Template("derive.label", "{{ text")
 
 
 @pytest.mark.parametrize(
-    ("source", "true"),
+    ("source", "expected"),
     [
         ("rating > 0.5 and label == 'positive'", True),
         ("rating > 0.9", False),
@@ -67,8 +69,8 @@ def test_a_template_that_is_not_valid():
         ("nested.a[:2] ~ '}}' == 'de}}'", True),
     ],
 )
-def test_expressions(source, true):
-    assert Expression("filter", source).evaluate(ROW, "row 3 of a.csv") is true
+def test_expression_evaluates_to_a_truth_value(source, expected):
+    assert Expression("filter", source).evaluate(ROW, "row 3 of a.csv") is expected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_expressions(source, true):
         ("text.__class__.__mro__", "SecurityError: access to attribute '__class__'"),
     ],
 )
-def test_an_expression_that_fails_names_row_key_and_expression(source, reason):
+def test_failing_expression_names_row_key_and_expression(source, reason):
     with pytest.raises(UserError) as error:
         Expression("filter", source).evaluate(ROW, "row 3 of a.csv")
     assert str(error.value).startswith("row 3 of a.csv: filter: ")
@@ -89,28 +91,28 @@ def test_an_expression_that_fails_names_row_key_and_expression(source, reason):
 
 
 @pytest.mark.parametrize("source", ["rating >", "{{ rating }}", "rating }} {{ text", ""])
-def test_an_expression_that_is_not_valid(source):
+def test_invalid_expression_is_rejected(source):
     with pytest.raises(UserError, match="filter: not a valid expression: "):
         Expression("filter", source)
 
 
 @pytest.mark.parametrize("kind", [Template, Expression])
-def test_compiled_once_for_all_rows(kind, monkeypatch):
-    environment, compiled = templates._get_environment(), []
-    compiles = environment.compile
+def test_source_is_compiled_once(kind, monkeypatch):
+    environment, sources = templates._get_environment(), []
+    compile_source = environment.compile
 
-    def counted(source, *rest, **named):
-        compiled.append(source)
-        return compiles(source, *rest, **named)
+    def record(source, *args, **kwargs):
+        sources.append(source)
+        return compile_source(source, *args, **kwargs)
 
-    monkeypatch.setattr(environment, "compile", counted)
-    one = kind("key", "{{ n }}" if kind is Template else "n")
-    run = one.render if kind is Template else one.evaluate
+    monkeypatch.setattr(environment, "compile", record)
+    compiled = kind("key", "{{ n }}" if kind is Template else "n")
+    run = compiled.render if kind is Template else compiled.evaluate
     results = [run({"n": n}, "row") for n in range(1000)]
     assert results == [str(n) if kind is Template else bool(n) for n in range(1000)]
-    assert len(compiled) == 1
+    assert len(sources) == 1
 
 
-def test_rows_leave_nothing_behind():
+def test_rows_do_not_share_state():
     template = Template("prompt", "{% if n %}{% set seen = n %}{% endif %}{{ seen | default(0) }}")
     assert [template.render({"n": n}, "row") for n in (1, 0)] == ["1", "0"]

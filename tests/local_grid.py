@@ -1,4 +1,4 @@
-"""Federations in this process: everything but the engine, on a grid of ClientApps."""
+"""Federations in this process: a Flower grid that calls the ClientApp directly."""
 
 import safetensors.torch
 from flwr.app import Context, Error, Message, RecordDict
@@ -10,42 +10,42 @@ from blossomtune.deployment.flower_internal import set_message_id, set_task_iden
 from blossomtune.federation.client.client_app import build_client_app
 from blossomtune.files import compute_file_sha256
 
+FIRST_NODE = 100
 
-class InProcess(Grid):
-    """Answers a message when it is asked for the reply; ``order`` says which node is asked first.
+
+class LocalGrid(Grid):
+    """A grid whose nodes train when the server pulls their replies.
 
     Args:
-        run: the federation.
-        order: node ids in the order in which replies come.
+        run: The federated run.
+        order: Node ids in the order in which their replies arrive; by default that of the clients.
     """
 
     def __init__(self, run, order=None):
         set_task_identity(1, 1, 1)  # as an engine does
         self.app: ClientApp = build_client_app(lambda _: run)
-        self.nodes = [100 + i for i in range(len(run.spec.clients))]
+        self.nodes = [FIRST_NODE + i for i in range(len(run.spec.clients))]
         self.order = order or self.nodes
-        self.waiting = {}
+        self.pending = {}
         self.contents = []
-
-    def _context(self, node):
-        config = {"partition-id": node - 100}
-        return Context(0, node, config, RecordDict(), {})
 
     def push_messages(self, messages):
         for message in messages:
             set_message_id(message, str(len(self.contents)))
             self.contents.append(message.content)
-            self.waiting[message.metadata.message_id] = message
+            self.pending[message.metadata.message_id] = message
         return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids):
-        asked = [self.waiting.pop(i) for i in list(message_ids)]
-        asked.sort(key=lambda m: self.order.index(m.metadata.dst_node_id))
-        return [self._reply(message) for message in asked]
+        messages = [self.pending.pop(i) for i in list(message_ids)]
+        messages.sort(key=lambda m: self.order.index(m.metadata.dst_node_id))
+        return [self._reply(message) for message in messages]
 
     def _reply(self, message):
+        node = message.metadata.dst_node_id
+        context = Context(0, node, {"partition-id": node - FIRST_NODE}, RecordDict(), {})
         try:
-            return self.app(message, self._context(message.metadata.dst_node_id))
+            return self.app(message, context)
         except Exception as error:  # as Flower's engines do
             return Message(Error(0, f"Message: {error}"), reply_to=message)
 
@@ -55,7 +55,7 @@ class InProcess(Grid):
     def get_nodes(self):
         return self.nodes
 
-    # What follows, Grid asks for and our rounds never call; if they did, a test would fail here.
+    # Grid requires these; a test fails here if the server starts to call them.
 
     def create_message(self, *args, **kwargs):
         raise NotImplementedError
@@ -71,9 +71,9 @@ class InProcess(Grid):
         raise NotImplementedError
 
 
-def experiment(lora=None, training=None, arguments=None, **federation):
-    """A small experiment of three clients: its blocks, each with other keys than these."""
-    rates = {"learning_rate_max": 1e-2, "learning_rate_min": 1e-2}  # more rounds go on
+def build_experiment(lora=None, training=None, arguments=None, **federation):
+    """Return settings of a small experiment; the arguments replace keys of its blocks."""
+    rates = {"learning_rate_max": 1e-2, "learning_rate_min": 1e-2}  # for any number of rounds
     steps = {"per_device_train_batch_size": 4, "max_steps": 3} | (arguments or {})
     return ExperimentSettings.model_validate(
         {
@@ -85,18 +85,18 @@ def experiment(lora=None, training=None, arguments=None, **federation):
     )
 
 
-def weights(run):
-    """The checksum of what a federation made."""
+def hash_adapter(run):
+    """Return the SHA-256 of the adapter's weights."""
     return compute_file_sha256(run.paths.adapter / "adapter_model.safetensors")
 
 
-def trained(run):
-    """The adapter that a federation made, as tensors by name."""
+def load_adapter(run):
+    """Return the adapter's tensors by name."""
     return safetensors.torch.load_file(run.paths.adapter / "adapter_model.safetensors")
 
 
-def told(history):
-    """A history without what clocks say."""
+def drop_seconds(history):
+    """Return a history without measured times."""
     if isinstance(history, dict):
-        return {key: told(value) for key, value in history.items() if key != "seconds"}
-    return [told(value) for value in history] if isinstance(history, list) else history
+        return {key: drop_seconds(value) for key, value in history.items() if key != "seconds"}
+    return [drop_seconds(value) for value in history] if isinstance(history, list) else history

@@ -1,3 +1,5 @@
+"""Tests of building data sets: splits, counts and errors."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -5,18 +7,19 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+import blossomtune
 from blossomtune.config.datasets import DatasetSettings
 from blossomtune.data.preparation import build_dataset
 from blossomtune.data.sources import load_source
 from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
 
-STEP = Path(__file__).parents[2] / "workflow_scripts" / "download.py"
+SCRIPT = Path(blossomtune.__file__).parents[1] / "download.py"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two files of rows, some of which repeat, and one that is something else."""
+    """Write two CSV files with repeated rows, and a README."""
     texts = tmp_path / "texts"
     texts.mkdir()
     for name, start in (("news.csv", 0), ("web.csv", 30)):
@@ -26,8 +29,8 @@ def folder(tmp_path):
     return texts
 
 
-def block(path, **changes):
-    given = {
+def make_config(path, **changes):
+    config = {
         "source": {"kind": "path", "path": str(path), "files": "*.csv"},
         "format": {"kind": "csv"},
         "derive": {"domain": "{{ file[:-4] }}"},
@@ -35,7 +38,7 @@ def block(path, **changes):
         "test": {"size": 12, "stratify_by": "domain"},
         **changes,
     }
-    return DatasetSettings.model_validate(given).model_dump(mode="json") | {"seed": 5}
+    return DatasetSettings.model_validate(config).model_dump(mode="json") | {"seed": 5}
 
 
 def build(config, out):
@@ -43,21 +46,21 @@ def build(config, out):
     return build_dataset.build_dataset(config, out).model_dump()
 
 
-def counts(**rows):
+def make_counts(**rows):
     return dict.fromkeys(("read", "filtered", "duplicates", "limited", "train", "test"), 0) | rows
 
 
-def made(folder, out, **changes):
-    """Manifest, training rows and test rows."""
-    manifest = build(block(folder, **changes), out)
+def build_tables(folder, out, **changes):
+    """Return manifest, training rows and test rows."""
+    manifest = build(make_config(folder, **changes), out)
     return manifest, *(parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
 
 
-def test_held_out_texts_reach_no_client(folder, tmp_path):
+def test_test_texts_are_not_in_the_training_rows(folder, tmp_path):
     out = tmp_path / "out"
-    manifest = build(block(folder), out)
+    manifest = build(make_config(folder), out)
     train, test = (parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
-    assert manifest["rows"] == counts(read=80, duplicates=20, train=48, test=12)
+    assert manifest["rows"] == make_counts(read=80, duplicates=20, train=48, test=12)
     assert not set(train["text"].to_pylist()) & set(test["text"].to_pylist())
     assert test["domain"].to_pylist() == ["news"] * 6 + ["web"] * 6
     assert train["score"].type == "int64"
@@ -70,105 +73,110 @@ def test_held_out_texts_reach_no_client(folder, tmp_path):
     ]
 
 
-def test_two_runs_give_the_same_bytes(folder, tmp_path):
+def test_two_builds_have_the_same_bytes(folder, tmp_path):
     for name in ("one", "two"):
-        build(block(folder), tmp_path / name)
+        build(make_config(folder), tmp_path / name)
     for name in ("train.parquet", "test.parquet", "manifest.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-ROWS = [f"text {i}" for i in range(60)]  # as they are in the files
+ROWS = [f"text {i}" for i in range(60)]  # in the order of the files
 
 
-def test_rows_stay_in_order_but_for_a_shuffle(folder, tmp_path):
-    _, train, test = made(folder, tmp_path / "one")
+def test_rows_stay_in_order_unless_shuffled(folder, tmp_path):
+    _, train, test = build_tables(folder, tmp_path / "one")
     both = train["text"].to_pylist(), test["text"].to_pylist()
     assert sorted(both[0] + both[1], key=ROWS.index) == ROWS
     assert all(part == sorted(part, key=ROWS.index) for part in both)
     orders = []
     for i, seed in enumerate((7, 7, 8)):
-        _, train, test = made(folder, tmp_path / f"s{i}", shuffle_seed=seed)
+        _, train, test = build_tables(folder, tmp_path / f"s{i}", shuffle_seed=seed)
         orders.append(train["text"].to_pylist())
         assert sorted(orders[-1] + test["text"].to_pylist(), key=ROWS.index) == ROWS
     assert orders[0] == orders[1] != orders[2]
     assert orders[0] != sorted(orders[0], key=ROWS.index)
 
 
-def test_the_limit_comes_after_the_shuffle_and_before_the_test_split(folder, tmp_path):
-    manifest, train, test = made(folder, tmp_path / "one", limit=20, test={"size": 0.5})
-    assert manifest["rows"] == counts(read=80, duplicates=20, limited=40, train=10, test=10)
+def test_limit_applies_after_shuffling_and_before_the_split(folder, tmp_path):
+    manifest, train, test = build_tables(folder, tmp_path / "one", limit=20, test={"size": 0.5})
+    assert manifest["rows"] == make_counts(read=80, duplicates=20, limited=40, train=10, test=10)
     both = train["text"].to_pylist() + test["text"].to_pylist()
     assert sorted(both, key=ROWS.index) == ROWS[:20]
-    _, train, test = made(folder, tmp_path / "two", limit=20, shuffle_seed=1, test={"size": 0.5})
+    _, train, test = build_tables(
+        folder, tmp_path / "two", limit=20, shuffle_seed=1, test={"size": 0.5}
+    )
     both = train["text"].to_pylist() + test["text"].to_pylist()
     assert len(both) == 20
     assert set(both) != set(ROWS[:20])
 
 
-def test_rows_that_the_filter_takes_out(folder, tmp_path):
+def test_filtered_rows_are_counted(folder, tmp_path):
     changes = {"filter": "score == 1 and domain == 'web'", "columns": ["text", "domain"]}
-    manifest, train, test = made(folder, tmp_path / "one", **changes, test={"size": 1})
+    manifest, train, test = build_tables(folder, tmp_path / "one", **changes, test={"size": 1})
     assert train.column_names == test.column_names == manifest["columns"] == ["text", "domain"]
     assert set(train["domain"].to_pylist()) == {"web"}
     # 13 of the 40 rows of web.csv have a score of 1, three of them twice
-    assert manifest["rows"] == counts(read=80, filtered=67, duplicates=3, train=9, test=1)
+    assert manifest["rows"] == make_counts(read=80, filtered=67, duplicates=3, train=9, test=1)
 
 
-def test_texts_that_differ_in_letter_case_and_marks_only(tmp_path):
+def test_normalised_deduplication_ignores_case_and_punctuation(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"t": "One, two!"}\n{"t": "three"}\n{"t": "one TWO"}\n{"t": "four"}\n')
     changes = {"format": None, "derive": {}, "deduplicate_by": ["t"], "test": {"size": 1}}
-    exact, *_ = made(path, tmp_path / "exact", **changes)
-    alike, train, test = made(path, tmp_path / "alike", **changes, deduplicate_as="normalised")
-    assert (exact["rows"]["duplicates"], alike["rows"]["duplicates"]) == (0, 1)
+    exact, *_ = build_tables(path, tmp_path / "exact", **changes)
+    normalised, train, test = build_tables(
+        path, tmp_path / "normalised", **changes, deduplicate_as="normalised"
+    )
+    assert (exact["rows"]["duplicates"], normalised["rows"]["duplicates"]) == (0, 1)
     left = train["t"].to_pylist() + test["t"].to_pylist()
     assert sorted(left) == ["One, two!", "four", "three"]
 
 
-def test_all_rows_are_test_rows(folder, tmp_path):
-    manifest, train, test = made(folder, tmp_path / "out", test={"size": "all"})
-    assert manifest["rows"] == counts(read=80, duplicates=20, test=60)
+def test_size_all_makes_all_rows_test_rows(folder, tmp_path):
+    manifest, train, test = build_tables(folder, tmp_path / "out", test={"size": "all"})
+    assert manifest["rows"] == make_counts(read=80, duplicates=20, test=60)
     assert (train.num_rows, train.schema) == (0, test.schema)
 
 
 @pytest.fixture
-def exam(tmp_path):
+def test_source(tmp_path):
     path = tmp_path / "exam.jsonl"
     rows = [f'{{"score": {i % 2}.5, "text": "TEXT {i * 7}"}}' for i in range(10)]
     path.write_text("\n".join(rows))
     return {"kind": "path", "path": str(path)}
 
 
-def test_test_rows_from_another_source(folder, exam, tmp_path):
+def test_separate_test_source_is_deduplicated_against(folder, test_source, tmp_path):
     changes = {"format": None, "rename": {"score": "grade"}, "deduplicate_as": "normalised"}
-    given = {"source": exam, "stratify_by": "grade"}
-    manifest, train, test = made(folder, tmp_path / "all", **changes, test=given)
+    test_config = {"source": test_source, "stratify_by": "grade"}
+    manifest, train, test = build_tables(folder, tmp_path / "all", **changes, test=test_config)
     assert test["text"].to_pylist() == [f"TEXT {i * 7}" for i in range(10)]
     assert train["text"].to_pylist() == [
         text
         for i, text in enumerate(ROWS)
-        if i % 7  # nine of the ten are training rows, too
+        if i % 7  # nine of the ten test texts are training texts
     ]
     assert train.schema == test.schema
     assert test.column_names == ["text", "grade", "domain"]
     assert set(test["domain"].to_pylist()) == {"exam.j"}
-    assert manifest["rows"] == counts(read=90, duplicates=29, train=51, test=10)
+    assert manifest["rows"] == make_counts(read=90, duplicates=29, train=51, test=10)
     for size, rows in ((4, 4), (0.5, 5), (10, 10)):
-        manifest, train, test = made(
-            folder, tmp_path / str(size), **changes, limit=30, test=given | {"size": size}
+        manifest, train, test = build_tables(
+            folder, tmp_path / str(size), **changes, limit=30, test=test_config | {"size": size}
         )
         assert (manifest["rows"]["test"], train.num_rows, test.num_rows) == (rows, 30, rows)
         assert not set(train["text"].to_pylist()) & {t.lower() for t in test["text"].to_pylist()}
-        r = manifest["rows"]
-        assert r["read"] - r["filtered"] - r["duplicates"] - r["limited"] == r["train"] + r["test"]
+        row_counts = manifest["rows"]
+        removed = sum(row_counts[key] for key in ("filtered", "duplicates", "limited"))
+        assert row_counts["read"] - removed == row_counts["train"] + row_counts["test"]
         if size == 4:
             assert sorted(test["grade"].to_pylist()) == [0.5, 0.5, 1.5, 1.5]
 
 
-def test_without_deduplication_no_row_is_taken_out(folder, exam, tmp_path):
-    changes = {"format": None, "deduplicate_by": [], "test": {"source": exam}}
-    manifest, *_ = made(folder, tmp_path / "out", **changes)
-    assert manifest["rows"] == counts(read=90, train=80, test=10)
+def test_without_deduplication_no_row_is_removed(folder, test_source, tmp_path):
+    changes = {"format": None, "deduplicate_by": [], "test": {"source": test_source}}
+    manifest, *_ = build_tables(folder, tmp_path / "out", **changes)
+    assert manifest["rows"] == make_counts(read=90, train=80, test=10)
 
 
 @pytest.mark.parametrize(
@@ -199,25 +207,25 @@ def test_without_deduplication_no_row_is_taken_out(folder, exam, tmp_path):
         ),
     ],
 )
-def test_where_no_row_is_left(folder, exam, tmp_path, changes, message):
+def test_missing_rows_and_columns_are_reported(folder, test_source, tmp_path, changes, message):
     (tmp_path / "empty.csv").write_text("text,score\n")
     (tmp_path / "other.jsonl").write_text('{"x": 1}')
-    named = {
+    sources = {
         "empty": {"kind": "path", "path": str(tmp_path / "empty.csv")},
         "other": {"kind": "path", "path": str(tmp_path / "other.jsonl")},
-        "exam": exam,
+        "exam": test_source,
     }
     changes = {"format": None} | changes
     if isinstance(changes.get("source"), str):
-        changes["source"] = named[changes["source"]]
+        changes["source"] = sources[changes["source"]]
     if "source" in changes.get("test", {}):
-        changes["test"] = changes["test"] | {"source": named[changes["test"]["source"]]}
+        changes["test"] = changes["test"] | {"source": sources[changes["test"]["source"]]}
     if "every training row" in message:
         (tmp_path / "exam.jsonl").write_text(
             "\n".join(f'{{"text": "{text}", "score": 0}}' for text in ROWS)
         )
     with pytest.raises(UserError, match=message):
-        build(block(folder, **changes), tmp_path / "out")
+        build(make_config(folder, **changes), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -230,36 +238,36 @@ def test_where_no_row_is_left(folder, exam, tmp_path, changes, message):
         ({"derive": {"x": "{{ txt }}"}, "test": {}}, "row 0 of news.csv: derive.x: there is no"),
     ],
 )
-def test_blocks_that_do_not_fit_the_files(folder, tmp_path, changes, message):
+def test_unknown_columns_are_reported(folder, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        build(block(folder, **changes), tmp_path / "out")
+        build(make_config(folder, **changes), tmp_path / "out")
 
 
-def test_files_with_other_columns(folder, tmp_path):
+def test_files_with_different_columns_are_rejected(folder, tmp_path):
     (folder / "z.csv").write_text("text,stars\na,1\n")
     with pytest.raises(
         UserError, match=r"z\.csv has the columns text, stars, but news\.csv has text, score"
     ):
-        build(block(folder), tmp_path / "out")
+        build(make_config(folder), tmp_path / "out")
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_missing_folder_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"source\.path: there is no file or folder '.*nowhere'"):
-        build(block(tmp_path / "nowhere"), tmp_path / "out")
+        build(make_config(tmp_path / "nowhere"), tmp_path / "out")
 
 
-def test_a_pattern_that_matches_no_file_lists_those_that_there_are(folder):
+def test_pattern_without_match_lists_the_files(folder):
     with pytest.raises(
         UserError, match=r"matches '\*\.tsv'; there are: news.csv, readme.md, web.csv"
     ):
         load_source.list_local_files(folder, "*.tsv")
 
 
-def test_the_step_writes_all_or_nothing(folder, tmp_path):
-    def step(config):
+def test_script_writes_nothing_after_an_error(folder, tmp_path):
+    def run_script(config):
         command = [
             sys.executable,
-            STEP,
+            SCRIPT,
             "--config",
             to_canonical_json(config),
             "--output",
@@ -267,14 +275,14 @@ def test_the_step_writes_all_or_nothing(folder, tmp_path):
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    failed = step(block(folder, deduplicate_by=["txt"]))
+    failed = run_script(make_config(folder, deduplicate_by=["txt"]))
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: deduplicate_by: there is no column 'txt'")
     assert "Traceback" not in failed.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["texts"]
 
-    done = step(block(folder))
-    assert done.stdout == (
+    result = run_script(make_config(folder))
+    assert result.stdout == (
         "rows: 80 read, 0 filtered, 20 duplicates, 0 limited, 48 train, 12 test\n"
     )
     assert read_json(tmp_path / "out" / "manifest.json")["seed"] == 5

@@ -1,3 +1,5 @@
+"""Tests of deduplication."""
+
 import unicodedata
 
 import numpy as np
@@ -17,7 +19,7 @@ KINDS["turns"] = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()
 
 
 @st.composite
-def tables(draw):
+def draw_table(draw):
     row = st.fixed_dictionaries(
         {
             "text": st.none() | WORDS,
@@ -29,22 +31,23 @@ def tables(draw):
     return pa.Table.from_pylist(rows, pa.schema(KINDS))
 
 
-@given(tables(), st.sets(st.sampled_from(list(KINDS)), min_size=1), st.integers(1, 20), st.data())
-def test_of_equal_rows_the_first_is_kept(table, columns, size, data):
-    how = data.draw(st.sampled_from(["exact", "normalised"]))
-    seen, expected = [], []
+@given(
+    draw_table(), st.sets(st.sampled_from(list(KINDS)), min_size=1), st.integers(1, 20), st.data()
+)
+def test_first_of_equal_rows_is_kept(table, columns, size, data):
+    method = data.draw(st.sampled_from(["exact", "normalised"]))
+    keys, expected = [], []
     for i, row in enumerate(table.select(sorted(columns)).to_pylist()):
-        key = row if how == "exact" else normalize_text(row)
-        if key not in seen:
-            seen.append(key)
+        key = row if method == "exact" else normalize_text(row)
+        if key not in keys:
+            keys.append(key)
             expected.append(i)
     batches = table.select(sorted(columns)).to_batches(max_chunksize=size)
-    assert (
-        deduplicate.find_first_occurrences(deduplicate.hash_rows(batches, how)).tolist() == expected
-    )
+    hashes = deduplicate.hash_rows(batches, method)
+    assert deduplicate.find_first_occurrences(hashes).tolist() == expected
 
 
-def test_no_rows():
+def test_no_rows_have_no_first_occurrence():
     assert deduplicate.find_first_occurrences(deduplicate.hash_rows([], "exact")).tolist() == []
 
 
@@ -66,22 +69,22 @@ def test_no_rows():
         ("10", "01", False),
     ],
 )
-def test_normalised(one, other, equal):
+def test_texts_are_equal_after_normalization(one, other, equal):
     assert (normalize_text(one) == normalize_text(other)) is equal
 
 
-def test_normalised_goes_into_lists_and_objects_and_leaves_the_rest():
+def test_normalization_applies_inside_lists_and_objects():
     value = {"Turns": [{"text": "A, B"}, None], "n": 1.5}
     assert normalize_text(value) == {"Turns": [{"text": "a b"}, None], "n": 1.5}
 
 
 @given(st.text())
-def test_normalising_twice_is_normalising_once(text):
+def test_normalization_is_idempotent(text):
     once = normalize_text(text)
     assert normalize_text(once) == once
     assert once == unicodedata.normalize("NFKC", once)
 
 
-def test_memory_is_sixteen_bytes_a_row():
-    known = deduplicate.hash_rows([pa.record_batch({"text": ["x" * 1000] * 3})], "exact")
-    assert (known.shape, known.dtype) == ((3, 2), np.uint64)
+def test_hash_is_sixteen_bytes_per_row():
+    hashes = deduplicate.hash_rows([pa.record_batch({"text": ["x" * 1000] * 3})], "exact")
+    assert (hashes.shape, hashes.dtype) == ((3, 2), np.uint64)

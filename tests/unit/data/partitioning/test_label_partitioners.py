@@ -1,4 +1,4 @@
-"""Partitioners that look at labels: what they refuse, and rows that Flower would leave out."""
+"""Tests of partitioners by label."""
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ BLOCKS = {
 }
 
 
-def dealt(name, clients=3, labels=LABELS, **changes):
+def assign(name, clients=3, labels=LABELS, **changes):
     config = {"partitioner": name, "num_partitions": clients, "column": "label", "seed": 1}
     config |= {"min_rows": 1, "validation_size": 0, "test_size": 0}
     parts = assign_rows(
@@ -33,7 +33,7 @@ def dealt(name, clients=3, labels=LABELS, **changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
         ("dirichlet", {"min_rows": 4}, r"alpha: 1.0 left a client with fewer than 4 rows in each"),
         ("dirichlet", {"min_rows": 4}, "hint: choose a higher alpha, fewer clients or a lower min"),
@@ -90,25 +90,25 @@ def dealt(name, clients=3, labels=LABELS, **changes):
         ),
     ],
 )
-def test_what_cannot_be_cut(name, changes, told):
-    with pytest.raises(UserError, match=told):
-        dealt(name, **changes)
+def test_impossible_settings_are_rejected(name, changes, message):
+    with pytest.raises(UserError, match=message):
+        assign(name, **changes)
 
 
-def test_every_label_reaches_somebody_first_deterministic():
-    parts = dealt("pathological", class_assignment_mode="first-deterministic")
+def test_first_deterministic_assigns_every_label():
+    parts = assign("pathological", class_assignment_mode="first-deterministic")
     assert [{LABELS[i] for i in part} for part in parts] == [{"a"}, {"b"}, {"c"}]
 
 
-def test_rows_that_shards_of_one_size_leave_are_dealt_one_by_one():
-    parts = dealt("shard", num_shards_per_partition=2)  # six shards of one row, and four rows
+def test_rows_left_over_by_shards_are_assigned_evenly():
+    parts = assign("shard", num_shards_per_partition=2)  # six shards of one row leave four rows
     assert sorted(map(len, parts)) == [3, 3, 4]
 
 
 def test_distribution_follows_its_weights():
     labels = ["x"] * 40 + ["y"] * 60
     weights = {"distribution_array": [[3.0, 1.0], [1.0, 2.0]]}
-    parts = dealt("distribution", clients=4, labels=labels, **weights)
+    parts = assign("distribution", clients=4, labels=labels, **weights)
     assert [(labels[part[0]], len(part)) for part in parts] == [
         ("x", 30),
         ("y", 20),
@@ -117,12 +117,12 @@ def test_distribution_follows_its_weights():
     ]
 
 
-def test_sizes_are_as_even_as_they_can_be():
+def test_default_sizes_are_as_even_as_possible():
     config = {"partition_sizes": None, "num_partitions": 3}
     assert label_partitioners.resolve_partition_sizes(config, 11) == [4, 4, 3]
 
 
-def test_dirichlet_leaves_enough_beside_what_is_held_out():
+def test_dirichlet_leaves_enough_training_rows():
     labels = list(np.arange(200) % 4)
-    parts = dealt("dirichlet", labels=labels, min_rows=10, validation_size=0.5, test_size=4)
+    parts = assign("dirichlet", labels=labels, min_rows=10, validation_size=0.5, test_size=4)
     assert min(map(len, parts)) >= 28

@@ -1,3 +1,5 @@
+"""Tests of mixtures of data sets."""
+
 from collections import Counter
 
 import datasets
@@ -18,34 +20,36 @@ from blossomtune.seeds import derive_seed
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=4)
 
 
-def order(sizes, *rest):
-    return mixture.order_rows({f"m{i}": size for i, size in enumerate(sizes)}, *rest)
+def order_rows(sizes, *args):
+    return mixture.order_rows({f"m{i}": size for i, size in enumerate(sizes)}, *args)
 
 
 @settings(max_examples=40)
 @given(SIZES, st.data())
-def test_rows_in_turn(sizes, data):
+def test_members_are_interleaved_in_order(sizes, data):
     weights = data.draw(st.lists(st.floats(0.5, 3), min_size=len(sizes), max_size=len(sizes)))
     until = data.draw(st.sampled_from(["first_exhausted", "all_exhausted"]))
-    drawn = order(sizes, weights, until, 3)
-    assert (drawn == order(sizes, weights, until, 3)).all()
+    indices = order_rows(sizes, weights, until, 3)
+    assert (indices == order_rows(sizes, weights, until, 3)).all()
     ends = np.cumsum(sizes)
     counts = []
     for start, end in zip([0, *ends], ends, strict=False):
-        rows = drawn[(drawn >= start) & (drawn < end)] - start
-        assert (rows == np.arange(len(rows)) % (end - start)).all()  # in order, then anew
+        rows = indices[(indices >= start) & (indices < end)] - start
+        assert (
+            rows == np.arange(len(rows)) % (end - start)
+        ).all()  # in order, then again from the first
         counts.append(len(rows))
-    whole = [count >= size for count, size in zip(counts, sizes, strict=True)]
+    exhausted = [count >= size for count, size in zip(counts, sizes, strict=True)]
     if until == "all_exhausted":
-        assert all(whole)
+        assert all(exhausted)
     else:
-        assert sum(whole) == 1
-        assert len(drawn) == len(set(drawn.tolist()))
+        assert sum(exhausted) == 1
+        assert len(indices) == len(set(indices.tolist()))
 
 
 @settings(max_examples=20)
 @given(SIZES, st.integers(0, 99), st.sampled_from(["first_exhausted", "all_exhausted"]))
-def test_the_order_is_that_of_datasets(sizes, seed, until):
+def test_order_equals_interleave_datasets(sizes, seed, until):
     ends, weights = np.cumsum(sizes), [i + 1.5 for i in range(len(sizes))]
     mixed = datasets.interleave_datasets(
         [
@@ -56,29 +60,29 @@ def test_the_order_is_that_of_datasets(sizes, seed, until):
         seed=derive_seed(seed, "mixture"),
         stopping_strategy=until,
     )
-    assert order(sizes, weights, until, seed).tolist() == list(mixed["row"])
+    assert order_rows(sizes, weights, until, seed).tolist() == list(mixed["row"])
 
 
-def test_shares_come_close_to_the_weights_and_the_seed_decides():
+def test_shares_follow_weights_and_order_follows_the_seed():
     sizes, weights = [6000, 6000, 6000], [1, 2, 5]
-    drawn, other = (order(sizes, weights, "first_exhausted", seed) for seed in (1, 2))
-    shares = np.bincount(drawn // 6000) / len(drawn)
+    indices, other = (order_rows(sizes, weights, "first_exhausted", seed) for seed in (1, 2))
+    shares = np.bincount(indices // 6000) / len(indices)
     assert shares == pytest.approx([1 / 8, 2 / 8, 5 / 8], abs=0.02)
-    assert drawn[:100].tolist() != other[:100].tolist()
+    assert indices[:100].tolist() != other[:100].tolist()
 
 
-def test_without_weights_one_after_another():
-    assert order([2, 0, 3], None, "first_exhausted", 1).tolist() == [0, 1, 2, 3, 4]
+def test_members_are_concatenated_without_weights():
+    assert order_rows([2, 0, 3], None, "first_exhausted", 1).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_nothing_can_be_drawn_from_nothing():
+def test_weighted_member_without_rows_is_rejected():
     with pytest.raises(UserError, match=r"source\.weights: m1 has no training rows to draw"):
-        order([2, 0], [1, 1], "all_exhausted", 1)
+        order_rows([2, 0], [1, 1], "all_exhausted", 1)
 
 
 @pytest.fixture
 def members(tmp_path):
-    """Two data sets as download writes them; they share some columns and some rows."""
+    """Write two data sets that share some columns and some rows."""
 
     def write(name, licence, **parts):
         folder = tmp_path / name
@@ -104,9 +108,9 @@ def members(tmp_path):
     return [news, web]
 
 
-def mixed(tmp_path, members, name="out", source=None, **block):
+def build_mixture(tmp_path, members, name="out", source=None, **changes):
     source = {"kind": "mixture", "datasets": ["news", "web"]} | (source or {})
-    config = DatasetSettings.model_validate({"source": source, **block}).model_dump(mode="json")
+    config = DatasetSettings.model_validate({"source": source, **changes}).model_dump(mode="json")
     out = tmp_path / name
     out.mkdir()
     manifest = build_dataset.build_dataset(config | {"seed": 5}, out, members)
@@ -115,8 +119,8 @@ def mixed(tmp_path, members, name="out", source=None, **block):
     )
 
 
-def test_test_rows_of_any_member_reach_no_client(tmp_path, members):
-    manifest, train, test = mixed(tmp_path, members, deduplicate_by=["text"])
+def test_test_rows_of_members_are_not_in_the_training_rows(tmp_path, members):
+    manifest, train, test = build_mixture(tmp_path, members, deduplicate_by=["text"])
     assert Counter(train["source"].to_pylist()) == {"news": 19, "web": 9}
     assert not {"web 3", "news 7"} & set(train["text"].to_pylist())
     assert test.to_pylist() == [
@@ -130,8 +134,8 @@ def test_test_rows_of_any_member_reach_no_client(tmp_path, members):
     assert (manifest["stratify_by"], manifest["licence"]) == ("source", "CC0-1.0, MIT")
 
 
-def test_a_mixture_is_worked_through_like_any_data_set(tmp_path, members):
-    _, train, test = mixed(
+def test_mixture_is_transformed_like_a_data_set(tmp_path, members):
+    _, train, test = build_mixture(
         tmp_path,
         members,
         rename={"source": "origin"},
@@ -146,35 +150,35 @@ def test_a_mixture_is_worked_through_like_any_data_set(tmp_path, members):
     assert set(train["file"].to_pylist()) == {"news/news", "web/web"}
 
 
-def test_rows_that_the_filter_leaves_keep_the_order_in_which_they_were_drawn(tmp_path, members):
+def test_filtered_rows_keep_the_interleaved_order(tmp_path, members):
     source = {"weights": [1, 2], "until": "all_exhausted"}
-    _, train, _ = mixed(tmp_path, members, "all", source)
-    manifest, some, _ = mixed(tmp_path, members, "some", source, filter="n >= 1")
+    _, train, _ = build_mixture(tmp_path, members, "all", source)
+    manifest, some, _ = build_mixture(tmp_path, members, "some", source, filter="n >= 1")
     everything = [row for row in train.to_pylist() if row["n"] >= 1]
     assert [r["text"] for r in some.to_pylist()] == [r["text"] for r in everything]
     one = 1  # test row, with n of 0.5
     assert manifest["rows"]["filtered"] == train.num_rows - some.num_rows + one
     assert some.num_rows > 26  # some come twice
-    manifest, once, _ = mixed(tmp_path, members, "once", source, deduplicate_by=["text"])
+    manifest, once, _ = build_mixture(tmp_path, members, "once", source, deduplicate_by=["text"])
     assert once["text"].to_pylist() == [
         text for text in dict.fromkeys(train["text"].to_pylist()) if text not in ("web 3", "news 7")
     ]
 
 
-def test_a_column_that_is_called_source_already(tmp_path, members):
+def test_existing_source_column_is_rejected(tmp_path, members):
     train = {"source": ["x"], "text": ["y"], "n": [1]}
     parquet.write_table(pa.table(train), members[1] / "train.parquet")
     with pytest.raises(UserError, match=r"web has a column 'source' already(.|\n)*rename it in"):
-        mixed(tmp_path, members)
+        build_mixture(tmp_path, members)
 
 
-def test_types_that_clash(tmp_path, members):
+def test_incompatible_types_are_rejected(tmp_path, members):
     parquet.write_table(pa.table({"n": ["one"]}), members[1] / "train.parquet")
     with pytest.raises(UserError, match="web: column 'n' has the type int64 in some rows and str"):
-        mixed(tmp_path, members)
+        build_mixture(tmp_path, members)
 
 
-def test_a_mixture_without_test_rows_of_a_licence_that_is_unknown(tmp_path, members):
+def test_unknown_licence_of_a_member_makes_the_licence_unknown(tmp_path, members):
     write_artifact(members[0] / "manifest.json", dataset_manifest(licence=None))
-    manifest, _, _ = mixed(tmp_path, members, columns=["text"])
+    manifest, _, _ = build_mixture(tmp_path, members, columns=["text"])
     assert manifest["licence"] is manifest["stratify_by"] is None

@@ -1,4 +1,4 @@
-"""What every partitioner promises, for all that the registry names."""
+"""Tests that hold for every partitioner."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ ROWS = 120
 NUMBERS = [i * 0.618 % 1 for i in range(ROWS)]
 LABELS = [f"label {int(4 * n * n)}" for n in NUMBERS]
 
-# an example of each: what its block says beside dataset and column
+# example keys of each partitioner, besides dataset and column
 EXAMPLES = {
     "iid": {"num_partitions": 7},
     "size": {"num_partitions": 3, "partition_sizes": [60, 50, 10]},
@@ -52,33 +52,35 @@ EXAMPLES = {
     "shard": {"num_partitions": 7, "num_shards_per_partition": 2},
 }
 NO_COLUMN = {"iid", "size", "linear", "square", "exponential"}
-NO_CHANCE = {"natural_id", "grouped_natural_id"}
+DETERMINISTIC = {"natural_id", "grouped_natural_id"}
 
 
-def block(name, seed=1, **keys):
-    """A partition as the step gets it: checked, with all defaults."""
-    given = {"dataset": "d", "partitioner": name, **keys}
-    given |= {} if name in NO_COLUMN else {"column": "c"}
-    return TypeAdapter(AnyPartition).validate_python(given).model_dump(mode="json") | {"seed": seed}
+def make_config(name, seed=1, **keys):
+    """Return a validated block with all defaults."""
+    config = {"dataset": "d", "partitioner": name, **keys}
+    config |= {} if name in NO_COLUMN else {"column": "c"}
+    return TypeAdapter(AnyPartition).validate_python(config).model_dump(mode="json") | {
+        "seed": seed
+    }
 
 
-def example(name, seed=1, **changes):
-    """A partition's block, and its column."""
+def make_example(name, seed=1, **changes):
+    """Return a partition's block and its column."""
     values = NUMBERS if name == "continuous" else LABELS
     column = None if name in NO_COLUMN else pa.chunked_array([values])
-    return block(name, seed, **EXAMPLES[name] | changes), column
+    return make_config(name, seed, **EXAMPLES[name] | changes), column
 
 
-def plain(clients):
+def to_lists(clients):
     return [(name, rows.tolist()) for name, rows in clients]
 
 
-def dealt(name, seed=1, **changes):
-    config, column = example(name, seed, **changes)
-    return plain(assign_rows(config, ROWS, column))
+def assign(name, seed=1, **changes):
+    config, column = make_example(name, seed, **changes)
+    return to_lists(assign_rows(config, ROWS, column))
 
 
-def test_the_registry_is_what_the_configuration_allows():
+def test_partitioners_are_those_of_the_configuration():
     union = get_args(AnyPartition)[0]
     allowed = {get_args(b.model_fields["partitioner"].annotation)[0] for b in get_args(union)}
     assert set(PARTITIONERS) == allowed - {"local"} == set(EXAMPLES)
@@ -89,8 +91,8 @@ ALPHA = st.floats(0.2, 50)
 
 
 @st.composite
-def cases(draw, name):
-    """A partitioner's block and a column of 30 to 90 rows."""
+def draw_case(draw, name):
+    """Draw a partitioner's block and a column of 30 to 90 rows."""
     if name == "continuous":
         values = st.integers(0, 9) if draw(st.booleans()) else st.floats(-1e6, 1e6)
     else:
@@ -128,57 +130,57 @@ def cases(draw, name):
     elif name == "shard":
         key = draw(st.sampled_from(["num_shards_per_partition", "shard_size"]))
         keys[key] = draw(st.integers(1, 5))
-    return block(name, draw(st.integers(0, 9)), **keys), pa.array(column)
+    return make_config(name, draw(st.integers(0, 9)), **keys), pa.array(column)
 
 
 @pytest.mark.parametrize("name", PARTITIONERS)
 @settings(max_examples=12)
 @given(data=st.data())
-def test_clients_share_all_rows_and_no_row_twice(name, data):
-    config, column = data.draw(cases(name))
-    rows, at = len(column), data.draw(st.integers(0, 30))
+def test_each_row_is_assigned_to_one_client(name, data):
+    config, column = data.draw(draw_case(name))
+    rows, split = len(column), data.draw(st.integers(0, 30))
     try:
         clients = assign_rows(config, rows, pa.chunked_array([column]))
     except UserError:
-        reject()  # not every draw can be cut; hypothesis complains where too few can
+        reject()  # not every draw is possible; hypothesis fails if too few are
     assert len(clients) == config["num_partitions"]
     assert all(len(part) and (np.diff(part) > 0).all() for _, part in clients)
     assert sorted(i for _, part in clients for i in part.tolist()) == list(range(rows))
-    in_other_batches = pa.chunked_array([column[:at], column[at:]])
-    assert plain(assign_rows(config, rows, in_other_batches)) == plain(clients)
+    rechunked = pa.chunked_array([column[:split], column[split:]])
+    assert to_lists(assign_rows(config, rows, rechunked)) == to_lists(clients)
 
 
-@pytest.mark.parametrize("name", sorted(set(PARTITIONERS) - NO_CHANCE))
-def test_chance_comes_from_the_seed(name):
-    others = [dealt(name, seed) for seed in range(4)]
+@pytest.mark.parametrize("name", sorted(set(PARTITIONERS) - DETERMINISTIC))
+def test_assignment_depends_on_the_seed(name):
+    others = [assign(name, seed) for seed in range(4)]
     assert any(other != others[0] for other in others[1:])
 
 
-@pytest.mark.parametrize("name", sorted(NO_CHANCE))
-def test_without_chance_the_seed_does_not_matter(name):
-    assert dealt(name, 1) == dealt(name, 2)
+@pytest.mark.parametrize("name", sorted(DETERMINISTIC))
+def test_deterministic_partitioners_ignore_the_seed(name):
+    assert assign(name, 1) == assign(name, 2)
 
 
-def of_all():
-    return hashlib.sha256(repr([dealt(name) for name in PARTITIONERS]).encode()).hexdigest()
+def hash_assignments():
+    return hashlib.sha256(repr([assign(name) for name in PARTITIONERS]).encode()).hexdigest()
 
 
-def test_another_process_deals_the_same():
-    here = Path(__file__)
-    code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); import {here.stem} as t"
+def test_assignment_is_the_same_in_another_process():
+    module = Path(__file__)
+    code = f"import sys; sys.path.insert(0, {str(module.parent)!r}); import {module.stem} as t"
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}; print(t.of_all())"],
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(t.hash_assignments())"],
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == of_all()
+    assert result.stdout.strip() == hash_assignments()
 
 
-def flowers(name, config):
-    """Flower's own partitioner with a config's parameters."""
+def make_flower_partitioner(name, config):
+    """Return Flower's own partitioner with a config's parameters."""
     count, alpha, seed = config["num_partitions"], config.get("alpha"), {"shuffle": False}
     seed["seed"] = derive_seed(config["seed"], f"{name} partition")
     match name:
@@ -202,9 +204,9 @@ def flowers(name, config):
         case "pathological":
             return flower.PathologicalPartitioner(count, "c", 2, "random", **seed)
         case "shard":
-            each, size = config["num_shards_per_partition"], config["shard_size"]
-            kept = {"keep_incomplete_shard": size is not None}
-            return flower.ShardPartitioner(count, "c", each, size, **kept, **seed)
+            shards, size = config["num_shards_per_partition"], config["shard_size"]
+            keep = {"keep_incomplete_shard": size is not None}
+            return flower.ShardPartitioner(count, "c", shards, size, **keep, **seed)
 
 
 @pytest.mark.parametrize(
@@ -212,17 +214,17 @@ def flowers(name, config):
     [
         *((name, {}) for name in PARTITIONERS if name != "shard"),
         ("continuous", {"strictness": 1}),
-        ("shard", {"num_partitions": 6}),  # shards that leave no row over
+        ("shard", {"num_partitions": 6}),  # shards without remainder
         ("shard", {"num_shards_per_partition": None, "shard_size": 11}),
     ],
 )
-def test_clients_are_those_of_flower(name, changes):
-    config, column = example(name, **changes)
+def test_assignment_equals_flowers(name, changes):
+    config, column = make_example(name, **changes)
     values = [None] * ROWS if column is None else column.to_pylist()
-    if name == "inner_dirichlet":  # Flower knows labels as numbers only, here
+    if name == "inner_dirichlet":  # Flower needs integer labels here
         values = encode_labels("c", "c", column.chunks).codes
     rows = datasets.Dataset.from_dict({"row": range(ROWS), "c": values})
-    partitioner = flowers(name, config)
+    partitioner = make_flower_partitioner(name, config)
     partitioner.dataset = (
         rows.shuffle(derive_seed(1, f"{name} partition")) if name in NO_COLUMN else rows
     )
@@ -233,8 +235,8 @@ def test_clients_are_those_of_flower(name, changes):
 
 @settings(max_examples=10)
 @given(rows=st.integers(1, 60), clients=st.integers(1, 12), seed=st.integers(0, 5))
-def test_iid_deals_evenly(rows, clients, seed):
-    config = block("iid", seed, num_partitions=clients)
+def test_iid_sizes_differ_by_one_at_most(rows, clients, seed):
+    config = make_config("iid", seed, num_partitions=clients)
     if clients > rows:
         with pytest.raises(UserError, match=f"{clients} clients cannot share {rows} training rows"):
             assign_rows(config, rows)
@@ -243,63 +245,62 @@ def test_iid_deals_evenly(rows, clients, seed):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_the_skew_of_dirichlet_falls_as_alpha_grows():
+def test_dirichlet_skew_falls_as_alpha_grows():
     labels = encode_labels("c", "c", [pa.array(LABELS)])
-    whole = labels.count_labels(np.arange(ROWS))
+    total = labels.count_labels(np.arange(ROWS))
 
     def skew(alpha):
-        config, column = example("dirichlet", num_partitions=3, alpha=alpha)
-        cuts = [assign_rows(config | {"seed": seed}, ROWS, column) for seed in range(20)]
+        config, column = make_example("dirichlet", num_partitions=3, alpha=alpha)
+        assignments = [assign_rows(config | {"seed": seed}, ROWS, column) for seed in range(20)]
         return np.mean(
             [
-                jensen_shannon_distance(labels.count_labels(rows), whole)
-                for c in cuts
+                jensen_shannon_distance(labels.count_labels(rows), total)
+                for c in assignments
                 for _, rows in c
             ]
         )
 
-    few, some, many = skew(0.1), skew(1), skew(100)
-    assert few > some + 0.1 > many + 0.2
+    assert skew(0.1) > skew(1) + 0.1 > skew(100) + 0.2
 
 
-def test_natural_ids_are_clients_in_sorted_order():
+def test_natural_id_clients_are_sorted():
     domains = pa.chunked_array([["web", "news", "web", "books"], ["news", "web"]])
-    clients = assign_rows(block("natural_id", num_partitions=3), 6, domains)
-    assert plain(clients) == [("books", [3]), ("news", [1, 4]), ("web", [0, 2, 5])]
+    clients = assign_rows(make_config("natural_id", num_partitions=3), 6, domains)
+    assert to_lists(clients) == [("books", [3]), ("news", [1, 4]), ("web", [0, 2, 5])]
 
 
-def test_natural_ids_that_are_numbers():
+def test_numeric_natural_ids_are_sorted_as_numbers():
     clients = assign_rows(
-        block("natural_id", num_partitions=3), 4, pa.chunked_array([[10, 9, 10, 2]])
+        make_config("natural_id", num_partitions=3), 4, pa.chunked_array([[10, 9, 10, 2]])
     )
-    assert plain(clients) == [("2", [3]), ("9", [1]), ("10", [0, 2])]
+    assert to_lists(clients) == [("2", [3]), ("9", [1]), ("10", [0, 2])]
 
 
-def test_groups_are_named_after_their_first_values():
+def test_groups_are_named_by_their_first_values():
     users = pa.chunked_array([list("fabcdeg")])
-    config = block("grouped_natural_id", num_partitions=2, group_size=5)
+    config = make_config("grouped_natural_id", num_partitions=2, group_size=5)
     names = ["a, b, c, …", "f, g"]
-    assert plain(assign_rows(config, 7, users)) == list(
+    assert to_lists(assign_rows(config, 7, users)) == list(
         zip(names, [[1, 2, 3, 4, 5], [0, 6]], strict=True)
     )
 
 
-def test_equal_numbers_stay_in_the_order_of_the_data_set():
-    config = block("continuous", num_partitions=2, strictness=1)
-    times = [1.7e9 + 1, 1.7e9, 1.7e9 + 2, 1.7e9, 1.7e9 + 1, 1.7e9 + 1]  # alike in 32 bits
-    assert plain(assign_rows(config, 6, pa.chunked_array([times]))) == [
+def test_equal_values_keep_the_order_of_the_data_set():
+    config = make_config("continuous", num_partitions=2, strictness=1)
+    times = [1.7e9 + 1, 1.7e9, 1.7e9 + 2, 1.7e9, 1.7e9 + 1, 1.7e9 + 1]  # equal in 32 bits
+    assert to_lists(assign_rows(config, 6, pa.chunked_array([times]))) == [
         ("client 0", [0, 1, 3]),
         ("client 1", [2, 4, 5]),
     ]
 
 
-def test_dirichlet_tries_again_until_all_have_their_rows():
-    sizes = [len(rows) for _, rows in dealt("dirichlet", alpha=0.5, min_rows=8)]
+def test_dirichlet_retries_until_each_client_has_min_rows():
+    sizes = [len(rows) for _, rows in assign("dirichlet", alpha=0.5, min_rows=8)]
     assert min(sizes) >= 8
-    assert min(len(rows) for _, rows in dealt("dirichlet", alpha=0.5)) < 8
+    assert min(len(rows) for _, rows in assign("dirichlet", alpha=0.5)) < 8
 
 
-REFUSED = [
+IMPOSSIBLE = [
     ("natural_id", {"num_partitions": 5}, "num_partitions: 5, but column 'c' has 4 values: label"),
     ("natural_id", {"num_partitions": 5}, "hint: set num_partitions: 4, or choose another"),
     (
@@ -315,14 +316,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changes", "told"), REFUSED)
-def test_what_cannot_be_cut(name, changes, told):
-    with pytest.raises(UserError, match=told):
-        dealt(name, **changes)
+@pytest.mark.parametrize(("name", "changes", "message"), IMPOSSIBLE)
+def test_impossible_settings_are_rejected(name, changes, message):
+    with pytest.raises(UserError, match=message):
+        assign(name, **changes)
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "told"),
+    ("name", "values", "message"),
     [
         ("natural_id", ["a", None, "b"], "column: 1 training rows have no 'c'"),
         ("natural_id", [1.0, float("nan"), 2.0], "column: 1 training rows have no 'c'"),
@@ -333,14 +334,13 @@ def test_what_cannot_be_cut(name, changes, told):
         ("continuous", [7, 7, 7], "column: 'c' is 7 in all training rows"),
     ],
 )
-def test_columns_that_decide_nothing(name, values, told):
-    config = block(name, **EXAMPLES[name] | {"num_partitions": 2})
-    with pytest.raises(UserError, match=told):
+def test_unsuitable_columns_are_rejected(name, values, message):
+    config = make_config(name, **EXAMPLES[name] | {"num_partitions": 2})
+    with pytest.raises(UserError, match=message):
         assign_rows(config, 3, pa.chunked_array([values]))
 
 
-def test_a_partitioner_that_breaks_the_promise(monkeypatch):
-    # none of today's does; one that a later Flower has might
+def test_incomplete_assignment_is_detected(monkeypatch):  # a future Flower could return one
     monkeypatch.setitem(SIZE_PARTITIONERS, "iid", lambda *_: [np.array([0, 1]), np.array([1])])
     with pytest.raises(RuntimeError, match="partitioner iid does not assign each row once"):
-        assign_rows(block("iid", num_partitions=2), 3)
+        assign_rows(make_config("iid", num_partitions=2), 3)
