@@ -23,7 +23,8 @@ if version("flwr") != SUPPORTED_VERSION:
         "install envs/requirements.lock, or use federation.engine: simulation",
     )
 
-# ruff: noqa: E402, I001 - after the check of the version, in groups
+# mypy: implicit-reexport
+# ruff: noqa: E402, F401, I001 - after the check of the version, in groups, for other modules
 # Control API: register SuperNodes, start a run
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.serde import fab_to_proto, run_from_proto
@@ -64,50 +65,6 @@ from flwr.supernode import start_client_internal as supernode_module
 from flwr.supernode.main import create_app as create_supernode_app
 from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import start_client_internal
-
-__all__ = [
-    "FLWR_IN_MEMORY_DB_NAME",
-    "ISOLATION_MODE_PROCESS",
-    "SUPPORTED_VERSION",
-    "TRANSPORT_TYPE_GRPC_RERE",
-    "AcquireTaskRequest",
-    "ControlHttpClient",
-    "ErrorCode",
-    "Fab",
-    "HeartbeatSender",
-    "HttpGrid",
-    "NodeStateFactory",
-    "ObjectStoreFactory",
-    "ProtobufClientInterceptor",
-    "PullTaskInputRequest",
-    "PushTaskOutputRequest",
-    "RegisterNodeRequest",
-    "RuntimeHttpClient",
-    "RuntimeTokenHttpInterceptor",
-    "RuntimeVersionHttpInterceptor",
-    "StartRunRequest",
-    "SubStatus",
-    "SuperLinkLifespan",
-    "SuperLinkLifespanConfig",
-    "TaskType",
-    "allow_reconnect",
-    "build_fab_from_disk",
-    "connect_client",
-    "create_superlink_app",
-    "create_supernode_app",
-    "fab_to_proto",
-    "load_control_authn_plugin",
-    "make_task_heartbeat_fn_http",
-    "notify_on_message",
-    "public_key_to_bytes",
-    "pull_task_input",
-    "push_message",
-    "run_from_proto",
-    "set_message_id",
-    "set_reply_to_message_id",
-    "set_task_identity",
-    "start_client_internal",
-]
 
 TIMEOUT_SECONDS = 30
 
