@@ -217,7 +217,7 @@ def train(federation_files, tmp_path):
         from blossomtune.federation.build_spec import build_spec
         from blossomtune.federation.paths import ServerPaths
         from blossomtune.federation.run import FederatedRun
-        from blossomtune.federation.server.server_app import run_federation
+        from blossomtune.federation.server.run_federation import run_federation
 
         config = experiment.model_dump(mode="json", include={"lora", "training", "federation"})
         home = tmp_path / folder
