@@ -117,9 +117,8 @@ def _measure_empty_app() -> float:
         address = f"127.0.0.1:{port}"
         (home / "config.toml").write_text(f'[superlink.here]\naddress="{address}"\ninsecure=true\n')
         superlink = ["flower-superlink", "--insecure", "--port", port]
-        stack.enter_context(
-            _run_program(home, *superlink, "--disable-runtime-dependency-installation")
-        )
+        superlink += ["--disable-runtime-dependency-installation"]
+        stack.enter_context(_run_program(home, *superlink))
         for other in supernode_ports:
             supernode = ["flower-supernode", "--insecure", "--superlink", address, "--port", other]
             stack.enter_context(_run_program(home, *supernode))
@@ -156,10 +155,8 @@ def _run_program(home: Path, program: str, *args: object) -> Iterator[subprocess
 def _find_free_ports(count: int) -> list[int]:
     """Return ports that are free at the moment."""
     with ExitStack() as stack:
-        servers = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [server.getsockname()[1] for server in servers]
+        servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        return [stack.enter_context(server).getsockname()[1] for server in servers]
 
 
 def _wait_for_port(port: int) -> None:

@@ -19,9 +19,8 @@ def main(run: FederatedRun) -> None:
     """Train all rounds; print the last loss of each client."""
     spec, paths = run.spec, run.paths
     model = AutoModelForCausalLM.from_pretrained(paths.model, dtype=torch.float32)
-    collate = DataCollatorForSeq2Seq(
-        AutoTokenizer.from_pretrained(paths.model), return_tensors="pt"
-    )
+    tokenizer = AutoTokenizer.from_pretrained(paths.model)
+    collate = DataCollatorForSeq2Seq(tokenizer, return_tensors="pt")
     lora = spec.lora
     config = LoraConfig(
         r=lora.r,
