@@ -186,7 +186,7 @@ def start_federate(tmp_path_factory):
 
 @pytest.fixture
 def federate(start_federate):
-    """Return the same function for one test; what is left running is killed after it."""
+    """Return the same function for one test; processes that still run after it are killed."""
     processes = []
 
     def start(*args, **kwargs):
