@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from blossomtune.reporting import (
     baselines,
+    charts,
     client_results,
     comparison,
-    drift,
     drift_summary,
     figures,
     formatting,
@@ -19,18 +19,16 @@ from blossomtune.reporting import (
     partition,
     privacy,
     summary,
-    svg,
     usage,
 )
 from blossomtune.reporting.load import ExperimentResults
 
-NARROW_WIDTH = 340.0
 _MAX_LABELS = 12  # a table of more would hide more than it shows
 
 
-def render_figure(figure: figures.Figure) -> dict[str, Markup]:
+def render_figure(draw: figures.DrawFunction) -> dict[str, Markup]:
     """A figure for a desk and for a phone."""
-    return {"wide": figure(svg.WIDE_WIDTH).inline(), "narrow": figure(NARROW_WIDTH).inline()}
+    return {"wide": draw(charts.WIDE_WIDTH).inline(), "narrow": draw(charts.NARROW_WIDTH).inline()}
 
 
 def build_experiment_context(number: int, e: ExperimentResults) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def build_experiment_context(number: int, e: ExperimentResults) -> dict[str, Any
         **figures.build_figures(e),
         "rows": lambda width: partition.draw_partition(e.partition, width),
     }
-    if not drift.rounds_with_drift(e):
+    if not drift_summary.rounds_with_drift(e):
         del drawn["drift"]
     clients = client_results.collect_client_results(e)
     if clients:

@@ -11,7 +11,7 @@ import yaml
 from markupsafe import Markup, escape
 
 from blossomtune import files
-from blossomtune.reporting import baselines, figures, formatting, load, stages, summary, svg
+from blossomtune.reporting import baselines, charts, figures, formatting, load, stages, summary
 from blossomtune.reporting.context import (
     build_comparison_context,
     build_experiment_context,
@@ -64,7 +64,7 @@ def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
         for name, figure in drawn.items():
             path = folder / f"{name}.svg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(figure(svg.WIDE_WIDTH).standalone(), encoding="utf-8")
+            path.write_text(figure(charts.WIDE_WIDTH).standalone(), encoding="utf-8")
 
 
 def render_page(
@@ -88,7 +88,7 @@ def render_page(
         "percent1": lambda share: formatting.format_percent(share, 1),
         "points": formatting.format_points,
     }
-    style = svg.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    style = charts.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
     views = [build_experiment_context(number, e) for number, e in enumerate(experiments, 1)]
     return environment.get_template(_PAGE_TEMPLATE).render(
         summary=summary.summarize_run(experiments),
