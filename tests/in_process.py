@@ -4,9 +4,9 @@ import safetensors.torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
 from blossomtune.config.experiments import ExperimentSettings
+from blossomtune.deployment.flower_internal import set_message_id, set_task_identity
 from blossomtune.federation.client.client_app import build_client_app
 from blossomtune.files import compute_file_sha256
 
@@ -20,7 +20,7 @@ class InProcess(Grid):
     """
 
     def __init__(self, run, order=None):
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as an engine does
+        set_task_identity(1, 1, 1)  # as an engine does
         self.app: ClientApp = build_client_app(lambda _: run)
         self.nodes = [100 + i for i in range(len(run.spec.clients))]
         self.order = order or self.nodes
@@ -33,7 +33,7 @@ class InProcess(Grid):
 
     def push_messages(self, messages):
         for message in messages:
-            message.metadata.__dict__["_message_id"] = str(len(self.contents))
+            set_message_id(message, str(len(self.contents)))
             self.contents.append(message.content)
             self.waiting[message.metadata.message_id] = message
         return [message.metadata.message_id for message in messages]

@@ -43,7 +43,7 @@ def guarded(processes):
     for process in processes:
         with suppress(psutil.Error):
             match process.cmdline():
-                case [_, script, folder, *_] if script.endswith("reaper.py"):
+                case [_, "-P", script, folder] if script.endswith("reaper.py"):
                     found.append(Path(folder))
     return found
 

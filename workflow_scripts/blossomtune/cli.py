@@ -39,6 +39,9 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
     Args:
         description: Text for ``--help``.
         has_config: Add ``--config``, the stage's part of the configuration as JSON.
+
+    Returns:
+        Parser to add a script's own arguments to.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--verbose", action=_VerboseAction, nargs=0, help="log debug messages, too")

@@ -26,6 +26,9 @@ def parse_visible_devices(value: str | None, count: int) -> list[str]:
     Args:
         value: The variable's value, indices or UUIDs; None if it is not set.
         count: Number of GPUs that CUDA finds; it stops at the first name that it does not know.
+
+    Returns:
+        Indices or UUIDs, as text.
     """
     names = [str(i) for i in range(count)] if value is None else value.split(",")
     return [name.strip() for name in names[:count]]

@@ -1,4 +1,4 @@
-"""The block of how rows become conversations, and these become tokens."""
+"""Define the configuration of preprocessing: from rows to tokens."""
 
 from typing import Annotated, Literal
 
@@ -8,58 +8,76 @@ from blossomtune.config.base import REJECT_BOOL, Block, JinjaTemplate, NonEmptyS
 
 
 class PreprocessingSettings(Block):
-    """Rows as conversations: Jinja2 templates over a row's columns, or columns of a known shape."""
+    """Conversion of rows to conversations and token ids.
+
+    [Your own data](own-data.md#rows) explains the row formats.
+    """
 
     shape: Literal["prompt_completion", "alpaca", "messages", "sharegpt", "text"] | None = Field(
-        None, description="What the rows are; by default found out from the columns."
+        None, description="Format of the rows. The default is detected from the columns."
     )
     column: NonEmptyStr | None = Field(
-        None, description="Column of the conversation or text, where its name is not the usual one."
+        None,
+        description="Column of the conversation or text, if it has another name than "
+        "`messages`, `conversations` or `text`. Needs `shape`.",
     )
-    system: JinjaTemplate | None = Field(None, description="Template of a system turn.")
+    system: JinjaTemplate | None = Field(
+        None,
+        description="Template of a system turn. Conversations that start with their own keep it.",
+    )
     prompt: JinjaTemplate | None = Field(
-        None, description="Template of the user's turn; no loss on it."
+        None, description="Template of the user's turn, without loss. Needs `completion`."
     )
     completion: JinjaTemplate | None = Field(
-        None, description="Template of the model's turn; the loss is on it alone."
+        None,
+        description="Template of the model's turn, the only text with loss. It may not be empty.",
     )
     text: JinjaTemplate | None = Field(
-        None, description="Template of plain text; the loss is on all of it."
+        None, description="Template of plain text, instead of `prompt` and `completion`."
     )
     loss: Literal["every_turn", "last_turn"] = Field(
-        "every_turn", description="Of several turns of the model, which ones count."
+        "every_turn",
+        description="Which answers of a conversation have a loss. The evaluation scores the "
+        "last one.",
     )
     max_length: Annotated[int, Field(ge=8), REJECT_BOOL] = Field(
-        512, description="Tokens a row may have."
+        512, description="Maximum number of tokens per row, including those of the chat template."
     )
     too_long: Literal["error", "drop", "truncate"] = Field(
-        "error", description="What happens to a row with more tokens."
+        "error",
+        description="Action for longer rows. `truncate` cuts their end, and drops rows without "
+        "a remaining answer.",
     )
     unrenderable: Literal["error", "drop"] = Field(
-        "error", description="What happens to a row that does not fit templates or shape."
+        "error",
+        description="Action for rows that templates, format or chat template cannot render.",
     )
     packing: bool = Field(
-        False, description="Fill sequences of max_length tokens with several short rows."
+        False,
+        description="Fill sequences of `max_length` tokens with several short rows, which "
+        "attend only to themselves. `max_steps` then counts sequences.",
     )
 
     @model_validator(mode="after")
     def _validate_template_keys(self) -> "PreprocessingSettings":
-        given = [key for key in ("prompt", "completion", "text") if getattr(self, key) is not None]
-        if len(given) == 1 and given != ["text"]:
-            other = "completion" if given == ["prompt"] else "prompt"
-            raise ValueError(f"{given[0]} needs {other} beside it")
-        if "text" in given and len(given) > 1:
-            raise ValueError(f"text and {given[0]} exclude each other")
-        written = "text" if given == ["text"] else "prompt_completion"
-        if given and self.shape not in (None, written):
+        templates = [
+            key for key in ("prompt", "completion", "text") if getattr(self, key) is not None
+        ]
+        if len(templates) == 1 and templates != ["text"]:
+            other = "completion" if templates == ["prompt"] else "prompt"
+            raise ValueError(f"{templates[0]} needs {other} beside it")
+        if "text" in templates and len(templates) > 1:
+            raise ValueError(f"text and {templates[0]} exclude each other")
+        shape = "text" if templates == ["text"] else "prompt_completion"
+        if templates and self.shape not in (None, shape):
             raise ValueError(
-                f"shape {self.shape} and the template {given[0]} exclude each other; "
+                f"shape {self.shape} and the template {templates[0]} exclude each other; "
                 "a template says itself what the rows become"
             )
-        if given and self.column is not None:
-            raise ValueError(f"column and the template {given[0]} exclude each other")
+        if templates and self.column is not None:
+            raise ValueError(f"column and the template {templates[0]} exclude each other")
         if self.column is not None and self.shape not in ("messages", "sharegpt", "text"):
             raise ValueError("column needs shape: messages, sharegpt or text beside it")
-        if self.system is not None and ("text" in given or self.shape == "text"):
+        if self.system is not None and ("text" in templates or self.shape == "text"):
             raise ValueError("system and text exclude each other: plain text has no turns")
         return self

@@ -1,4 +1,4 @@
-"""What a container sees of its host beside the working directory."""
+"""Select the host's files and settings that a container needs beside the working directory."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,38 +12,38 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"
 def container_environment(
     environment: Mapping[str, str], local_paths: Iterable[str]
 ) -> dict[str, str]:
-    """Variables that show containers what the stages need of this machine.
+    """Return variables that give containers the files and settings that stages need.
 
-    That is the files and folders that local sources name, pip's settings, which may stand in
-    files that a container does not have, and the certificates that either of them names.
+    These are files and folders of local sources, pip's settings, which may be in files that a
+    container does not have, and the certificates that either of them names.
 
     Args:
-        environment: the environment that Snakemake has.
-        paths: files and folders, relative ones to the working directory.
+        environment: Snakemake's environment.
+        local_paths: Files and folders, absolute or relative to the working directory.
 
     Returns:
-        ``APPTAINER_BIND``, with what the user has set there, and ``PIP_*``.
+        ``APPTAINER_BIND``, extended, and ``PIP_*``.
     """
     settings = pip_settings.read_pip_settings()
     words = [word for value in settings.values() for word in value.split()]
     words += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
-    found = {str(path) for word in words if (path := find_local_path(word))}
-    found |= {
+    paths = {str(path) for word in words if (path := find_local_path(word))}
+    paths |= {
         str(Path(path).expanduser().absolute()) for path in local_paths if Path(path).exists()
     }
     binds = [environment["APPTAINER_BIND"]] if environment.get("APPTAINER_BIND") else []
     variables = {f"PIP_{key.replace('-', '_').upper()}": value for key, value in settings.items()}
-    return {**variables, "APPTAINER_BIND": ",".join([*binds, *sorted(found)])}
+    return {**variables, "APPTAINER_BIND": ",".join([*binds, *sorted(paths)])}
 
 
 def find_local_path(setting: str) -> Path | None:
-    """The file or folder that a word of pip's settings names, or None where it names none."""
+    """Return the existing file or folder that a word of pip's settings names, or None."""
     path = Path(setting.removeprefix("file://"))
     return path if path.is_absolute() and path.exists() else None
 
 
 def strip_container_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what would add variables or mounts to a container."""
+    """Return an environment without variables that add variables or mounts to a container."""
     prefixes = ("APPTAINERENV_", "SINGULARITYENV_")
     binds = {
         f"{p}_{b}" for p in ("APPTAINER", "SINGULARITY") for b in ("BIND", "BINDPATH", "MOUNT")
