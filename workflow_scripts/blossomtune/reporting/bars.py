@@ -67,7 +67,7 @@ def draw_bars(
         records.append({"bar": index, "name": bar.name, "total": bar.total, "note": bar.note})
         records[-1]["size"] = end
     longest = max(record.get("size", 0) for record in records) or 1
-    data = alt.Chart(alt.Data(values=records)).encode(
+    data = charts.build_chart(records).encode(
         y=alt.Y("bar:O", axis=None, scale=alt.Scale(domain=list(range(len(bars)))))
     )
     sizes = data.transform_filter("isValid(datum.part)").mark_bar(
@@ -78,14 +78,14 @@ def draw_bars(
     layers = [
         sizes.encode(
             x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, longest], nice=False)),
-            x2="end:Q",
+            x2=alt.X2("end:Q"),
             color=color if has_legend else color.legend(None),
-            description="tip:N",
+            description=alt.Description("tip:N"),
         ),
-        texts.mark_text(limit=left - 10).encode(x=alt.value(-left), text="name:N"),
-        texts.mark_text(dx=8, fill=charts.SOFT).encode(x="size:Q", text="total:N"),
+        texts.mark_text(limit=left - 10).encode(x=alt.XValue(-left), text=alt.Text("name:N")),
+        texts.mark_text(dx=8, fill=charts.SOFT).encode(x=alt.X("size:Q"), text=alt.Text("total:N")),
         texts.mark_text(align="right", fill=charts.SOFT).encode(
-            x=alt.value(width - left), text="note:N"
+            x=alt.XValue(width - left), text=alt.Text("note:N")
         ),
         charts.draw_text(note_title, width - left, -8, **charts.SMALL, align="right"),
         *charts.draw_lines(head, -left, -top),

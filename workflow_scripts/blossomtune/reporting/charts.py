@@ -1,10 +1,11 @@
 """Render Altair charts as SVG in the style of the page."""
 
+import json
 import math
 import re
 import textwrap
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ SMALL = {"fontSize": 11, "fill": SOFT}
 """Style of small text."""
 
 _MARGIN = 24  # pixels around a standalone figure
-_LABELS = {"labelFontSize": 11, "titleFontSize": 11}
+_LABELS = {"labelFontSize": 11, "titleFontSize": 11, "aria": False}
 _CONFIG: dict[str, Any] = {
     "font": "Liberation Sans",  # bundled with vl-convert: the same layout on every machine
     "background": None,
@@ -44,7 +45,13 @@ _CONFIG: dict[str, Any] = {
     | {"domain": False, "ticks": False, "gridColor": RULE, "labelColor": SOFT, "labelPadding": 8}
     | {"titleColor": SOFT, "titleFontWeight": "normal", "titlePadding": 8, "labelFlush": False},
     "legend": _LABELS
-    | {"labelColor": INK, "symbolStrokeWidth": 0, "symbolOpacity": 1, "labelLimit": 150, "symbolSize": 70},
+    | {
+        "labelColor": INK,
+        "symbolStrokeWidth": 0,
+        "symbolOpacity": 1,
+        "labelLimit": 150,
+        "symbolSize": 70,
+    },
 }
 _VEGA_ATTRIBUTES = ("role", "aria-roledescription", "aria-hidden", "pointer-events", "font-family")
 _GEOMETRY_ATTRIBUTES = ("d", "transform", "x2", "y2")
@@ -146,6 +153,16 @@ def build_text_figure(lines: Sequence[str], width: float) -> Figure:
     return build_figure(draw_lines(wrapped, 0, 0), " ".join(lines), width, height)
 
 
+def build_chart(records: Sequence[Mapping[str, Any]]) -> alt.Chart:
+    """Return a chart of records.
+
+    Args:
+        records: values by name of the field.
+    """
+    values = json.dumps(_to_printable(list(records)))  # Altair copies text faster than lists
+    return alt.Chart(alt.Data(values=values, format=alt.DataFormat(type="json")))
+
+
 def draw_text(text: str, x: float, y: float, **style: Any) -> alt.Chart:
     """Return a layer with one line of text.
 
@@ -155,8 +172,8 @@ def draw_text(text: str, x: float, y: float, **style: Any) -> alt.Chart:
         y: pixels from its upper edge.
         style: properties of the text mark.
     """
-    mark = alt.Chart(alt.Data(values=[{}])).mark_text(**style)
-    return mark.encode(x=alt.value(x), y=alt.value(y), text=alt.value(text))
+    mark = build_chart([{}]).mark_text(**style)
+    return mark.encode(x=alt.XValue(x), y=alt.YValue(y), text=alt.TextValue(text))
 
 
 def wrap_lines(lines: Sequence[str], width: float) -> list[str]:

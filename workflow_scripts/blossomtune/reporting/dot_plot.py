@@ -86,35 +86,39 @@ def draw_dot_plot(
     number = "format(datum.value * 100, '~g') + '\u202f%'" if is_share else "datum.label"
     axis = alt.Axis(title=None, labelExpr=number, values=ticks, tickCount=4)
     color = charts.build_color("series", series, width, left=left, top=top)
-    values = alt.Chart(alt.Data(values=dots)).encode(
+    values = charts.build_chart(dots).encode(
         x=alt.X("value:Q", scale=scale, axis=axis),
         y=vertical,
         color=color if has_legend else color.legend(None),
     )
     points = values.mark_circle(aria=True, size=90, opacity=1, stroke=charts.PAPER)
-    labels = alt.Chart(alt.Data(values=labels)).encode(x=alt.value(-left), y=vertical)
+    labels = charts.build_chart(labels).encode(x=alt.XValue(-left), y=vertical)
     if shares_line:
-        line = {"x": "min(value):Q", "x2": "max(value):Q", "color": alt.value(charts.RULE)}
+        line = {
+            "x": alt.X("min(value):Q"),
+            "x2": alt.X2("max(value):Q"),
+            "color": alt.ColorValue(charts.RULE),
+        }
         layers = [values.mark_rule().encode(**line)]
     else:
         layers = [
             values.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(
-                x="low:Q", x2="high:Q"
+                x=alt.X("low:Q"), x2=alt.X2("high:Q")
             ),
             values.mark_text(dx=8, fontSize=11, fontWeight="bold").encode(
-                x="high:Q", text="text:N"
+                x=alt.X("high:Q"), text=alt.Text("text:N")
             ),
         ]
     layers += [
-        points.encode(description="tip:N"),
+        points.encode(description=alt.Description("tip:N")),
         *(
             labels.transform_filter(f"datum.weight == {weight}")
             .mark_text(fontWeight=weight, limit=left - 10)
-            .encode(text="label:N")
+            .encode(text=alt.Text("label:N"))
             for weight in (400, 600)
         ),
         labels.mark_text(dy=15, fontSize=11, fill=charts.SOFT, limit=left - 4).encode(
-            text="note:N"
+            text=alt.Text("note:N")
         ),
     ]
     return charts.build_figure(

@@ -46,7 +46,7 @@ def draw_drift(e: ExperimentResults, width: float) -> Figure:
     top = charts.measure_legend(legend, width)[1] + 26
     highest = max(0.01, *(record["share"] for record in records)) * 1.05
     percent = "format(datum.value * 100, '~g') + '\u202f%'"
-    line = alt.Chart(alt.Data(values=records)).encode(
+    line = charts.build_chart(records).encode(
         x=charts.build_round_axis(rounds[0].round, rounds[-1].round, title="round"),
         y=alt.Y(
             "share:Q",
@@ -62,7 +62,7 @@ def draw_drift(e: ExperimentResults, width: float) -> Figure:
         line.mark_line(strokeWidth=2.5, strokeCap="round", strokeJoin="round"),
     ]
     dots = line.mark_circle(aria=True, size=40 if len(rounds) <= 30 else 0, opacity=1)
-    layers.append(dots.encode(description="tip:N"))
+    layers.append(dots.encode(description=alt.Description("tip:N")))
     strips = _draw_strips(rounds[-1].drift or {}, rounds[-1].round, width)
     bottom = charts.GAP + strips.height + 40 if strips else 40
     return charts.build_figure(
@@ -105,7 +105,7 @@ def _draw_strips(
     step = max(1, math.ceil(26 * len(depths) / plot_width))
     names = {"axis": None, "scale": alt.Scale(domain=modules)}
     columns = alt.Scale(range=[left - _LEFT, left - _LEFT + plot_width], domain=depths)
-    cells = alt.Chart(alt.Data(values=records)).encode(
+    cells = charts.build_chart(records).encode(
         x=alt.X(
             "depth:O",
             scale=columns,
@@ -113,15 +113,15 @@ def _draw_strips(
         ),
         y=alt.Y("module:N", **names),
         opacity=alt.Opacity("opacity:Q", scale=None),
-        description="tip:N",
+        description=alt.Description("tip:N"),
     )
-    labels = alt.Chart(alt.Data(values=[{"module": module} for module in modules]))
+    labels = charts.build_chart([{"module": module} for module in modules])
     share_name = {"average": "plain averaging", "best": "the best of its rank"}[measure]
     caption = f"by layer, {share_name} in round {number}"
     return alt.layer(
         cells.mark_rect(aria=True, fill=_COLORS[measure], stroke=charts.PAPER, strokeWidth=1),
         labels.mark_text(fontSize=11, limit=left - 8).encode(
-            x=alt.value(-_LEFT), y=alt.Y("module:N", **names), text="module:N"
+            x=alt.XValue(-_LEFT), y=alt.Y("module:N", **names), text=alt.Text("module:N")
         ),
         charts.draw_text(caption, -_LEFT, -14, **charts.SMALL),
         charts.draw_text("depth", -_LEFT, height + 14, **charts.SMALL),

@@ -1,6 +1,7 @@
 """List the figures of an experiment and of the run."""
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 from blossomtune.reporting import charts, formatting
 from blossomtune.reporting.bars import Bar, draw_bars
@@ -17,13 +18,14 @@ DrawFunction = Callable[[float], Figure]
 
 
 def build_figures(e: ExperimentResults) -> dict[str, DrawFunction]:
-    """Return the figures of one experiment, by name."""
-    return {
-        "outcome": lambda width: draw_outcome(e, width),
-        "loss": lambda width: draw_loss(e, width),
-        "drift": lambda width: draw_drift(e, width),
-        "traffic": lambda width: draw_traffic(e, width),
+    """Return the figures of one experiment that are files too, by name."""
+    functions = {
+        "outcome": draw_outcome,
+        "loss": draw_loss,
+        "drift": draw_drift,
+        "traffic": draw_traffic,
     }
+    return {name: cache(partial(draw, e)) for name, draw in functions.items()}
 
 
 def draw_stage_times(benchmarks: Sequence[StageBenchmark], width: float) -> Figure:

@@ -42,10 +42,10 @@ def draw_loss(e: ExperimentResults, width: float) -> Figure:
         charts.draw_text("loss, nats per token of the completion", -_LEFT, -30, **charts.SMALL)
     ]
     for number, text in _label_rounds(e).items():
-        mark = alt.Chart(alt.Data(values=[{"round": number}])).encode(x=x)
+        mark = charts.build_chart([{"round": number}]).encode(x=x)
         label = mark.mark_text(align="center", fontSize=11)
         layers.append(mark.mark_rule(stroke=charts.SOFT, strokeDash=[3, 3]))
-        layers.append(label.encode(y=alt.value(-10), text=alt.value(text)))
+        layers.append(label.encode(y=alt.YValue(-10), text=alt.TextValue(text)))
     shows_names = len(e.partition.clients) <= _MAX_NAMED_CLIENTS
     named = [line for line in lines if line[0] != "client" or shows_names]
     pixels = [plot_height * points[-1][1] / highest for *_, points in named]
@@ -57,28 +57,32 @@ def draw_loss(e: ExperimentResults, width: float) -> Figure:
             if each == kind
             for r, v in points
         ]
-        line = alt.Chart(alt.Data(values=records)).encode(x=x, y=y)
+        line = charts.build_chart(records).encode(x=x, y=y)
         style = {"strokeCap": "round", "strokeJoin": "round"} | style
-        layers.append(line.mark_line(**style).encode(detail="name:N"))
+        layers.append(line.mark_line(**style).encode(detail=alt.Detail("name:N")))
         if last - first < _MAX_DOTS:
             dots = line.mark_circle(aria=True, fill=style["stroke"], size=_DOT_SIZES[kind])
-            layers.append(dots.encode(opacity=alt.value(1), description="tip:N"))
+            layers.append(
+                dots.encode(opacity=alt.OpacityValue(1), description=alt.Description("tip:N"))
+            )
         ends = [
             {"round": points[-1][0], "loss": points[-1][1], "name": name}
             | {"place": place * highest / plot_height}
             for (each, name, points), place in zip(named, places, strict=True)
             if each == kind
         ]
-        end = alt.Chart(alt.Data(values=ends))
+        end = charts.build_chart(ends)
         lead = end.mark_rule(stroke=charts.RULE)
-        layers.append(lead.encode(x=x, x2=alt.value(plot_width + 12), y=y, y2="place:Q"))
+        layers.append(lead.encode(x=x, x2=alt.X2Value(plot_width + 12), y=y, y2=alt.Y2("place:Q")))
         is_client = kind == "client"
         text = end.mark_text(
             fill=charts.SOFT if is_client else style["stroke"],
             fontWeight=400 if is_client else 600,
             limit=room - 18,
         )
-        layers.append(text.encode(x=alt.value(plot_width + 16), y="place:Q", text="name:N"))
+        layers.append(
+            text.encode(x=alt.XValue(plot_width + 16), y=alt.Y("place:Q"), text=alt.Text("name:N"))
+        )
     ranges = [
         f"{name} {formatting.format_number(p[0][1])} to {formatting.format_number(p[-1][1])}"
         for _, name, p in reversed(lines)

@@ -112,21 +112,23 @@ def _draw_columns(
     head = charts.wrap_lines(lines, width)
     legend_top = charts.LINE_HEIGHT * len(head)
     top = legend_top + charts.measure_legend(legend if has_labels else [], width)[1] + 8
-    records = []
-    for column, group in enumerate(groups):
-        end = 0.0
-        for name in group[0]:
-            mean = math.fsum(size[name] for size in group) / len(group)
-            records.append({"column": column, "name": name, "start": end, "end": end + mean})
-            end += mean
+    means = [
+        {name: math.fsum(size[name] for size in group) / len(group) for name in group[0]}
+        for group in groups
+    ]
+    records = [
+        {"column": column, "name": name, "mean": mean, "order": order}
+        for column, sizes_of_column in enumerate([*means, means[-1]])  # the last one needs an end
+        for order, (name, mean) in enumerate(sizes_of_column.items())
+    ]
     color = charts.build_color("name", legend, width, left=_LEFT, top=top - legend_top)
-    columns = alt.Chart(alt.Data(values=[r for r in records if r["end"] > r["start"]]))
-    areas = columns.mark_bar(aria=True).encode(
-        x=alt.X("column:O", axis=None, scale=alt.Scale(domain=list(range(len(groups))))),
-        y=alt.Y("start:Q", axis=charts.build_number_axis(3)),
-        y2="end:Q",
+    areas = charts.build_chart(records).mark_area(aria=True, interpolate="step-after")
+    areas = areas.encode(
+        x=alt.X("column:Q", axis=None, scale=alt.Scale(domain=[0, len(means)], nice=False)),
+        y=alt.Y("mean:Q", axis=charts.build_number_axis(3)),
         color=color if has_labels else color.legend(None),
-        description="name:N",
+        order=alt.Order("order:Q"),
+        description=alt.Description("name:N"),
     )
     layers = [
         areas,

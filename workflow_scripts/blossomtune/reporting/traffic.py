@@ -33,7 +33,7 @@ def draw_traffic(e: ExperimentResults, width: float) -> Figure:
     ]
     labels = charts.choose_rounds(numbers[0], numbers[-1]) if numbers else []
     bars = (
-        alt.Chart(alt.Data(values=records))
+        charts.build_chart(records)
         .mark_bar(aria=True, stroke=charts.PAPER, strokeWidth=0.5, width={"band": 0.62})
         .encode(
             x=alt.X(
@@ -43,8 +43,8 @@ def draw_traffic(e: ExperimentResults, width: float) -> Figure:
             ),
             y=alt.Y("megabytes:Q", stack=True, axis=charts.build_number_axis(3)),
             color=charts.build_color("direction", _DIRECTIONS, width, left=_LEFT, top=top),
-            order="order:Q",
-            description="tip:N",
+            order=alt.Order("order:Q"),
+            description=alt.Description("tip:N"),
         )
     )
     moved = formatting.format_bytes(sum(r.bytes_moved for r in rounds))

@@ -97,7 +97,9 @@ def test_parquet_bytes_do_not_depend_on_batch_sizes(tmp_path_factory, texts, par
     assert (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
     with parquet.ParquetFile(folder / "a.parquet") as file:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        assert groups == [10_000] * (num_rows // 10_000) + [num_rows % 10_000] * bool(num_rows % 10_000)
+        assert groups == [10_000] * (num_rows // 10_000) + [num_rows % 10_000] * bool(
+            num_rows % 10_000
+        )
         assert not file.schema_arrow.metadata
         assert file.read().to_pydict() == table.to_pydict()
 
