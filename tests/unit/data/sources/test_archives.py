@@ -67,7 +67,7 @@ def test_links_are_skipped(tmp_path):
         archives.extract_files(path, "**", tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["cut.tar.gz", "cut.zip"])
+@pytest.mark.parametrize("name", ["truncated.tar.gz", "truncated.zip"])
 def test_damaged_archive_is_rejected(tmp_path, name):
     (tmp_path / name).write_bytes(build_tar_gz({"a.txt": b"A" * 5000})[:60])
     with pytest.raises(UserError, match=f"{name}: the archive is damaged"):

@@ -57,22 +57,22 @@ def test_compressed_files_are_read_by_suffix_or_content(
 def test_files_without_rows_keep_their_columns(write_file, tmp_path):
     file_formats.write_parquet([], pa.schema({"a": pa.int64()}), tmp_path / "a.parquet")
     paths = [write_file("a.csv", "a,b\n"), write_file("a.json", "[]"), write_file("a.jsonl", "\n")]
-    found = list(file_formats.read_files([*paths, tmp_path / "a.parquet"], None))
-    assert [(path.name, batch.num_rows, batch.schema.names) for path, batch in found] == [
+    batches = list(file_formats.read_files([*paths, tmp_path / "a.parquet"], None))
+    assert [(path.name, batch.num_rows, batch.schema.names) for path, batch in batches] == [
         ("a.csv", 0, ["a", "b"]),
         ("a.parquet", 0, ["a"]),
     ]
 
 
 def test_batches_have_at_most_the_maximum_rows(read_rows, tmp_path):
-    rows = pa.table({"n": range(25_000)})
-    parquet.write_table(rows, tmp_path / "a.parquet")
-    with ipc.new_file(tmp_path / "b.arrow", rows.schema) as file:
-        file.write_table(rows)
+    table = pa.table({"n": range(25_000)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with ipc.new_file(tmp_path / "b.arrow", table.schema) as file:
+        file.write_table(table)
     (tmp_path / "c.csv").write_text("n\n" + "".join(f"{i}\n" for i in range(25_000)))
     (tmp_path / "d.jsonl").write_text("".join(f'{{"n": {i}}}\n' for i in range(25_000)))
-    for found in read_rows(sorted(tmp_path.iterdir())):
-        assert [row["n"] for row in found] == list(range(25_000))
+    for rows in read_rows(sorted(tmp_path.iterdir())):
+        assert [row["n"] for row in rows] == list(range(25_000))
 
 
 @settings(max_examples=20)
