@@ -1,9 +1,11 @@
 """Train an adapter for one round with TRL's SFTTrainer."""
 
+import tempfile
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +26,8 @@ from blossomtune.training.oom_retry import retry_with_smaller_batches
 from blossomtune.training.optimizer_state import get_optimizer_state, set_optimizer_state
 from blossomtune.training.restore_hooks import restore_hooks
 from blossomtune.training.scaffold import apply_correction
+from blossomtune.training.schedule import ScheduledRound
+from blossomtune.training.sft_config import build_sft_config
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,42 @@ class TrainResult:
     counts: dict[str, int]
     batch_size: int
     optimizer_state: StateDict
+
+
+def train_scheduled_round(
+    model: Any,
+    tokenizer: Any,
+    dataset: Any,
+    arguments: Mapping[str, Any],
+    scheduled: ScheduledRound,
+    seed: int,
+    objective: LocalObjective,
+) -> TrainResult:
+    """Train the adapter of a PEFT model as scheduled, in place.
+
+    Args:
+        model: PEFT model.
+        tokenizer: The model's tokenizer.
+        dataset: ``datasets.Dataset`` with all rows of the client.
+        arguments: The configuration's ``training.arguments``.
+        scheduled: Learning rate, steps and rows of the round.
+        seed: Seed of dropout and other randomness in training.
+        objective: Additions of the federated strategy.
+
+    Returns:
+        Loss, counts and optimizer state.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        config = build_sft_config(
+            arguments,
+            learning_rate=scheduled.learning_rate,
+            max_steps=scheduled.steps,
+            seed=seed,
+            use_cpu=model.device.type == "cpu",
+            output_dir=Path(scratch),
+        )
+        rows = dataset.select(scheduled.row_indices)
+        return train_adapter(model, tokenizer, rows, config, objective)
 
 
 def train_adapter(
