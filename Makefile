@@ -39,6 +39,7 @@ lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS
 		--custom-compile-command "make lock" envs/requirements.in -o envs/requirements.lock
 	sed -i.old -E '/^nvidia-ml-py=/!{/^(nvidia-|cuda-|triton=)/d;}' envs/requirements.lock
 	rm envs/requirements.lock.old
+	$(VENV)/bin/python envs/make_environment.py
 
 clean: ## Removes .venv; results stay
 	rm -rf $(VENV)
