@@ -28,9 +28,12 @@ test: $(VENV)/.locked ## Runs the tests
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
 
-lint: $(VENV)/.locked ## Checks style of Python and Snakemake files
+lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakemake files
 	$(ENTER) ruff check .
 	$(ENTER) ruff format --check .
+	$(ENTER) mypy
+	$(ENTER) pydoclint --quiet workflow_scripts
+	$(ENTER) python tests/check_style.py
 	$(ENTER) snakefmt --check Snakefile rules
 	$(ENTER) snakemake --lint
 

@@ -1,7 +1,7 @@
 # BlossomTune: federated fine-tuning of small language models, from a data set to a report.
 #
 #   download ── partition ── preprocess ── federate ── merge ── evaluate ── report
-#   fetch_model ─────────────────┘   └── control ──────────┘
+#   fetch_model ─────────────────┘   └─ train_baseline ─┘
 #
 # What is built is said in config/config.yaml; every key is explained in config/README.md.
 from snakemake.utils import min_version
@@ -21,14 +21,14 @@ include: "rules/draw_partition.smk"
 include: "rules/preprocess.smk"
 include: "rules/invite.smk"
 include: "rules/federate.smk"
-include: "rules/control.smk"
+include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/cache.smk"
 
 
-FIGURES = every("results/report/partitions/{partition}.svg")
+PARTITION_FIGURES = expand_run("results/report/partitions/{partition}.svg")
 
 
 rule all:
@@ -37,14 +37,14 @@ rule all:
     input:
         # With the figures: those of an experiment that is new in `run` are not there yet.
         rules.report.output,
-        FIGURES,
+        PARTITION_FIGURES,
 
 
 rule partitions:
     """The clients' data alone, with its figures: to look at before training."""
     input:
-        every("results/partitions/{partition}"),
-        FIGURES,
+        expand_run("results/partitions/{partition}"),
+        PARTITION_FIGURES,
 
 
 localrules:

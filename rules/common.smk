@@ -5,30 +5,32 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.caching import LOCATION_ENVVAR as CACHE
+from snakemake.caching import LOCATION_ENVVAR as CACHE_VARIABLE
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from blossomtune.config import stages
-from blossomtune.config.load import ConfigurationError, load
-from blossomtune.files import canonical
-from blossomtune.library import sources
-from blossomtune.step import PARENT
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import ConfigurationError, load_configuration
+from blossomtune.files import to_canonical_json
+from blossomtune.code_dependencies import list_sources
+from blossomtune.cli import PARENT_PID_VARIABLE
 
 try:
-    CONFIG = load(config)
+    CONFIG = load_configuration(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
 # A step ends when this process does, however that ended.
-os.environ[PARENT] = str(os.getpid())
+os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
 
 # Results that are in Snakemake's between-workflow cache are links, so its path starts at the root.
-CACHED = workflow.workflow_settings.cache is not None and os.environ.get(CACHE)
-if CACHED:
-    os.environ[CACHE] = str(Path(CACHED).absolute())
-    Path(CACHED).mkdir(parents=True, exist_ok=True)
+CACHE_DIR = workflow.workflow_settings.cache is not None and os.environ.get(
+    CACHE_VARIABLE
+)
+if CACHE_DIR:
+    os.environ[CACHE_VARIABLE] = str(Path(CACHE_DIR).absolute())
+    Path(CACHE_DIR).mkdir(parents=True, exist_ok=True)
 
 
 wildcard_constraints:
@@ -37,21 +39,21 @@ wildcard_constraints:
     partition=r"[^/]+",
     preprocessing=r"[^/]+",
     experiment=r"[^/]+",
-    control=r"centralised|local_\d+",
+    baseline=r"centralised|local_\d+",
 
 
-def settings(stage):
+def stage_config(stage):
     """A function of the wildcards: exactly what this stage uses of the configuration, as JSON."""
-    provider = getattr(stages, stage)
+    provider = getattr(stage_inputs, stage)
     names = list(inspect.signature(provider).parameters)[1:]
 
     def of(wildcards):
-        return canonical(provider(CONFIG, *(wildcards[name] for name in names)))
+        return to_canonical_json(provider(CONFIG, *(wildcards[name] for name in names)))
 
     return of
 
 
-def local_paths(block):
+def list_local_paths(block):
     """The paths on this machine that a block of a model, a data set or a partition names."""
     test = getattr(block, "test", None)
     sources = [getattr(block, "source", None), getattr(test, "source", None)]
@@ -59,13 +61,13 @@ def local_paths(block):
     return [*named, *(getattr(block, "paths", None) or {}).values()]
 
 
-def local_source(section, wildcard):
+def local_source_files(section, wildcard):
     """A function of the wildcards: the local files that a block reads, so that a change counts."""
 
     def of(wildcards):
         name = wildcards[wildcard]
         found = set()
-        for path in map(Path, local_paths(getattr(CONFIG, section)[name])):
+        for path in map(Path, list_local_paths(getattr(CONFIG, section)[name])):
             if not path.exists():
                 raise WorkflowError(f"{section}.{name}: '{path}' is not there")
             inside = [path] if path.is_file() else path.rglob("*")
@@ -75,7 +77,7 @@ def local_source(section, wildcard):
     return of
 
 
-def blocks(name):
+def experiment_blocks(name):
     """The names of the blocks that an experiment stands on."""
     chosen = CONFIG.experiments[name]
     return {
@@ -86,31 +88,35 @@ def blocks(name):
     }
 
 
-def experiment(pattern):
+def expand_experiment(pattern):
     """A function of the wildcards: `pattern` filled with the names of an experiment's blocks."""
 
     def of(wildcards):
-        return pattern.format(**blocks(wildcards.experiment))
+        return pattern.format(**experiment_blocks(wildcards.experiment))
 
     return of
 
 
-def every(pattern):
+def expand_run(pattern):
     """`pattern` filled for all experiments of this run, each path once."""
-    return sorted({pattern.format(**blocks(name)) for name in CONFIG.run})
+    return sorted({pattern.format(**experiment_blocks(name)) for name in CONFIG.run})
 
 
-def outside(pattern):
+def external_runs(pattern):
     """`pattern` filled for the experiments of this run whose clients are with others."""
-    return sorted({pattern.format(**blocks(name)) for name in OUTSIDE})
+    return sorted(
+        {pattern.format(**experiment_blocks(name)) for name in EXTERNAL_EXPERIMENTS}
+    )
 
 
-def invitations(wildcards):
+def client_bundle_configs(wildcards):
     """What the clients of these experiments are told, by experiment."""
-    return canonical({name: stages.invite(CONFIG, name) for name in OUTSIDE})
+    return to_canonical_json(
+        {name: stage_inputs.invite(CONFIG, name) for name in EXTERNAL_EXPERIMENTS}
+    )
 
 
-def figure(name, title):
+def report_figure(name, title):
     """One figure of every experiment, for Snakemake's own report as well."""
     return report(
         expand(
@@ -122,28 +128,32 @@ def figure(name, title):
     )
 
 
-def names_of(key):
+def input_names(key):
     """A function of wildcards and input: which of an input's files is which.
 
     The key of Snakemake's cache has the sums of a job's inputs, sorted and without their names.
     """
 
     def of(wildcards, input):
-        return canonical(list(input[key]))
+        return to_canonical_json(list(input[key]))
 
     return of
 
 
-def mixed_from(wildcards):
+def mixture_members(wildcards):
     """The directories of the data sets that a mixture is made of."""
     source = CONFIG.datasets[wildcards.dataset].source
     return [f"results/datasets/{name}" for name in getattr(source, "datasets", [])]
 
 
-def member_settings(wildcards):
+def mixture_member_configs(wildcards):
     """What the data sets below a mixture are made from: which is which, as in `names_of`."""
-    names = stages.datasets(CONFIG, {wildcards.dataset}) - {wildcards.dataset}
-    return canonical({name: stages.download(CONFIG, name) for name in names})
+    names = stage_inputs.expand_mixtures(CONFIG, {wildcards.dataset}) - {
+        wildcards.dataset
+    }
+    return to_canonical_json(
+        {name: stage_inputs.download(CONFIG, name) for name in names}
+    )
 
 
 def partition_dataset(wildcards):
@@ -151,68 +161,77 @@ def partition_dataset(wildcards):
     return f"results/datasets/{CONFIG.partitions[wildcards.partition].dataset}"
 
 
-def nodes(wildcards):
+def federation_nodes(wildcards):
     """Of a cluster, that an experiment's federation is spread over."""
-    return getattr(ENGINES[wildcards.experiment], "nodes", 1)
+    return getattr(EXPERIMENT_ENGINES[wildcards.experiment], "nodes", 1)
 
 
-def tasks(wildcards):
+def federation_tasks(wildcards):
     """One a node; where GPUs are asked for, Slurm is not told."""
-    return 0 if gpus(wildcards) else nodes(wildcards)
+    return 0 if federation_gpus(wildcards) else federation_nodes(wildcards)
 
 
-def client_threads(wildcards):
+def federation_threads(wildcards):
     """Cores that an experiment's federation can use on a node: all clients side by side."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
-    return math.ceil(clients / nodes(wildcards)) * chosen.federation.threads_per_client
+    return (
+        math.ceil(clients / federation_nodes(wildcards))
+        * chosen.federation.threads_per_client
+    )
 
 
-def control_threads(wildcards):
+def baseline_threads(wildcards):
     """Cores that one of an experiment's controls uses."""
-    return CONFIG.experiments[wildcards.experiment].controls.threads
+    return CONFIG.experiments[wildcards.experiment].baselines.threads
 
 
-def controls(wildcards):
+def baseline_adapters(wildcards):
     """The adapters of an experiment's controls."""
     chosen = CONFIG.experiments[wildcards.experiment]
-    names = ["centralised"] if chosen.controls.centralised else []
-    if chosen.controls.local:
+    names = ["centralised"] if chosen.baselines.centralised else []
+    if chosen.baselines.local:
         clients = CONFIG.partitions[chosen.partition].num_partitions
         names += [f"local_{client}" for client in range(clients)]
-    folder = f"results/experiments/{wildcards.experiment}/controls"
+    folder = f"results/experiments/{wildcards.experiment}/baselines"
     return [f"{folder}/{name}/adapter" for name in names]
 
 
-def named_controls(wildcards, input):
+def baseline_arguments(wildcards, input):
     """What the evaluation is told of its controls: which adapter is whose."""
-    return [f"--control {Path(path).parent.name}={path}" for path in input.controls]
+    return [f"--baseline {Path(path).parent.name}={path}" for path in input.baselines]
 
 
-def gpus(wildcards):
+def federation_gpus(wildcards):
     """GPUs that an experiment's federation asks for."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
-    return chosen.federation.gpus(clients)
+    return chosen.federation.count_gpus(clients)
 
 
-def control_gpus(wildcards):
+def baseline_gpus(wildcards):
     """One where clients train on a GPU at all."""
-    return min(1, gpus(wildcards))
+    return min(1, federation_gpus(wildcards))
 
 
-def federate_image(wildcards):
+def federation_image(wildcards):
     """The image of an experiment's engine, as a file to wait for."""
-    used = getattr(ENGINES[wildcards.experiment], "image", None)
-    return sorted({*IMAGE, *([BUILT] if used == BUILT else [])})
+    used = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)
+    return sorted({*BUILT_IMAGE_INPUT, *([BUILT_IMAGE] if used == BUILT_IMAGE else [])})
 
 
-def federate_container(wildcards):
+def federation_container(wildcards):
     """What federate runs in: nothing, where its engine starts containers itself."""
-    return None if on_host(ENGINES[wildcards.experiment]) else CONTAINER
+    return (
+        None
+        if starts_containers(EXPERIMENT_ENGINES[wildcards.experiment])
+        else CONTAINER_IMAGE
+    )
 
 
-MODEL = experiment("results/models/{model}")
-DATASET = experiment("results/datasets/{dataset}")
-PARTITION = experiment("results/partitions/{partition}")
-PREPROCESSED = experiment("results/preprocessed/{partition}/{preprocessing}/{model}")
+MODEL = expand_experiment("results/models/{model}")
+DATASET = expand_experiment("results/datasets/{dataset}")
+PARTITION = expand_experiment("results/partitions/{partition}")
+PREPROCESSED = expand_experiment(
+    "results/preprocessed/{partition}/{preprocessing}/{model}"
+)

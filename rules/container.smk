@@ -4,27 +4,38 @@ import os
 
 from snakemake.settings.types import DeploymentMethod
 
-from blossomtune.config.engines import BUILT, on_host
-from blossomtune.launch import host
+from blossomtune.config.engines import BUILT_IMAGE, starts_containers
+from blossomtune.deployment import host_mounts
 
-ENGINES = {name: block.federation.engine for name, block in CONFIG.experiments.items()}
-OUTSIDE = [name for name in CONFIG.run if ENGINES[name].name == "external"]
-CONTAINER = CONFIG.container.image
-METHODS = workflow.deployment_settings.deployment_method
-IN_CONTAINERS = DeploymentMethod.APPTAINER in METHODS
-IMAGE = [BUILT] if IN_CONTAINERS and CONTAINER == BUILT else []
+EXPERIMENT_ENGINES = {
+    name: block.federation.engine for name, block in CONFIG.experiments.items()
+}
+EXTERNAL_EXPERIMENTS = [
+    name for name in CONFIG.run if EXPERIMENT_ENGINES[name].name == "external"
+]
+CONTAINER_IMAGE = CONFIG.container.image
+DEPLOYMENT_METHODS = workflow.deployment_settings.deployment_method
+USES_CONTAINERS = DeploymentMethod.APPTAINER in DEPLOYMENT_METHODS
+BUILT_IMAGE_INPUT = (
+    [BUILT_IMAGE] if USES_CONTAINERS and CONTAINER_IMAGE == BUILT_IMAGE else []
+)
 
-if IN_CONTAINERS:
-    sections = (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
-    named = [block for section in sections for block in section.values()]
-    local = [path for block in named for path in local_paths(block)]
+if USES_CONTAINERS:
+    local_sections = (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
+    configured_blocks = [
+        block for section in local_sections for block in section.values()
+    ]
+    host_paths = [
+        path for block in configured_blocks for path in list_local_paths(block)
+    ]
     # results that come from the between-workflow cache are links into it
-    local += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
-    os.environ.update(host.shared(os.environ, local))
+    host_paths += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
+    os.environ.update(host_mounts.container_environment(os.environ, host_paths))
 
 
-if IN_CONTAINERS or any(
-    getattr(engine, "image", None) == BUILT for engine in ENGINES.values()
+if USES_CONTAINERS or any(
+    getattr(engine, "image", None) == BUILT_IMAGE
+    for engine in EXPERIMENT_ENGINES.values()
 ):
 
     rule container:
@@ -33,7 +44,7 @@ if IN_CONTAINERS or any(
             definition="containers/blossomtune.def",
             lock="envs/requirements.lock",
         output:
-            BUILT,
+            BUILT_IMAGE,
         log:
             "results/logs/container/build.log",
         benchmark:

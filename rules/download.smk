@@ -1,10 +1,10 @@
 rule download:
     """A data set as two tables: training rows, and test rows that no client ever sees."""
     input:
-        IMAGE,
-        source=local_source("datasets", "dataset"),
-        members=mixed_from,
-        code=sources("download"),
+        BUILT_IMAGE_INPUT,
+        source=local_source_files("datasets", "dataset"),
+        members=mixture_members,
+        code=list_sources("download"),
     output:
         directory("results/datasets/{dataset}"),
     log:
@@ -12,15 +12,15 @@ rule download:
     benchmark:
         "results/benchmarks/download/{dataset}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        config=settings("download"),
-        files=names_of("source"),
-        members=member_settings,
+        config=stage_config("download"),
+        files=input_names("source"),
+        members=mixture_member_configs,
     shell:
         "python workflow_scripts/download.py --config {params.config:q}"
         " --members {input.members} --output {output} 2> {log}"

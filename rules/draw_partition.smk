@@ -1,9 +1,9 @@
 rule draw_partition:
     """A partition as a figure, clients by labels, to look at before any training."""
     input:
-        IMAGE,
+        BUILT_IMAGE_INPUT,
         partition="results/partitions/{partition}",
-        code=sources("draw_partition"),
+        code=list_sources("draw_partition"),
     output:
         report(
             "results/report/partitions/{partition}.svg",
@@ -16,7 +16,7 @@ rule draw_partition:
     benchmark:
         "results/benchmarks/draw_partition/{partition}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 1
     resources:
         mem_mb=1000,

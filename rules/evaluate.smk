@@ -1,14 +1,14 @@
 rule evaluate:
     """Base, federated model and controls on the same rows that no client has seen."""
     input:
-        IMAGE,
+        BUILT_IMAGE_INPUT,
         base=MODEL,
         merged="results/experiments/{experiment}/merged",
         dataset=DATASET,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
-        controls=controls,
-        code=sources("evaluate"),
+        baselines=baseline_adapters,
+        code=list_sources("evaluate"),
     output:
         "results/experiments/{experiment}/metrics.json",
     log:
@@ -16,16 +16,16 @@ rule evaluate:
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
     params:
-        config=settings("evaluate"),
-        controls=named_controls,
+        config=stage_config("evaluate"),
+        baselines=baseline_arguments,
     shell:
         "python workflow_scripts/evaluate.py --config {params.config:q} --base {input.base}"
-        " --merged {input.merged} {params.controls} --preprocessed {input.preprocessed}"
+        " --merged {input.merged} {params.baselines} --preprocessed {input.preprocessed}"
         " --partition {input.partition} --dataset {input.dataset}"
         " --output {output} --cores {threads} 2> {log}"

@@ -1,11 +1,11 @@
 rule federate:
     """Rounds of training on the clients and averaging on the server: the adapter."""
     input:
-        federate_image,
+        federation_image,
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
-        code=sources("federate"),
+        code=list_sources("federate"),
     output:
         adapter=directory("results/experiments/{experiment}/adapter"),
         history="results/experiments/{experiment}/history.json",
@@ -14,16 +14,16 @@ rule federate:
     benchmark:
         "results/benchmarks/federate/{experiment}.tsv"
     container:
-        federate_container
-    threads: client_threads
+        federation_container
+    threads: federation_threads
     resources:
         mem_mb=8000,
         runtime=720,
-        gpu=gpus,
-        nodes=nodes,
-        tasks=tasks,
+        gpu=federation_gpus,
+        nodes=federation_nodes,
+        tasks=federation_tasks,
     params:
-        config=settings("federate"),
+        config=stage_config("federate"),
     shell:
         "python workflow_scripts/federate.py --config {params.config:q} --model {input.model}"
         " --partition {input.partition} --preprocessed {input.preprocessed}"

@@ -1,9 +1,9 @@
 rule fetch_model:
     """A base model as a plain Hugging Face directory: safetensors, tokenizer, chat template."""
     input:
-        IMAGE,
-        source=local_source("models", "model"),
-        code=sources("fetch_model"),
+        BUILT_IMAGE_INPUT,
+        source=local_source_files("models", "model"),
+        code=list_sources("fetch_model"),
     output:
         directory("results/models/{model}"),
     log:
@@ -11,12 +11,12 @@ rule fetch_model:
     benchmark:
         "results/benchmarks/fetch_model/{model}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        config=settings("fetch_model"),
+        config=stage_config("fetch_model"),
     shell:
         "python workflow_scripts/fetch_model.py --config {params.config:q} --output {output} 2> {log}"

@@ -1,10 +1,10 @@
 rule partition:
     """The training rows cut into one table a client."""
     input:
-        IMAGE,
+        BUILT_IMAGE_INPUT,
         dataset=partition_dataset,
-        shards=local_source("partitions", "partition"),
-        code=sources("partition"),
+        shards=local_source_files("partitions", "partition"),
+        code=list_sources("partition"),
     output:
         directory("results/partitions/{partition}"),
     log:
@@ -12,14 +12,14 @@ rule partition:
     benchmark:
         "results/benchmarks/partition/{partition}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
     params:
-        config=settings("partition"),
-        files=names_of("shards"),
+        config=stage_config("partition"),
+        files=input_names("shards"),
     shell:
         "python workflow_scripts/partition.py --config {params.config:q}"
         " --dataset {input.dataset} --output {output} 2> {log}"

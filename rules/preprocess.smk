@@ -1,11 +1,11 @@
 rule preprocess:
     """Rows rendered by templates, tokenised, and masked so that the loss is on the completion."""
     input:
-        IMAGE,
+        BUILT_IMAGE_INPUT,
         model="results/models/{model}",
         dataset=partition_dataset,
         partition="results/partitions/{partition}",
-        code=sources("preprocess"),
+        code=list_sources("preprocess"),
     output:
         directory("results/preprocessed/{partition}/{preprocessing}/{model}"),
     log:
@@ -13,13 +13,13 @@ rule preprocess:
     benchmark:
         "results/benchmarks/preprocess/{partition}/{preprocessing}/{model}.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 8
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        config=settings("preprocess"),
+        config=stage_config("preprocess"),
     shell:
         "python workflow_scripts/preprocess.py --config {params.config:q} --model {input.model}"
         " --dataset {input.dataset} --partition {input.partition} --output {output}"

@@ -4,25 +4,25 @@ report: "report/workflow.rst"
 rule report:
     """One page about the run: what was trained, on what, by whom, and what came of it."""
     input:
-        IMAGE,
+        BUILT_IMAGE_INPUT,
         expand(
             "results/experiments/{name}/{result}",
             name=CONFIG.run,
             result=["metrics.json", "history.json", "adapter", "merged"],
         ),
-        every("results/models/{model}"),
-        every("results/datasets/{dataset}"),
-        every("results/partitions/{partition}"),
-        every("results/preprocessed/{partition}/{preprocessing}/{model}"),
-        code=sources("report"),
+        expand_run("results/models/{model}"),
+        expand_run("results/datasets/{dataset}"),
+        expand_run("results/partitions/{partition}"),
+        expand_run("results/preprocessed/{partition}/{preprocessing}/{model}"),
+        code=list_sources("report"),
     output:
         report(
             "results/report/index.html", caption="report/page.rst", category="Report"
         ),
-        figure("outcome", "Before and after"),
-        figure("loss", "Loss by round"),
-        figure("drift", "Drift"),
-        figure("traffic", "Megabytes moved"),
+        report_figure("outcome", "Before and after"),
+        report_figure("loss", "Loss by round"),
+        report_figure("drift", "Drift"),
+        report_figure("traffic", "Megabytes moved"),
         report(
             "results/report/figures/time.svg",
             caption="report/time.rst",
@@ -34,13 +34,13 @@ rule report:
     benchmark:
         "results/benchmarks/report/report.tsv"
     container:
-        CONTAINER
+        CONTAINER_IMAGE
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        config=settings("report"),
+        config=stage_config("report"),
     shell:
         "python workflow_scripts/report.py --config {params.config:q}"
         " --results results --output results/report 2> {log}"

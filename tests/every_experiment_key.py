@@ -8,14 +8,19 @@ from typing import Any
 
 from every_key import PATH, classes
 
-from blossomtune.config.adapters import ColumnRanks, Lora
 from blossomtune.config.base import Block
-from blossomtune.config.engines import ENGINES, External
-from blossomtune.config.evaluation import Evaluation, Generation
-from blossomtune.config.experiments import Controls, Experiment
-from blossomtune.config.federation import Communication, EarlyStopping, Federation, Privacy
-from blossomtune.config.strategies import STRATEGIES
-from blossomtune.config.training import Training
+from blossomtune.config.engines import ENGINES, ExternalEngine
+from blossomtune.config.evaluation import EvaluationSettings, GenerationSettings
+from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
+from blossomtune.config.federation import (
+    CommunicationSettings,
+    EarlyStoppingSettings,
+    FederationSettings,
+    PrivacySettings,
+)
+from blossomtune.config.lora import ColumnRanks, LoraSettings
+from blossomtune.config.strategies import STRATEGY_SETTINGS
+from blossomtune.config.training import TrainingSettings
 
 MIXED = {"aggregation": "flexlora"}
 
@@ -35,15 +40,20 @@ class Example:
 
 
 EXAMPLES = [
-    Example(Experiment, (), {}, {"model": "other", "partition": "other", "preprocessing": "other"}),
     Example(
-        Lora,
+        ExperimentSettings,
+        (),
+        {},
+        {"model": "other", "partition": "other", "preprocessing": "other"},
+    ),
+    Example(
+        LoraSettings,
         ("lora",),
         {"r": 8},
         {"r": 4, "alpha": 1, "dropout": 0.5, "rslora": True, "dora": True}
         | {"target_modules": "all-linear"},
     ),
-    Example(Lora, ("lora",), {"ranks": [4] * 11}, {"ranks": [2] * 11}, MIXED),
+    Example(LoraSettings, ("lora",), {"ranks": [4] * 11}, {"ranks": [2] * 11}, MIXED),
     Example(
         ColumnRanks,
         ("lora", "ranks"),
@@ -52,14 +62,14 @@ EXAMPLES = [
         MIXED,
     ),
     Example(
-        Training,
+        TrainingSettings,
         ("training",),
         {},
         {"learning_rate_max": 1e-2, "learning_rate_min": 0, "optimizer_state": "kept"}
         | {"quantization": "4bit", "arguments": {"optim": "adopt"}},
     ),
     Example(
-        Federation,
+        FederationSettings,
         ("federation",),
         {"gpus_per_client": 1},
         {"strategy": "fedprox", "aggregation": "ffa", "rounds": 5, "fraction_train": 0.5}
@@ -70,28 +80,35 @@ EXAMPLES = [
         | {"privacy": {}},
     ),
     Example(
-        Communication,
+        CommunicationSettings,
         ("federation", "communication"),
         {},
         {"precision": "bfloat16", "budget_mb": 3},
     ),
-    Example(EarlyStopping, ("federation", "early_stopping"), {}, {"patience": 1, "min_delta": 0.1}),
     Example(
-        Privacy,
+        EarlyStoppingSettings,
+        ("federation", "early_stopping"),
+        {},
+        {"patience": 1, "min_delta": 0.1},
+    ),
+    Example(
+        PrivacySettings,
         ("federation", "privacy"),
         {},
         {"clipping": "adaptive", "side": "client", "noise_multiplier": 2, "clipping_norm": 2}
         | {"target_quantile": 0.9, "clipping_rate": 0.1, "delta": 1e-6, "secret": "own/secret"},
     ),
-    Example(Controls, ("controls",), {}, {"centralised": True, "local": True, "threads": 1}),
     Example(
-        Evaluation,
+        BaselineSettings, ("baselines",), {}, {"centralised": True, "local": True, "threads": 1}
+    ),
+    Example(
+        EvaluationSettings,
         ("evaluation",),
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
         | {"generation": {"rows": 1}},
     ),
-    Example(Generation, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
+    Example(GenerationSettings, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
 ]
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -112,7 +129,7 @@ EXAMPLES += [
         {"name": name},
         PARAMETERS.get(name, {}) | {"name": "fedprox" if name == "fedavg" else "fedavg"},
     )
-    for name, block in STRATEGIES.items()
+    for name, block in STRATEGY_SETTINGS.items()
 ]
 ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
     "docker": {"image": "other", "memory_mb": 9, "cpus": 1},
@@ -122,7 +139,7 @@ ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
 OUTSIDE = {"name": "external", "host": "a.example"}
 EXAMPLES += [
     Example(
-        External,
+        ExternalEngine,
         ("federation", "engine"),
         OUTSIDE,
         {"host": "b.example", "port": 9, "keys": "others"},
@@ -163,11 +180,11 @@ def _experiment(example: Example, block: dict[str, Any]) -> dict[str, Any]:
 def cases() -> list[Case]:
     """A case for every key of every block that has more than one value."""
     found, wanted = [], set()
-    for block in classes(Experiment):
+    for block in classes(ExperimentSettings):
         wanted |= {(block, key) for key in block.model_fields}
-    inside = ("lora", "training", "federation", "controls", "evaluation")
-    wanted -= {(Experiment, key) for key in inside}  # their own keys are here
-    wanted.remove((External, "name"))  # no other engine goes with its partition
+    inside = ("lora", "training", "federation", "baselines", "evaluation")
+    wanted -= {(ExperimentSettings, key) for key in inside}  # their own keys are here
+    wanted.remove((ExternalEngine, "name"))  # no other engine goes with its partition
     for example in EXAMPLES:
         for key, value in example.others.items():
             wanted.discard((example.block, key))

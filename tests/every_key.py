@@ -10,8 +10,8 @@ from typing import Any
 from blossomtune.config import partitions as cuts
 from blossomtune.config import sources
 from blossomtune.config.base import Block
-from blossomtune.config.dataset import Dataset, Format, TestSplit
-from blossomtune.config.preprocessing import Preprocessing
+from blossomtune.config.datasets import DatasetSettings, FileFormat, TestSplitSettings
+from blossomtune.config.preprocessing import PreprocessingSettings
 
 PATH = {"kind": "path", "path": "own/a.csv"}
 HUB = {"kind": "hub", "repo": "owner/name", "revision": "main"}
@@ -57,10 +57,10 @@ EXAMPLES = [
         {"kind": "mixture", "datasets": ["one", "two"], "weights": [1, 2]},
         {"datasets": ["two", "one"], "weights": None, "until": "all_exhausted"},
     ),
-    Example(Format, {"kind": "csv"}, {"kind": "tsv", "columns": ["a", "b"]}),
-    Example(TestSplit, {"size": 0.2}, {"size": 3, "stratify_by": "label", "source": HUB}),
+    Example(FileFormat, {"kind": "csv"}, {"kind": "tsv", "columns": ["a", "b"]}),
+    Example(TestSplitSettings, {"size": 0.2}, {"size": 3, "stratify_by": "label", "source": HUB}),
     Example(
-        Dataset,
+        DatasetSettings,
         {"source": PATH},
         {
             "source": HUB,
@@ -78,7 +78,7 @@ EXAMPLES = [
         },
     ),
     Example(
-        Preprocessing,
+        PreprocessingSettings,
         {"prompt": "{{ a }}", "completion": "{{ b }}"},
         {
             "shape": "prompt_completion",
@@ -92,8 +92,8 @@ EXAMPLES = [
             "packing": True,
         },
     ),
-    Example(Preprocessing, {"shape": "messages"}, {"column": "turns"}),
-    Example(Preprocessing, {"text": "{{ a }}"}, {"text": "{{ b }}"}),
+    Example(PreprocessingSettings, {"shape": "messages"}, {"column": "turns"}),
+    Example(PreprocessingSettings, {"text": "{{ a }}"}, {"text": "{{ b }}"}),
 ]
 
 
@@ -182,7 +182,7 @@ def cases() -> list[Case]:
     found = []
     wanted = {
         (block, key)
-        for block in classes(Dataset | cuts.AnyPartition | Preprocessing)
+        for block in classes(DatasetSettings | cuts.AnyPartition | PreprocessingSettings)
         for key in block.model_fields
     }
     for example in EXAMPLES:
@@ -218,11 +218,11 @@ def _placed(block: type[Block], key: str, before: Any, after: Any) -> list[Case]
     name = f"{block.__name__}-{key}"
     if issubclass(block, cuts.Partition):
         return [Case("partitions", name, before, after)]
-    if block is Preprocessing:
+    if block is PreprocessingSettings:
         return [Case("preprocessing", name, before, after)]
-    if block is Dataset:
+    if block is DatasetSettings:
         return [Case("datasets", name, before, after)]
-    inside = {Format: ["format"], TestSplit: ["test"], sources.Mixture: ["source"]}
+    inside = {FileFormat: ["format"], TestSplitSettings: ["test"], sources.Mixture: ["source"]}
     return [
         Case("datasets", f"{place}-{name}", _at(place, before), _at(place, after))
         for place in inside.get(block, ["source", "test.source"])

@@ -6,9 +6,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from blossomtune.config.experiments import Experiment
-from blossomtune.federation.client_app import client_app
-from blossomtune.files import sha256
+from blossomtune.config.experiments import ExperimentSettings
+from blossomtune.federation.client.client_app import build_client_app
+from blossomtune.files import compute_file_sha256
 
 
 class InProcess(Grid):
@@ -21,7 +21,7 @@ class InProcess(Grid):
 
     def __init__(self, job, order=None):
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as an engine does
-        self.app: ClientApp = client_app(lambda _: job)
+        self.app: ClientApp = build_client_app(lambda _: job)
         self.nodes = [100 + i for i in range(len(job.clients))]
         self.order = order or self.nodes
         self.waiting = {}
@@ -75,7 +75,7 @@ def experiment(lora=None, training=None, arguments=None, **federation):
     """A small experiment of three clients: its blocks, each with other keys than these."""
     rates = {"learning_rate_max": 1e-2, "learning_rate_min": 1e-2}  # more rounds go on
     steps = {"per_device_train_batch_size": 4, "max_steps": 3} | (arguments or {})
-    return Experiment.model_validate(
+    return ExperimentSettings.model_validate(
         {
             **dict.fromkeys(("model", "partition", "preprocessing"), "x"),
             "lora": {"r": 4, "alpha": 8} | (lora or {}),
@@ -87,7 +87,7 @@ def experiment(lora=None, training=None, arguments=None, **federation):
 
 def weights(job):
     """The checksum of what a federation made."""
-    return sha256(job.adapter / "adapter_model.safetensors")
+    return compute_file_sha256(job.adapter / "adapter_model.safetensors")
 
 
 def trained(job):

@@ -1,24 +1,23 @@
-"""Builds the container image that every stage runs in under --use-singularity."""
+"""Build the container image that every stage runs in under --use-singularity."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from blossomtune.launch import image
-from blossomtune.step import run
+from blossomtune.cli import build_parser, run_script
+from blossomtune.deployment import apptainer_image
 
 
 def main() -> None:
-    """Parses the arguments and builds the image."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--base", required=True, help="docker://... or a folder")
-    arguments.add_argument("--definition", type=Path, required=True)
-    arguments.add_argument("--lock", type=Path, required=True)
-    arguments.add_argument("--output", type=Path, required=True)
-    given = arguments.parse_args()
-    size = image.build(given.definition, given.lock, given.base, given.output)
-    print(f"{given.output}: {size / 1e6:.0f} MB", file=sys.stderr)
+    """Parse the arguments and build the image."""
+    parser = build_parser(__doc__, has_config=False)
+    parser.add_argument("--base", required=True, help="docker://... or a folder")
+    parser.add_argument("--definition", type=Path, required=True)
+    parser.add_argument("--lock", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    size = apptainer_image.build_image(args.definition, args.lock, args.base, args.output)
+    print(f"{args.output}: {size / 1e6:.0f} MB", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,26 +1,26 @@
-"""Fetches a data set and writes its training rows and its held-out test rows."""
+"""Fetch a data set and write its training rows and its held-out test rows."""
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs the download stage."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
-    arguments.add_argument(
+    """Run the download stage."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
         "--members", type=Path, nargs="*", default=[], metavar="DIR", help="of a mixture, in order"
     )
-    given = arguments.parse_args()
+    args = parser.parse_args()
 
-    from blossomtune.data.tables import dataset
-    from blossomtune.files import atomic
+    from blossomtune.data.preparation import build_dataset
+    from blossomtune.files import write_atomically
 
-    with atomic(given.output, directory=True) as folder:
-        manifest = dataset.build(given.config, folder, given.members)
-    print("rows: " + ", ".join(f"{count} {what}" for what, count in manifest["rows"].items()))
+    with write_atomically(args.output, directory=True) as folder:
+        manifest = build_dataset.build_dataset(args.config, folder, args.members)
+    print("rows: " + ", ".join(f"{count} {kind}" for kind, count in manifest["rows"].items()))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,25 +1,26 @@
-"""Draws a partition: training rows by client and label."""
+"""Draw a partition: training rows per client and label."""
 
-import argparse
 from pathlib import Path
 
-from blossomtune.step import run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Reads the partition's manifest and writes the figure."""
-    from blossomtune.files import atomic
+    """Read the partition's manifest and write the figure."""
+    from blossomtune.artifacts.partition_manifest import PartitionManifest
+    from blossomtune.artifacts.reader import read_artifact
+    from blossomtune.files import write_atomically
     from blossomtune.reporting import partition, svg
-    from blossomtune.reporting.manifests import PartitionManifest, read
 
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--partition", type=Path, required=True, metavar="DIR")
-    arguments.add_argument("--output", type=Path, required=True, metavar="FILE.svg")
-    given = arguments.parse_args()
-    manifest = read(given.partition / "manifest.json", PartitionManifest)
-    with atomic(given.output) as file:
-        file.write_text(partition.draw(manifest, svg.WIDE).standalone(), encoding="utf-8")
+    parser = build_parser(__doc__, has_config=False)
+    parser.add_argument("--partition", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.svg")
+    args = parser.parse_args()
+    manifest = read_artifact(args.partition / "manifest.json", PartitionManifest)
+    figure = partition.draw_partition(manifest, svg.WIDE_WIDTH).standalone()
+    with write_atomically(args.output) as file:
+        file.write_text(figure, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,44 +1,45 @@
-"""Scores base, federated model and controls on the same held-out rows."""
+"""Score base, federated model and baselines on the same held-out rows."""
 
 from pathlib import Path
 
-from blossomtune.evaluation.rows import held_out
+from blossomtune.cli import build_parser, run_script
+from blossomtune.evaluation.rows import load_evaluation_set
 from blossomtune.files import write_json
-from blossomtune.step import parser, run
 
 
 def main() -> None:
-    """Reads the rows, scores the models, writes the metrics."""
-    arguments = parser(__doc__)
+    """Read the rows, score the models and write the metrics."""
+    parser = build_parser(__doc__)
     for name in ("base", "merged", "preprocessed", "partition", "dataset", "output"):
-        arguments.add_argument(f"--{name}", type=Path, required=True)
-    arguments.add_argument(
-        "--control",
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument(
+        "--baseline",
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="the adapter of a control: centralised, local_0, local_1, …",
+        help="the adapter of a baseline: centralised, local_0, local_1, …",
     )
-    arguments.add_argument("--cores", type=int, required=True)
-    given = arguments.parse_args()
+    parser.add_argument("--cores", type=int, required=True)
+    args = parser.parse_args()
 
-    settings = given.config
-    held = held_out(given.preprocessed, given.partition, given.dataset, settings)
+    evaluation_set = load_evaluation_set(
+        args.preprocessed, args.partition, args.dataset, args.config
+    )
 
-    import torch  # only now: a wrong key or column is told at once
+    import torch  # after the settings are checked, which needs no torch
 
-    from blossomtune.evaluation.compare import evaluate
-    from blossomtune.evaluation.models import Model
+    from blossomtune.evaluation.compare import evaluate_models
+    from blossomtune.evaluation.stored_model import StoredModel
 
     # Cores change the order in which float32 sums are taken: the last digits of a loss, and an
     # answer only where two choices are equally likely to six digits.
-    torch.set_num_threads(given.cores)
-    models = {"base": Model(given.base), "federated": Model(given.merged)}
-    for control in given.control:
-        name, _, adapter = control.partition("=")
-        models[name] = Model(given.base, Path(adapter))
-    write_json(given.output, evaluate(models, held, settings))
+    torch.set_num_threads(args.cores)
+    models = {"base": StoredModel(args.base), "federated": StoredModel(args.merged)}
+    for baseline in args.baseline:
+        name, _, adapter = baseline.partition("=")
+        models[name] = StoredModel(args.base, Path(adapter))
+    write_json(args.output, evaluate_models(models, evaluation_set, args.config))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,40 +1,41 @@
-"""Trains an adapter together: rounds of training on the clients and averaging on the server."""
+"""Train an adapter by rounds of training on the clients and aggregation on the server."""
 
 import os
 import time
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
-IN_JOB = "SLURM_JOB_ID"
-"""The variable that a job of Slurm has: elsewhere ``runtime`` stops nobody."""
+SLURM_JOB_VARIABLE = "SLURM_JOB_ID"
+"""Environment variable of a Slurm job; only Slurm ends a job after its ``runtime``."""
 
 
 def main() -> None:
-    """Runs the federation of one experiment on the engine that it names."""
-    started = time.time()
-    arguments = parser(__doc__)
+    """Run the federation of one experiment on its engine."""
+    start_time = time.time()
+    parser = build_parser(__doc__)
     for name in ("model", "partition", "preprocessed", "adapter", "history", "checkpoints"):
-        arguments.add_argument(f"--{name}", type=Path, required=True)
-    arguments.add_argument("--logs", type=Path, required=True, help="of SuperLink and SuperNodes")
-    arguments.add_argument("--cores", type=int, default=1)
-    arguments.add_argument("--minutes", type=float, help="the job's time limit, where it has one")
-    given = vars(arguments.parse_args())
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--logs", type=Path, required=True, help="of SuperLink and SuperNodes")
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="the job's time limit, where it has one")
+    args = parser.parse_args()
 
-    from blossomtune.federation.job import describe
-    from blossomtune.launch.deployment import deploy
-    from blossomtune.launch.gpus import settled
-    from blossomtune.launch.simulation import simulate
+    from blossomtune.deployment.gpu_allocation import resolve_gpu_share
+    from blossomtune.deployment.session import deploy
+    from blossomtune.deployment.simulation import simulate
+    from blossomtune.federation.build_run import build_run
 
-    paths = {k: v.resolve() for k, v in given.items() if isinstance(v, Path)}
+    paths = {k: v.resolve() for k, v in vars(args).items() if isinstance(v, Path)}
     logs = paths.pop("logs")
-    until = started + 60 * given["minutes"] if given["minutes"] and IN_JOB in os.environ else None
-    job = settled(describe(given["config"], cores=given["cores"], until=until, **paths))
-    if job.federation.engine.name == "simulation":
-        simulate(job)
+    has_deadline = args.minutes and SLURM_JOB_VARIABLE in os.environ
+    deadline = start_time + 60 * args.minutes if has_deadline else None
+    run = resolve_gpu_share(build_run(args.config, cores=args.cores, deadline=deadline, **paths))
+    if run.federation.engine.name == "simulation":
+        simulate(run)
     else:
-        deploy(job, logs)
+        deploy(run, logs)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,23 +1,23 @@
-"""Fetches a base model and writes it as a plain safetensors directory."""
+"""Fetch a base model and write it as a plain safetensors directory."""
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs the fetch_model stage."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
-    given = arguments.parse_args()
+    """Run the fetch_model stage."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
 
-    from blossomtune.data import models
-    from blossomtune.files import atomic
+    from blossomtune.data import fetch_model
+    from blossomtune.files import write_atomically
 
-    with atomic(given.output, directory=True) as folder:
-        provenance = models.build(given.config, folder)
+    with write_atomically(args.output, directory=True) as folder:
+        provenance = fetch_model.fetch_model(args.config, folder)
     print(f"{provenance['parameters'] / 1e6:.1f} million parameters, {provenance['licence']}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

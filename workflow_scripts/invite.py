@@ -1,29 +1,29 @@
-"""Writes what clients of engine ``external`` are sent, and makes their keys."""
+"""Write what clients of engine ``external`` are sent, and make their keys."""
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Makes the folders."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--results", type=Path, required=True, metavar="DIR")
-    given = arguments.parse_args()
+    """Write one folder per client of each external experiment."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
 
+    from blossomtune.deployment.client_bundle import write_client_bundles
     from blossomtune.errors import UserError
-    from blossomtune.launch.invitation import invite
 
-    if not given.config:
+    if not args.config:
         raise UserError(
             "no experiment of `run` has clients to invite",
             "federation.engine: {name: external, host: ...} is for clients that run themselves",
         )
-    for experiment, told in given.config.items():
-        model = given.results / "models" / told["model_name"]
-        dataset = given.results / "datasets" / told["partition"]["dataset"]
-        invite(told, model, dataset, experiment)
+    for experiment, settings in args.config.items():
+        model = args.results / "models" / settings["model_name"]
+        dataset = args.results / "datasets" / settings["partition"]["dataset"]
+        write_client_bundles(settings, model, dataset, experiment)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,29 +1,28 @@
-"""Joins a federation: prepares a client's own rows, and runs its SuperNode beside them."""
+"""Join a federation: prepare a client's own rows, and run its SuperNode beside them."""
 
-import argparse
 import os
 from pathlib import Path
 
-from blossomtune.step import run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs until it is told to stop."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument(
+    """Prepare the rows and run the SuperNode until it is stopped."""
+    parser = build_parser(__doc__, has_config=False)
+    parser.add_argument(
         "--folder", type=Path, default=Path(), help="what you were sent; by default, where you are"
     )
-    arguments.add_argument(
+    parser.add_argument(
         "--data", type=Path, required=True, help="your rows: a file, a folder or an archive"
     )
-    arguments.add_argument("--cores", type=int, default=os.cpu_count() or 1)
-    given = arguments.parse_args()
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args()
 
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from blossomtune.launch.joining import join
+    from blossomtune.deployment.client_run import run_client
 
-    join(given.folder.resolve(), given.data.resolve(), given.cores)
+    run_client(args.folder.resolve(), args.data.resolve(), args.cores)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

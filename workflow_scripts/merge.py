@@ -1,34 +1,31 @@
-"""Folds the federated adapter into its base, checks the result, and writes a model card."""
+"""Fold the federated adapter into its base, check the result, and write a model card."""
 
 from pathlib import Path
 
-from blossomtune.files import atomic
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
+from blossomtune.files import write_atomically
 
 
 def main() -> None:
-    """Writes the merged model, its card and the record of the check as one directory."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--model", type=Path, required=True)
-    arguments.add_argument("--adapter", type=Path, required=True)
-    arguments.add_argument("--preprocessed", type=Path, required=True)
-    arguments.add_argument("--dataset", type=Path, required=True)
-    arguments.add_argument("--history", type=Path, required=True)
-    arguments.add_argument("--output", type=Path, required=True)
-    given = arguments.parse_args()
+    """Write the merged model, its card and the record of the check as one directory."""
+    parser = build_parser(__doc__)
+    for name in ("model", "adapter", "preprocessed", "dataset", "history", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
 
     import torch
 
-    from blossomtune.federation.merging import held_out_prompts, merge, model_card
+    from blossomtune.export.merge import load_test_prompts, merge_adapter
+    from blossomtune.export.model_card import render_model_card
 
     torch.set_num_threads(2)  # a fixed number, so that merge.json has the same digits everywhere
-    card = model_card(
-        given.config, given.model, given.adapter, given.preprocessed, given.dataset, given.history
+    card = render_model_card(
+        args.config, args.model, args.adapter, args.preprocessed, args.dataset, args.history
     )
-    with atomic(given.output, directory=True) as partial:
-        merge(given.model, given.adapter, held_out_prompts(given.preprocessed), partial)
+    with write_atomically(args.output, directory=True) as partial:
+        merge_adapter(args.model, args.adapter, load_test_prompts(args.preprocessed), partial)
         (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

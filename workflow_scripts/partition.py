@@ -1,26 +1,26 @@
-"""Cuts the training rows of a data set into clients."""
+"""Assign the training rows of a data set to clients."""
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs the partition stage."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--dataset", type=Path, required=True, metavar="DIR")
-    arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
-    given = arguments.parse_args()
+    """Run the partition stage."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
 
-    from blossomtune.data.cutting import partition
-    from blossomtune.files import atomic
+    from blossomtune.data.partitioning import build_partition
+    from blossomtune.files import write_atomically
 
-    with atomic(given.output, directory=True) as folder:
-        manifest = partition.build(given.config, given.dataset, folder)
+    with write_atomically(args.output, directory=True) as folder:
+        manifest = build_partition.build_partition(args.config, args.dataset, folder)
     for client in manifest["clients"]:
         rows = "rows of its own" if client["rows"] is None else f"{client['rows']} rows"
         print(f"client {client['client']} ({client['name']}): {rows}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,27 +1,27 @@
-"""Renders, tokenises and masks each client's rows and the held-out test rows."""
+"""Render, tokenize and mask each client's rows and the held-out test rows."""
 
 import os
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Runs the preprocess stage."""
-    arguments = parser(__doc__)
+    """Run the preprocess stage."""
+    parser = build_parser(__doc__)
     for name in ("model", "dataset", "partition", "output"):
-        arguments.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
-    arguments.add_argument("--cores", type=int, default=1, metavar="N")
-    given = arguments.parse_args()
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--cores", type=int, default=1, metavar="N")
+    args = parser.parse_args()
 
     # processes share the work, a core each; tokenizers reads these when it is first used
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from blossomtune.data.tokens import tokenise
-    from blossomtune.files import atomic
+    from blossomtune.data.tokenization import build_tokenized
+    from blossomtune.files import write_atomically
 
-    with atomic(given.output, directory=True) as folder:
-        manifest = tokenise.build(
-            given.config, given.model, given.dataset, given.partition, folder, given.cores
+    with write_atomically(args.output, directory=True) as folder:
+        manifest = build_tokenized.tokenize_partition(
+            args.config, args.model, args.dataset, args.partition, folder, args.cores
         )
     for client in manifest["clients"]:
         print(f"client {client['client']}: {client['rows']} rows, {client['tokens']} tokens")
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,20 +1,20 @@
-"""Writes the report: one self-contained page, and its figures as SVG files."""
+"""Write the report: one self-contained page, and its figures as SVG files."""
 
 from pathlib import Path
 
-from blossomtune.step import parser, run
+from blossomtune.cli import build_parser, run_script
 
 
 def main() -> None:
-    """Reads the results by their fixed names and writes the page."""
+    """Read the results by their fixed names and write the page."""
     from blossomtune.reporting import page
 
-    arguments = parser(__doc__)
-    arguments.add_argument("--results", type=Path, required=True, help="results directory")
-    arguments.add_argument("--output", type=Path, required=True, help="directory to write")
-    given = arguments.parse_args()
-    page.write(given.config, given.results, given.output)
+    parser = build_parser(__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="results directory")
+    parser.add_argument("--output", type=Path, required=True, help="directory to write")
+    args = parser.parse_args()
+    page.write_report(args.config, args.results, args.output)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -32,7 +32,7 @@ def adopt_big() -> dict:
 def _row(name: str, shapes: list, steps: int) -> dict:
     import torch
 
-    from blossomtune.federation.optimizers import Adopt
+    from blossomtune.training.adopt import Adopt
 
     torch.set_num_threads(1)  # as a client has it
     ours = _stepper(Adopt, shapes, steps)

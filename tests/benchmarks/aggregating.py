@@ -57,12 +57,13 @@ def _measure(side: str) -> dict[str, float]:
     import torch
     from peak_memory import forget, most
 
-    from blossomtune.federation.aggregation import AGGREGATIONS, Update
+    from blossomtune.aggregation.registry import AGGREGATIONS
+    from blossomtune.aggregation.types import ClientUpdate
 
     torch.manual_seed(0)
     ranks = [RANKS[i % len(RANKS)] for i in range(CLIENTS)]
     clients = [
-        Update({A: torch.randn(r, SIZE), B: torch.randn(SIZE, r)}, scale=16 / r, weight=1.0)
+        ClientUpdate({A: torch.randn(r, SIZE), B: torch.randn(SIZE, r)}, scale=16 / r, weight=1.0)
         for r in ranks
     ]
     rank = max(ranks)

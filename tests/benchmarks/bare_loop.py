@@ -13,11 +13,11 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
-from blossomtune.federation import plan
-from blossomtune.federation.job import Job
+from blossomtune.federation.job import FederatedRun
+from blossomtune.training import schedule
 
 
-def main(job: Job) -> None:
+def main(job: FederatedRun) -> None:
     """Runs the rounds of ``job`` and prints the loss of the last step of each."""
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     pad = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(job.model), return_tensors="pt")
@@ -32,17 +32,19 @@ def main(job: Job) -> None:
     model = get_peft_model(model, config).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     start = {k: v.clone() for k, v in get_peft_model_state_dict(model).items()}
-    rounds, batch = job.federation.rounds, plan.examples_per_step(job.training)
+    rounds, batch = job.federation.rounds, schedule.effective_batch_size(job.training)
     data = [
         Dataset.from_file(str(job.preprocessed / f"client_{i}.arrow")).remove_columns("row")
         for i in range(len(job.clients))
     ]
     for number in range(1, rounds + 1):
-        rate = plan.learning_rate(job.training, number, rounds)
+        rate = schedule.compute_learning_rate(job.training, number, rounds)
         results = []
         for client, rows in enumerate(data):
-            count = plan.steps(job.training, len(rows)) * batch
-            order = plan.examples(job.seed, client, len(rows), (number - 1) * count, count)
+            count = schedule.count_local_steps(job.training, len(rows)) * batch
+            order = schedule.select_examples(
+                job.seed, client, len(rows), (number - 1) * count, count
+            )
             set_peft_model_state_dict(model, start)
             optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
             for at in range(0, count, batch):
@@ -57,4 +59,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(Job.model_validate(json.loads(Path(sys.argv[1]).read_text())))
+    main(FederatedRun.model_validate(json.loads(Path(sys.argv[1]).read_text())))

@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from blossomtune.config import stages  # noqa: E402
-from blossomtune.config.load import load  # noqa: E402
+from blossomtune.config import stage_inputs  # noqa: E402
+from blossomtune.config.load import load_configuration  # noqa: E402
 
 
 def prepared() -> tuple[dict, dict[str, Path]]:
     """What ``federate`` gets, and its model, partition and preprocessed rows, made if missing."""
-    configuration = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    configuration = load_configuration(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
     name = configuration.run[0]
     chosen = configuration.experiments[name]
     preprocessed = ROOT / "results/preprocessed" / chosen.partition / chosen.preprocessing
@@ -27,7 +27,7 @@ def prepared() -> tuple[dict, dict[str, Path]]:
     }
     needed = [str(path.relative_to(ROOT)) for path in files.values()]
     subprocess.run(["snakemake", *needed, "--cores", "all", "--quiet"], cwd=ROOT, check=True)
-    return stages.federate(configuration, name), files
+    return stage_inputs.federate(configuration, name), files
 
 
 def places(scratch: Path) -> dict[str, Path]:

@@ -46,7 +46,7 @@ def preprocess(model: Path = MODEL, rows: int = ROWS, cores: int | None = None) 
 
 def _write_rows(folder: Path, rows: int) -> None:
     """One client's texts of made-up words, the same each time."""
-    from blossomtune.data.reading.formats import write_parquet
+    from blossomtune.data.sources.file_formats import write_parquet
     from blossomtune.files import write_json
 
     random = np.random.default_rng(0)
@@ -64,11 +64,11 @@ def _write_rows(folder: Path, rows: int) -> None:
 
 
 def _settings() -> str:
-    from blossomtune.config.preprocessing import Preprocessing
-    from blossomtune.files import canonical
+    from blossomtune.config.preprocessing import PreprocessingSettings
+    from blossomtune.files import to_canonical_json
 
     templates = {"prompt": "Is this text good or bad?\n\n{{ text }}", "completion": "{{ label }}"}
-    return canonical(Preprocessing(**templates).model_dump(mode="json"))
+    return to_canonical_json(PreprocessingSettings(**templates).model_dump(mode="json"))
 
 
 def _write_texts(preprocessed: Path, target: Path, model: Path) -> None:

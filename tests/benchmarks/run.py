@@ -20,8 +20,8 @@ from deploying import deploy
 from partitioning import partition, partition_thousand
 from preprocessing import preprocess
 
-from blossomtune.federation.job import describe
-from blossomtune.files import canonical, write_json
+from blossomtune.federation.build_run import build_run
+from blossomtune.files import to_canonical_json, write_json
 
 OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
 
@@ -36,10 +36,10 @@ def federate() -> dict:
         files |= places(Path(scratch))
         options = [word for key, path in files.items() for word in (f"--{key}", str(path))]
         cores = ["--cores", str(os.cpu_count()), "--logs", scratch]
-        step = [SCRIPTS / "federate.py", "--config", canonical(settings), *options, *cores]
+        step = [SCRIPTS / "federate.py", "--config", to_canonical_json(settings), *options, *cores]
         ours = _seconds(*step)
         job = Path(scratch) / "job.json"
-        job.write_text(describe(settings, **files).model_dump_json())
+        job.write_text(build_run(settings, **files).model_dump_json())
         other = _seconds(Path(__file__).with_name("bare_loop.py"), job)
     return _row("federate / bare PyTorch+PEFT loop, one round", ours, other, "s", 1.1)
 

@@ -89,8 +89,10 @@ def federation_files(tiny_model, tmp_path_factory):
     """Model, partition and preprocessed rows: three clients of 12 to 20, 4 for validation."""
     import pyarrow as pa
 
-    from blossomtune.encoding import encode, load_tokenizer, prompt_text
-    from blossomtune.files import sha256, write_json
+    from blossomtune.files import compute_file_sha256, write_json
+    from blossomtune.modeling.chat_template import render_prompt
+    from blossomtune.modeling.encoding import encode_example
+    from blossomtune.modeling.tokenizer import load_tokenizer
 
     home = tmp_path_factory.mktemp("federation")
     model = shutil.copytree(tiny_model, home / "model")
@@ -101,7 +103,9 @@ def federation_files(tiny_model, tmp_path_factory):
 
     def write(name, count):
         pairs = [
-            encode(tokenizer, prompt_text(tokenizer, f"{name} says {i}"), "yes" if i % 2 else "no")
+            encode_example(
+                tokenizer, render_prompt(tokenizer, f"{name} says {i}"), "yes" if i % 2 else "no"
+            )
             for i in range(count)
         ]
         table = pa.table(
@@ -115,7 +119,7 @@ def federation_files(tiny_model, tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        return {"rows": count, "packed": None, "sha256": sha256(path)}
+        return {"rows": count, "packed": None, "sha256": compute_file_sha256(path)}
 
     rows = [{"client": i} | write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
     held_out = [
@@ -150,16 +154,16 @@ def federations(tmp_path_factory):
         optimizer_state="fresh",
         **federation,
     ):
-        from blossomtune.config.adapters import Lora
-        from blossomtune.config.federation import Federation
-        from blossomtune.config.training import Training
+        from blossomtune.config.federation import FederationSettings
+        from blossomtune.config.lora import LoraSettings
+        from blossomtune.config.training import TrainingSettings
 
         arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
-        chosen = Federation(**({"rounds": 2, "evaluate_rows": 4} | federation))
+        chosen = FederationSettings(**({"rounds": 2, "evaluate_rows": 4} | federation))
         config = {
             "seed": 7,
-            "lora": Lora(r=4, alpha=8).model_dump(),
-            "training": Training(
+            "lora": LoraSettings(r=4, alpha=8).model_dump(),
+            "training": TrainingSettings(
                 learning_rate_max=rates[0],
                 learning_rate_min=rates[1],
                 optimizer_state=optimizer_state,
@@ -212,16 +216,16 @@ def train(federation_files, tmp_path):
     def run(e, folder="run", order=None, files=federation_files):
         from in_process import InProcess
 
-        from blossomtune.federation.job import describe
-        from blossomtune.federation.server_app import serve
+        from blossomtune.federation.build_run import build_run
+        from blossomtune.federation.server.server_app import run_federation
 
         config = e.model_dump(mode="json", include={"lora", "training", "federation"})
         home = tmp_path / folder
         places = {"adapter": home / "adapter", "history": home / "history.json"}
         places["checkpoints"] = home / "checkpoints"
-        job = describe(config | {"seed": 7}, **files, **places)
+        job = build_run(config | {"seed": 7}, **files, **places)
         grid = InProcess(job, order)
-        serve(grid, job)
+        run_federation(grid, job)
         return job, json.loads(job.history.read_text())
 
     return run

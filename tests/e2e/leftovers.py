@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import psutil
 
-from blossomtune.launch.docker import LABEL
+from blossomtune.deployment.docker_engine import RUN_LABEL
 
 MARK = "BLOSSOMTUNE_TEST"
 RUN = re.compile(r"\bbt-[a-z0-9_]{8}\b")  # as tempfile names them
@@ -43,7 +43,7 @@ def guarded(processes):
     for process in processes:
         with suppress(psutil.Error):
             match process.cmdline():
-                case [_, script, folder, *_] if script.endswith("guard.py"):
+                case [_, script, folder, *_] if script.endswith("reaper.py"):
                     found.append(Path(folder))
     return found
 
@@ -65,9 +65,9 @@ def runs():
 
 def _in_docker():
     client = docker.from_env()
-    chosen = {"label": LABEL}
+    chosen = {"label": RUN_LABEL}
     for container in client.containers.list(all=True, filters=chosen, ignore_removed=True):
-        yield container.labels[LABEL]
+        yield container.labels[RUN_LABEL]
     for network in client.networks.list(filters=chosen):
-        yield network.attrs["Labels"][LABEL]
+        yield network.attrs["Labels"][RUN_LABEL]
     client.close()

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from pyarrow import parquet
 
-from blossomtune.encoding import IGNORED, load_tokenizer
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "profiles", "workflow_scripts", "envs")
@@ -200,7 +201,7 @@ def test_shards_are_not_pooled(home):
 def test_the_loss_is_on_the_last_answer_where_that_is_said(home):
     tokenizer = load_tokenizer(home / "results/models/tiny")
     for row in tokens(home, "wards/plain/tiny/client_0.arrow"):
-        answer = tokenizer.decode([label for label in row["labels"] if label != IGNORED])
+        answer = tokenizer.decode([label for label in row["labels"] if label != IGNORE_INDEX])
         assert answer.removesuffix("<|im_end|>") in COLOURS.values()
 
 

@@ -11,12 +11,12 @@ from in_process import experiment
 
 from blossomtune.config import federation as blocks
 from blossomtune.config import strategies
-from blossomtune.config.adapters import Lora
-from blossomtune.config.combinations import unsound
+from blossomtune.config.conflicts import find_conflicts
+from blossomtune.config.lora import LoraSettings
 
 PARAMETERS = {"fedtrimmedavg": {"beta": 0.34}}  # of three clients, one at each end
-STRATEGIES = [{"name": name, **PARAMETERS.get(name, {})} for name in strategies.STRATEGIES]
-AGGREGATIONS = typing.get_args(blocks.Aggregation)
+STRATEGIES = [{"name": name, **PARAMETERS.get(name, {})} for name in strategies.STRATEGY_SETTINGS]
+AGGREGATIONS = typing.get_args(blocks.AggregationMethod)
 ADAPTERS = {
     "lora": {},
     "rslora": {"rslora": True, "alpha": 4},
@@ -40,7 +40,7 @@ def made(strategy, aggregation, adapter):
 
 
 def faults(e):
-    return list(unsound(e, clients=3, validation=True))
+    return list(find_conflicts(e, num_clients=3, has_validation_rows=True))
 
 
 ACCEPTED = [names for names in ALL if not faults(made(*names))]
@@ -48,7 +48,7 @@ ACCEPTED = [names for names in ALL if not faults(made(*names))]
 
 def test_no_kind_of_adapter_is_forgotten():
     used = {key for keys in ADAPTERS.values() for key in keys}
-    assert set(Lora.model_fields) - SIZES == used - SIZES
+    assert set(LoraSettings.model_fields) - SIZES == used - SIZES
 
 
 @pytest.mark.parametrize("names", ACCEPTED, ids=named)

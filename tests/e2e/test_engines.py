@@ -13,11 +13,11 @@ import psutil
 import pytest
 from leftovers import guarded, until
 
-from blossomtune.config.engines import Process
-from blossomtune.files import read_json, sha256
-from blossomtune.launch.keys import Keys
-from blossomtune.launch.parts import SUPERLINK, Part
-from blossomtune.launch.process import Processes
+from blossomtune.config.engines import ProcessEngine
+from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
+from blossomtune.deployment.keys import KeyStore
+from blossomtune.deployment.subprocess_backend import SubprocessBackend
+from blossomtune.files import compute_file_sha256, read_json
 
 KEYS = {"rounds": 3, "optimizer_state": "kept"}
 NO_GPU = "federation.gpus_per_client is 0.5, and there is no GPU here: clients train on the CPU"
@@ -30,7 +30,7 @@ def finished(process):
 
 
 def weights(process):
-    return sha256(process.adapter / "adapter_model.safetensors")
+    return compute_file_sha256(process.adapter / "adapter_model.safetensors")
 
 
 def family(process, kind):
@@ -59,8 +59,8 @@ def has_round(process, number):
 @pytest.fixture
 def foreign(tmp_path):
     """Keys of somebody else."""
-    keys = Keys(tmp_path / "foreign")
-    keys.make(["127.0.0.1"], clients=range(1))
+    keys = KeyStore(tmp_path / "foreign")
+    keys.create_missing(["127.0.0.1"], clients=range(1))
     return keys
 
 
@@ -98,7 +98,7 @@ def test_processes_make_the_same_adapter_whoever_is_killed(
     family(two, "supernode")[0].kill()
     family(two, "trainer")[1].kill()
     link = scratch(psutil.Process(two.pid).children(recursive=True)) / SUPERLINK
-    for options in (["--insecure"], ["--root-certificates", foreign.authority]):
+    for options in (["--insecure"], ["--root-certificates", foreign.ca_certificate]):
         assert knock(read_json(link / "superlink.json")["port"], options).returncode != 0
     said = finished(two)
     assert weights(simulated) == weights(two), said
@@ -211,11 +211,11 @@ def test_a_dead_superlink_stops_the_run_which_then_goes_on(
 def superlink(tmp_path_factory):
     """A SuperLink that nobody is registered with: its port, keys, log and socket."""
     home = tmp_path_factory.mktemp("superlink")
-    keys = Keys(home / "keys")
-    keys.make(["127.0.0.1"], clients=range(1))
-    part = Part(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
+    keys = KeyStore(home / "keys")
+    keys.create_missing(["127.0.0.1"], clients=range(1))
+    part = ProcessSpec(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
     part.home.mkdir()
-    with Processes(home, home, Process(name="process")) as running:
+    with SubprocessBackend(home, home, ProcessEngine(name="process")) as running:
         running.start(part)
         until((part.home / "superlink.json").exists)
         port = read_json(part.home / "superlink.json")["port"]
@@ -233,11 +233,11 @@ def superlink(tmp_path_factory):
 )
 def test_strangers_are_turned_away(superlink, foreign, who, said):
     port, keys, log, _ = superlink
-    trusting = ["--root-certificates", keys.authority]
+    trusting = ["--root-certificates", keys.ca_certificate]
     options = {
         "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],
         "no key": trusting,
-        "another authority": ["--root-certificates", foreign.authority],
+        "another authority": ["--root-certificates", foreign.ca_certificate],
         "plain text": ["--insecure"],
     }[who]
     ran = knock(port, options)
@@ -255,7 +255,7 @@ def test_strangers_are_turned_away(superlink, foreign, who, said):
 def test_the_port_for_supernodes_starts_no_runs(superlink):
     """Neither does the socket for others than this user."""
     port, keys, _, socket = superlink
-    with httpx.Client(verify=str(keys.authority)) as client:
+    with httpx.Client(verify=str(keys.ca_certificate)) as client:
         for path in ("control/start-run", "runtime/acquire-task", "runtime/push-messages"):
             assert client.post(f"https://127.0.0.1:{port}/v1/{path}").status_code == 404
     assert socket.stat().st_mode & 0o777 == 0o600

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from checkouts import ROOT, small_workflow, snakemake
 
-from blossomtune.files import read_json, sha256
+from blossomtune.files import compute_file_sha256, read_json
 
 GUIDE = (ROOT / "docs/external.md").read_text()
 CLIENTS = ("north", "south")
@@ -137,7 +137,7 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
         server / "results/experiments" / name / "adapter/adapter_model.safetensors"
         for name in ("simulated", "together")
     )
-    assert sha256(one) == sha256(two)
+    assert compute_file_sha256(one) == compute_file_sha256(two)
 
 
 def wait(process, condition):

@@ -14,11 +14,12 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 from leftovers import until
 from test_engines import KEYS, family, finished, has_round, scratch, weights
 
-from blossomtune.federation import wire
-from blossomtune.federation.messages import ADAPTER, METRICS, NUMBERS
+from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
+from blossomtune.deployment.session import MAX_RESTARTS
+from blossomtune.federation.messages import codec
+from blossomtune.federation.messages.records import ADAPTER_RECORD, METRICS_RECORD
+from blossomtune.federation.messages.replies import TRAIN_METRICS
 from blossomtune.files import read_json
-from blossomtune.launch.deployment import RESTARTS
-from blossomtune.launch.tasks import acquire, alive, runtime
 
 pytestmark = pytest.mark.engine
 
@@ -77,23 +78,23 @@ def test_too_few_in_time_stop_the_run_which_then_goes_on(start, simulated):
 
 def test_a_supernode_that_never_comes_is_gone_after_a_few_attempts(start):
     process = start(min_clients=2, rounds=1)
-    for _ in range(1 + RESTARTS):
+    for _ in range(1 + MAX_RESTARTS):
         node = until(lambda: family(process, "supernode").get(0))
         node.kill()
         until(lambda node=node: not node.is_running())
     said = finished(process)
-    assert said.count("it is started again") == RESTARTS
+    assert said.count("it is started again") == MAX_RESTARTS
     assert "supernode_0 ended with -9" in said
     assert who(process) == [[1, 2]]
 
 
 def spoiled(content, how):
     """A client's answer with another shape than wanted, or with a NaN."""
-    state = wire.decode(content[ADAPTER])
+    state = codec.decode(content[ADAPTER_RECORD])
     name = next(iter(state))
     state[name] = state[name][1:] if how == "shape" else state[name] / 0 * 0
-    numbers = MetricRecord(dict.fromkeys(NUMBERS, 1.0))
-    return RecordDict({ADAPTER: wire.encode(state, "float32")[0], METRICS: numbers})
+    numbers = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
+    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: numbers})
 
 
 @pytest.mark.parametrize(
@@ -106,9 +107,9 @@ def test_garbage_of_a_client_with_the_right_key_does_not_count(start, how, why):
     folder = scratch(psutil.Process(process.pid).children(recursive=True))
     family(process, "trainer")[1].send_signal(signal.SIGSTOP)
     socket = folder / "supernode_1" / "supernode.sock"
-    with runtime(socket) as tasks:
-        token = until(lambda: acquire(tasks, TaskType.CLIENT_APP))
-    with runtime(socket, token) as task, alive(task):
+    with connect_runtime(socket) as tasks:
+        token = until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
+    with connect_runtime(socket, token) as task, heartbeat(task):
         message, context, _, _ = pull_task_input(task)
         push_message(task, Message(spoiled(message.content, how), reply_to=message), context)
     said = finished(process)

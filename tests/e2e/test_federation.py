@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blossomtune.files import sha256
+from blossomtune.files import compute_file_sha256
 
 WORKER = "ray::ClientAppActor"
 
@@ -21,7 +21,7 @@ def finish(process):
 
 
 def weights(process):
-    return sha256(process.adapter / "adapter_model.safetensors")
+    return compute_file_sha256(process.adapter / "adapter_model.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from blossomtune.files import sha256
+from blossomtune.files import compute_file_sha256
 
 ROUNDS = 6
 KILLS = 20
@@ -31,7 +31,7 @@ def finish(process):
         (r["round"], r["train_loss"], r["evaluation"])
         for r in json.loads(process.history.read_text())["rounds"]
     ]
-    return sha256(process.adapter / "adapter_model.safetensors"), losses, output
+    return compute_file_sha256(process.adapter / "adapter_model.safetensors"), losses, output
 
 
 def kill(process):

@@ -9,14 +9,16 @@ from flwr.app import MessageType
 from in_process import InProcess, experiment, told, trained, weights
 
 from blossomtune.errors import UserError
-from blossomtune.federation import combining, wire, worker
-from blossomtune.federation.messages import ADAPTER
+from blossomtune.federation.client import worker
+from blossomtune.federation.messages import codec
+from blossomtune.federation.messages.records import ADAPTER_RECORD
+from blossomtune.federation.server import aggregate_round
 
 CARRYING = {
     "momentum": {"strategy": "fedavgm"},
     "adam": {"strategy": "fedadam"},
     "adam by factor": {"strategy": "fedadam", "aggregation": "rolora"},
-    "controls": {"strategy": "scaffold"},
+    "baselines": {"strategy": "scaffold"},
     "optimizers": {"training": {"optimizer_state": "kept"}},
     "optimizers by factor": {"training": {"optimizer_state": "kept"}, "aggregation": "rolora"},
     "adopt": {"training": {"optimizer_state": "kept"}, "arguments": {"optim": "adopt"}},
@@ -43,7 +45,7 @@ def test_stopped_after_any_round_is_as_not_stopped(train, tmp_path, keys):
     whole, history = train(experiment(rounds=3, **chosen), "whole", order=[102, 101, 100])
     assert [len(r["clients"]) for r in history["rounds"]] == [0, 2, 2, 2]
     for rounds in (1, 2, 3):
-        worker.warm.cache_clear()  # another process
+        worker.get_worker.cache_clear()  # another process
         job, resumed = train(experiment(rounds=rounds, **chosen), "parts")
         shutil.rmtree(job.adapter)
     job, resumed = train(experiment(rounds=3, **chosen), "parts")
@@ -65,7 +67,7 @@ def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypat
     def noted(grid, message):
         reply = answer(grid, message)
         if message.metadata.message_type == MessageType.TRAIN:
-            sent[message.metadata.dst_node_id - 100] = wire.decode(reply.content[ADAPTER])
+            sent[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
         return reply
 
     monkeypatch.setattr(InProcess, "_reply", noted)  # listens; what answers is the real one
@@ -77,12 +79,14 @@ def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypat
 
 
 def test_ffa_leaves_a_as_it_began_and_rolora_takes_turns(train):
-    from blossomtune.federation import adapter
-    from blossomtune.modeling import load_model
+    from blossomtune.modeling.load import load_model
+    from blossomtune.training import adapter
 
     def changed(aggregation, rounds):
         job, _ = train(experiment(aggregation=aggregation, rounds=rounds), f"{aggregation}{rounds}")
-        initial = adapter.read(adapter.attach(load_model(job.model), job.lora, job.seed))
+        initial = adapter.get_adapter_state(
+            adapter.build_peft_model(load_model(job.model), job.lora, job.seed)
+        )
         found = trained(job)
         return {n.split(".")[-2] for n in initial if not torch.equal(found[n], initial[n])}
 
@@ -96,14 +100,14 @@ def test_what_is_folded_into_the_base_is_in_the_adapter(train, aggregation):
     """The server scored base, folded updates and adapter; the file says the same alone."""
     from peft import PeftModel
 
-    from blossomtune.encoding import load_tokenizer, pad_id
-    from blossomtune.federation.held_out import HeldOut
-    from blossomtune.modeling import load_model
+    from blossomtune.modeling.eval_loss import ServerEvalSet
+    from blossomtune.modeling.load import load_model
+    from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 
     job, history = train(experiment(aggregation=aggregation, rounds=3))
     model = PeftModel.from_pretrained(load_model(job.model), job.adapter)
-    held_out = HeldOut(job.preprocessed, 10, job.seed)
-    found = held_out.score(model, pad_id(load_tokenizer(job.model)))
+    held_out = ServerEvalSet(job.preprocessed, 10, job.seed)
+    found = held_out.evaluate(model, get_pad_token_id(load_tokenizer(job.model)))
     assert found["loss"] == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
 
 
@@ -124,7 +128,7 @@ def test_early_stopping_keeps_the_best_round(train):
     keys = {"training": rates, "rounds": 10, "fraction_evaluate": 0.6, "evaluate_every": 2}
     keys |= {"early_stopping": {"patience": 2}, "result": "best"}
     job, history = train(experiment(**keys), "stopping")
-    assert "early stopping: the loss has not improved" in history["stopped"]
+    assert "early stopping: the loss has not improved" in history["stop_reason"]
     losses = {
         r["round"]: r["client_evaluation"]["loss"]
         for r in history["rounds"]
@@ -147,9 +151,9 @@ def test_early_stopping_after_the_last_round_is_not_told(train):
     _, history = train(experiment(rounds=2, **keys))
     _, again = train(experiment(rounds=2, **keys))
     assert told(again) == told(history)
-    assert history["stopped"] is None
+    assert history["stop_reason"] is None
     _, stopped = train(experiment(rounds=3, **keys))  # here something is left
-    assert "early stopping" in stopped["stopped"]
+    assert "early stopping" in stopped["stop_reason"]
 
 
 def test_a_client_that_sends_nonsense_is_left_out(train, federation_files, tmp_path):
@@ -203,7 +207,7 @@ def test_the_last_round_is_the_result_where_none_was_looked_at(train):
     keys = {"result": "best", "evaluate_every": 5, "communication": {"budget_mb": budget}}
     _, history = train(experiment(rounds=5, **keys))
     assert (history["best_round"], history["result_round"]) == (None, 1)
-    assert "budget" in history["stopped"]
+    assert "budget" in history["stop_reason"]
 
 
 def test_scaffold_counts_every_client_alike(train, monkeypatch):
@@ -211,11 +215,13 @@ def test_scaffold_counts_every_client_alike(train, monkeypatch):
 
     def noted(job, strategy, number, state, start, answers):
         weights.append([a.weight for a in answers.values()])
-        return combine(job, strategy, number, state, start, answers)
+        return aggregate_round(job, strategy, number, state, start, answers)
 
-    from blossomtune.federation.combining import combine
+    from blossomtune.federation.server.aggregate_round import aggregate_round
 
-    monkeypatch.setattr("blossomtune.federation.rounds.combine", noted)  # listens only
+    monkeypatch.setattr(
+        "blossomtune.federation.server.rounds.aggregate_round", noted
+    )  # listens only
     for strategy, alike in (("scaffold", True), ("fedavg", False)):
         train(experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
         assert (len(set(weights.pop())) == 1) == alike
@@ -265,13 +271,13 @@ def test_fewer_rounds_than_are_kept_start_over_and_say_so(train, capsys):
 
 def test_the_server_adds_up_on_one_thread(train, monkeypatch):
     """Cores are no part of what a result depends on, and threads add up in an order of theirs."""
-    seen, average, before = [], combining.AGGREGATIONS["fedavg"], torch.get_num_threads()
+    seen, average, before = [], aggregate_round.AGGREGATIONS["fedavg"], torch.get_num_threads()
 
     def noted(*given):
         seen.append(torch.get_num_threads())
         return average(*given)
 
-    monkeypatch.setitem(combining.AGGREGATIONS, "fedavg", noted)  # listens only
+    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", noted)  # listens only
     try:
         torch.set_num_threads(3)
         train(experiment(evaluate_rows=0, threads_per_client=3))  # else those set one, too

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from checkouts import small_workflow
 
-from blossomtune.files import sha256
+from blossomtune.files import compute_file_sha256
 
 ROUNDS = 6
 
@@ -105,5 +105,8 @@ def test_supernodes_in_steps_of_a_job_make_the_same_adapter(ran):
     used = [slurm("scontrol", "show", "job", job) for job in jobs(home, "federate")]
     assert any(f"NumNodes={nodes()} " in job for job in used)
     name = "adapter/adapter_model.safetensors"
-    made = {sha256(home / f"results/experiments/{e}" / name) for e in ("simulated", "deployed")}
+    made = {
+        compute_file_sha256(home / f"results/experiments/{e}" / name)
+        for e in ("simulated", "deployed")
+    }
     assert len(made) == 1

@@ -60,7 +60,7 @@ def test_the_budget_is_never_passed(train, precision, keys):
     tight = experiment(rounds=4, communication=coded | {"budget_mb": enough}, **keys)
     job, stopped = train(tight, "tight")
     assert [r["round"] for r in stopped["rounds"]] == [0, 1, 2]
-    assert "round 3 would move" in stopped["stopped"]
+    assert "round 3 would move" in stopped["stop_reason"]
     assert sum(r["bytes_down"] + r["bytes_up"] for r in stopped["rounds"]) <= enough * 1e6
     assert job.adapter.exists()
     _, went_on = train(experiment(rounds=4, communication=coded, **keys), "tight")  # as it was

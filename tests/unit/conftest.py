@@ -21,14 +21,16 @@ def write_held_out(tiny_model):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from blossomtune.encoding import encode, load_tokenizer, prompt_text
     from blossomtune.files import write_json
+    from blossomtune.modeling.chat_template import render_prompt
+    from blossomtune.modeling.encoding import encode_example
+    from blossomtune.modeling.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_model)
 
     def tokenise(texts, labels, path):
-        prompts = [prompt_text(tokenizer, text) for text in texts]
-        pairs = [encode(tokenizer, p, c) for p, c in zip(prompts, labels, strict=True)]
+        prompts = [render_prompt(tokenizer, text) for text in texts]
+        pairs = [encode_example(tokenizer, p, c) for p, c in zip(prompts, labels, strict=True)]
         integers = pa.list_(pa.int32())
         table = pa.table(
             {

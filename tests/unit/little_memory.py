@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from blossomtune.config.adapters import Lora
-from blossomtune.encoding import load_tokenizer
+from blossomtune.config.lora import LoraSettings
 from blossomtune.errors import UserError
-from blossomtune.federation import adapter
-from blossomtune.federation.trainer import Local, arguments, train
-from blossomtune.modeling import load_model
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.tokenizer import load_tokenizer
+from blossomtune.training import adapter
+from blossomtune.training.sft_config import build_sft_config
+from blossomtune.training.trainer import LocalObjective, train_adapter
 
 
 @contextmanager
@@ -54,41 +55,53 @@ def main(directory: Path, scratch: Path) -> dict:
     ctypes.CDLL(None).mallopt(-3, 2**17)  # glibc: large tensors get, and give back, their own pages
     torch.set_num_threads(1)
     tokenizer, data = load_tokenizer(directory), rows()
-    model = adapter.attach(load_model(directory), Lora(r=4, alpha=8, dropout=0.1), seed=1)
+    model = adapter.build_peft_model(
+        load_model(directory), LoraSettings(r=4, alpha=8, dropout=0.1), seed=1
+    )
 
-    def run(local: Local, which: Dataset = data, steps: int = 2, left: int = 2**20, **chosen):
-        config = arguments(chosen, learning_rate=1e-2, steps=steps, seed=3, cpu=True, to=scratch)
+    def run(
+        local: LocalObjective, which: Dataset = data, steps: int = 2, left: int = 2**20, **chosen
+    ):
+        config = build_sft_config(
+            chosen, learning_rate=1e-2, max_steps=steps, seed=3, use_cpu=True, output_dir=scratch
+        )
         with memory_left(left):
-            return train(model, tokenizer, which, config, local)
+            return train_adapter(model, tokenizer, which, config, local)
 
-    earlier = run(Local(keep=True), data.select(range(4)), per_device_train_batch_size=2)
-    start = adapter.read(model)
-    kept = {name: value.clone() for name, value in earlier.optimizer.items()}
-    local = Local(mu=0.1, optimizer=earlier.optimizer, keep=True)
+    earlier = run(
+        LocalObjective(return_optimizer_state=True),
+        data.select(range(4)),
+        per_device_train_batch_size=2,
+    )
+    start = adapter.get_adapter_state(model)
+    kept = {name: value.clone() for name, value in earlier.optimizer_state.items()}
+    local = LocalObjective(
+        proximal_mu=0.1, optimizer_state=earlier.optimizer_state, return_optimizer_state=True
+    )
     found = run(local, left=40, per_device_train_batch_size=12, auto_find_batch_size=True)
-    end = adapter.read(model) | found.optimizer
+    end = adapter.get_adapter_state(model) | found.optimizer_state
 
-    adapter.write(model, start)
+    adapter.set_adapter_state(model, start)
     direct = run(
         local,
         per_device_train_batch_size=found.batch_size,
         gradient_accumulation_steps=12 // found.batch_size,
     )
-    expected = adapter.read(model) | direct.optimizer
+    expected = adapter.get_adapter_state(model) | direct.optimizer_state
 
     said = ""
     try:
-        run(Local(), data.select(range(12, 24)), 1, left=0, per_device_train_batch_size=12)
+        run(LocalObjective(), data.select(range(12, 24)), 1, left=0, per_device_train_batch_size=12)
     except UserError as error:
         said = str(error)
     return {
         "batch_size": found.batch_size,
-        "seen": found.seen,
-        "direct": direct.seen,
+        "seen": found.counts,
+        "direct": direct.counts,
         "same": (found.loss == direct.loss and end.keys() == expected.keys())
         and all(torch.equal(end[name], expected[name]) for name in end),
         "moved": any(not torch.equal(end[name], start[name]) for name in start),
-        "kept": all(torch.equal(kept[name], earlier.optimizer[name]) for name in kept),
+        "kept": all(torch.equal(kept[name], earlier.optimizer_state[name]) for name in kept),
         "said": said,
     }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from blossomtune import files
-from blossomtune.config import stages
-from blossomtune.config.load import load
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import load_configuration
 from blossomtune.reporting import page
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,13 @@ def fairness(clients, measure="accuracy"):
     mean = sum(values.values()) / len(values)
     spread = math.sqrt(sum((v - mean) ** 2 for v in values.values()) / len(values))
     worst, best = ({"client": n, "value": values[n]} for n in (order[0], order[-1]))
-    return {"measure": measure, "worst": worst, "best": best, "spread": spread, "rows": "common"}
+    return {
+        "measure": measure,
+        "worst": worst,
+        "best": best,
+        "spread": spread,
+        "row_source": "common",
+    }
 
 
 def metrics(accuracy, loss, apart=1.0):
@@ -71,17 +77,17 @@ def metrics(accuracy, loss, apart=1.0):
     }
 
 
-def all_metrics(controls, lower=0.0):
-    """metrics.json: base, federated and those controls that are asked for."""
+def all_metrics(baselines, lower=0.0):
+    """metrics.json: base, federated and those baselines that are asked for."""
     told = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - lower, 0.41 + lower)}
     difference = {"base": {"accuracy": interval(0.3 - lower, 0.041), "loss": interval(-1.5, 0.06)}}
-    if controls["centralised"]:
+    if baselines["centralised"]:
         told["centralised"] = metrics(0.731, 0.39, 0.8)
         difference["centralised"] = {
             "accuracy": interval(-0.011 - lower, 0.022),
             "loss": interval(0.02, 0.03),
         }
-    if controls["local"]:
+    if baselines["local"]:
         told["local"] = metrics(0.64, 0.57, 1.4) | {"models": of_clients(0.64, 0.57, 2.0)}
         for row in told["local"]["confusion"].values():
             row["neutral"] += 0.25  # means over models are no whole numbers
@@ -200,7 +206,7 @@ def history(rounds=3, failed=(), block=None):
         "aggregation": federation.get("aggregation", "fedavg"),
         "precision": federation.get("communication", {}).get("precision", "float32"),
         "ranks": ranks,
-        "stopped": None,
+        "stop_reason": None,
         "best_round": rounds,
         "result_round": rounds,
         "privacy": told,
@@ -221,8 +227,8 @@ def configured(**blocks):
 
 def make(results, raw, *, failed=(), rename=None):
     """Writes a results directory for a configuration; returns it checked."""
-    c = load(raw)
-    used = stages.report(c)["configuration"]
+    c = load_configuration(raw)
+    used = stage_inputs.report(c)["configuration"]
 
     def put(name, value):
         path = results / name
@@ -271,7 +277,7 @@ def make(results, raw, *, failed=(), rename=None):
         )
         told = history(e["federation"]["rounds"], failed, e)
         put(f"experiments/{name}/history.json", told)
-        put(f"experiments/{name}/metrics.json", all_metrics(e["controls"], number / 50))
+        put(f"experiments/{name}/metrics.json", all_metrics(e["baselines"], number / 50))
         put(
             f"experiments/{name}/merged/merge.json",
             {"largest_logit_difference": 1.9e-5, "prompts": 8},
@@ -291,7 +297,7 @@ def make(results, raw, *, failed=(), rename=None):
 
 
 def written(c, results):
-    page.write(stages.report(c), results, results / "report")
+    page.write_report(stage_inputs.report(c), results, results / "report")
     return (results / "report/index.html").read_text(encoding="utf-8")
 
 

@@ -14,12 +14,12 @@ from typing import get_args
 
 import pytest
 
-from blossomtune.config import combinations, federation
-from blossomtune.config.load import ConfigurationError, load
-from blossomtune.config.strategies import STRATEGIES, FedAvg, fewest
+from blossomtune.config import conflicts, federation
+from blossomtune.config.load import ConfigurationError, load_configuration
+from blossomtune.config.strategies import STRATEGY_SETTINGS, FedAvgSettings, compute_min_clients
 
 README = Path(__file__).parents[2] / "config" / "README.md"
-AGGREGATIONS = get_args(federation.Aggregation)
+AGGREGATIONS = get_args(federation.AggregationMethod)
 ADAPTERS = {
     "lora": {},
     "rslora": {"rslora": True},
@@ -35,7 +35,7 @@ PLAIN = {
 ALL = [
     {"lora": lora, "federation": {"strategy": {"name": s}, "aggregation": a, "privacy": privacy}}
     for s, a, lora, privacy in itertools.product(
-        STRATEGIES, AGGREGATIONS, ADAPTERS.values(), [None, {}]
+        STRATEGY_SETTINGS, AGGREGATIONS, ADAPTERS.values(), [None, {}]
     )
 ]
 
@@ -58,7 +58,7 @@ def whole(experiment, *, clients=5, validation=3):
 def faults(experiment, **partition):
     """Pairs of key and sentence; none where all is well."""
     try:
-        load(whole(experiment, **partition))
+        load_configuration(whole(experiment, **partition))
     except ConfigurationError as error:
         lines = str(error).splitlines()[1:]
         return [tuple(line.removeprefix("  experiments.x.").split(": ", 1)) for line in lines]
@@ -112,12 +112,12 @@ def test_what_is_refused_says_why_and_what_helps():
 
 
 def test_every_rule_is_reached():
-    tree = ast.parse(Path(combinations.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(conflicts.__file__).read_text(encoding="utf-8"))
     rules = [node for node in ast.walk(tree) if isinstance(node, ast.Yield)]
     reached = set()
 
     def trace(frame, event, _):
-        if frame.f_code.co_filename != combinations.__file__:
+        if frame.f_code.co_filename != conflicts.__file__:
             return None
         if event == "line":
             reached.add(frame.f_lineno)
@@ -133,7 +133,7 @@ def test_every_rule_is_reached():
         sys.settrace(before)
     missed = [r.lineno for r in rules if reached.isdisjoint(range(r.lineno, r.end_lineno + 1))]
     assert len(rules) > 10
-    assert not missed, f"no case for the rules in these lines of {combinations.__file__}: {missed}"
+    assert not missed, f"no case for the rules in these lines of {conflicts.__file__}: {missed}"
 
 
 GPU = ("federation.gpus_per_client", 1)
@@ -240,7 +240,9 @@ def test_the_fewest_clients_of_a_strategy(strategy, clients):
 @pytest.mark.parametrize("beta", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.45, 0.49])
 def test_a_trimmed_average_trims(beta):
     """Flower leaves out ``int(beta * clients)`` at each end."""
-    needed = fewest(STRATEGIES["fedtrimmedavg"](name="fedtrimmedavg", beta=beta))
+    needed = compute_min_clients(
+        STRATEGY_SETTINGS["fedtrimmedavg"](name="fedtrimmedavg", beta=beta)
+    )
     assert int(beta * (needed - 1)) == 0 < int(beta * needed)
 
 
@@ -275,7 +277,7 @@ def test_the_table_for_people_has_everything():
     columns, rows, reasons = table()
     assert sorted(columns) == sorted(AGGREGATIONS)
     named = [name for names in rows for name in names]
-    assert sorted(named) == sorted([*STRATEGIES, *OPTIONS])
+    assert sorted(named) == sorted([*STRATEGY_SETTINGS, *OPTIONS])
     used = {cell for cells in rows.values() for cell in cells} - {"yes"}
     assert sorted(used) == sorted(reasons) == reasons
 
@@ -290,5 +292,5 @@ def test_the_table_for_people_says_what_is_accepted():
 
 
 def test_the_default_is_the_first_strategy():
-    assert next(iter(STRATEGIES.values())) is FedAvg
-    assert load(whole({})).experiments["x"].federation.strategy == FedAvg()
+    assert next(iter(STRATEGY_SETTINGS.values())) is FedAvgSettings
+    assert load_configuration(whole({})).experiments["x"].federation.strategy == FedAvgSettings()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blossomtune.config.load import ConfigurationError, load
+from blossomtune.config.load import ConfigurationError, load_configuration
 
 OUTSIDE = {"name": "external", "host": "link.example"}
 
@@ -23,7 +23,7 @@ def configuration(experiment=None, federation=None, cut=None):
 
 
 def test_clients_are_numbered_in_the_order_of_their_names():
-    loaded = load(configuration())
+    loaded = load_configuration(configuration())
     assert loaded.partitions["p"].clients == ["a", "b"]
     assert loaded.partitions["p"].num_partitions == 2
 
@@ -36,8 +36,8 @@ def test_clients_are_numbered_in_the_order_of_their_names():
             {"cut": {"partitioner": "iid", "num_partitions": 2}},
             "federation.engine: external is for clients that keep their rows",
         ),
-        ({"experiment": {"controls": {"local": True}}}, "controls.local: it would need"),
-        ({"experiment": {"controls": {"centralised": True}}}, "controls.centralised: it would"),
+        ({"experiment": {"baselines": {"local": True}}}, "baselines.local: it would need"),
+        ({"experiment": {"baselines": {"centralised": True}}}, "baselines.centralised: it would"),
         (
             {"federation": {"engine": OUTSIDE, "client_weights": "held"}},
             "federation.client_weights: how many rows",
@@ -71,5 +71,5 @@ def test_clients_are_numbered_in_the_order_of_their_names():
 )
 def test_what_does_not_go_together_is_refused(given, said):
     with pytest.raises(ConfigurationError) as refused:
-        load(configuration(**given))
+        load_configuration(configuration(**given))
     assert said in str(refused.value)

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.config import arguments
-from blossomtune.config.load import ConfigurationError, load
+from blossomtune.config import sft_arguments
+from blossomtune.config.load import ConfigurationError, load_configuration
 
 FILE = Path(__file__).parents[2] / "config" / "config.yaml"
 RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def put(raw, changes):
 def faults(raw):
     """What is told about it, a line a fault."""
     with pytest.raises(ConfigurationError) as error:
-        load(raw)
+        load_configuration(raw)
     first, *lines = str(error.value).splitlines()
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     assert first == f"{count} in the configuration"
@@ -163,9 +163,9 @@ ONE = [
      "did you mean 'adaptive'?"),
     (f"{PRIVACY}.side", "both", "'both' is not allowed; allowed: server, client"),
     (f"{PRIVACY}.secret", 7, "7 is not allowed; allowed: text, so put it in quotes"),
-    (f"{EXPERIMENT}.controls.centralized", True, "unknown key (value True); "
+    (f"{EXPERIMENT}.baselines.centralized", True, "unknown key (value True); "
      "did you mean 'centralised'? allowed: centralised, local, threads"),
-    (f"{EXPERIMENT}.controls.local", "some", "'some' is not allowed; allowed: true or false"),
+    (f"{EXPERIMENT}.baselines.local", "some", "'some' is not allowed; allowed: true or false"),
     # blocks that are not there
     (f"{PARTITION}.dataset", "vader-sentimnt", "'vader-sentimnt' is not a block of datasets; "
      "did you mean 'vader-sentiment'? known: vader-sentiment"),
@@ -255,7 +255,7 @@ def of_blocks(**sections):
 def test_no_secrets_in_addresses(url, told):
     source = {"kind": "url", "url": url, "sha256": "0" * 64}
     assert of_blocks(datasets={"d": {"source": source}}) == [f"datasets.d{told}"]
-    load(
+    load_configuration(
         {
             **RAW,
             "datasets": RAW["datasets"] | {"d": {"source": source | {"url": "https://a/b?v=1"}}},
@@ -329,7 +329,7 @@ def test_parameters_of_partitioners(changes, told):
 def test_local_shards_count_themselves():
     paths = {"ward-a": "a.csv", "ward-b": "b.csv"}
     cut = {"dataset": "vader-sentiment", "partitioner": "local", "paths": paths}
-    loaded = load({**RAW, "partitions": RAW["partitions"] | {"wards": cut}})
+    loaded = load_configuration({**RAW, "partitions": RAW["partitions"] | {"wards": cut}})
     assert loaded.partitions["wards"].num_partitions == 2
 
 
@@ -387,7 +387,9 @@ def test_a_source_of_another_kind_has_other_keys():
     assert faults(put(RAW, {SOURCE: source})) == [
         f"{SOURCE}.sha256: unknown key (value 'x'); allowed: kind, path"
     ]
-    load(put(RAW, {SOURCE: {"kind": "hub", "repo": "owner/name", "revision": "main"}}))
+    load_configuration(
+        put(RAW, {SOURCE: {"kind": "hub", "repo": "owner/name", "revision": "main"}})
+    )
 
 
 def test_names_of_blocks_are_names_of_folders():
@@ -428,19 +430,29 @@ def test_long_values_are_cut():
 def test_text_that_is_a_number_becomes_one():
     raw = yaml.safe_load("{learning_rate_max: 1e-2, arguments: {weight_decay: 1e-4}}")
     assert raw == {"learning_rate_max": "1e-2", "arguments": {"weight_decay": "1e-4"}}
-    training = load(put(RAW, {f"{EXPERIMENT}.training": raw})).experiments["quickstart"].training
+    training = (
+        load_configuration(put(RAW, {f"{EXPERIMENT}.training": raw}))
+        .experiments["quickstart"]
+        .training
+    )
     assert training.learning_rate_max == 0.01
     assert training.arguments == {"weight_decay": 0.0001}
     raw = yaml.safe_load("{communication: {budget_mb: 1e3}, strategy: {name: fedadam, eta: 1e-1}}")
     assert raw["strategy"]["eta"] == "1e-1"
-    federation = load(put(RAW, {FEDERATION: raw})).experiments["quickstart"].federation
+    federation = (
+        load_configuration(put(RAW, {FEDERATION: raw})).experiments["quickstart"].federation
+    )
     assert (federation.communication.budget_mb, federation.strategy.eta) == (1000, 0.1)
-    federation = load(put(RAW, {f"{PRIVACY}.delta": "1e-6"})).experiments["quickstart"].federation
+    federation = (
+        load_configuration(put(RAW, {f"{PRIVACY}.delta": "1e-6"}))
+        .experiments["quickstart"]
+        .federation
+    )
     assert federation.privacy.delta == 1e-6
 
 
 def test_defaults_are_filled_in():
-    experiment = load(RAW).experiments["quickstart"]
+    experiment = load_configuration(RAW).experiments["quickstart"]
     assert experiment.lora.target_modules[0] == "q_proj"
     assert experiment.evaluation.bootstrap == 2000
 
@@ -454,10 +466,10 @@ def test_defaults_are_filled_in():
 ), st.sampled_from(["seed", "run", "models", SOURCE, DATA, f"{DATA}.test", PARTITION, "experiments",
                     EXPERIMENT, ARGUMENTS, f"{EXPERIMENT}.lora.target_modules",
                     f"{EXPERIMENT}.lora.ranks", FEDERATION, f"{FEDERATION}.strategy",
-                    f"{FEDERATION}.communication", PRIVACY, f"{EXPERIMENT}.controls"]))  # fmt: skip
+                    f"{FEDERATION}.communication", PRIVACY, f"{EXPERIMENT}.baselines"]))  # fmt: skip
 def test_whatever_is_written_is_a_configuration_or_is_explained(value, path):
     try:
-        load(put(RAW, {path: value}))
+        load_configuration(put(RAW, {path: value}))
     except ConfigurationError as error:
         assert "input should" not in str(error).lower()
 
@@ -469,14 +481,14 @@ def test_the_names_and_types_are_those_of_sftconfig():
     from trl import SFTConfig
 
     known = {field.name for field in fields(SFTConfig) if field.init}
-    assert set(arguments.annotations()) == known
-    assert set(arguments.RESERVED) <= known
+    assert set(sft_arguments.read_annotations()) == known
+    assert set(sft_arguments.RESERVED) <= known
 
 
 def test_the_optimizers_are_those_of_transformers():
     from transformers.training_args import OptimizerNames
 
-    assert arguments.optimizers() == ["adopt", *(name.value for name in OptimizerNames)]
+    assert sft_arguments.list_optimizers() == ["adopt", *(name.value for name in OptimizerNames)]
 
 
 def test_people_are_shown_what_is_really_told():

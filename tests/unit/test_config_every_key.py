@@ -5,14 +5,14 @@ import copy
 import every_experiment_key
 import pytest
 
-from blossomtune.config import stages
-from blossomtune.config.load import load
-from blossomtune.files import canonical
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import load_configuration
+from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "control", "merge", "evaluate")
+STAGES = ("federate", "train_baseline", "merge", "evaluate")
 CARD = {"merge", "report"}  # the model card has a digest, and the report shows the whole
 
-TRAINED = {"federate", "control"} | CARD
+TRAINED = {"federate", "train_baseline"} | CARD
 FEDERATED = {"federate"} | CARD
 TOLD = {
     # by block, and by key where one differs
@@ -22,15 +22,15 @@ TOLD = {
     "lora": TRAINED,
     "training": TRAINED,
     "federation": FEDERATED,
-    "federation.rounds": TRAINED,  # controls take as many steps
+    "federation.rounds": TRAINED,  # baselines take as many steps
     "federation.fraction_train": TRAINED,
     "federation.gpus_per_client": TRAINED,
     "federation.early_stopping": FEDERATED | {"evaluate"},  # rows that decide are not tested on
     "federation.early_stopping.patience": FEDERATED,
     "federation.early_stopping.min_delta": FEDERATED,
     "federation.result": FEDERATED | {"evaluate"},
-    "controls": {"report"},
-    "controls.threads": {"control", "report"},
+    "baselines": {"report"},
+    "baselines.threads": {"train_baseline", "report"},
     "evaluation": {"evaluate", "report"},
 }
 
@@ -38,15 +38,17 @@ TOLD = {
 def told(experiment):
     """What every stage is told of an experiment, as the text that Snakemake compares."""
     raw = every_experiment_key.configuration(experiment)
-    whole = load(raw)
-    found = {stage: canonical(getattr(stages, stage)(whole, "x")) for stage in STAGES}
+    whole = load_configuration(raw)
+    found = {stage: to_canonical_json(getattr(stage_inputs, stage)(whole, "x")) for stage in STAGES}
     for stage, section in (
         ("fetch_model", "model"),
         ("partition", "partition"),
         ("preprocess", "preprocessing"),
     ):
-        found[stage] = canonical(getattr(stages, stage)(whole, raw["experiments"]["x"][section]))
-    return found | {"report": canonical(stages.report(whole))}
+        found[stage] = to_canonical_json(
+            getattr(stage_inputs, stage)(whole, raw["experiments"]["x"][section])
+        )
+    return found | {"report": to_canonical_json(stage_inputs.report(whole))}
 
 
 def changed(before, after):

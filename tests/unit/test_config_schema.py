@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from blossomtune.config.base import Block
-from blossomtune.config.schema import schema
-from blossomtune.config.strategies import STRATEGIES
+from blossomtune.config.schema import render_json_schema
+from blossomtune.config.strategies import STRATEGY_SETTINGS
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -26,17 +26,17 @@ def test_the_schema_is_the_code_s():
     hint = (
         "run: PYTHONPATH=workflow_scripts python -m blossomtune.config.schema > config/schema.json"
     )
-    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == schema(), hint
+    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == render_json_schema(), hint
 
 
 def test_the_schema_knows_unknown_keys_and_all_kinds():
-    known = json.loads(schema())
+    known = json.loads(render_json_schema())
     assert known["additionalProperties"] is False
     assert all(block["additionalProperties"] is False for block in known["$defs"].values())
     assert {block.__name__ for block in BLOCKS} - known["$defs"].keys() == {
         "Configuration",  # the top of it
         "Partition",  # classes of which others are made
-        "_ByColumn",
+        "_ColumnPartition",
         "PypiSource",
     }
 
@@ -45,15 +45,17 @@ def test_editors_find_the_schema():
     first = (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=schema.json"
     assert yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8")).keys() <= set(
-        json.loads(schema())["properties"]
+        json.loads(render_json_schema())["properties"]
     )
 
 
 def test_editors_complete_a_strategy_by_name_and_as_a_block():
-    known = json.loads(schema())["$defs"]["Federation"]["properties"]["strategy"]
+    known = json.loads(render_json_schema())["$defs"]["FederationSettings"]["properties"][
+        "strategy"
+    ]
     by_name, as_block = known["anyOf"]
-    assert by_name["enum"] == list(STRATEGIES)
-    assert as_block["discriminator"]["mapping"].keys() == STRATEGIES.keys()
+    assert by_name["enum"] == list(STRATEGY_SETTINGS)
+    assert as_block["discriminator"]["mapping"].keys() == STRATEGY_SETTINGS.keys()
 
 
 def words(annotation):

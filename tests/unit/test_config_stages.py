@@ -8,10 +8,10 @@ import every_key
 import pytest
 import yaml
 
-from blossomtune.config import stages
-from blossomtune.config.dataset import Dataset
-from blossomtune.config.load import load
-from blossomtune.files import canonical
+from blossomtune.config import stage_inputs
+from blossomtune.config.datasets import DatasetSettings
+from blossomtune.config.load import load_configuration
+from blossomtune.files import to_canonical_json
 
 FILE = Path(__file__).parents[2] / "config" / "config.yaml"
 NAMES = {
@@ -20,7 +20,7 @@ NAMES = {
     "partition": ["by-domain"],
     "preprocess": ["sentiment"],
     "federate": ["quickstart"],
-    "control": ["quickstart"],
+    "train_baseline": ["quickstart"],
     "merge": ["quickstart"],
     "evaluate": ["quickstart"],
     "report": [],
@@ -35,8 +35,10 @@ def raw():
 
 def told(raw, names=NAMES):
     """What every stage is told, as the text that Snakemake compares."""
-    configuration = load(raw)
-    return {s: canonical(getattr(stages, s)(configuration, *n)) for s, n in names.items()}
+    configuration = load_configuration(raw)
+    return {
+        s: to_canonical_json(getattr(stage_inputs, s)(configuration, *n)) for s, n in names.items()
+    }
 
 
 def changed(raw, path, value):
@@ -54,9 +56,9 @@ def changed(raw, path, value):
 # merge writes a digest of everything that the adapter was made from into the model card, and the
 # report shows the whole; both come after the others anyway.
 CARD = {"merge", "report"}
-TRAINED = {"federate", "control"} | CARD
+TRAINED = {"federate", "train_baseline"} | CARD
 CHANGES = [
-    ("seed", 7, {"download", "partition", "federate", "control", "evaluate"} | CARD),
+    ("seed", 7, {"download", "partition", "federate", "train_baseline", "evaluate"} | CARD),
     ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
     ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),
     ("datasets.vader-sentiment.licence", "other", {"download"} | CARD),
@@ -74,9 +76,9 @@ CHANGES = [
     (f"{EXPERIMENT}.federation.evaluate_rows", 9, {"federate"} | CARD),
     (f"{EXPERIMENT}.federation.early_stopping", {"patience": 2}, {"federate", "evaluate"} | CARD),
     (f"{EXPERIMENT}.federation.result", "best", {"federate", "evaluate"} | CARD),
-    (f"{EXPERIMENT}.controls.centralised", True, {"report"}),
-    (f"{EXPERIMENT}.controls.local", True, {"report"}),
-    (f"{EXPERIMENT}.controls.threads", 1, {"control", "report"}),
+    (f"{EXPERIMENT}.baselines.centralised", True, {"report"}),
+    (f"{EXPERIMENT}.baselines.local", True, {"report"}),
+    (f"{EXPERIMENT}.baselines.threads", 1, {"train_baseline", "report"}),
     (f"{EXPERIMENT}.evaluation.batch_size", 1, {"evaluate", "report"}),
     (f"{EXPERIMENT}.evaluation.generation.rows", 0, {"evaluate", "report"}),
     ("report.title", "x", {"report"}),
@@ -108,7 +110,7 @@ def test_a_key_of_the_data_is_told_to_its_own_stage(case):
     }
     if "clients" in case.before:
         raw["experiments"]["x"]["federation"] = {"engine": {"name": "external", "host": "a"}}
-    names = {stage: ["x"] for stage in ("federate", "control", "merge", "evaluate")}
+    names = {stage: ["x"] for stage in ("federate", "train_baseline", "merge", "evaluate")}
     names |= {stage: [uses[section]] for section, stage in STAGE.items()}
     names |= {"fetch_model": ["m"], "report": []}
     before = told(raw, names)
@@ -124,13 +126,13 @@ def test_clients_with_shards_of_their_own_are_told_how_files_are_read():
 
     def reading(block):
         raw["datasets"]["base"] = block
-        return stages.partition(load(raw), "here")
+        return stage_inputs.partition(load_configuration(raw), "here")
 
-    [example] = [e for e in every_key.EXAMPLES if e.block is Dataset]
+    [example] = [e for e in every_key.EXAMPLES if e.block is DatasetSettings]
     before = reading(example.given)
     counts = {key for key in example.others if reading(example.changed(key)) != before}
     others = {"source", "shuffle_seed", "limit", "test", "licence"}
-    assert counts == set(Dataset.model_fields) - others
+    assert counts == set(DatasetSettings.model_fields) - others
 
 
 def test_the_order_of_keys_changes_nothing(raw):
@@ -144,20 +146,20 @@ def test_the_order_of_keys_changes_nothing(raw):
 
 def test_all_that_is_told_is_plain_json(raw):
     for text in told(raw).values():
-        assert canonical(json.loads(text)) == text
+        assert to_canonical_json(json.loads(text)) == text
 
 
 def test_the_name_of_an_experiment_does_not_train(raw):
     raw["experiments"]["twin"] = raw["experiments"]["quickstart"]
-    configuration = load(raw)
-    for stage in (stages.federate, stages.control, stages.evaluate):
+    configuration = load_configuration(raw)
+    for stage in (stage_inputs.federate, stage_inputs.train_baseline, stage_inputs.evaluate):
         assert stage(configuration, "quickstart") == stage(configuration, "twin")
 
 
 def test_test_rows_that_decide_something_are_told_to_the_evaluation(raw):
     def watched(**federation):
         raw["experiments"]["quickstart"]["federation"] |= federation
-        return stages.evaluate(load(raw), "quickstart")["watched"]
+        return stage_inputs.evaluate(load_configuration(raw), "quickstart")["watched"]
 
     assert watched(evaluate_rows=9) == 0
     assert watched(result="best") == 9

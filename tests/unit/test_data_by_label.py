@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from blossomtune.data.cutting import by_label
-from blossomtune.data.cutting.partitioners import cut
+from blossomtune.data.partitioning import label_partitioners
+from blossomtune.data.partitioning.partitioners import assign_rows
 from blossomtune.errors import UserError
 
 LABELS = ["b", "a", "a", "b", "c", "a", "b", "a", "a", "c"]
@@ -26,7 +26,9 @@ BLOCKS = {
 def dealt(name, clients=3, labels=LABELS, **changes):
     config = {"partitioner": name, "num_partitions": clients, "column": "label", "seed": 1}
     config |= {"min_rows": 1, "validation_size": 0, "test_size": 0}
-    parts = cut({**config, **BLOCKS[name], **changes}, len(labels), pa.chunked_array([labels]))
+    parts = assign_rows(
+        {**config, **BLOCKS[name], **changes}, len(labels), pa.chunked_array([labels])
+    )
     return [rows.tolist() for _, rows in parts]
 
 
@@ -117,7 +119,7 @@ def test_distribution_follows_its_weights():
 
 def test_sizes_are_as_even_as_they_can_be():
     config = {"partition_sizes": None, "num_partitions": 3}
-    assert by_label.sizes(config, 11) == [4, 4, 3]
+    assert label_partitioners.resolve_partition_sizes(config, 11) == [4, 4, 3]
 
 
 def test_dirichlet_leaves_enough_beside_what_is_held_out():

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from blossomtune.data.cutting import partition
+from blossomtune.data.partitioning import build_partition
 from blossomtune.errors import UserError
 from blossomtune.files import write_json
 
@@ -45,7 +45,7 @@ def build(dataset, tmp_path):
             (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
         config = {"partitioner": "local", "paths": paths, "num_partitions": len(paths)}
         config |= {"label_column": None, "min_rows": 1, "validation_size": 0, "test_size": 0}
-        return out, partition.build(
+        return out, build_partition.build_partition(
             {**config, "seed": 1, "reading": READING, **changes}, dataset, out
         )
 

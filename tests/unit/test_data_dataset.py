@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from blossomtune.config.dataset import Dataset
-from blossomtune.data.reading import sources
-from blossomtune.data.tables import dataset
+from blossomtune.config.datasets import DatasetSettings
+from blossomtune.data.preparation import build_dataset
+from blossomtune.data.sources import load_source
 from blossomtune.errors import UserError
-from blossomtune.files import canonical, read_json, sha256
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
 
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "download.py"
 
@@ -35,12 +35,12 @@ def block(path, **changes):
         "test": {"size": 12, "stratify_by": "domain"},
         **changes,
     }
-    return Dataset.model_validate(given).model_dump(mode="json") | {"seed": 5}
+    return DatasetSettings.model_validate(given).model_dump(mode="json") | {"seed": 5}
 
 
 def build(config, out):
     out.mkdir()
-    return dataset.build(config, out)
+    return build_dataset.build_dataset(config, out)
 
 
 def counts(**rows):
@@ -62,7 +62,7 @@ def test_held_out_texts_reach_no_client(folder, tmp_path):
     assert test["domain"].to_pylist() == ["news"] * 6 + ["web"] * 6
     assert train["score"].type == "int64"
     assert manifest["columns"] == ["text", "score", "domain"]
-    assert manifest["files"]["test.parquet"] == sha256(out / "test.parquet")
+    assert manifest["files"]["test.parquet"] == compute_file_sha256(out / "test.parquet")
     assert sorted(p.name for p in out.iterdir()) == [
         "manifest.json",
         "test.parquet",
@@ -252,7 +252,7 @@ def test_a_pattern_that_matches_no_file_lists_those_that_there_are(folder):
     with pytest.raises(
         UserError, match=r"matches '\*\.tsv'; there are: news.csv, readme.md, web.csv"
     ):
-        sources.local(folder, "*.tsv")
+        load_source.list_local_files(folder, "*.tsv")
 
 
 def test_the_step_writes_all_or_nothing(folder, tmp_path):
@@ -261,7 +261,7 @@ def test_the_step_writes_all_or_nothing(folder, tmp_path):
             sys.executable,
             STEP,
             "--config",
-            canonical(config),
+            to_canonical_json(config),
             "--output",
             tmp_path / "out",
         ]

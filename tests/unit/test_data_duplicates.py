@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.data.tables import duplicates
-from blossomtune.data.tables.duplicates import normalised
+from blossomtune.data.preparation import deduplicate
+from blossomtune.data.preparation.deduplicate import normalize_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 WORDS = st.lists(st.sampled_from(["a", "A", " ", ".", "é", "e\u0301", "1"])).map("".join)
@@ -34,16 +34,18 @@ def test_of_equal_rows_the_first_is_kept(table, columns, size, data):
     how = data.draw(st.sampled_from(["exact", "normalised"]))
     seen, expected = [], []
     for i, row in enumerate(table.select(sorted(columns)).to_pylist()):
-        key = row if how == "exact" else normalised(row)
+        key = row if how == "exact" else normalize_text(row)
         if key not in seen:
             seen.append(key)
             expected.append(i)
     batches = table.select(sorted(columns)).to_batches(max_chunksize=size)
-    assert duplicates.first(duplicates.digests(batches, how)).tolist() == expected
+    assert (
+        deduplicate.find_first_occurrences(deduplicate.hash_rows(batches, how)).tolist() == expected
+    )
 
 
 def test_no_rows():
-    assert duplicates.first(duplicates.digests([], "exact")).tolist() == []
+    assert deduplicate.find_first_occurrences(deduplicate.hash_rows([], "exact")).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -65,21 +67,21 @@ def test_no_rows():
     ],
 )
 def test_normalised(one, other, equal):
-    assert (normalised(one) == normalised(other)) is equal
+    assert (normalize_text(one) == normalize_text(other)) is equal
 
 
 def test_normalised_goes_into_lists_and_objects_and_leaves_the_rest():
     value = {"Turns": [{"text": "A, B"}, None], "n": 1.5}
-    assert normalised(value) == {"Turns": [{"text": "a b"}, None], "n": 1.5}
+    assert normalize_text(value) == {"Turns": [{"text": "a b"}, None], "n": 1.5}
 
 
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text):
-    once = normalised(text)
-    assert normalised(once) == once
+    once = normalize_text(text)
+    assert normalize_text(once) == once
     assert once == unicodedata.normalize("NFKC", once)
 
 
 def test_memory_is_sixteen_bytes_a_row():
-    known = duplicates.digests([pa.record_batch({"text": ["x" * 1000] * 3})], "exact")
+    known = deduplicate.hash_rows([pa.record_batch({"text": ["x" * 1000] * 3})], "exact")
     assert (known.shape, known.dtype) == ((3, 2), np.uint64)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from blossomtune.data.reading import delimited, formats, objects
+from blossomtune.data.sources import csv_reader, file_formats, json_reader
 from blossomtune.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,8 @@ def write(tmp_path):
 def tables(paths, kind=None, columns=None):
     """The rows of each file, and that no batch is larger than it may be."""
     found = {}
-    for path, batch in formats.read(paths, kind, columns):
-        assert batch.num_rows <= formats.ROWS
+    for path, batch in file_formats.read_files(paths, kind, columns):
+        assert batch.num_rows <= file_formats.ROWS_PER_BATCH
         assert batch.schema.metadata is None
         found.setdefault(path, []).extend(batch.to_pylist())
     return [found.get(path, []) for path in paths]
@@ -79,7 +79,7 @@ def test_types_are_those_of_the_whole_file(write):
 
 
 def test_a_row_that_is_longer_than_a_block(write):
-    long = "x" * (3 * delimited._BLOCK)
+    long = "x" * (3 * csv_reader._INITIAL_BLOCK_SIZE)
     short = "".join(f"{i},short\n" for i in range(200_000))
     rows = tables([write("a.csv", f"n,text\n{short}-1,{long}\n{short}")])[0]
     assert [row["n"] for row in rows] == [*range(200_000), -1, *range(200_000)]
@@ -98,8 +98,10 @@ def test_json_and_jsonl_keep_nesting_and_columns_that_come_late(write):
 
 
 def test_a_quotation_mark_that_does_not_end(write, monkeypatch):
-    monkeypatch.setattr(delimited, "_LARGEST", delimited._BLOCK)  # 1 MB will do to see it
-    path = write("a.csv", 'a\nx\n"' + "y\n" * delimited._BLOCK)
+    monkeypatch.setattr(
+        csv_reader, "_MAX_ROW_BYTES", csv_reader._INITIAL_BLOCK_SIZE
+    )  # 1 MB will do to see it
+    path = write("a.csv", 'a\nx\n"' + "y\n" * csv_reader._INITIAL_BLOCK_SIZE)
     with pytest.raises(UserError, match=r"a\.csv: row 3 is longer than 1 MB(.|\n)*does not end"):
         tables([path])
 
@@ -122,8 +124,10 @@ def test_a_list_of_objects_is_read_however_it_is_cut(tmp_path_factory, rows, ind
     path = tmp_path_factory.mktemp("j") / "a.json"
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "_CHUNK", chunk)  # so small that every value is cut somewhere
-        assert [value for _, value in objects._elements(path)] == rows
+        patch.setattr(
+            json_reader, "_CHUNK_SIZE", chunk
+        )  # so small that every value is cut somewhere
+        assert [value for _, value in json_reader._iter_array_elements(path)] == rows
 
 
 @pytest.mark.parametrize("packed", ["gzip", "zstd"])
@@ -166,7 +170,7 @@ def test_arrow_files_and_streams_in_plain_types(tmp_path, kind):
     )
     with kind(tmp_path / "a.arrow", table.schema) as file:
         file.write_table(table)
-    batches = [batch for _, batch in formats.read([tmp_path / "a.arrow"], None)]
+    batches = [batch for _, batch in file_formats.read_files([tmp_path / "a.arrow"], None)]
     expected = pa.schema(
         {
             "view": pa.string(),
@@ -180,9 +184,9 @@ def test_arrow_files_and_streams_in_plain_types(tmp_path, kind):
 
 
 def test_files_without_rows(write, tmp_path):
-    formats.write_parquet([], pa.schema({"a": pa.int64()}), tmp_path / "a.parquet")
+    file_formats.write_parquet([], pa.schema({"a": pa.int64()}), tmp_path / "a.parquet")
     paths = [write("a.csv", "a,b\n"), write("a.json", "[]"), write("a.jsonl", "\n")]
-    found = list(formats.read([*paths, tmp_path / "a.parquet"], None))
+    found = list(file_formats.read_files([*paths, tmp_path / "a.parquet"], None))
     assert [(path.name, batch.num_rows, batch.schema.names) for path, batch in found] == [
         ("a.csv", 0, ["a", "b"]),
         ("a.parquet", 0, ["a"]),
@@ -216,8 +220,8 @@ def test_the_same_rows_give_the_same_bytes_however_they_came(tmp_path_factory, t
         rest = rest.slice(cut)
     pieces.append(rest)
     batches = [batch for piece in pieces for batch in piece.combine_chunks().to_batches()]
-    whole = formats.write_parquet(table.to_batches(), table.schema, folder / "a.parquet")
-    cut = formats.write_parquet(batches, table.schema, folder / "b.parquet")
+    whole = file_formats.write_parquet(table.to_batches(), table.schema, folder / "a.parquet")
+    cut = file_formats.write_parquet(batches, table.schema, folder / "b.parquet")
     assert whole == cut == table.num_rows
     assert (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
     with parquet.ParquetFile(folder / "a.parquet") as file:
@@ -300,11 +304,11 @@ def peak(path) -> int:
     """MB of memory that a process takes to read a file, beyond what it had before."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from blossomtune.data.reading import formats\n"
+        "from blossomtune.data.sources import file_formats\n"
         "from peak_memory import forget, most\n"
         "forget()\n"
         "before = most()\n"
-        "rows = sum(batch.num_rows for _, batch in formats.read([Path(sys.argv[1])], None))\n"
+        "rows = sum(batch.num_rows for _, batch in file_formats.read_files([Path(sys.argv[1])], None))\n"
         "print(rows, (most() - before) >> 20)\n"
     )
     command = [sys.executable, "-c", program, path]
@@ -343,9 +347,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path, ending):
 
 def test_objects_without_fields(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1, "meta": {}}\n{"a": 2, "meta": {}}\n')
-    ((_, batch),) = formats.read([tmp_path / "a.jsonl"], "jsonl")
+    ((_, batch),) = file_formats.read_files([tmp_path / "a.jsonl"], "jsonl")
     assert batch.to_pylist() == [{"a": 1, "meta": None}, {"a": 2, "meta": None}]
-    assert formats.write_parquet([batch], batch.schema, tmp_path / "a.parquet") == 2
+    assert file_formats.write_parquet([batch], batch.schema, tmp_path / "a.parquet") == 2
     deeper = pa.RecordBatch.from_pylist([{"turns": [{"meta": {}}]}])
     with pytest.raises(UserError, match=r"Cannot write struct type 'meta'.*\n  hint: leave that"):
-        formats.write_parquet([deeper], deeper.schema, tmp_path / "b.parquet")
+        file_formats.write_parquet([deeper], deeper.schema, tmp_path / "b.parquet")

@@ -9,11 +9,11 @@ from families import MOVING, build, tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data.reading.formats import write_parquet
-from blossomtune.data.tokens import shapes
-from blossomtune.data.tokens.groups import Task, Work
-from blossomtune.encoding import IGNORED
+from blossomtune.config.preprocessing import PreprocessingSettings
+from blossomtune.data.sources.file_formats import write_parquet
+from blossomtune.data.tokenization import formats
+from blossomtune.data.tokenization.row_groups import RowGroup, RowGroupTokenizer
+from blossomtune.modeling.encoding import IGNORE_INDEX
 
 MADE = tokenizers()
 SYSTEM = [
@@ -37,21 +37,21 @@ def conversation(*turns):
 def work(folder, tokenizer, rows, *, held_out=False, **given):
     table = pa.Table.from_pylist(rows)
     write_parquet(table.to_batches(), table.schema, folder / "rows.parquet")
-    config = Preprocessing.model_validate(given).model_dump(mode="json")
-    made = Work(config, shapes.find(config, table.schema), tokenizer)
-    return made(Task(folder / "rows.parquet", 0, 0, held_out))
+    config = PreprocessingSettings.model_validate(given).model_dump(mode="json")
+    made = RowGroupTokenizer(config, formats.resolve_format(config, table.schema), tokenizer)
+    return made(RowGroup(folder / "rows.parquet", 0, 0, held_out))
 
 
 def see(folder, tokenizer, rows, **given):
     part = work(folder, tokenizer, rows, **given)
-    assert not any(part.problems.values()), part.problems
+    assert not any(part.row_errors.values()), part.row_errors
     return part.batch.to_pylist()
 
 
 def learned(tokenizer, example):
     """The runs of tokens that the loss is on, as text."""
     pairs = zip(example["input_ids"], example["labels"], strict=True)
-    runs = groupby(pairs, key=lambda pair: pair[1] != IGNORED)
+    runs = groupby(pairs, key=lambda pair: pair[1] != IGNORE_INDEX)
     runs = [list(run) for counted, run in runs if counted]
     assert all(token == label for run in runs for token, label in run)
     return [tokenizer.decode([token for token, _ in run]) for run in runs]
@@ -112,7 +112,7 @@ def test_truncated_on_the_right_up_to_the_last_answer(family, tmp_path):
     _, tokenizer, _ = family
     rows = [{"messages": conversation(*TALK)}]
     (full,) = see(tmp_path, tokenizer, rows, held_out=True)
-    answers = [i for i, label in enumerate(full["labels"]) if label != IGNORED]
+    answers = [i for i, label in enumerate(full["labels"]) if label != IGNORE_INDEX]
     second = next(i for i in answers if i - 1 not in answers and i != answers[0])
     first = [i for i in answers if i < second]
     for limit in (max(8, first[0] + 1), first[-1], second - 1, second, second + 1, answers[-1]):
@@ -121,7 +121,7 @@ def test_truncated_on_the_right_up_to_the_last_answer(family, tmp_path):
         left = max(i for i in answers if i < limit) + 1
         assert cut["input_ids"] == full["input_ids"][:left]
         assert cut["labels"] == full["labels"][:left]
-        assert cut["labels"][-1] != IGNORED
+        assert cut["labels"][-1] != IGNORE_INDEX
         assert part.counts.truncated == 1
         later = limit > second
         assert cut["completion"] == ("bad 🌸" if later else "good one")
@@ -178,8 +178,8 @@ def test_a_template_that_refuses_some_rows_refuses_only_these(tmp_path):
     rows = [{"messages": wrong if i in (3, 7) else conversation(*TALK)} for i in range(10)]
     part = work(tmp_path, tokenizer, rows)
     assert part.batch["row"].to_pylist() == [0, 1, 2, 4, 5, 6, 8, 9]
-    assert [problem.row for problem in part.problems["unrenderable"]] == [3, 7]
-    assert str(part.problems["unrenderable"][0].reason) == (
+    assert [problem.row for problem in part.row_errors["unrenderable"]] == [3, 7]
+    assert str(part.row_errors["unrenderable"][0].reason) == (
         "the model's chat template refuses these turns: roles must alternate"
     )
 
@@ -203,7 +203,7 @@ def test_templates_with_which_only_the_last_turn_can_be_learned(tmp_path, templa
     tokenizer = build(template, "<s>", "</s>", [])
     rows = [{"messages": conversation(("system", "Be brief."), *TALK)}]
     part = work(tmp_path, tokenizer, rows)
-    assert [str(problem.reason) for problem in part.problems["unrenderable"]] == [REWRITES]
+    assert [str(problem.reason) for problem in part.row_errors["unrenderable"]] == [REWRITES]
     (example,) = see(tmp_path, tokenizer, rows, loss="last_turn")
     assert [text.strip() for text in learned(tokenizer, example)] == ["bad 🌸</s>"]
 
@@ -234,7 +234,7 @@ def test_templates_decode_to_the_rendered_completion_and_its_end(
         space = " " if "mistral" in name else ""
         said = completion[0] + row["b"] + completion[1]
         assert learned(tokenizer, example) == [f"{space}{said}{end}"]
-        asked = example["input_ids"][: example["labels"].count(IGNORED)]
+        asked = example["input_ids"][: example["labels"].count(IGNORE_INDEX)]
         text = tokenizer.apply_chat_template(
             conversation(("user", prompt[0] + row["a"] + prompt[1])),
             tokenize=False,
@@ -314,7 +314,7 @@ def test_the_same_as_trl_makes_of_prompt_and_completion(tmp_path, name):
         theirs = prepared(tokenizer, pairs, max_length=limit)
         cut = [{key: e[key][:limit] for key in ("input_ids", "labels")} for e in ours]
         part = work(tmp_path, tokenizer, rows, max_length=limit, too_long="truncate", **templates)
-        cut = [c for c in cut if set(c["labels"]) != {IGNORED}]
+        cut = [c for c in cut if set(c["labels"]) != {IGNORE_INDEX}]
         assert [{k: e[k] for k in ("input_ids", "labels")} for e in part.batch.to_pylist()] == cut
         same(cut, theirs, tokenizer)
 

@@ -10,9 +10,9 @@ import huggingface_hub
 import pytest
 from small_hub import COMMIT, Hub
 
-from blossomtune.data.reading import hub, hub_rows, network
+from blossomtune.data.sources import huggingface, huggingface_datasets, retry
 from blossomtune.errors import UserError
-from blossomtune.files import canonical, read_json
+from blossomtune.files import read_json, to_canonical_json
 
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "fetch_model.py"
 API = "/api/models/owner/tiny"
@@ -25,7 +25,7 @@ def server(tiny_model, monkeypatch):
     started = Hub("models", "owner/tiny", files)
     # HF_ENDPOINT is read when the client is imported; this is the same setting, later
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", started.url)
-    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
     yield started
     started.stop()
 
@@ -35,7 +35,14 @@ SOURCE = {"kind": "hub", "repo": "owner/tiny", "revision": "v1"}
 
 def test_a_revision_becomes_a_commit_and_only_safe_files_come(server, tiny_model, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, STEP, "--config", canonical({"source": SOURCE}), "--output", out]
+    command = [
+        sys.executable,
+        STEP,
+        "--config",
+        to_canonical_json({"source": SOURCE}),
+        "--output",
+        out,
+    ]
     of_hub = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_secret", "HF_HOME": str(tmp_path)}
     subprocess.run(command, check=True, timeout=60, env=os.environ | of_hub)
     provenance = read_json(out / "provenance.json")
@@ -61,18 +68,18 @@ def test_a_revision_becomes_a_commit_and_only_safe_files_come(server, tiny_model
 def test_what_the_hub_refuses(server, tmp_path, refusal, message):
     server.refusal = refusal
     with pytest.raises(UserError, match=message):
-        hub.model(SOURCE, tmp_path)
+        huggingface.download_model(SOURCE, tmp_path)
     asked = [path for path, _ in server.requests if path.startswith(API)]
-    assert len(asked) == (network.ATTEMPTS if refusal[0] == 503 else 1)
+    assert len(asked) == (retry.MAX_ATTEMPTS if refusal[0] == 503 else 1)
 
 
-@pytest.mark.parametrize("fetch", [hub.model, hub_rows.read])
+@pytest.mark.parametrize("fetch", [huggingface.download_model, huggingface_datasets.load_split])
 def test_an_unreachable_hub_in_one_sentence(monkeypatch, tmp_path, fetch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)  # HF_ENDPOINT, as above
-    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
     with pytest.raises(UserError) as error:
         fetch({**SOURCE, "subset": None, "split": "train", "rows": None}, tmp_path)
     assert str(error.value) == (
@@ -85,4 +92,4 @@ def test_an_unreachable_hub_in_one_sentence(monkeypatch, tmp_path, fetch):
 def test_offline_mode_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # as HF_ENDPOINT
     with pytest.raises(UserError, match="owner/tiny is on the hub, but HF_HUB_OFFLINE is set"):
-        hub.model(SOURCE, tmp_path)
+        huggingface.download_model(SOURCE, tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from small_hub import COMMIT, Hub
 
-from blossomtune.data.reading import hub_rows, network, sources
+from blossomtune.data.sources import huggingface_datasets, load_source, retry
 from blossomtune.errors import UserError
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
@@ -74,7 +74,7 @@ def serve(monkeypatch):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
-        monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+        monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
         return hub
 
     yield one
@@ -83,7 +83,7 @@ def serve(monkeypatch):
 
 
 def rows(tmp_path, **of):
-    batches, commit, licence = hub_rows.read(SOURCE | of, tmp_path)
+    batches, commit, licence = huggingface_datasets.load_split(SOURCE | of, tmp_path)
     assert (commit, licence) == (COMMIT, "apache-2.0")
     return [row for batch in batches for row in batch.to_pylist()]
 
@@ -123,18 +123,19 @@ def test_parquet_files(serve, tmp_path, number):
     content = io.BytesIO()
     parquet.write_table(pa.table({"text": text}), content)
     serve({"train.parquet": content.getvalue()})
-    batches, _, _ = hub_rows.read(SOURCE | {"rows": number}, tmp_path)
+    batches, _, _ = huggingface_datasets.load_split(SOURCE | {"rows": number}, tmp_path)
     assert pa.Table.from_batches(batches).to_pydict() == {"text": ["a", None, "b"]}
 
 
 def test_nothing_is_written_but_below_scratch(serve, tmp_path):
     hub = serve(pets())
     program = (
-        "import sys; from pathlib import Path; from blossomtune.data.reading import sources\n"
+        "import sys; from pathlib import Path\n"
+        "from blossomtune.data.sources.load_source import load_source\n"
         f"for n, rows in enumerate((None, 2)):\n"
         f"    source = {SOURCE!r} | {{'rows': rows}}\n"
-        "    found = sources.read(source, None, Path(sys.argv[1]) / str(n))\n"
-        "    print(sum(batch.num_rows for _, batch in found.parts), found.revision)\n"
+        "    found = load_source(source, None, Path(sys.argv[1]) / str(n))\n"
+        "    print(sum(batch.num_rows for _, batch in found.file_batches), found.revision)\n"
     )
     scratch, home = tmp_path / "scratch", tmp_path / "home"
     home.mkdir()
@@ -220,5 +221,5 @@ def test_a_repository_without_data(serve, tmp_path):
 
 def test_the_parts_of_a_source_carry_the_repositorys_name(serve, tmp_path):
     serve(pets())
-    found = sources.read(SOURCE, None, tmp_path)
-    assert {name for name, _ in found.parts} == {"owner/pets"}
+    found = load_source.load_source(SOURCE, None, tmp_path)
+    assert {name for name, _ in found.file_batches} == {"owner/pets"}

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.cutting.labels import distance, distinct, encode, some
+from blossomtune.data.partitioning.labels import (
+    encode_labels,
+    encode_required_labels,
+    format_values,
+    jensen_shannon_distance,
+)
 from blossomtune.errors import UserError
 
 
@@ -25,43 +30,43 @@ from blossomtune.errors import UserError
 def test_a_column_as_numbers(column, values, codes):
     array = column if isinstance(column, pa.Array) else pa.array(column)
     for parts in ([array], [array.slice(0, 1), array.slice(1)], [array.slice(0, 0), array]):
-        labels = encode("column", "c", parts)
-        assert labels.values == values
+        labels = encode_labels("column", "c", parts)
+        assert labels.categories == values
         assert labels.codes.tolist() == codes
 
 
 def test_no_rows_at_all():
-    labels = encode("column", "c", [])
-    assert (labels.values, labels.codes.tolist()) == ([], [])
+    labels = encode_labels("column", "c", [])
+    assert (labels.categories, labels.codes.tolist()) == ([], [])
 
 
 def test_lists_are_no_labels():
     with pytest.raises(UserError, match="label_column: values of column 'turns' are list<"):
-        encode("label_column", "turns", [pa.array([["a"], ["b"]])])
+        encode_labels("label_column", "turns", [pa.array([["a"], ["b"]])])
 
 
 def test_every_row_needs_a_value_where_it_decides():
     with pytest.raises(UserError, match="column: 2 training rows have no 'c'"):
-        distinct({"column": "c"}, pa.chunked_array([["a", None], [None]]))
+        encode_required_labels({"column": "c"}, pa.chunked_array([["a", None], [None]]))
 
 
 def test_counts_are_by_text():
-    labels = encode("column", "c", [pa.array([1, None, 3, 1])])
-    assert labels.count(np.array([0, 1, 3])) == {"1": 2, "null": 1}
-    texts = encode("column", "c", [pa.array(["null", None])])
-    assert texts.count(np.arange(2)) == {"null": 2}
+    labels = encode_labels("column", "c", [pa.array([1, None, 3, 1])])
+    assert labels.count_labels(np.array([0, 1, 3])) == {"1": 2, "null": 1}
+    texts = encode_labels("column", "c", [pa.array(["null", None])])
+    assert texts.count_labels(np.arange(2)) == {"null": 2}
 
 
 def test_values_in_words():
-    assert some([1, 2], 2) == "1, 2"
-    assert some(["a", "b", "c"], 2) == "a, b, …"
+    assert format_values([1, 2], 2) == "1, 2"
+    assert format_values(["a", "b", "c"], 2) == "a, b, …"
 
 
 def test_distances_that_can_be_worked_out_by_hand():
-    assert distance({"a": 5, "b": 5}, {"a": 50, "b": 50}) == 0
-    assert distance({"a": 1}, {"a": 1, "b": 10**12}) == pytest.approx(1, abs=1e-5)
+    assert jensen_shannon_distance({"a": 5, "b": 5}, {"a": 50, "b": 50}) == 0
+    assert jensen_shannon_distance({"a": 1}, {"a": 1, "b": 10**12}) == pytest.approx(1, abs=1e-5)
     # M = (3/4, 1/4): half of log2(4/3), and half of (1/2 log2(2/3) + 1/2 log2(2))
-    assert distance({"a": 7}, {"a": 10, "b": 10}) == round(0.311278**0.5, 6)
+    assert jensen_shannon_distance({"a": 7}, {"a": 10, "b": 10}) == round(0.311278**0.5, 6)
 
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
@@ -78,6 +83,6 @@ def test_the_distance_is_the_root_of_the_divergence(counts, others):
         return -sum(s * np.log2(s) for s in shares if s > 0)
 
     divergence = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
-    found = distance(counts, whole)
+    found = jensen_shannon_distance(counts, whole)
     assert 0 <= found <= 1
     assert found == pytest.approx(max(divergence, 0) ** 0.5, abs=2e-6)

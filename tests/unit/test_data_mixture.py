@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from blossomtune.config.dataset import Dataset
-from blossomtune.data.tables import dataset, mixture
+from blossomtune.config.datasets import DatasetSettings
+from blossomtune.data.preparation import build_dataset, mixture
 from blossomtune.errors import UserError
 from blossomtune.files import write_json
-from blossomtune.seeds import derive
+from blossomtune.seeds import derive_seed
 
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=4)
 
 
 def order(sizes, *rest):
-    return mixture.order({f"m{i}": size for i, size in enumerate(sizes)}, *rest)
+    return mixture.order_rows({f"m{i}": size for i, size in enumerate(sizes)}, *rest)
 
 
 @settings(max_examples=40)
@@ -52,7 +52,7 @@ def test_the_order_is_that_of_datasets(sizes, seed, until):
             for size, end in zip(sizes, ends, strict=True)
         ],
         probabilities=(np.array(weights) / sum(weights)).tolist(),
-        seed=derive(seed, "mixture"),
+        seed=derive_seed(seed, "mixture"),
         stopping_strategy=until,
     )
     assert order(sizes, weights, until, seed).tolist() == list(mixed["row"])
@@ -105,10 +105,10 @@ def members(tmp_path):
 
 def mixed(tmp_path, members, name="out", source=None, **block):
     source = {"kind": "mixture", "datasets": ["news", "web"]} | (source or {})
-    config = Dataset.model_validate({"source": source, **block}).model_dump(mode="json")
+    config = DatasetSettings.model_validate({"source": source, **block}).model_dump(mode="json")
     out = tmp_path / name
     out.mkdir()
-    manifest = dataset.build(config | {"seed": 5}, out, members)
+    manifest = build_dataset.build_dataset(config | {"seed": 5}, out, members)
     return manifest, *(parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
 
 

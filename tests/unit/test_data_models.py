@@ -3,14 +3,14 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from blossomtune.data import models
+from blossomtune.data import fetch_model
 from blossomtune.errors import UserError
-from blossomtune.files import read_json, sha256
+from blossomtune.files import compute_file_sha256, read_json
 
 
 def build(path, out):
     out.mkdir()
-    return models.build({"source": {"kind": "path", "path": str(path)}}, out)
+    return fetch_model.fetch_model({"source": {"kind": "path", "path": str(path)}}, out)
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ def test_a_folder_becomes_a_plain_directory_with_provenance(tiny_model, tmp_path
     provenance = build(tiny_model, out)
     assert provenance == read_json(out / "provenance.json")
     assert provenance["revision"] is None
-    assert provenance["files"]["model.safetensors"] == sha256(tiny_model / "model.safetensors")
+    assert provenance["files"]["model.safetensors"] == compute_file_sha256(
+        tiny_model / "model.safetensors"
+    )
     weights = load_file(out / "model.safetensors")
     assert provenance["parameters"] == sum(tensor.numel() for tensor in weights.values())
     assert oct((out / "model.safetensors").stat().st_mode)[-3:] == "644"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blossomtune.data.tokens.parallel import ordered
+from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.errors import UserError
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
@@ -19,14 +19,14 @@ def test_results_come_in_order(cores):
         time.sleep(0.02 * (number % 3))
         return number * number, os.getpid()
 
-    results = list(ordered(square, range(12), cores))
+    results = list(map_ordered(square, range(12), cores))
     assert [number for number, _ in results] == [i * i for i in range(12)]
     assert (os.getpid() in {pid for _, pid in results}) == (cores < 2)
 
 
 def test_few_are_under_way(tmp_path):
     """What nobody has taken yet waits, so that memory does not grow."""
-    results = ordered(lambda i: (tmp_path / str(i)).touch(), range(100), 2)
+    results = map_ordered(lambda i: (tmp_path / str(i)).touch(), range(100), 2)
     next(results)
     time.sleep(0.5)
     assert len(list(tmp_path.iterdir())) <= 6
@@ -39,22 +39,22 @@ def test_what_a_user_can_mend_arrives_as_such(cores):
         raise UserError(f"row {number}", "mend it")
 
     with pytest.raises(UserError, match=r"^row 0\n  hint: mend it$"):
-        list(ordered(fail, range(9), cores))
+        list(map_ordered(fail, range(9), cores))
 
 
 def test_a_worker_that_is_killed_is_no_riddle():
     with pytest.raises(UserError, match="a worker process was killed; most often"):
-        list(ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
+        list(map_ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
 
 
 def test_no_worker_outlives_a_parent_that_was_killed(tmp_path):
     program = f"""
 import os, pathlib, time
-from blossomtune.data.tokens.parallel import ordered
+from blossomtune.data.tokenization.parallel import map_ordered
 def work(number):
     (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
     time.sleep(60)
-list(ordered(work, range(9), 3))
+list(map_ordered(work, range(9), 3))
 """
     parent = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(LIBRARY)})
     try:

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from blossomtune.data.cutting import partition
-from blossomtune.data.reading.formats import ROWS, write_parquet
+from blossomtune.data.partitioning import build_partition
+from blossomtune.data.sources.file_formats import ROWS_PER_BATCH, write_parquet
 from blossomtune.errors import UserError
-from blossomtune.files import canonical, read_json, sha256, write_json
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json, write_json
 
 TABLE = pa.table(
     {
@@ -55,7 +55,7 @@ def build(tmp_path):
     def run(config, folder):
         out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        made = partition.build(config, folder, out)
+        made = build_partition.build_partition(config, folder, out)
         manifest = read_json(out / "manifest.json")
         assert manifest == made
         return out, manifest
@@ -79,7 +79,7 @@ def test_the_manifest_says_what_each_client_has(dataset, build):
         "labels": {"yes": 20, "no": 20},
     }
     assert [client["rows"] for client in clients] == [10, 10, 20]
-    checksum = sha256(out / "client_1.parquet")
+    checksum = compute_file_sha256(out / "client_1.parquet")
     assert clients[1] == {
         "client": 1,
         "name": "news",
@@ -118,7 +118,7 @@ def test_parts_for_validation_and_testing(dataset, build):
     ]
     web = manifest["clients"][2]
     assert list(web["files"]) == [f"client_2.{end}" for end in ENDS]
-    assert all(sha256(out / name) == sum_ for name, sum_ in web["files"].items())
+    assert all(compute_file_sha256(out / name) == sum_ for name, sum_ in web["files"].items())
     assert web["labels"] == {"yes": 13}
     assert manifest["labels"] == {"yes": 20, "no": 20}
     assert web["tokens"] == 13 * 7
@@ -143,12 +143,16 @@ def test_the_same_bytes_again_and_no_scratch(dataset, build):
 
 
 def test_row_groups_and_nested_columns(dataset, build):
-    count = ROWS * 2 + 50
+    count = ROWS_PER_BATCH * 2 + 50
     turns = [[{"role": "user", "content": f"number {i}!"}] for i in range(count)]
     table = pa.table({"turns": turns, "n": list(range(count))})
     out, manifest = build(iid(1), dataset(table, None))
     file = parquet.ParquetFile(out / "client_0.parquet")
-    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [ROWS, ROWS, 50]
+    assert [file.metadata.row_group(i).num_rows for i in range(3)] == [
+        ROWS_PER_BATCH,
+        ROWS_PER_BATCH,
+        50,
+    ]
     assert file.read().to_pylist() == table.to_pylist()
     client = manifest["clients"][0]
     assert client["tokens"] == count * 4
@@ -189,17 +193,24 @@ def test_what_does_not_fit_the_data(dataset, tmp_path, changes, told):
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(UserError, match=told):
-        partition.build(by_domain(**changes), dataset(), out)
+        build_partition.build_partition(by_domain(**changes), dataset(), out)
 
 
 def test_a_data_set_that_is_all_test_rows(dataset, tmp_path):
     with pytest.raises(UserError, match="num_partitions: 2 clients cannot share 0 training rows"):
-        partition.build(iid(2), dataset(TABLE.slice(0, 0)), tmp_path)
+        build_partition.build_partition(iid(2), dataset(TABLE.slice(0, 0)), tmp_path)
 
 
 def test_the_step(dataset, tmp_path):
     step = Path(__file__).parents[2] / "workflow_scripts" / "partition.py"
-    command = [sys.executable, step, "--config", canonical(by_domain()), "--dataset", dataset()]
+    command = [
+        sys.executable,
+        step,
+        "--config",
+        to_canonical_json(by_domain()),
+        "--dataset",
+        dataset(),
+    ]
     run = subprocess.run(
         [*map(str, command), "--output", str(tmp_path / "out")],
         capture_output=True,

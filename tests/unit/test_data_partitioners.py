@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from blossomtune.config.partitions import AnyPartition
-from blossomtune.data.cutting.labels import distance, encode
-from blossomtune.data.cutting.partitioners import CUTS, cut
+from blossomtune.data.partitioning.labels import encode_labels, jensen_shannon_distance
+from blossomtune.data.partitioning.partitioners import PARTITIONERS, assign_rows
 from blossomtune.errors import UserError
-from blossomtune.seeds import derive
+from blossomtune.seeds import derive_seed
 
 ROWS = 120
 NUMBERS = [i * 0.618 % 1 for i in range(ROWS)]
@@ -70,13 +70,13 @@ def plain(clients):
 
 def dealt(name, seed=1, **changes):
     config, column = example(name, seed, **changes)
-    return plain(cut(config, ROWS, column))
+    return plain(assign_rows(config, ROWS, column))
 
 
 def test_the_registry_is_what_the_configuration_allows():
     union = get_args(AnyPartition)[0]
     allowed = {get_args(b.model_fields["partitioner"].annotation)[0] for b in get_args(union)}
-    assert set(CUTS) == allowed - {"local"} == set(EXAMPLES)
+    assert set(PARTITIONERS) == allowed - {"local"} == set(EXAMPLES)
 
 
 LABEL = st.sampled_from([st.sampled_from("abcde"), st.integers(-2, 2), st.booleans()])
@@ -126,24 +126,24 @@ def cases(draw, name):
     return block(name, draw(st.integers(0, 9)), **keys), pa.array(column)
 
 
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize("name", PARTITIONERS)
 @settings(max_examples=12)
 @given(data=st.data())
 def test_clients_share_all_rows_and_no_row_twice(name, data):
     config, column = data.draw(cases(name))
     rows, at = len(column), data.draw(st.integers(0, 30))
     try:
-        clients = cut(config, rows, pa.chunked_array([column]))
+        clients = assign_rows(config, rows, pa.chunked_array([column]))
     except UserError:
         reject()  # not every draw can be cut; hypothesis complains where too few can
     assert len(clients) == config["num_partitions"]
     assert all(len(part) and (np.diff(part) > 0).all() for _, part in clients)
     assert sorted(i for _, part in clients for i in part.tolist()) == list(range(rows))
     in_other_batches = pa.chunked_array([column[:at], column[at:]])
-    assert plain(cut(config, rows, in_other_batches)) == plain(clients)
+    assert plain(assign_rows(config, rows, in_other_batches)) == plain(clients)
 
 
-@pytest.mark.parametrize("name", sorted(set(CUTS) - NO_CHANCE))
+@pytest.mark.parametrize("name", sorted(set(PARTITIONERS) - NO_CHANCE))
 def test_chance_comes_from_the_seed(name):
     others = [dealt(name, seed) for seed in range(4)]
     assert any(other != others[0] for other in others[1:])
@@ -155,7 +155,7 @@ def test_without_chance_the_seed_does_not_matter(name):
 
 
 def of_all():
-    return hashlib.sha256(repr([dealt(name) for name in CUTS]).encode()).hexdigest()
+    return hashlib.sha256(repr([dealt(name) for name in PARTITIONERS]).encode()).hexdigest()
 
 
 def test_another_process_deals_the_same():
@@ -175,7 +175,7 @@ def test_another_process_deals_the_same():
 def flowers(name, config):
     """Flower's own partitioner with a config's parameters."""
     count, alpha, seed = config["num_partitions"], config.get("alpha"), {"shuffle": False}
-    seed["seed"] = derive(config["seed"], f"{name} partition")
+    seed["seed"] = derive_seed(config["seed"], f"{name} partition")
     match name:
         case "iid" | "linear" | "square" | "exponential":
             return getattr(flower, f"{name.title()}Partitioner")(count)
@@ -205,7 +205,7 @@ def flowers(name, config):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        *((name, {}) for name in CUTS if name != "shard"),
+        *((name, {}) for name in PARTITIONERS if name != "shard"),
         ("continuous", {"strictness": 1}),
         ("shard", {"num_partitions": 6}),  # shards that leave no row over
         ("shard", {"num_shards_per_partition": None, "shard_size": 11}),
@@ -215,15 +215,15 @@ def test_clients_are_those_of_flower(name, changes):
     config, column = example(name, **changes)
     values = [None] * ROWS if column is None else column.to_pylist()
     if name == "inner_dirichlet":  # Flower knows labels as numbers only, here
-        values = encode("c", "c", column.chunks).codes
+        values = encode_labels("c", "c", column.chunks).codes
     rows = datasets.Dataset.from_dict({"row": range(ROWS), "c": values})
     partitioner = flowers(name, config)
     partitioner.dataset = (
-        rows.shuffle(derive(1, f"{name} partition")) if name in NO_COLUMN else rows
+        rows.shuffle(derive_seed(1, f"{name} partition")) if name in NO_COLUMN else rows
     )
     count = partitioner.num_partitions
     theirs = [sorted(partitioner.load_partition(i)["row"]) for i in range(count)]
-    assert [rows.tolist() for _, rows in cut(config, ROWS, column)] == theirs
+    assert [rows.tolist() for _, rows in assign_rows(config, ROWS, column)] == theirs
 
 
 @settings(max_examples=10)
@@ -232,20 +232,26 @@ def test_iid_deals_evenly(rows, clients, seed):
     config = block("iid", seed, num_partitions=clients)
     if clients > rows:
         with pytest.raises(UserError, match=f"{clients} clients cannot share {rows} training rows"):
-            cut(config, rows)
+            assign_rows(config, rows)
         return
-    parts = [part for _, part in cut(config, rows)]
+    parts = [part for _, part in assign_rows(config, rows)]
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_the_skew_of_dirichlet_falls_as_alpha_grows():
-    labels = encode("c", "c", [pa.array(LABELS)])
-    whole = labels.count(np.arange(ROWS))
+    labels = encode_labels("c", "c", [pa.array(LABELS)])
+    whole = labels.count_labels(np.arange(ROWS))
 
     def skew(alpha):
         config, column = example("dirichlet", num_partitions=3, alpha=alpha)
-        cuts = [cut(config | {"seed": seed}, ROWS, column) for seed in range(20)]
-        return np.mean([distance(labels.count(rows), whole) for c in cuts for _, rows in c])
+        cuts = [assign_rows(config | {"seed": seed}, ROWS, column) for seed in range(20)]
+        return np.mean(
+            [
+                jensen_shannon_distance(labels.count_labels(rows), whole)
+                for c in cuts
+                for _, rows in c
+            ]
+        )
 
     few, some, many = skew(0.1), skew(1), skew(100)
     assert few > some + 0.1 > many + 0.2
@@ -253,12 +259,14 @@ def test_the_skew_of_dirichlet_falls_as_alpha_grows():
 
 def test_natural_ids_are_clients_in_sorted_order():
     domains = pa.chunked_array([["web", "news", "web", "books"], ["news", "web"]])
-    clients = cut(block("natural_id", num_partitions=3), 6, domains)
+    clients = assign_rows(block("natural_id", num_partitions=3), 6, domains)
     assert plain(clients) == [("books", [3]), ("news", [1, 4]), ("web", [0, 2, 5])]
 
 
 def test_natural_ids_that_are_numbers():
-    clients = cut(block("natural_id", num_partitions=3), 4, pa.chunked_array([[10, 9, 10, 2]]))
+    clients = assign_rows(
+        block("natural_id", num_partitions=3), 4, pa.chunked_array([[10, 9, 10, 2]])
+    )
     assert plain(clients) == [("2", [3]), ("9", [1]), ("10", [0, 2])]
 
 
@@ -266,13 +274,15 @@ def test_groups_are_named_after_their_first_values():
     users = pa.chunked_array([list("fabcdeg")])
     config = block("grouped_natural_id", num_partitions=2, group_size=5)
     names = ["a, b, c, …", "f, g"]
-    assert plain(cut(config, 7, users)) == list(zip(names, [[1, 2, 3, 4, 5], [0, 6]], strict=True))
+    assert plain(assign_rows(config, 7, users)) == list(
+        zip(names, [[1, 2, 3, 4, 5], [0, 6]], strict=True)
+    )
 
 
 def test_equal_numbers_stay_in_the_order_of_the_data_set():
     config = block("continuous", num_partitions=2, strictness=1)
     times = [1.7e9 + 1, 1.7e9, 1.7e9 + 2, 1.7e9, 1.7e9 + 1, 1.7e9 + 1]  # alike in 32 bits
-    assert plain(cut(config, 6, pa.chunked_array([times]))) == [
+    assert plain(assign_rows(config, 6, pa.chunked_array([times]))) == [
         ("client 0", [0, 1, 3]),
         ("client 1", [2, 4, 5]),
     ]
@@ -321,11 +331,13 @@ def test_what_cannot_be_cut(name, changes, told):
 def test_columns_that_decide_nothing(name, values, told):
     config = block(name, **EXAMPLES[name] | {"num_partitions": 2})
     with pytest.raises(UserError, match=told):
-        cut(config, 3, pa.chunked_array([values]))
+        assign_rows(config, 3, pa.chunked_array([values]))
 
 
 def test_a_partitioner_that_breaks_the_promise(monkeypatch):
     # none of today's does; one that a later Flower has might
-    monkeypatch.setitem(CUTS, "iid", lambda *_: [("a", np.array([0, 1])), ("b", np.array([1]))])
+    monkeypatch.setitem(
+        PARTITIONERS, "iid", lambda *_: [("a", np.array([0, 1])), ("b", np.array([1]))]
+    )
     with pytest.raises(RuntimeError, match="partitioner iid deals rows out twice, or not at all"):
-        cut(block("iid", num_partitions=2), 3)
+        assign_rows(block("iid", num_partitions=2), 3)

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from blossomtune.data.reading import network, registry
+from blossomtune.data.sources import pypi, retry
 from blossomtune.errors import UserError
 
 METADATA = b"Metadata-Version: 2.1\nName: pets\nVersion: 1.2\nLicense: MIT\n"
@@ -71,7 +71,7 @@ def index(monkeypatch):
     started = Index()
     monkeypatch.setenv("PIP_INDEX_URL", started.url)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
     yield started
     started.server.shutdown()
     started.server.server_close()
@@ -94,21 +94,21 @@ def closed_port() -> int:
 
 
 def test_the_archive_and_its_licence(index, tmp_path):
-    archive = registry.fetch(source(), tmp_path)
+    archive = pypi.download_archive(source(), tmp_path)
     assert archive.read_bytes() == index.published
-    assert registry.licence(archive) == "MIT"
+    assert pypi.read_license(archive) == "MIT"
 
 
 def test_a_busy_index_is_asked_again(index, tmp_path):
     index.failures = 2
-    registry.fetch(source(), tmp_path)
+    pypi.download_archive(source(), tmp_path)
     assert index.requests[:3] == ["/simple/pets/"] * 3
 
 
 def test_a_wrong_checksum_of_the_user(index, tmp_path):
     wanted, got = "0" * 64, hashlib.sha256(index.sent).hexdigest()
     with pytest.raises(UserError) as error:
-        registry.fetch(source(sha256=wanted), tmp_path)
+        pypi.download_archive(source(sha256=wanted), tmp_path)
     assert f"by source.sha256 {wanted}, downloaded {got}" in str(error.value)
     assert "hint: run again if the download was cut short" in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -117,7 +117,7 @@ def test_a_wrong_checksum_of_the_user(index, tmp_path):
 def test_a_truncated_download_is_not_what_the_index_published(index, tmp_path):
     index.sent = index.published[:-20]
     with pytest.raises(UserError) as error:
-        registry.fetch(source(), tmp_path)
+        pypi.download_archive(source(), tmp_path)
     published = hashlib.sha256(index.published).hexdigest()
     got = hashlib.sha256(index.sent).hexdigest()
     assert "pets-1.2-py3-none-any.whl: wrong checksum" in str(error.value)
@@ -127,17 +127,17 @@ def test_a_truncated_download_is_not_what_the_index_published(index, tmp_path):
 def test_a_connection_that_breaks_off_is_tried_three_times(index, tmp_path):
     index.length = len(index.sent) + 100
     with pytest.raises(UserError, match=r"cannot be reached \(\w+, 3 attempts\)"):
-        registry.fetch(source(), tmp_path)
-    assert index.requests.count("/pets-1.2-py3-none-any.whl") == network.ATTEMPTS
+        pypi.download_archive(source(), tmp_path)
+    assert index.requests.count("/pets-1.2-py3-none-any.whl") == retry.MAX_ATTEMPTS
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unreachable_index_in_one_sentence(monkeypatch, tmp_path):
     url = f"http://name:secret@127.0.0.1:{closed_port()}/simple/"
     monkeypatch.setenv("PIP_INDEX_URL", url)
-    monkeypatch.setattr(network, "WAIT", 0.01)
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)
     with pytest.raises(UserError) as error:
-        registry.fetch(source(), tmp_path)
+        pypi.download_archive(source(), tmp_path)
     assert str(error.value) == (
         "pets 1.2 cannot be fetched: the package index 127.0.0.1 cannot be reached "
         "(ConnectionError, 3 attempts)\n"
@@ -147,7 +147,7 @@ def test_an_unreachable_index_in_one_sentence(monkeypatch, tmp_path):
 
 def test_an_unknown_package(index, tmp_path):
     with pytest.raises(UserError, match=r"127\.0\.0\.1 has no package 'petz'"):
-        registry.fetch(source(package="petz"), tmp_path)
+        pypi.download_archive(source(package="petz"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_an_unknown_package(index, tmp_path):
 )
 def test_an_unknown_version_lists_those_that_there_are(index, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        registry.fetch(source(**changes), tmp_path)
+        pypi.download_archive(source(**changes), tmp_path)
 
 
 def test_an_extra_index_is_asked_where_the_first_has_nothing(index, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
     monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("simple", "empty"))
-    assert registry.fetch(source(), tmp_path).is_file()
+    assert pypi.download_archive(source(), tmp_path).is_file()

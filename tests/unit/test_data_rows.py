@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from blossomtune.data.tables import rows
+from blossomtune.data.preparation import source_rows, transform
 from blossomtune.errors import UserError
 
 NOTHING = {"rename": {}, "derive": {}, "filter": None, "columns": None}
@@ -9,9 +9,9 @@ NOTHING = {"rename": {}, "derive": {}, "filter": None, "columns": None}
 
 def worked(tmp_path, *parts, alike=True, **block):
     batches = ((name, pa.RecordBatch.from_pydict(columns)) for name, columns in parts)
-    files = rows.read(batches, tmp_path / "read", alike=alike)
-    made, passed = rows.work(files, NOTHING | block, tmp_path / "worked")
-    return made, [row for b in made.batches() for row in b.to_pylist()], passed.tolist()
+    files = source_rows.store_source_rows(batches, tmp_path / "read", require_same_columns=alike)
+    made, passed = transform.transform_rows(files, NOTHING | block, tmp_path / "worked")
+    return made, [row for b in made.iter_batches() for row in b.to_pylist()], passed.tolist()
 
 
 def test_derived_columns_see_the_file_and_those_before_them(tmp_path):

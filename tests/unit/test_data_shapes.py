@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data.tokens import shapes
+from blossomtune.config.preprocessing import PreprocessingSettings
+from blossomtune.data.tokenization import formats
 from blossomtune.errors import UserError
 
 TEXT, NUMBER = pa.string(), pa.int64()
@@ -10,8 +10,8 @@ TURNS = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
 
 def find(columns, **given):
-    config = Preprocessing.model_validate(given).model_dump(mode="json")
-    return shapes.find(config, pa.schema(list(columns.items())))
+    config = PreprocessingSettings.model_validate(given).model_dump(mode="json")
+    return formats.resolve_format(config, pa.schema(list(columns.items())))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def find(columns, **given):
 def test_the_columns_say_what_the_rows_are(columns, name, column):
     shape = find(columns)
     assert (shape.name, shape.detected, shape.column) == (name, True, column)
-    assert find(columns, shape=name) == shapes.Shape(name, False, column, shape.templates)
+    assert find(columns, shape=name) == formats.RowFormat(name, False, column, shape.templates)
 
 
 def test_the_manifest_can_show_what_was_rendered():
@@ -55,7 +55,7 @@ def test_templates_and_columns_of_the_configuration_come_first():
     columns = {"messages": TURNS, "body": TEXT, "talk": TURNS, "chosen": TEXT, "rejected": TEXT}
     written = find(columns, prompt="{{ body }}", completion="yes")
     assert (written.name, written.detected, written.column) == ("prompt_completion", False, None)
-    assert find(columns, text="{{ body }}") == shapes.Shape(
+    assert find(columns, text="{{ body }}") == formats.RowFormat(
         "text", False, None, {"text": "{{ body }}"}
     )
     assert find(columns, shape="sharegpt", column="talk").column == "talk"

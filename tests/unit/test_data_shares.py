@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.data.cutting.shares import check, least, split
+from blossomtune.data.partitioning.client_split import (
+    check_client_sizes,
+    compute_min_client_rows,
+    split_client_rows,
+)
 from blossomtune.errors import UserError
 
 SIZE = st.sampled_from([0, 1, 7, 0.1, 0.33, 0.5])
@@ -21,12 +25,12 @@ def config(min_rows=1, test=0, validation=0, seed=1):
 def test_a_clients_parts_are_all_of_its_rows(rows, test, validation, kinds):
     asked = config(1, test, validation)
     try:
-        check([("a", rows)], asked)
+        check_client_sizes([("a", rows)], asked)
     except UserError:
         return
     numbers = np.arange(100, 100 + 2 * rows, 2)
     codes = np.arange(rows) % kinds if kinds else None
-    parts = split(numbers, codes, asked, 3)
+    parts = split_client_rows(numbers, codes, asked, 3)
     assert sorted(np.concatenate(list(parts.values())).tolist()) == numbers.tolist()
     for name, size in (("test", test), ("validation", validation)):
         wanted = size if size >= 1 else max(1, round(size * rows)) if size else 0
@@ -37,14 +41,16 @@ def test_a_clients_parts_are_all_of_its_rows(rows, test, validation, kinds):
 
 def test_labels_keep_their_shares():
     codes = np.arange(100) % 4 // 3  # one in four
-    parts = split(np.arange(100), codes, config(test=20, validation=0.4), 0)
+    parts = split_client_rows(np.arange(100), codes, config(test=20, validation=0.4), 0)
     counts = {name: Counter(codes[rows].tolist()) for name, rows in parts.items()}
     assert counts == {"test": {0: 15, 1: 5}, "validation": {0: 30, 1: 10}, "train": {0: 30, 1: 10}}
 
 
 def test_clients_and_parts_have_chances_of_their_own():
     def parts(client=0, **changes):
-        return split(np.arange(60), None, config(test=20, validation=20, **changes), client)
+        return split_client_rows(
+            np.arange(60), None, config(test=20, validation=20, **changes), client
+        )
 
     assert parts()["test"].tolist() == parts()["test"].tolist()
     assert parts()["test"].tolist() != parts(client=1)["test"].tolist()
@@ -55,22 +61,22 @@ def test_clients_and_parts_have_chances_of_their_own():
 @given(min_rows=st.integers(1, 40), test=SIZE, validation=st.sampled_from([0, 2, 0.1, 0.4]))
 def test_the_fewest_rows_that_are_enough(min_rows, test, validation):
     asked = config(min_rows, test, validation)
-    check([("a", least(asked))], asked)
+    check_client_sizes([("a", compute_min_client_rows(asked))], asked)
     with pytest.raises(UserError):
-        check([("a", min_rows - 1)], asked)
+        check_client_sizes([("a", min_rows - 1)], asked)
 
 
 def test_shares_that_leave_nothing():
     with pytest.raises(UserError, match="test_size and validation_size: together they leave no"):
-        least(config(test=0.5, validation=0.5))
+        compute_min_client_rows(config(test=0.5, validation=0.5))
 
 
 def test_who_has_too_few_rows():
     with pytest.raises(UserError) as error:
-        check([("a", 5), ("b", 4), ("c", 0)], config(4, validation=0.25))
+        check_client_sizes([("a", 5), ("b", 4), ("c", 0)], config(4, validation=0.25))
     assert str(error.value) == (
         "min_rows: 4, validation_size: 0.25: too few rows: b has 4, c has 0\n"
         "  hint: use fewer clients, a more even partitioner, or smaller numbers for these keys"
     )
     with pytest.raises(UserError, match=r"client 4 has 1, … \(9 clients\)"):
-        check([(f"client {i}", 1) for i in range(9)], config(2))
+        check_client_sizes([(f"client {i}", 1) for i in range(9)], config(2))

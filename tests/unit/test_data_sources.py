@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import datasets
 import pytest
 
-from blossomtune.data.reading import sources
+from blossomtune.data.sources import load_source
 from blossomtune.errors import UserError
 
 CSV = "text,n\nfrom csv,1\n"
@@ -24,9 +24,9 @@ def of(path, **more):
 def texts(source, tmp_path, kind=None):
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    found = sources.read(source, kind and {"kind": kind, "columns": None}, scratch)
-    assert (found.revision, found.licence) == (None, None)
-    return [(name, row["text"]) for name, batch in found.parts for row in batch.to_pylist()]
+    found = load_source.load_source(source, kind and {"kind": kind, "columns": None}, scratch)
+    assert (found.revision, found.license) == (None, None)
+    return [(name, row["text"]) for name, batch in found.file_batches for row in batch.to_pylist()]
 
 
 @pytest.fixture

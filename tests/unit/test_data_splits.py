@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blossomtune.data.tables import splits
+from blossomtune.data.preparation import test_split
 from blossomtune.errors import UserError
-from blossomtune.seeds import derive
+from blossomtune.seeds import derive_seed
 
 LABELS = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
 SIZES = st.dictionaries(st.text(max_size=3), st.integers(1, 1000), min_size=1, max_size=8)
@@ -16,7 +16,7 @@ SIZES = st.dictionaries(st.text(max_size=3), st.integers(1, 1000), min_size=1, m
 @pytest.mark.parametrize("size", [1, 10, 37, 0.1, 0.001, 0.5, 99])
 @pytest.mark.parametrize("groups", [None, LABELS])
 def test_the_size_is_exact(size, groups):
-    held = splits.held(groups, 100, size, seed=1)
+    held = test_split.sample_row_mask(groups, 100, size, seed=1)
     assert (held.shape, held.dtype) == ((100,), bool)
     assert held.sum() == (size if size >= 1 else max(1, round(size * 100)))
 
@@ -25,14 +25,14 @@ def test_the_size_is_exact(size, groups):
 def test_every_group_has_its_share(groups, data):
     rows = len(groups)
     size = data.draw(st.integers(1, rows - 1))
-    held = splits.held(groups, rows, size, seed=data.draw(st.integers(0, 9)))
+    held = test_split.sample_row_mask(groups, rows, size, seed=data.draw(st.integers(0, 9)))
     assert held.sum() == size
     whole, test = Counter(groups), Counter(g for g, h in zip(groups, held, strict=True) if h)
     assert all(abs(test[g] - whole[g] * size / rows) < 1 for g in whole)
 
 
 def test_the_test_split_keeps_the_shares():
-    held = splits.held(np.array(LABELS), 100, 20, seed=1)
+    held = test_split.sample_row_mask(np.array(LABELS), 100, 20, seed=1)
     assert Counter(np.array(LABELS)[held].tolist()) == {"a": 14, "b": 5, "c": 1}
 
 
@@ -40,30 +40,35 @@ def test_the_test_split_keeps_the_shares():
 def test_rows_of_a_group_are_drawn_by_a_seed_of_its_own(groups, seed):
     """Splits that people have already must stay as they are."""
     members = {name: [i for i, g in enumerate(groups) if g == name] for name in groups}
-    counts = splits.apportion({name: len(m) for name, m in members.items()}, 1)
+    counts = test_split.apportion({name: len(m) for name, m in members.items()}, 1)
     expected = set()
     for name, rows in members.items():
-        random = np.random.default_rng(derive(seed, "test split", name))
+        random = np.random.default_rng(derive_seed(seed, "test split", name))
         expected |= set(random.permutation(rows)[: counts[name]].tolist())
-    assert set(np.flatnonzero(splits.held(groups, len(groups), 1, seed)).tolist()) == expected
+    assert (
+        set(np.flatnonzero(test_split.sample_row_mask(groups, len(groups), 1, seed)).tolist())
+        == expected
+    )
 
 
 def test_the_seed_decides():
-    first, again, other = (splits.held(LABELS, 100, 20, seed).tolist() for seed in (1, 1, 2))
+    first, again, other = (
+        test_split.sample_row_mask(LABELS, 100, 20, seed).tolist() for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
 def test_a_test_split_that_leaves_nothing():
     with pytest.raises(UserError, match=r"test\.size: 100 of 100 rows leaves none to train on"):
-        splits.held(None, 100, 100, seed=1)
+        test_split.sample_row_mask(None, 100, 100, seed=1)
 
 
 @given(SIZES, st.data())
 def test_largest_remainders(sizes, data):
     whole = sum(sizes.values())
     total = data.draw(st.integers(0, whole))
-    counts = splits.apportion(sizes, total)
+    counts = test_split.apportion(sizes, total)
     assert sum(counts.values()) == total
     assert all(abs(counts[n] - sizes[n] * total / whole) < 1 for n in sizes)
     assert all(counts[n] <= sizes[n] for n in sizes)
-    assert splits.apportion(dict(reversed(sizes.items())), total) == counts
+    assert test_split.apportion(dict(reversed(sizes.items())), total) == counts

@@ -96,7 +96,7 @@ def test_an_expression_that_is_not_valid(source):
 
 @pytest.mark.parametrize("kind", [Template, Expression])
 def test_compiled_once_for_all_rows(kind, monkeypatch):
-    environment, compiled = templates._environment(), []
+    environment, compiled = templates._get_environment(), []
     compiles = environment.compile
 
     def counted(source, *rest, **named):

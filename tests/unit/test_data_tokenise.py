@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data.reading.formats import write_parquet
-from blossomtune.data.tokens import tokenise
-from blossomtune.encoding import IGNORED, load_tokenizer
+from blossomtune.config.preprocessing import PreprocessingSettings
+from blossomtune.data.sources.file_formats import write_parquet
+from blossomtune.data.tokenization import build_tokenized
 from blossomtune.errors import UserError
-from blossomtune.files import canonical, read_json, sha256, write_json
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json, write_json
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "preprocess.py"
 ROWS = [{"text": f"text {i}", "label": "good" if i % 2 else "bad"} for i in range(6)]
@@ -42,16 +43,16 @@ def inputs(tmp_path):
 def block(**changes):
     given = {"prompt": "Judge: {{ text }}", "completion": "{{ label }}", **changes}
     given = {key: value for key, value in given.items() if value is not None}
-    return Preprocessing.model_validate(given).model_dump(mode="json")
+    return PreprocessingSettings.model_validate(given).model_dump(mode="json")
 
 
 def build(config, model, inputs, out, cores=1):
     out.mkdir()
-    return tokenise.build(config, model, *inputs, out, cores)
+    return build_tokenized.tokenize_partition(config, model, *inputs, out, cores)
 
 
 def step(config, model, inputs, out, cores):
-    command = [sys.executable, STEP, "--config", canonical(config), "--model", model]
+    command = [sys.executable, STEP, "--config", to_canonical_json(config), "--model", model]
     command += ["--dataset", inputs[0], "--partition", inputs[1], "--output", out]
     return [*map(str, command), "--cores", str(cores)]
 
@@ -64,7 +65,7 @@ def test_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
     assert client["row"] == [0, 1]
     prompt = "<|im_start|>user\nJudge: text 3<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(client[0]["input_ids"]) == f"{prompt}good<|im_end|>"
-    answer = [label for label in client[0]["labels"] if label != IGNORED]
+    answer = [label for label in client[0]["labels"] if label != IGNORE_INDEX]
     assert tokenizer.decode(answer) == "good<|im_end|>"
 
     test = datasets.Dataset.from_file(str(tmp_path / "out" / "test.arrow"))
@@ -80,7 +81,7 @@ def test_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
         "tokens": sum(tokens),
         "completion_tokens": len("good") + len("bad") + 2,
         "longest": max(tokens),
-        "sha256": sha256(tmp_path / "out" / "client_1.arrow"),
+        "sha256": compute_file_sha256(tmp_path / "out" / "client_1.arrow"),
     }
     assert {k: v for k, v in manifest.items() if k not in ("clients", "test")} == {
         "shape": {
@@ -108,7 +109,7 @@ def test_what_clients_hold_out_is_there_too(tiny_model, inputs, tmp_path):
     manifest = build(block(packing=True), tiny_model, inputs, tmp_path / "out")
     (held,) = manifest["held_out"]
     assert (held["client"], held["validation"]["rows"], held["test"]["rows"]) == (1, 2, 1)
-    assert held["test"]["sha256"] == sha256(tmp_path / "out" / "client_1.test.arrow")
+    assert held["test"]["sha256"] == compute_file_sha256(tmp_path / "out" / "client_1.test.arrow")
     validation = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.validation.arrow"))
     assert validation.column_names == ["row", "input_ids", "labels", "prompt", "completion"]
     assert validation["completion"] == ["bad", "good"]

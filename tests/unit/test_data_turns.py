@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from blossomtune.config.preprocessing import Preprocessing
-from blossomtune.data.tokens import shapes
-from blossomtune.data.tokens.shapes import Shape
-from blossomtune.data.tokens.turns import SPEAKERS, Reader, conversation
+from blossomtune.config.preprocessing import PreprocessingSettings
+from blossomtune.data.tokenization import formats
+from blossomtune.data.tokenization.formats import RowFormat
+from blossomtune.data.tokenization.messages import ROLE_BY_ALIAS, MessageBuilder, parse_conversation
 from blossomtune.errors import UserError
 
 SYSTEM, USER, MODEL = "system", "user", "assistant"
@@ -15,7 +15,7 @@ def turns(*pairs):
 
 
 def reader(name, column=None, **templates):
-    return Reader(Shape(name, False, column, templates))
+    return MessageBuilder(RowFormat(name, False, column, templates))
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_every_speaker_has_a_role(role, names):
         sharegpt = [{"from": who, "value": text} for who, text in told]
         messages = [{"role": who, "content": text} for who, text in told]
         both = [m | {"from": None, "value": None} for m in messages]  # as Arrow unites structs
-        read = conversation("column", sharegpt)
+        read = parse_conversation("column", sharegpt)
         assert read[0] == {"role": role, "content": "x"}
-        assert read == conversation("column", messages) == conversation("column", both)
+        assert read == parse_conversation("column", messages) == parse_conversation("column", both)
 
 
 def test_turns_after_the_models_last_are_left_out_and_so_are_empty_system_turns():
     cell = turns((SYSTEM, " "), (USER, "q"), (MODEL, "a"), (USER, "r"), (MODEL, "b"), (USER, "s"))
-    assert conversation("c", cell) == cell[1:5]
+    assert parse_conversation("c", cell) == cell[1:5]
 
 
 @pytest.mark.parametrize(
@@ -69,37 +69,39 @@ def test_turns_after_the_models_last_are_left_out_and_so_are_empty_system_turns(
 )
 def test_cells_that_are_no_conversation(cell, message):
     with pytest.raises(UserError) as error:
-        conversation("c", cell)
+        parse_conversation("c", cell)
     assert str(error.value) == message
 
 
 def test_tools_are_known_by_all_their_names():
-    names = [name for name, role in SPEAKERS.items() if role == "tool"]
+    names = [name for name, role in ROLE_BY_ALIAS.items() if role == "tool"]
     assert {"tool", "function", "observation", "function_call", "ipython"} <= set(names)
     for name in names:
         with pytest.raises(UserError, match="tools are not supported"):
-            conversation("c", [{"from": name, "value": "x"}])
+            parse_conversation("c", [{"from": name, "value": "x"}])
 
 
 def test_an_answer_must_say_something():
     with pytest.raises(UserError, match="turn 1 of c: the text is empty"):
-        conversation("c", turns((USER, "q"), (MODEL, " \n"), (USER, "r"), (MODEL, "b")))
+        parse_conversation("c", turns((USER, "q"), (MODEL, " \n"), (USER, "r"), (MODEL, "b")))
 
 
 def test_the_systems_template_is_for_conversations_that_have_no_system_turn():
-    read = reader("messages", "chat", system="Be {{ how }}.").read
+    read = reader("messages", "chat", system="Be {{ how }}.").build_messages
     talk = turns((USER, "q"), (MODEL, "a"))
     told = turns((SYSTEM, "Hi."))
     assert read({"chat": talk, "how": "brief"}) == turns((SYSTEM, "Be brief.")) + talk
     assert read({"chat": told + talk, "how": "brief"}) == told + talk
     assert (
-        reader("messages", "chat", system="{{ how or '' }}").read({"chat": talk, "how": None})
+        reader("messages", "chat", system="{{ how or '' }}").build_messages(
+            {"chat": talk, "how": None}
+        )
         == talk
     )
 
 
 def test_prompt_and_completion_are_rendered_and_not_stripped():
-    read = reader("prompt_completion", prompt="{{ q }}?\n ", completion=" {{ a }}").read
+    read = reader("prompt_completion", prompt="{{ q }}?\n ", completion=" {{ a }}").build_messages
     assert read({"q": "why", "a": "so"}) == turns((USER, "why?\n "), (MODEL, " so"))
     with pytest.raises(UserError, match=r"^completion: the text is empty"):
         read({"q": "why", "a": " "})
@@ -111,7 +113,9 @@ def test_prompt_and_completion_are_rendered_and_not_stripped():
 
 def test_alpacas_input_follows_the_instruction_where_there_is_one():
     schema = pa.schema([(column, pa.string()) for column in ("instruction", "input", "output")])
-    read = Reader(shapes.find(Preprocessing().model_dump(), schema)).read
+    read = MessageBuilder(
+        formats.resolve_format(PreprocessingSettings().model_dump(), schema)
+    ).build_messages
     for given, prompt in (
         ("a, b", "Sort.\n\na, b"),
         ("", "Sort."),
@@ -124,18 +128,20 @@ def test_alpacas_input_follows_the_instruction_where_there_is_one():
 
 def test_plain_text_is_a_column_or_a_template():
     row = {"a text": " as it is ", "n": 3}
-    assert reader("text", "a text").read(row) == " as it is "
-    assert reader("text", text="{{ n + 1 }}").read(row) == "4"
+    assert reader("text", "a text").build_messages(row) == " as it is "
+    assert reader("text", text="{{ n + 1 }}").build_messages(row) == "4"
     for column, message in (("n", "n: a value of type int is not text"), ("x", "no such column")):
         with pytest.raises(UserError, match=message):
-            reader("text", column).read(row)
+            reader("text", column).build_messages(row)
     with pytest.raises(UserError, match="text: the text is empty"):
-        reader("text", text=" ").read(row)
+        reader("text", text=" ").build_messages(row)
 
 
 def test_only_the_columns_that_are_read_are_read():
     known = ["a", "b", "input", "talk"]
     one = reader("prompt_completion", prompt="{% if input is defined %}{{ a.x }}{% endif %}")
-    assert one.columns(known) == ["a", "input"]
-    assert reader("messages", "talk", system="{{ range(3) | list }}").columns(known) == ["talk"]
-    assert one.columns(["b", "a"]) == ["b", "a"]  # all, so that a message can list them
+    assert one.select_columns(known) == ["a", "input"]
+    assert reader("messages", "talk", system="{{ range(3) | list }}").select_columns(known) == [
+        "talk"
+    ]
+    assert one.select_columns(["b", "a"]) == ["b", "a"]  # all, so that a message can list them

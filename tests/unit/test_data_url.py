@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from blossomtune.data.reading import network, url
+from blossomtune.data.sources import retry, url
 from blossomtune.errors import UserError
 
 CONTENT = b'{"text": "a"}\n' * 1000
@@ -56,7 +56,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(network, "WAIT", 0.01)  # as many attempts, less patience
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience
     started = Server()
     yield started
     started.server.shutdown()
@@ -79,7 +79,7 @@ def source(address, content=CONTENT):
     ],
 )
 def test_a_file_keeps_the_name_of_its_address(server, tmp_path, path, name):
-    found = url.fetch(source(server.url + path), tmp_path)
+    found = url.download_file(source(server.url + path), tmp_path)
     assert (found.name, found.read_bytes()) == (name, CONTENT)
     assert found.parent.parent == tmp_path
 
@@ -87,13 +87,13 @@ def test_a_file_keeps_the_name_of_its_address(server, tmp_path, path, name):
 def test_the_bytes_that_are_sent_count(server, tmp_path):
     """As for curl and sha256sum, also where a server says that it packed them for the journey."""
     packed = gzip.compress(CONTENT)
-    found = url.fetch(source(f"{server.url}/packed/a.jsonl", packed), tmp_path)
+    found = url.download_file(source(f"{server.url}/packed/a.jsonl", packed), tmp_path)
     assert found.read_bytes() == packed
 
 
 def test_a_fault_that_passes_is_waited_out(server, tmp_path):
-    server.failures = network.ATTEMPTS - 1
-    assert url.fetch(source(f"{server.url}/files/a"), tmp_path).read_bytes() == CONTENT
+    server.failures = retry.MAX_ATTEMPTS - 1
+    assert url.download_file(source(f"{server.url}/files/a"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_fault_that_passes_is_waited_out(server, tmp_path):
 def test_what_is_not_sent(server, tmp_path, capsys, change, path, message, attempts):
     vars(server).update(change)
     with pytest.raises(UserError) as error:
-        url.fetch(source(server.url + path), tmp_path)
+        url.download_file(source(server.url + path), tmp_path)
     assert message in str(error.value)
     assert "secret" not in str(error.value) + capsys.readouterr().out
     assert len(server.requests) == attempts
@@ -117,7 +117,7 @@ def test_what_is_not_sent(server, tmp_path, capsys, change, path, message, attem
 def test_a_wrong_checksum(server, tmp_path):
     wanted = source(f"{server.url}/files/a.jsonl?token=secret", b"something else")
     with pytest.raises(UserError) as error:
-        url.fetch(wanted, tmp_path)
+        url.download_file(wanted, tmp_path)
     assert str(error.value).startswith(
         f"a.jsonl: wrong checksum; sha256 by source.sha256 {wanted['sha256']}, downloaded "
         f"{hashlib.sha256(CONTENT).hexdigest()}"
@@ -129,9 +129,9 @@ def test_a_server_that_is_not_there(monkeypatch, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/a.csv"
-    monkeypatch.setattr(network, "WAIT", 0.01)
+    monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)
     with pytest.raises(UserError) as error:
-        url.fetch(source(f"{address}?token=secret"), tmp_path)
+        url.download_file(source(f"{address}?token=secret"), tmp_path)
     assert str(error.value) == (
         f"{address} cannot be fetched: 127.0.0.1 cannot be reached (ConnectionError, 3 attempts)\n"
         "  hint: check source.url and the network"

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from blossomtune.config.adapters import Lora
-from blossomtune.encoding import encode, end_of_turn, load_tokenizer
-from blossomtune.evaluation.compare import evaluate
-from blossomtune.evaluation.models import Model
-from blossomtune.evaluation.rows import HeldOut, Row, held_out
-from blossomtune.evaluation.scores import score
-from blossomtune.modeling import load_model
+from blossomtune.config.lora import LoraSettings
+from blossomtune.evaluation.compare import evaluate_models
+from blossomtune.evaluation.rows import EvaluationRow, EvaluationSet, load_evaluation_set
+from blossomtune.evaluation.scores import score_rows
+from blossomtune.evaluation.stored_model import StoredModel
+from blossomtune.modeling.encoding import encode_example
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.tokenizer import get_end_of_turn_id, load_tokenizer
 
 CHOICES = ["positive", "negative", "neutral"]
 TEXTS = [f"text number {i} is {'very ' * (i % 4)}good" for i in range(12)]
@@ -38,7 +39,7 @@ def files(held_out_files):
 
 def read(files, settings=SETTINGS):
     preprocessed, dataset = files
-    return held_out(preprocessed, preprocessed.parent / "partition", dataset, settings)
+    return load_evaluation_set(preprocessed, preprocessed.parent / "partition", dataset, settings)
 
 
 @pytest.fixture
@@ -47,18 +48,18 @@ def rows(files):
 
 
 def scores_of(directory, rows, settings=SETTINGS):
-    return score(Model(directory), rows, settings, "base", len(rows))
+    return score_rows(StoredModel(directory), rows, settings, "base", len(rows))
 
 
 def both(directory, rows, settings=SETTINGS):
-    models = {"base": Model(directory), "federated": Model(directory)}
-    return evaluate(models, HeldOut(rows, len(rows)), settings)
+    models = {"base": StoredModel(directory), "federated": StoredModel(directory)}
+    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings)
 
 
 @torch.inference_mode()
 def by_hand(directory, prompt, completion):
     """Likelihood and length of a completion with transformers alone."""
-    ids, labels = encode(load_tokenizer(directory), prompt, completion)
+    ids, labels = encode_example(load_tokenizer(directory), prompt, completion)
     loss = load_model(directory)(
         input_ids=torch.tensor([ids]), labels=torch.tensor([labels])
     ).loss.item()
@@ -81,7 +82,7 @@ def test_a_batchs_size_changes_nothing(tiny_model, rows):
     many = scores_of(tiny_model, rows, SETTINGS | {"batch_size": 100})
     assert one.nll == pytest.approx(many.nll, abs=1e-4)
     assert (one.predicted == many.predicted).all()
-    assert (one.exact == many.exact).all()
+    assert (one.exact_match == many.exact_match).all()
 
 
 def test_an_exact_answer_is_the_completion_to_the_letter(tiny_model, held_out_files):
@@ -92,13 +93,13 @@ def test_an_exact_answer_is_the_completion_to_the_letter(tiny_model, held_out_fi
     for row in first:
         ids = tokenizer(row.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
         made = model.generate(
-            ids, max_new_tokens=5, do_sample=False, eos_token_id=end_of_turn(tokenizer)
+            ids, max_new_tokens=5, do_sample=False, eos_token_id=get_end_of_turn_id(tokenizer)
         )
         answers.append(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
     told = [replace(row, completion=text) for row, text in zip(first, answers, strict=True)]
-    assert scores_of(tiny_model, told, settings).exact.tolist() == [True, True]
+    assert scores_of(tiny_model, told, settings).exact_match.tolist() == [True, True]
     wrong = [replace(row, completion=text + "!") for row, text in zip(first, answers, strict=True)]
-    assert scores_of(tiny_model, wrong, settings).exact.tolist() == [False, False]
+    assert scores_of(tiny_model, wrong, settings).exact_match.tolist() == [False, False]
 
 
 def test_metrics_hang_together(tiny_model, rows, capsys):
@@ -133,28 +134,30 @@ def test_what_was_not_asked_for_is_null(tiny_model, rows):
 
 @pytest.fixture(scope="module")
 def adapters(tiny_model, tmp_path_factory):
-    """Adapters of three controls, far enough from nothing that answers differ."""
-    from blossomtune.federation import adapter
+    """Adapters of three baselines, far enough from nothing that answers differ."""
+    from blossomtune.training import adapter, adapter_files
 
-    home, lora = tmp_path_factory.mktemp("controls"), Lora(r=2)
+    home, lora = tmp_path_factory.mktemp("baselines"), LoraSettings(r=2)
     for i, name in enumerate(("centralised", "local_0", "local_1")):
-        model = adapter.attach(load_model(tiny_model), lora, seed=i)
+        model = adapter.build_peft_model(load_model(tiny_model), lora, seed=i)
         torch.manual_seed(i)
-        state = {n: torch.randn_like(value) / 4 for n, value in adapter.read(model).items()}
-        adapter.save(state, lora, "tiny", home / name)
+        state = {
+            n: torch.randn_like(value) / 4 for n, value in adapter.get_adapter_state(model).items()
+        }
+        adapter_files.save_adapter(state, lora, "tiny", home / name)
     return home
 
 
 @pytest.fixture(scope="module")
 def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
-    """Metrics of base, federated and all controls, where clients held out rows of their own."""
+    """Metrics of base, federated and all baselines, where clients held out rows of their own."""
     own = {0: (["hm", "oh"], ["neutral", "positive"]), 1: (["no", "yes", "so"], CHOICES)}
     names = {"clients": [{"name": "lab a"}, {"name": "lab b"}]}
     home = tmp_path_factory.mktemp("compared")
     held = read(write_held_out(home, TEXTS, LABELS, own, names, domain=["a", "b"] * 6))
-    models = {"base": Model(tiny_model), "federated": Model(tiny_model)}
-    models |= {d.name: Model(tiny_model, d) for d in sorted(adapters.iterdir())}
-    return held, models, evaluate(models, held, SETTINGS)
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    models |= {d.name: StoredModel(tiny_model, d) for d in sorted(adapters.iterdir())}
+    return held, models, evaluate_models(models, held, SETTINGS)
 
 
 def plain(each):
@@ -175,8 +178,10 @@ def test_clients_own_models_are_one_contender(compared):
     assert sum(sum(line.values()) for line in local["confusion"].values()) == 12
     assert set(local["by"]) == {"a", "b"}
     for number, client in enumerate(["lab a", "lab b"]):
-        common = held.rows[: held.common]
-        scores = score(models[f"local_{number}"], common, SETTINGS, client, held.common)
+        common = held.rows[: held.num_common_rows]
+        scores = score_rows(
+            models[f"local_{number}"], common, SETTINGS, client, held.num_common_rows
+        )
         loss = scores.nll.sum() / scores.tokens.sum()
         assert local["models"][client]["loss"]["value"] == pytest.approx(loss, rel=1e-4)
 
@@ -184,10 +189,10 @@ def test_clients_own_models_are_one_contender(compared):
 def test_each_client_is_asked_on_its_own_rows(compared):
     held, models, found = compared
     for name, number in (("lab a", 0), ("lab b", 1)):
-        rows = [held.rows[i] for i in held.clients[name]]
+        rows = [held.rows[i] for i in held.rows_by_client[name]]
         for contender in ("base", "federated", "centralised", "local"):
             model = models[contender if contender != "local" else f"local_{number}"]
-            scores = score(model, rows, SETTINGS, name, len(rows))
+            scores = score_rows(model, rows, SETTINGS, name, len(rows))
             part = found[contender]["clients"][name]
             assert part["rows"] == len(rows)
             loss = scores.nll.sum() / scores.tokens.sum()
@@ -198,7 +203,7 @@ def test_each_client_is_asked_on_its_own_rows(compared):
     fairness = found["local"]["fairness"]
     assert (fairness["worst"]["value"], fairness["best"]["value"]) == (min(values), max(values))
     assert fairness["spread"] == pytest.approx(abs(values[0] - values[1]) / 2, abs=1e-5)
-    assert (fairness["measure"], fairness["rows"]) == ("accuracy", "own")
+    assert (fairness["measure"], fairness["row_source"]) == ("accuracy", "own")
 
 
 def test_differences_are_the_federated_models_minus_each_other(compared):
@@ -216,25 +221,27 @@ def test_groups_of_the_common_rows_stand_for_clients_of_that_value(tiny_model, h
     natural = names | {"partitioner": "natural_id", "column": "domain"}
     files = held_out_files(TEXTS, LABELS, None, natural, domain=["a", "b"] * 6)
     held = read(files)
-    found = evaluate({"base": Model(tiny_model), "federated": Model(tiny_model)}, held, SETTINGS)
+    found = evaluate_models(
+        {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}, held, SETTINGS
+    )
     base = found["base"]
     assert list(base["clients"]) == ["b", "a"]
     assert {n: plain(p) for n, p in base["clients"].items()} == {
         n: plain(p) for n, p in base["by"].items()
     }
-    assert base["fairness"]["rows"] == "common"
+    assert base["fairness"]["row_source"] == "common"
 
 
 def test_an_adapter_is_merged_in_the_bases_own_precision(tiny_model, adapters, rows, tmp_path):
-    from blossomtune.federation.merging import merge
+    from blossomtune.export.merge import merge_adapter
 
     half = tmp_path / "half"
     load_model(tiny_model).to(torch.bfloat16).save_pretrained(half)
     load_tokenizer(tiny_model).save_pretrained(half)
     (tmp_path / "merged").mkdir()
-    merge(half, adapters / "centralised", [[1, 5, 6]], tmp_path / "merged")
+    merge_adapter(half, adapters / "centralised", [[1, 5, 6]], tmp_path / "merged")
     stored = load_model(tmp_path / "merged").state_dict()
-    in_memory = Model(half, adapters / "centralised").load().state_dict()
+    in_memory = StoredModel(half, adapters / "centralised").load().state_dict()
     assert stored.keys() == in_memory.keys()
     assert all(torch.equal(stored[name], in_memory[name]) for name in stored)
 
@@ -250,13 +257,13 @@ def step(tiny_model, files, output, *more, **changed):
 
 def test_the_step_writes_what_the_library_finds(tiny_model, adapters, files, tmp_path):
     output = tmp_path / "metrics.json"
-    control = ["--control", f"centralised={adapters / 'centralised'}"]
+    control = ["--baseline", f"centralised={adapters / 'centralised'}"]
     done = step(tiny_model, files, output, *control, watched=3)
     assert done.returncode == 0, done.stderr
-    models = {"base": Model(tiny_model), "federated": Model(tiny_model)}
-    models["centralised"] = Model(tiny_model, adapters / "centralised")
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
     held = read(files, SETTINGS | {"watched": 3})
-    found = evaluate(models, held, SETTINGS)
+    found = evaluate_models(models, held, SETTINGS)
     assert json.loads(output.read_text()) == found
     assert (found["left_out"], found["base"]["rows"]) == (3, 9)
 
@@ -270,7 +277,9 @@ def test_the_step_tells_a_wrong_column_in_two_lines(tiny_model, files, tmp_path)
 
 def test_plain_text_is_scored_from_its_second_token_and_never_generated(tiny_model):
     ids = load_tokenizer(tiny_model)("a plain text")["input_ids"]
-    row = Row(prompt="", completion="a plain text", ids=tuple(ids), start=1)
+    row = EvaluationRow(
+        prompt="", completion="a plain text", input_ids=tuple(ids), completion_start=1
+    )
     scores = scores_of(tiny_model, [row], SETTINGS | {"choices": [], "by": None})
     with torch.inference_mode():
         loss = load_model(tiny_model)(
@@ -278,4 +287,4 @@ def test_plain_text_is_scored_from_its_second_token_and_never_generated(tiny_mod
         ).loss.item()
     assert scores.tokens.tolist() == [len(ids) - 1]
     assert scores.nll[0] / scores.tokens[0] == pytest.approx(loss, abs=1e-4)
-    assert scores.sample is None
+    assert scores.sampled_rows is None

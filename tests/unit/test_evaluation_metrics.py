@@ -35,13 +35,13 @@ def test_macro_f1_is_the_textbooks(drawn):
 @given(pairs, st.integers(0, 1000))
 def test_weights_stand_for_repeated_rows(drawn, seed):
     gold, predicted = np.array(drawn).T
-    w = metrics.weights(len(gold), 3, seed)
+    w = metrics.draw_bootstrap_weights(len(gold), 3, seed)
     assert (w[0] == 1).all()
     assert (w.sum(axis=1) == len(gold)).all()
     values = np.arange(len(gold)) / 7
     for line, mean, f1 in zip(
         w,
-        metrics.mean(w, values, values + 1),
+        metrics.weighted_mean(w, values, values + 1),
         metrics.macro_f1(w, gold, predicted, CLASSES),
         strict=True,
     ):
@@ -54,22 +54,28 @@ def test_weights_stand_for_repeated_rows(drawn, seed):
 
 def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
     right = np.arange(400) < 280  # accuracy 0.7; standard error sqrt(0.7 * 0.3 / 400) = 0.0229
-    found = metrics.interval(metrics.mean(metrics.weights(400, 4000, seed=1), right))
+    found = metrics.compute_interval(
+        metrics.weighted_mean(metrics.draw_bootstrap_weights(400, 4000, seed=1), right)
+    )
     assert found["value"] == 0.7
     assert found["low"] == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
     assert found["high"] == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
 
 
 def test_resamples_depend_on_the_seed_alone():
-    assert (metrics.weights(9, 20, 1) == metrics.weights(9, 20, 1)).all()
-    assert (metrics.weights(9, 20, 1) != metrics.weights(9, 20, 2)).any()
+    assert (
+        metrics.draw_bootstrap_weights(9, 20, 1) == metrics.draw_bootstrap_weights(9, 20, 1)
+    ).all()
+    assert (
+        metrics.draw_bootstrap_weights(9, 20, 1) != metrics.draw_bootstrap_weights(9, 20, 2)
+    ).any()
 
 
 def test_confusion_counts_every_row_once():
     gold, one, other = np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0, 0, 1])
-    table = metrics.confusion(gold, [one], ["no", "yes"])
+    table = metrics.confusion_matrix(gold, [one], ["no", "yes"])
     assert table == {"no": {"no": 1, "yes": 1}, "yes": {"no": 0, "yes": 1}}
-    table = metrics.confusion(gold, [one, other], ["no", "yes"])
+    table = metrics.confusion_matrix(gold, [one, other], ["no", "yes"])
     assert table == {"no": {"no": 1.5, "yes": 0.5}, "yes": {"no": 0, "yes": 1}}
 
 
@@ -83,14 +89,14 @@ def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
         "b": part(loss=0.2, accuracy=0.9),
         "c": part(loss=0.6, accuracy=0.7),
     }
-    assert metrics.fairness(clients) == {
+    assert metrics.summarize_fairness(clients) == {
         "measure": "accuracy",
         "worst": {"client": "a", "value": 0.5},
         "best": {"client": "b", "value": 0.9},
         "spread": 0.1633,  # sqrt((0.2² + 0.2² + 0²) / 3)
     }
     losses = {name: part(loss=each["loss"]["value"]) for name, each in clients.items()}
-    assert metrics.fairness(losses) == {
+    assert metrics.summarize_fairness(losses) == {
         "measure": "loss",
         "worst": {"client": "c", "value": 0.6},
         "best": {"client": "a", "value": 0.1},
@@ -99,12 +105,12 @@ def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
 
 
 def test_one_client_is_best_and_worst():
-    found = metrics.fairness({"a": part(loss=0.1)})
+    found = metrics.summarize_fairness({"a": part(loss=0.1)})
     assert found["worst"] == found["best"] == {"client": "a", "value": 0.1}
     assert found["spread"] == 0
 
 
 def test_a_difference_is_rounded_where_its_terms_are():
-    found = metrics.interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
+    found = metrics.compute_interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
     assert found == {"value": 0, "low": 0.1235, "high": 0.1235}
     assert str(found["value"]) == "0.0"

@@ -9,7 +9,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from blossomtune.evaluation.reading import Reader
+from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3}
@@ -60,27 +60,29 @@ def greedy_alone(model, prompt, limit):
 
 
 def test_likelihoods_are_those_of_each_text_alone(model):
-    reader = Reader(model, PROMPTS, PAD)
-    context = reader.read(PROMPTS)
+    reader = PrefixCacheScorer(model, PROMPTS, PAD)
+    context = reader.prefill(PROMPTS)
     for choice in (0, 1, 0):  # twice the first: an answer leaves the context as it was
-        found = reader.nll(context, [answers[choice] for answers in ANSWERS])
+        found = reader.compute_nll(context, [answers[choice] for answers in ANSWERS])
         for i, value in enumerate(found.tolist()):
             expected = alone(model, PROMPTS[i], ANSWERS[i][choice])
             assert value == pytest.approx(expected, abs=1e-4)
 
 
 def test_greedy_answers_are_those_of_each_text_alone(model):
-    reader = Reader(model, PROMPTS, PAD)
-    found = reader.greedy(reader.read(PROMPTS), END, limit=6)
+    reader = PrefixCacheScorer(model, PROMPTS, PAD)
+    found = reader.generate_greedy(reader.prefill(PROMPTS), END, max_new_tokens=6)
     assert found == [greedy_alone(model, prompt, 6) for prompt in PROMPTS]
 
 
 def test_greedy_stops_at_the_end_of_a_turn(model):
-    reader = Reader(model, PROMPTS, PAD)
-    context = reader.read(PROMPTS)
-    first = context.logits.argmax(dim=-1).tolist()
-    assert reader.greedy(context, first[0], limit=6)[0] == []
-    assert all(len(answer) <= 6 for answer in reader.greedy(context, END, limit=6))
+    reader = PrefixCacheScorer(model, PROMPTS, PAD)
+    context = reader.prefill(PROMPTS)
+    first = context.next_token_logits.argmax(dim=-1).tolist()
+    assert reader.generate_greedy(context, first[0], max_new_tokens=6)[0] == []
+    assert all(
+        len(answer) <= 6 for answer in reader.generate_greedy(context, END, max_new_tokens=6)
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,12 +91,12 @@ def test_greedy_stops_at_the_end_of_a_turn(model):
     ids=["one token", "nothing shared", "equal", "one begins the other"],
 )
 def test_any_prompts_can_be_read(model, prompts):
-    reader = Reader(model, prompts, PAD)
-    found = reader.nll(reader.read(prompts), [[9, END]] * len(prompts))
+    reader = PrefixCacheScorer(model, prompts, PAD)
+    found = reader.compute_nll(reader.prefill(prompts), [[9, END]] * len(prompts))
     expected = [alone(model, prompt, [9, END]) for prompt in prompts]
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_shared_beginning_is_read_once():
-    reader = Reader(llama().eval(), PROMPTS, PAD)
-    assert reader.shared == 3
+    reader = PrefixCacheScorer(llama().eval(), PROMPTS, PAD)
+    assert reader.prefix_length == 3

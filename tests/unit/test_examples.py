@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from blossomtune.config import stages
-from blossomtune.config.load import load
-from blossomtune.data.cutting import partition
-from blossomtune.data.tables import dataset
-from blossomtune.data.tokens import tokenise
-from blossomtune.encoding import IGNORED, load_tokenizer
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import load_configuration
+from blossomtune.data.partitioning import build_partition
+from blossomtune.data.preparation import build_dataset
+from blossomtune.data.tokenization import build_tokenized
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 ALPACA = (
@@ -201,15 +202,17 @@ def built(tiny_model, tmp_path, monkeypatch):
         for place in (block, block.get("test", {})):
             if "source" in place:
                 place["source"] = here(place["source"], tmp_path)
-        configuration = load(raw)
+        configuration = load_configuration(raw)
         data, cut, tokens = [tmp_path / part for part in ("dataset", "partition", "preprocessed")]
         for folder in (data, cut, tokens):
             folder.mkdir()
-        preprocessing = stages.preprocess(configuration, used["preprocessing"])
+        preprocessing = stage_inputs.preprocess(configuration, used["preprocessing"])
         manifests = (
-            dataset.build(stages.download(configuration, name), data),
-            partition.build(stages.partition(configuration, used["partition"]), data, cut),
-            tokenise.build(preprocessing, tiny_model, data, cut, tokens),
+            build_dataset.build_dataset(stage_inputs.download(configuration, name), data),
+            build_partition.build_partition(
+                stage_inputs.partition(configuration, used["partition"]), data, cut
+            ),
+            build_tokenized.tokenize_partition(preprocessing, tiny_model, data, cut, tokens),
         )
         clients = [f"client_{i}" for i in range(len(manifests[1]["clients"]))]
         files = [(cut / f"{client}.parquet", tokens / f"{client}.arrow") for client in clients]
@@ -231,7 +234,7 @@ def sequences(file):
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_a_configuration(example):
-    load(EXAMPLES[example])
+    load_configuration(EXAMPLES[example])
 
 
 def test_no_example_is_left_out():
@@ -250,7 +253,7 @@ def test_what_an_example_trains_on(example, experiment, built, tiny_model):
                 expected[written(turns, tokenizer, preprocessing["max_length"])] += 1
         got = Counter()
         for ids, labels in sequences(arrow):
-            learnt = [label for label in labels if label != IGNORED]
+            learnt = [label for label in labels if label != IGNORE_INDEX]
             got[tokenizer.decode(ids), tokenizer.decode(learnt)] += 1
         assert got == expected, arrow.name
         assert got
@@ -282,17 +285,17 @@ def test_what_the_manifests_say_of_flowertune(built):
 
 def test_ranks_by_a_column_of_the_data(built, tmp_path):
     """unequal-hardware.yaml names every value that its column has."""
-    from blossomtune.federation.job import ranks_of
+    from blossomtune.training.ranks import resolve_client_ranks
 
     (_, cut, _), _, _ = built("unequal-hardware.yaml", "unequal")
     names = [client["name"] for client in cut["clients"]]
-    lora = load(EXAMPLES["unequal-hardware.yaml"]).experiments["unequal"].lora
-    ranks = dict(zip(names, ranks_of(lora, tmp_path / "partition", names), strict=True))
+    lora = load_configuration(EXAMPLES["unequal-hardware.yaml"]).experiments["unequal"].lora
+    ranks = dict(zip(names, resolve_client_ranks(lora, tmp_path / "partition", names), strict=True))
     assert ranks == {"tweets": 4, "movieReview": 8, "amazonReview": 8, "nytEditorial": 16}
 
 
 def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
-    example = load(EXAMPLES["comparison.yaml"])
+    example = load_configuration(EXAMPLES["comparison.yaml"])
     default = example.experiments["quickstart"]
     plain = example.experiments["fedavg"]
     assert plain.training == default.training
@@ -301,7 +304,7 @@ def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
     told = {"lora": {}, "federation": {}, "training": {}}
     for name in example.run[1:]:
         e = example.experiments[name]
-        assert e.model_copy(update={k: getattr(plain, k) for k in (*told, "controls")}) == plain
+        assert e.model_copy(update={k: getattr(plain, k) for k in (*told, "baselines")}) == plain
         for block, by_name in told.items():
             mine, theirs = getattr(e, block), getattr(plain, block)
             keys = {k for k in type(mine).model_fields if getattr(mine, k) != getattr(theirs, k)}
@@ -313,15 +316,17 @@ def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
 
 
 def test_epsilon_is_what_the_example_says():
-    from blossomtune.federation.privacy import spent
+    from blossomtune.privacy.accounting import compute_epsilon
 
     text = (ROOT / "config/examples/privacy.yaml").read_text(encoding="utf-8")
-    whole = load(EXAMPLES["privacy.yaml"])
+    whole = load_configuration(EXAMPLES["privacy.yaml"])
     federation = whole.experiments["private"].federation
     clients = whole.partitions["hundred"].num_partitions
     for noise, said in ((1, "epsilon is 13.9 at delta 0.001"), (2, "it is 4.2.")):
         block = federation.privacy.model_copy(update={"noise_multiplier": noise})
-        found = spent(block, clients, federation.sampled(clients), federation.rounds)
+        found = compute_epsilon(
+            block, clients, federation.count_sampled_clients(clients), federation.rounds
+        )
         assert said in text
         assert f"{found['epsilon']:.1f}" in said
         assert found["delta"] == 0.001

@@ -5,34 +5,40 @@ import safetensors.torch
 import torch
 from peft import PeftModel
 
-from blossomtune.config.adapters import Lora
+from blossomtune.aggregation.low_rank import list_layers as layers_of
+from blossomtune.config.lora import LoraSettings
 from blossomtune.errors import UserError
-from blossomtune.federation import adapter
-from blossomtune.federation.aggregation import layers as layers_of
-from blossomtune.files import sha256
-from blossomtune.modeling import load_model
+from blossomtune.files import compute_file_sha256
+from blossomtune.modeling.load import load_model
+from blossomtune.training import adapter, adapter_files
 
-LORA = Lora(r=4, alpha=8)
+LORA = LoraSettings(r=4, alpha=8)
 
 
 @pytest.fixture
 def model(tiny_model):
-    return adapter.attach(load_model(tiny_model), LORA, seed=1)
+    return adapter.build_peft_model(load_model(tiny_model), LORA, seed=1)
 
 
 def test_a_fresh_adapter_depends_on_the_seed_alone(tiny_model, model):
     torch.manual_seed(99)  # whatever was drawn before
-    again = adapter.read(adapter.attach(load_model(tiny_model), LORA, seed=1))
-    other = adapter.read(adapter.attach(load_model(tiny_model), LORA, seed=2))
-    first = adapter.read(model)
+    again = adapter.get_adapter_state(
+        adapter.build_peft_model(load_model(tiny_model), LORA, seed=1)
+    )
+    other = adapter.get_adapter_state(
+        adapter.build_peft_model(load_model(tiny_model), LORA, seed=2)
+    )
+    first = adapter.get_adapter_state(model)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_what_is_written_is_read(model):
-    state = {name: torch.randn_like(value) for name, value in adapter.read(model).items()}
-    adapter.write(model, state)
-    read = adapter.read(model)
+    state = {
+        name: torch.randn_like(value) for name, value in adapter.get_adapter_state(model).items()
+    }
+    adapter.set_adapter_state(model, state)
+    read = adapter.get_adapter_state(model)
     assert list(read) == sorted(state)
     assert all(torch.equal(read[name], state[name]) for name in state)
 
@@ -48,18 +54,20 @@ def test_what_is_written_is_read(model):
     ],
 )
 def test_what_does_not_belong_is_refused(model, spoil, message):
-    state = adapter.read(model)
+    state = adapter.get_adapter_state(model)
     name = next(name for name in state if name.endswith("q_proj.lora_A.weight"))
     spoil(state, name)
-    with pytest.raises(adapter.MismatchError) as error:
-        adapter.check(state, adapter.read(model))
+    with pytest.raises(adapter.AdapterMismatchError) as error:
+        adapter.validate_state(state, adapter.get_adapter_state(model))
     assert str(error.value) == message.format(name=name)
 
 
 def test_plain_peft_loads_what_is_saved(tiny_model, model, tmp_path):
-    state = {name: torch.randn_like(value) for name, value in adapter.read(model).items()}
-    adapter.write(model, state)
-    adapter.save(state, LORA, "tiny", tmp_path / "adapter")
+    state = {
+        name: torch.randn_like(value) for name, value in adapter.get_adapter_state(model).items()
+    }
+    adapter.set_adapter_state(model, state)
+    adapter_files.save_adapter(state, LORA, "tiny", tmp_path / "adapter")
     plain = PeftModel.from_pretrained(load_model(tiny_model), tmp_path / "adapter")
     ids = torch.tensor([[5, 6, 7, 8]])
     assert torch.allclose(plain(ids).logits, model.eval()(ids).logits, atol=1e-6)
@@ -69,50 +77,56 @@ def test_plain_peft_loads_what_is_saved(tiny_model, model, tmp_path):
 
 
 def test_the_same_adapter_gives_the_same_bytes(model, tmp_path):
-    state = adapter.read(model)
+    state = adapter.get_adapter_state(model)
     for name in ("one", "two"):
         state = dict(reversed(state.items()))
-        adapter.save(state, LORA, "tiny", tmp_path / name)
+        adapter_files.save_adapter(state, LORA, "tiny", tmp_path / name)
     for file in ("adapter_model.safetensors", "adapter_config.json"):
-        assert sha256(tmp_path / "one" / file) == sha256(tmp_path / "two" / file)
+        assert compute_file_sha256(tmp_path / "one" / file) == compute_file_sha256(
+            tmp_path / "two" / file
+        )
     kept = safetensors.torch.load_file(tmp_path / "one" / "adapter_model.safetensors")
     assert all(torch.equal(kept[name], state[name]) for name in state)
 
 
 def test_an_unknown_target_module_names_those_that_there_are(tiny_model):
     with pytest.raises(UserError) as error:
-        adapter.attach(load_model(tiny_model), Lora(target_modules=["query"]), seed=1)
+        adapter.build_peft_model(
+            load_model(tiny_model), LoraSettings(target_modules=["query"]), seed=1
+        )
     assert "target_modules ['query']" in str(error.value)
     assert "q_proj" in str(error.value)
 
 
 def test_the_live_parameters_have_the_names_that_travel(tiny_model):
-    model = adapter.attach(load_model(tiny_model), Lora(r=2, dora=True), seed=1)
-    living = adapter.parameters(model)
-    assert living.keys() == adapter.read(model).keys()
+    model = adapter.build_peft_model(load_model(tiny_model), LoraSettings(r=2, dora=True), seed=1)
+    living = adapter.get_adapter_parameters(model)
+    assert living.keys() == adapter.get_adapter_state(model).keys()
     for name in living:
         with torch.no_grad():
             living[name].fill_(0.5)
-    assert all((value == 0.5).all() for value in adapter.read(model).values())
+    assert all((value == 0.5).all() for value in adapter.get_adapter_state(model).values())
 
 
 def test_one_factor_alone_is_trained(tiny_model):
-    model = adapter.attach(load_model(tiny_model), Lora(r=2), seed=1)
-    everything = adapter.read(model)
+    model = adapter.build_peft_model(load_model(tiny_model), LoraSettings(r=2), seed=1)
+    everything = adapter.get_adapter_state(model)
     for factor, letter in (("B", "lora_B"), ("A", "lora_A"), ("both", "lora_")):
-        adapter.train_only(model, factor)
-        trained = {n for n, p in adapter.parameters(model).items() if p.requires_grad}
+        adapter.set_trainable_factor(model, factor)
+        trained = {n for n, p in adapter.get_adapter_parameters(model).items() if p.requires_grad}
         assert (
             trained
             == {n for n in everything if letter in n}
-            == set(adapter.part(everything, factor))
+            == set(adapter.select_factor(everything, factor))
         )
     assert not any(p.requires_grad for n, p in model.named_parameters() if "lora_" not in n)
 
 
 def test_a_restarted_adapter_changes_nothing_and_differs_by_round(tiny_model):
-    state = adapter.read(adapter.attach(load_model(tiny_model), Lora(r=2), seed=1))
-    one, again, two = (adapter.restarted(state, 7, r) for r in (1, 1, 2))
+    state = adapter.get_adapter_state(
+        adapter.build_peft_model(load_model(tiny_model), LoraSettings(r=2), seed=1)
+    )
+    one, again, two = (adapter.reinitialize_adapter(state, 7, r) for r in (1, 1, 2))
     for name, value in state.items():
         assert one[name].shape == value.shape
         assert torch.equal(one[name], again[name])
@@ -129,26 +143,30 @@ def test_products_that_are_folded_in_or_saved_say_the_same(tiny_model, tmp_path)
 
     ids = torch.arange(10)[None]
     generator = torch.Generator().manual_seed(0)
-    model = adapter.attach(load_model(tiny_model), Lora(r=2), seed=1)
-    layers = layers_of(adapter.read(model))
+    model = adapter.build_peft_model(load_model(tiny_model), LoraSettings(r=2), seed=1)
+    layers = layers_of(adapter.get_adapter_state(model))
     factors = {}
     for i, layer in enumerate(layers):
         d, k = model.get_submodule(layer).get_base_layer().weight.shape
         rank = 3 + i % 2  # not the same everywhere
         draw = [torch.randn(s, generator=generator) * 0.2 for s in ((d, rank), (rank, k))]
         factors[layer] = (draw[0], draw[1])
-    adapter.save_products(factors, Lora(r=2), "base", tmp_path / "adapter")
+    adapter_files.save_adapter_from_factors(
+        factors, LoraSettings(r=2), "base", tmp_path / "adapter"
+    )
     read = PeftModel.from_pretrained(load_model(tiny_model), tmp_path / "adapter").eval()
     before = model(ids).logits
-    adapter.fold(model, factors)
+    adapter.apply_base_delta(model, factors)
     after = model(ids).logits
     assert (after - before).abs().max() > 1
     torch.testing.assert_close(read(ids).logits, after, rtol=1e-4, atol=1e-4)
 
 
 def test_layers_that_are_no_products_are_refused_where_these_are_needed(tiny_model):
-    lora = Lora(r=2, target_modules=["q_proj", "embed_tokens"])
-    state = adapter.read(adapter.attach(load_model(tiny_model), lora, seed=1))
-    adapter.products_only(state, lora, "fedavg")
+    lora = LoraSettings(r=2, target_modules=["q_proj", "embed_tokens"])
+    state = adapter.get_adapter_state(
+        adapter.build_peft_model(load_model(tiny_model), lora, seed=1)
+    )
+    adapter.require_linear_layers(state, lora, "fedavg")
     with pytest.raises(UserError, match="embed_tokens"):
-        adapter.products_only(state, lora, "flora")
+        adapter.require_linear_layers(state, lora, "flora")

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.config.adapters import Lora, scale
-from blossomtune.federation.aggregation import AGGREGATIONS, Update, cut, stack
+from blossomtune.aggregation.low_rank import stack_base_deltas, truncate_rank
+from blossomtune.aggregation.registry import AGGREGATIONS
+from blossomtune.aggregation.types import ClientUpdate
+from blossomtune.config.lora import LoraSettings, compute_scaling
 
 LAYERS = {"x.layers.0.q_proj": (9, 7), "x.layers.1.down_proj": (5, 12)}  # (d, k)
 A, B = ".lora_A.weight", ".lora_B.weight"
@@ -33,7 +35,7 @@ def adapter(rank, generator, dtype=torch.float32):
 @st.composite
 def rounds(draw, mixed=True, dtype=torch.float32):
     """What clients answered in a round, the server's adapter, and how ranks are scaled."""
-    lora = Lora(
+    lora = LoraSettings(
         r=draw(st.integers(1, 8)), alpha=draw(st.integers(1, 64)), rslora=draw(st.booleans())
     )
     rank = st.integers(1, lora.r) if mixed else st.just(lora.r)
@@ -41,7 +43,7 @@ def rounds(draw, mixed=True, dtype=torch.float32):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
     weights = [draw(st.integers(1, 1000)) for _ in ranks]
     updates = [
-        Update(adapter(r, generator, dtype), scale(lora, r), weight)
+        ClientUpdate(adapter(r, generator, dtype), compute_scaling(lora, r), weight)
         for r, weight in zip(ranks, weights, strict=True)
     ]
     return updates, adapter(lora.r, generator, dtype), lora
@@ -92,15 +94,15 @@ def as_good_as_best(found, matrix, rank, relative=1e-5):
 @given(rounds())
 def test_flexlora_is_the_truncated_svd_for_the_server_and_every_client(round_):
     updates, start, lora = round_
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     found = AGGREGATIONS["flexlora"](updates, start, s)
-    assert not found.folded
+    assert not found.base_deltas
     for layer in LAYERS:
         matrix = wanted(updates, layer)
         as_good_as_best(dense(found.state, s, layer), matrix, lora.r)
         for rank in range(1, lora.r + 1):
-            of_client = scale(lora, rank)
-            given_ = cut(found.state, rank, s, of_client)
+            of_client = compute_scaling(lora, rank)
+            given_ = truncate_rank(found.state, rank, s, of_client)
             assert given_[layer + A].shape[0] == given_[layer + B].shape[1] == rank
             as_good_as_best(dense(given_, of_client, layer), matrix, rank)
 
@@ -111,7 +113,7 @@ def test_flexlora_is_exact_where_the_server_has_room(round_):
     updates, _, lora = round_
     rank = sum(u.state[next(iter(LAYERS)) + A].shape[0] for u in updates)
     start = adapter(rank, torch.Generator().manual_seed(0))
-    s = scale(lora, rank)
+    s = compute_scaling(lora, rank)
     found = AGGREGATIONS["flexlora"](updates, start, s)
     for layer in LAYERS:
         assert found.state[layer + A].shape == start[layer + A].shape
@@ -122,7 +124,7 @@ def test_components_that_flexlora_has_no_use_for_can_still_learn():
     generator = torch.Generator().manual_seed(0)
     start = adapter(4, generator)
     nothing = {n: t if n.endswith(A) else torch.zeros_like(t) for n, t in start.items()}
-    found = AGGREGATIONS["flexlora"]([Update(nothing, 2.0, 1)], start, 2.0).state
+    found = AGGREGATIONS["flexlora"]([ClientUpdate(nothing, 2.0, 1)], start, 2.0).state
     for layer in LAYERS:
         assert torch.equal(found[layer + A], start[layer + A])
         assert not found[layer + B].any()
@@ -130,9 +132,9 @@ def test_components_that_flexlora_has_no_use_for_can_still_learn():
 
 def test_signs_are_those_of_the_numbers_not_of_the_library():
     generator = torch.Generator().manual_seed(0)
-    updates, start = [Update(adapter(3, generator), 2.0, 1)], adapter(3, generator)
+    updates, start = [ClientUpdate(adapter(3, generator), 2.0, 1)], adapter(3, generator)
     turned = {n: -t for n, t in updates[0].state.items()}  # the same product
-    for u in (*updates, Update(turned, 2.0, 1)):
+    for u in (*updates, ClientUpdate(turned, 2.0, 1)):
         for name, value in AGGREGATIONS["flexlora"]([u], start, 2.0).state.items():
             if name.endswith(A):
                 assert (value.gather(1, value.abs().argmax(1, keepdim=True)) > 0).all()
@@ -142,22 +144,22 @@ def test_signs_are_those_of_the_numbers_not_of_the_library():
 @given(rounds())
 def test_flora_is_exact_and_starts_again(round_):
     updates, start, lora = round_
-    found = AGGREGATIONS["flora"](updates, start, scale(lora, lora.r))
+    found = AGGREGATIONS["flora"](updates, start, compute_scaling(lora, lora.r))
     assert all(torch.equal(found.state[n], start[n]) for n in start)
     for layer in LAYERS:
-        same(product(found.folded[layer]), wanted(updates, layer))
+        same(product(found.base_deltas[layer]), wanted(updates, layer))
 
 
 @EXAMPLES
 @given(rounds(mixed=False))
 def test_fedex_is_the_average_and_what_it_lacks(round_):
     updates, start, lora = round_
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     found = AGGREGATIONS["fedex"](updates, start, s)
     plain = AGGREGATIONS["fedavg"](updates, start, s)
     assert all(torch.equal(found.state[n], plain.state[n]) for n in start)
     for layer in LAYERS:
-        whole = dense(found.state, s, layer) + product(found.folded[layer])
+        whole = dense(found.state, s, layer) + product(found.base_deltas[layer])
         same(whole, wanted(updates, layer), floor=1e-6)
 
 
@@ -165,12 +167,12 @@ def test_fedex_is_the_average_and_what_it_lacks(round_):
 @given(rounds(mixed=False), st.sampled_from([("ffa", A), ("rolora", A), ("rolora", B)]))
 def test_averages_are_exact_where_a_factor_is_shared(round_, kind):
     (updates, start, lora), (name, shared) = round_, kind
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     for layer in LAYERS:
         share(updates, 0, layer + shared)
     fixed = {n: t for n, t in updates[0].state.items() if n.endswith(shared)}
     sent = [
-        Update({n: t for n, t in u.state.items() if n not in fixed}, u.scale, u.weight)
+        ClientUpdate({n: t for n, t in u.state.items() if n not in fixed}, u.scale, u.weight)
         for u in updates
     ]
     found = AGGREGATIONS[name](sent, start, s)
@@ -190,8 +192,8 @@ def test_fedavg_averages_every_tensor(round_):
     for i, u in enumerate(updates):
         u.state[magnitude] = torch.arange(9.0) + i
     start[magnitude] = torch.zeros(9)
-    found = AGGREGATIONS["fedavg"](updates, start, scale(lora, lora.r))
-    assert not found.folded
+    found = AGGREGATIONS["fedavg"](updates, start, compute_scaling(lora, lora.r))
+    assert not found.base_deltas
     total = sum(u.weight for u in updates)
     assert found.state.keys() == updates[0].state.keys()
     for name, value in found.state.items():
@@ -216,7 +218,7 @@ def hetlora(updates, r, s, layer):
 @given(rounds())
 def test_hetlora_is_the_papers(round_):
     updates, start, lora = round_
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     found = AGGREGATIONS["hetlora"](updates, start, s).state
     largest = max(u.state[next(iter(LAYERS)) + A].shape[0] for u in updates)
     for layer in LAYERS:
@@ -233,7 +235,7 @@ def test_hetlora_without_norms_goes_by_the_weights():
     for state in states:
         state |= {n: torch.zeros_like(t) for n, t in state.items() if n.endswith(B)}
     found = AGGREGATIONS["hetlora"](
-        [Update(states[0], 1.0, 1), Update(states[1], 1.0, 3)], states[0], 1.0
+        [ClientUpdate(states[0], 1.0, 1), ClientUpdate(states[1], 1.0, 3)], states[0], 1.0
     ).state
     for layer in LAYERS:
         average = 0.25 * states[0][layer + A] + 0.75 * states[1][layer + A]
@@ -245,7 +247,7 @@ def test_hetlora_without_norms_goes_by_the_weights():
 @given(data=st.data())
 def test_the_order_of_clients_changes_nothing(name, data):
     updates, start, lora = data.draw(rounds(mixed=name in ("flexlora", "flora", "hetlora")))
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     order = data.draw(st.permutations(updates))
     one, other = (AGGREGATIONS[name](some, start, s) for some in (updates, order))
     for layer in LAYERS:
@@ -256,8 +258,8 @@ def test_the_order_of_clients_changes_nothing(name, data):
         if name != "flexlora" or unique:
             difference = dense(one.state, s, layer) - dense(other.state, s, layer)
             assert difference.norm() <= 1e-5 * size
-        if one.folded:
-            difference = product(one.folded[layer]) - product(other.folded[layer])
+        if one.base_deltas:
+            difference = product(one.base_deltas[layer]) - product(other.base_deltas[layer])
             assert difference.norm() <= 1e-5 * size
 
 
@@ -266,15 +268,15 @@ def test_the_order_of_clients_changes_nothing(name, data):
 @given(round_=rounds(mixed=False), clients=st.integers(1, 4))
 def test_equal_clients_come_back_unchanged(name, round_, clients):
     updates, start, lora = round_
-    s = scale(lora, lora.r)
+    s = compute_scaling(lora, lora.r)
     state = updates[0].state
-    equal = [Update(state, s, 1 + i) for i in range(clients)]
+    equal = [ClientUpdate(state, s, 1 + i) for i in range(clients)]
     found = AGGREGATIONS[name](equal, start, s)
     if name not in ("flexlora", "flora"):
         assert all(torch.equal(found.state[n], state[n]) for n in state)
     for layer in LAYERS:
         whole = dense(found.state, s, layer) if name != "flora" else 0
-        whole = whole + product(found.folded[layer]) if found.folded else whole
+        whole = whole + product(found.base_deltas[layer]) if found.base_deltas else whole
         same(whole, dense(state, s, layer))
 
 
@@ -283,18 +285,18 @@ def test_equal_clients_come_back_unchanged(name, round_, clients):
 def test_half_precision_in_and_out_and_better_between(name, dtype):
     generator = torch.Generator().manual_seed(1)
     # 300 clients: summed in half precision, the last would be lost.
-    updates = [Update(adapter(3, generator, dtype), 2.0, 1) for _ in range(300)]
+    updates = [ClientUpdate(adapter(3, generator, dtype), 2.0, 1) for _ in range(300)]
     for layer in LAYERS:
         share(updates, 0, layer + A)
     start = adapter(3, generator, dtype)
     found = AGGREGATIONS[name](updates, start, 2.0)
-    tensors = [*found.state.values(), *(t for pair in found.folded.values() for t in pair)]
+    tensors = [*found.state.values(), *(t for pair in found.base_deltas.values() for t in pair)]
     assert {t.dtype for t in tensors} == {dtype}
     if name == "hetlora":
         return
     for layer in LAYERS:
         whole = dense(found.state, 2.0, layer) if name != "flora" else 0
-        whole = whole + product(found.folded[layer]) if found.folded else whole
+        whole = whole + product(found.base_deltas[layer]) if found.base_deltas else whole
         size = wanted(updates, layer).norm() if name != "flora" else 2.0
         assert (whole - wanted(updates, layer)).norm() <= PRECISIONS[dtype] * size
 
@@ -303,19 +305,19 @@ def test_half_precision_in_and_out_and_better_between(name, dtype):
 @given(rounds())
 def test_cut_takes_leading_components_of_whatever_is_there(round_):
     _, start, lora = round_
-    s, rank = scale(lora, lora.r), max(1, lora.r // 2)
-    smaller = scale(lora, rank)
+    s, rank = compute_scaling(lora, lora.r), max(1, lora.r // 2)
+    smaller = compute_scaling(lora, rank)
     start["x.layers.0.q_proj.lora_magnitude_vector"] = torch.ones(9)
-    whole = cut(start, rank, s, smaller)
+    whole = truncate_rank(start, rank, s, smaller)
     assert torch.equal(whole["x.layers.0.q_proj.lora_magnitude_vector"], torch.ones(9))
     for layer in LAYERS:
         b, a = start[layer + B].double(), start[layer + A].double()
         same(dense(whole, smaller, layer), s * b[:, :rank] @ a[:rank])
         for end in (A, B):
-            alone = cut({layer + end: start[layer + end]}, rank, s, smaller)
+            alone = truncate_rank({layer + end: start[layer + end]}, rank, s, smaller)
             assert alone.keys() == {layer + end}
             assert torch.equal(alone[layer + end], whole[layer + end])
-    unchanged = cut(start, lora.r, s, s)
+    unchanged = truncate_rank(start, lora.r, s, s)
     assert all(torch.equal(unchanged[n], start[n]) for n in start)
     assert all(t.is_contiguous() for t in whole.values())
 
@@ -323,10 +325,12 @@ def test_cut_takes_leading_components_of_whatever_is_there(round_):
 @EXAMPLES
 @given(st.lists(rounds(), min_size=0, max_size=4), rounds())
 def test_stack_holds_everything_in_no_more_components_than_there_can_be(before, last):
-    folded = [AGGREGATIONS["flora"](updates, start, 1.0).folded for updates, start, _ in before]
+    folded = [
+        AGGREGATIONS["flora"](updates, start, 1.0).base_deltas for updates, start, _ in before
+    ]
     _, state, lora = last
-    s = scale(lora, lora.r)
-    found = stack(state, s, folded)
+    s = compute_scaling(lora, lora.r)
+    found = stack_base_deltas(state, s, folded)
     for layer, (d, k) in LAYERS.items():
         expected = dense(state, s, layer) + sum(wanted(updates, layer) for updates, _, _ in before)
         size = math.sqrt(sum(product(f[layer]).norm() ** 2 for f in folded)) + expected.norm()

@@ -15,12 +15,15 @@ import safetensors.torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.config.adapters import Lora
-from blossomtune.config.training import Training
-from blossomtune.encoding import encode, load_tokenizer, prompt_text
-from blossomtune.federation import plan
-from blossomtune.federation.controls import Control, run
-from blossomtune.files import read_json, sha256, write_json
+from blossomtune.config.lora import LoraSettings
+from blossomtune.config.training import TrainingSettings
+from blossomtune.files import compute_file_sha256, read_json, write_json
+from blossomtune.modeling.chat_template import render_prompt
+from blossomtune.modeling.encoding import encode_example
+from blossomtune.modeling.tokenizer import load_tokenizer
+from blossomtune.training import schedule
+from blossomtune.training.baseline_schedule import Baseline
+from blossomtune.training.baselines import train_baseline
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 3
@@ -30,8 +33,8 @@ def configuration(training=None, lora=None, **changed):
     arguments = {"per_device_train_batch_size": 4, "max_steps": 2}
     return {
         "seed": 7,
-        "lora": Lora(r=4, alpha=8, **(lora or {})).model_dump(mode="json"),
-        "training": Training(
+        "lora": LoraSettings(r=4, alpha=8, **(lora or {})).model_dump(mode="json"),
+        "training": TrainingSettings(
             learning_rate_max=1e-2, **({"arguments": arguments} | (training or {}))
         ).model_dump(mode="json"),
         "rounds": 3,
@@ -53,39 +56,52 @@ arguments = st.fixed_dictionaries(
 @given(held, fractions, st.integers(1, 5), arguments)
 def test_controls_take_as_many_steps_as_the_federation(rows, fraction, rounds, chosen):
     config = configuration({"arguments": chosen}, rounds=rounds, fraction_train=fraction)
-    pooled = list(Control.named("centralised", config).turns(rows))
-    alone = [list(Control.named(f"local_{i}", config).turns(rows)) for i in range(len(rows))]
-    training = Training.model_validate(config["training"])
+    pooled = list(Baseline.from_name("centralised", config).iterate_rounds(rows))
+    alone = [
+        list(Baseline.from_name(f"local_{i}", config).iterate_rounds(rows))
+        for i in range(len(rows))
+    ]
+    training = TrainingSettings.model_validate(config["training"])
     for r in range(1, rounds + 1):
-        asked = plan.sample(7, r, len(rows), fraction)
-        steps = [plan.steps(training, n) if i in asked else 0 for i, n in enumerate(rows)]
+        asked = schedule.sample_clients(7, r, len(rows), fraction)
+        steps = [
+            schedule.count_local_steps(training, n) if i in asked else 0 for i, n in enumerate(rows)
+        ]
         assert [turns[r - 1].steps for turns in alone] == steps
         assert pooled[r - 1].steps == sum(steps)
         for turn in (pooled[r - 1], *(turns[r - 1] for turns in alone)):
-            assert turn.learning_rate == plan.learning_rate(training, r, rounds)
-            assert len(turn.rows) == turn.steps * chosen["per_device_train_batch_size"]
-        theirs = [sum(rows[:i]) + row for i, turns in enumerate(alone) for row in turns[r - 1].rows]
-        assert Counter(pooled[r - 1].rows) == Counter(theirs)  # so there are as many tokens, too
+            assert turn.learning_rate == schedule.compute_learning_rate(training, r, rounds)
+            assert len(turn.row_indices) == turn.steps * chosen["per_device_train_batch_size"]
+        theirs = [
+            sum(rows[:i]) + row for i, turns in enumerate(alone) for row in turns[r - 1].row_indices
+        ]
+        assert Counter(pooled[r - 1].row_indices) == Counter(
+            theirs
+        )  # so there are as many tokens, too
 
 
 def test_a_client_alone_walks_through_its_rows_as_in_the_federation():
     config, rows = configuration(fraction_train=0.5, rounds=9), [20, 9, 14, 30]
     for client, held in enumerate(rows):
-        for turn in Control.named(f"local_{client}", config).turns(rows):
-            start = 8 * plan.walked(7, client, turn.round, len(rows), 0.5)
-            assert turn.rows == plan.examples(7, client, held, start, len(turn.rows))
+        for turn in Baseline.from_name(f"local_{client}", config).iterate_rounds(rows):
+            start = 8 * schedule.rounds_participated(7, client, turn.round, len(rows), 0.5)
+            assert turn.row_indices == schedule.select_examples(
+                7, client, held, start, len(turn.row_indices)
+            )
 
 
 @pytest.fixture(scope="module")
 def files(tiny_model, tmp_path_factory):
     """What fetch_model, partition and preprocess would have made."""
-    home = tmp_path_factory.mktemp("controls")
+    home = tmp_path_factory.mktemp("baselines")
     tokenizer = load_tokenizer(tiny_model)
     counts = []
     (home / "preprocessed").mkdir()
     for i in range(CLIENTS):
         pairs = [
-            encode(tokenizer, prompt_text(tokenizer, f"{i} says {k}"), "yes" if k % 2 else "no")
+            encode_example(
+                tokenizer, render_prompt(tokenizer, f"{i} says {k}"), "yes" if k % 2 else "no"
+            )
             for k in range(8 + 4 * i)
         ]
         integers = pa.list_(pa.int32())
@@ -98,7 +114,7 @@ def files(tiny_model, tmp_path_factory):
         path = home / f"preprocessed/client_{i}.arrow"
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        counts.append({"rows": len(pairs), "packed": None, "sha256": sha256(path)})
+        counts.append({"rows": len(pairs), "packed": None, "sha256": compute_file_sha256(path)})
     write_json(home / "preprocessed/manifest.json", {"clients": counts})
     names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
     write_json(home / "partition/manifest.json", {"clients": names})
@@ -117,7 +133,9 @@ def outputs(to):
 
 def trained(name, config, files, to):
     """Trains a control; its history, and the bytes of its adapter."""
-    run(Control.named(name, config), **files, adapter_dir=to / "adapter", **outputs(to))
+    train_baseline(
+        Baseline.from_name(name, config), **files, adapter_dir=to / "adapter", **outputs(to)
+    )
     adapter = (to / "adapter/adapter_model.safetensors").read_bytes()
     return read_json(to / "history.json"), adapter
 
@@ -163,7 +181,7 @@ def test_after_a_lost_round_the_adapter_has_the_same_bytes(centralised, files, t
 def test_a_killed_step_goes_on_to_the_same_bytes(centralised, files, tmp_path):
     config, _, history, adapter = centralised
     given = {**files, "adapter": tmp_path / "adapter", **outputs(tmp_path)}
-    command = [sys.executable, ROOT / "workflow_scripts/control.py", "--name", "centralised"]
+    command = [sys.executable, ROOT / "workflow_scripts/train_baseline.py", "--name", "centralised"]
     command += ["--config", json.dumps(config)]
     command += [str(word) for key, path in given.items() for word in (f"--{key}", path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -194,7 +212,7 @@ def test_a_client_alone_has_its_own_rank(files, tmp_path):
 
 def test_a_client_that_is_never_asked_stays_as_it_began(files, tmp_path):
     config = configuration(rounds=1, fraction_train=0.3)
-    [asked] = plan.sample(7, 1, CLIENTS, 0.3)
+    [asked] = schedule.sample_clients(7, 1, CLIENTS, 0.3)
     history, _ = trained(f"local_{(asked + 1) % CLIENTS}", config, files, tmp_path)
     [record] = history["rounds"]
     assert (record["steps"], record["examples"], record["train_loss"]) == (0, 0, None)

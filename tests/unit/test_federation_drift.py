@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.federation.aggregation import Update
-from blossomtune.federation.drift import drift
+from blossomtune.aggregation.drift import measure_drift
+from blossomtune.aggregation.types import ClientUpdate
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 SHORT = "layers.0.self_attn.q_proj"
@@ -13,7 +13,7 @@ A, B = LAYER + ".lora_A.weight", LAYER + ".lora_B.weight"
 def answers(ranks, seed, scales=None):
     generator = torch.Generator().manual_seed(seed)
     return [
-        Update(
+        ClientUpdate(
             {
                 A: torch.randn(rank, 11, generator=generator),
                 B: torch.randn(7, rank, generator=generator),
@@ -46,7 +46,7 @@ def test_drift_is_what_dense_matrices_say(clients, rank, server, seed):
         sum(p * u.state[name].double() for p, u in zip(shares, updates, strict=True))
         for name in (B, A)
     )
-    found = drift(updates, server)[SHORT]
+    found = measure_drift(updates, server)[SHORT]
     assert near(found["norm"], float(whole.norm()))
     assert near(found["average"], float((whole - 2.0 * b @ a).norm() / whole.norm()))
     rest = torch.linalg.svdvals(whole)[server:].norm()
@@ -56,7 +56,7 @@ def test_drift_is_what_dense_matrices_say(clients, rank, server, seed):
 def test_factors_of_several_ranks_or_scales_have_no_average():
     for updates in (answers([2, 3], 0), answers([2, 2], 0, scales=[1.0, 2.0])):
         whole, _ = dense(updates)
-        found = drift(updates, 3)[SHORT]
+        found = measure_drift(updates, 3)[SHORT]
         assert found["average"] is None
         assert near(found["norm"], float(whole.norm()))
 
@@ -65,16 +65,20 @@ def test_what_is_exact_is_zero_to_the_last_digit():
     updates = answers([3, 3, 3], 0)
     for u in updates:
         u.state[A] = updates[0].state[A]
-    assert drift(updates, 3)[SHORT] | {"norm": 0} == {"norm": 0, "average": 0.0, "best": 0.0}
+    assert measure_drift(updates, 3)[SHORT] | {"norm": 0} == {
+        "norm": 0,
+        "average": 0.0,
+        "best": 0.0,
+    }
 
 
 def test_without_an_update_there_is_no_drift():
     updates = answers([3, 3], 0)
     for u in updates:
         u.state[B].zero_()
-    assert drift(updates, 3) == {SHORT: {"norm": 0.0, "average": 0.0, "best": 0.0}}
+    assert measure_drift(updates, 3) == {SHORT: {"norm": 0.0, "average": 0.0, "best": 0.0}}
 
 
 def test_six_digits_are_enough():
-    found = drift(answers([3, 3], 0), 3)[SHORT]
+    found = measure_drift(answers([3, 3], 0), 3)[SHORT]
     assert all(value == float(f"{value:.6g}") for value in found.values())

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl import SFTConfig
 
-from blossomtune.federation.fitting import out_of_memory, smaller
+from blossomtune.training.oom_retry import is_out_of_memory_error, reduce_batch_size
 
 
 @settings(max_examples=20)
@@ -17,7 +17,7 @@ def test_batches_get_smaller_and_steps_stay_as_they_are(tmp_path_factory, batch,
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulated,
     )
-    less = smaller(config)
+    less = reduce_batch_size(config)
     if batch == 1:
         assert less is None
         return
@@ -30,7 +30,7 @@ def test_batches_get_smaller_and_steps_stay_as_they_are(tmp_path_factory, batch,
 def test_what_running_out_of_memory_looks_like():
     with pytest.raises(RuntimeError) as found:
         torch.empty(2**52)
-    assert out_of_memory(found.value)
+    assert is_out_of_memory_error(found.value)
     with pytest.raises(RuntimeError) as found:
         torch.ones(2) @ torch.ones(3)
-    assert not out_of_memory(found.value)
+    assert not is_out_of_memory_error(found.value)

@@ -4,13 +4,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blossomtune.config.adapters import Lora
-from blossomtune.config.federation import Federation
-from blossomtune.config.training import Training
+from blossomtune.config.federation import FederationSettings
+from blossomtune.config.lora import LoraSettings
+from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
-from blossomtune.federation.checkpoints import differences
-from blossomtune.federation.job import Client, Job, identity, ranks_of
+from blossomtune.training.ranks import resolve_client_ranks
+from blossomtune.federation.job import ClientSpec, FederatedRun
+from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.files import write_json
+from blossomtune.json_diff import diff_json
 
 NAMES = ["ward", "clinic"]
 BY_COLUMN = {"column": "gpu", "ranks": {"small": 4, "1": 8}}
@@ -30,14 +32,17 @@ def partition(tmp_path):
 
 
 def test_without_ranks_all_have_the_servers(partition):
-    assert ranks_of(Lora(r=5), partition(), NAMES) == [5, 5]
-    assert ranks_of(Lora(r=5, ranks=[2, 5]), partition(), NAMES) == [2, 5]
+    assert resolve_client_ranks(LoraSettings(r=5), partition(), NAMES) == [5, 5]
+    assert resolve_client_ranks(LoraSettings(r=5, ranks=[2, 5]), partition(), NAMES) == [2, 5]
 
 
 def test_ranks_by_a_column(partition):
-    lora = Lora(r=8, ranks=BY_COLUMN)
-    assert ranks_of(lora, partition(["small", "small"], ["1"]), NAMES) == [4, 8]
-    assert ranks_of(lora, partition([1, 1], [1]), NAMES) == [8, 8]  # numbers are their text
+    lora = LoraSettings(r=8, ranks=BY_COLUMN)
+    assert resolve_client_ranks(lora, partition(["small", "small"], ["1"]), NAMES) == [4, 8]
+    assert resolve_client_ranks(lora, partition([1, 1], [1]), NAMES) == [
+        8,
+        8,
+    ]  # numbers are their text
 
 
 @pytest.mark.parametrize(
@@ -49,9 +54,9 @@ def test_ranks_by_a_column(partition):
     ],
 )
 def test_a_column_that_does_not_say_one_rank_is_told(partition, column, values, message):
-    lora = Lora(r=8, ranks=BY_COLUMN | {"column": column})
+    lora = LoraSettings(r=8, ranks=BY_COLUMN | {"column": column})
     with pytest.raises(UserError) as error:
-        ranks_of(lora, partition(*values), NAMES)
+        resolve_client_ranks(lora, partition(*values), NAMES)
     assert message in str(error.value)
 
 
@@ -62,13 +67,13 @@ def job(tmp_path):
     write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
 
     def make(lora=None, training=None, **federation):
-        return Job(
+        return FederatedRun(
             seed=1,
-            lora=lora or Lora(),
-            training=training or Training(),
-            federation=Federation(**federation),
-            clients=[Client(name="a", rows=1, rank=8)],
-            base_name="base",
+            lora=lora or LoraSettings(),
+            training=training or TrainingSettings(),
+            federation=FederationSettings(**federation),
+            clients=[ClientSpec(name="a", num_rows=1, rank=8)],
+            base_model_name="base",
             **dict.fromkeys(("model", "preprocessed", "adapter", "history"), tmp_path),
             checkpoints=tmp_path,
         )
@@ -89,7 +94,7 @@ def job(tmp_path):
     ],
 )
 def test_keys_that_change_no_finished_round(job, changed):
-    assert identity(job(**changed), "cpu") == identity(job(), "cpu")
+    assert build_run_identity(job(**changed), "cpu") == build_run_identity(job(), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -105,22 +110,24 @@ def test_keys_that_change_no_finished_round(job, changed):
     ],
 )
 def test_keys_that_change_rounds(job, changed):
-    assert identity(job(**changed), "cpu") != identity(job(), "cpu")
+    assert build_run_identity(job(**changed), "cpu") != build_run_identity(job(), "cpu")
 
 
 def test_other_code_makes_other_rounds(job, monkeypatch):
-    before = identity(job(), "cpu")
-    identity.cache_clear()
-    monkeypatch.setattr("blossomtune.library.digest", lambda step: f"other code of {step}")
-    after = identity(job(), "cpu")
-    identity.cache_clear()
-    assert [change[:5] for change in differences(before, after)] == ["code:"]
+    before = build_run_identity(job(), "cpu")
+    build_run_identity.cache_clear()
+    monkeypatch.setattr(
+        "blossomtune.code_dependencies.compute_code_digest", lambda step: f"other code of {step}"
+    )
+    after = build_run_identity(job(), "cpu")
+    build_run_identity.cache_clear()
+    assert [change[:5] for change in diff_json(before, after)] == ["code:"]
     assert after["code"] == "other code of federate"
 
 
 def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):
-    same = Training(learning_rate_max=1e-3, learning_rate_min=1e-3)
-    more, fewer = (identity(job(training=same, rounds=n), "cpu") for n in (9, 3))
+    same = TrainingSettings(learning_rate_max=1e-3, learning_rate_min=1e-3)
+    more, fewer = (build_run_identity(job(training=same, rounds=n), "cpu") for n in (9, 3))
     assert more == fewer
 
 
@@ -132,8 +139,8 @@ def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):
         (True, {"strategy": "scaffold"}),
         (True, {"aggregation": "flora"}),
         (True, {"communication": {"precision": "int8"}}),
-        (True, {"training": Training(optimizer_state="kept")}),
+        (True, {"training": TrainingSettings(optimizer_state="kept")}),
     ],
 )
 def test_clients_keep_something_only_where_it_is_needed(job, keeps, keys):
-    assert job(**keys).keeps == keeps
+    assert job(**keys).has_client_state == keeps

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.errors import UserError
-from blossomtune.federation.optimizers import Adopt, keep, restore
+from blossomtune.training.adopt import Adopt
+from blossomtune.training.optimizer_state import get_optimizer_state, set_optimizer_state
 
 
 def paper(start, gradients, lr, beta1, beta2, eps, decay):
@@ -133,9 +134,9 @@ def test_an_optimizer_goes_on_from_its_state_to_the_bit(make, way):
     stepped(first, parts, gradients[:5])
     second = make(list(reversed(parts)))  # by name, not by place
     if way == "keep":
-        kept = keep(first, named)
+        kept = get_optimizer_state(first, named)
         before = {name: value.clone() for name, value in kept.items()}
-        restore(second, named, kept)
+        set_optimizer_state(second, named, kept)
     else:
         second = make(parts)
         second.load_state_dict(first.state_dict())
@@ -150,7 +151,7 @@ def test_what_is_kept_are_tensors_of_their_own_by_name():
     parameters = [torch.nn.Parameter(value.clone()) for value in start]
     optimizer = Adopt(parameters)
     stepped(optimizer, parameters, gradients)
-    kept = keep(optimizer, {"a": parameters[0], "b": parameters[1]})
+    kept = get_optimizer_state(optimizer, {"a": parameters[0], "b": parameters[1]})
     assert list(kept) == sorted(f"{k}/{n}" for k in ("exp_avg", "exp_avg_sq", "step") for n in "ab")
     assert kept["step/a"].shape == () and kept["step/a"] == 3
     stepped(optimizer, parameters, gradients)
@@ -171,4 +172,4 @@ def test_state_that_is_no_tensor_and_no_number_is_refused():
 
     optimizer.step(closure)
     with pytest.raises(UserError, match="LBFGS cannot be kept"):
-        keep(optimizer, {"a": parameter})
+        get_optimizer_state(optimizer, {"a": parameter})

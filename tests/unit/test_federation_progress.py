@@ -2,8 +2,12 @@
 
 import pytest
 
-from blossomtune.config.federation import Federation
-from blossomtune.federation.progress import best_round, reason_to_stop, watched
+from blossomtune.config.federation import FederationSettings
+from blossomtune.federation.server.early_stopping import (
+    find_best_round,
+    get_monitored_loss,
+    get_stop_reason,
+)
 
 
 def history(losses, key="evaluation"):
@@ -17,31 +21,31 @@ def history(losses, key="evaluation"):
 
 
 def stopping(**keys):
-    return Federation(early_stopping=keys)
+    return FederationSettings(early_stopping=keys)
 
 
 def test_the_untrained_adapter_is_never_the_best():
-    assert best_round(history([0.1, 3.0, 2.0]), Federation()) == 2
-    assert best_round(history([0.1]), Federation()) is None
+    assert find_best_round(history([0.1, 3.0, 2.0]), FederationSettings()) == 2
+    assert find_best_round(history([0.1]), FederationSettings()) is None
 
 
 def test_of_equal_rounds_the_first_is_best():
-    assert best_round(history([9.0, 2.0, 1.0, 1.0]), Federation()) == 2
+    assert find_best_round(history([9.0, 2.0, 1.0, 1.0]), FederationSettings()) == 2
 
 
 def test_rounds_that_were_not_evaluated_do_not_count():
     found = history([9.0, None, 2.0, None, 2.5, None, 2.6])
-    assert best_round(found, Federation()) == 2
-    assert reason_to_stop(found, stopping(patience=3)) is None
-    assert "since round 2" in reason_to_stop(found, stopping(patience=2))
+    assert find_best_round(found, FederationSettings()) == 2
+    assert get_stop_reason(found, stopping(patience=3)) is None
+    assert "since round 2" in get_stop_reason(found, stopping(patience=2))
 
 
 def test_the_last_of_fewer_rounds_does_not_count_when_there_are_more():
     """It was evaluated for being the last one; with all rounds from the start it is not."""
     found = history([9.0, None, 2.0, 1.0, 1.5])
     every = {"evaluate_every": 2}
-    assert best_round(found[:4], Federation(rounds=3, **every)) == 3
-    assert best_round(found, Federation(rounds=6, **every)) == 4
+    assert find_best_round(found[:4], FederationSettings(rounds=3, **every)) == 3
+    assert find_best_round(found, FederationSettings(rounds=6, **every)) == 4
 
 
 @pytest.mark.parametrize(
@@ -55,15 +59,15 @@ def test_the_last_of_fewer_rounds_does_not_count_when_there_are_more():
     ],
 )
 def test_patience(losses, stops):
-    found = reason_to_stop(history(losses), stopping(patience=2, min_delta=0.05))
+    found = get_stop_reason(history(losses), stopping(patience=2, min_delta=0.05))
     assert (found is not None) == stops
 
 
 def test_without_the_key_nothing_stops():
-    assert reason_to_stop(history([1.0, 2.0, 3.0, 4.0, 5.0]), Federation()) is None
+    assert get_stop_reason(history([1.0, 2.0, 3.0, 4.0, 5.0]), FederationSettings()) is None
 
 
 def test_the_clients_losses_count_where_they_evaluate():
     record = {"evaluation": {"loss": 1.0}, "client_evaluation": {"loss": 2.0}}
-    assert watched(record, Federation()) == 1.0
-    assert watched(record, Federation(fraction_evaluate=0.5)) == 2.0
+    assert get_monitored_loss(record, FederationSettings()) == 1.0
+    assert get_monitored_loss(record, FederationSettings(fraction_evaluate=0.5)) == 2.0

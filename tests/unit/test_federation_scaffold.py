@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from blossomtune.federation.scaffold import client_control, correct, server_control
+from blossomtune.training.scaffold import (
+    apply_correction,
+    update_client_control,
+    update_server_control,
+)
 
 RATE, STEPS, CLIENTS = 0.05, 8, 3
 
@@ -54,14 +58,14 @@ def ours(rounds, chosen):
                     gradient(problems()[i], living["w"].detach().numpy())
                 )
                 sgd.step()
-                correct(living, shift, RATE)
+                apply_correction(living, shift, RATE)
             end = {"w": living["w"].detach()}
-            new = client_control(own[i], c, x, end, RATE, STEPS)
+            new = update_client_control(own[i], c, x, end, RATE, STEPS)
             ends.append(end["w"])
             changes.append({"w": new["w"] - own[i]["w"]})
             own[i] = new
         x = {"w": torch.stack(ends).mean(dim=0)}
-        c = server_control(c, changes, CLIENTS)
+        c = update_server_control(c, changes, CLIENTS)
     return x["w"].numpy(), c["w"].numpy()
 
 
@@ -96,13 +100,13 @@ def test_it_finds_the_optimum_of_all_clients_that_averaging_misses():
 def test_with_a_learning_rate_of_zero_a_control_stays():
     mine = {"w": torch.ones(2)}
     zero = {"w": torch.zeros(2)}
-    new = client_control(mine, zero, zero, zero, 0.0, 5)
+    new = update_client_control(mine, zero, zero, zero, 0.0, 5)
     assert torch.equal(new["w"], mine["w"])
 
 
 def test_only_the_named_tensors_are_corrected():
     living = {"a": torch.nn.Parameter(torch.ones(2)), "b": torch.nn.Parameter(torch.ones(2))}
-    correct(living, {"a": torch.full((2,), 3.0)}, 0.1)
+    apply_correction(living, {"a": torch.full((2,), 3.0)}, 0.1)
     assert torch.allclose(living["a"], torch.full((2,), 0.7)) and torch.equal(
         living["b"], torch.ones(2)
     )

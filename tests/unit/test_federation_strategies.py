@@ -10,15 +10,16 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.config.federation import Federation
-from blossomtune.config.strategies import SERVER_OPTIMIZERS, Strategy
+from blossomtune.config.federation import FederationSettings
+from blossomtune.config.strategies import SERVER_OPTIMIZERS, StrategySettings
 from blossomtune.errors import UserError
-from blossomtune.federation.strategies import REGISTRY, Result, ServerStrategy, build
+from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.federation.server.strategy_registry import FLOWER_STRATEGIES, build_strategy
 
 A, B = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
 BLOCKS = {
     get_args(block.model_fields["name"].annotation)[0]: block
-    for block in get_args(get_args(Strategy)[0])
+    for block in get_args(get_args(StrategySettings)[0])
 }
 AVERAGING = ["fedavg", "fedprox", "scaffold"]
 ADAPTIVE = {"clipping": "adaptive", "noise_multiplier": 0.5}
@@ -47,7 +48,7 @@ def inside_a_run():
 
 
 def server(saved=None, **federation):
-    return ServerStrategy(Federation(**federation), 7, saved)
+    return ServerStrategy(FederationSettings(**federation), 7, saved)
 
 
 def state(seed, names=(A, B), scale=1.0):
@@ -62,7 +63,7 @@ def near(start, seed, scale=0.1):
 
 def clients(start, round_=1, count=7):
     made = [near(start, 100 * round_ + i) for i in range(count)]
-    return [Result(s, 3 + 5 * i, clipped=i % 3 == 0) for i, s in enumerate(made)]
+    return [WeightedState(s, 3 + 5 * i, was_clipped=i % 3 == 0) for i, s in enumerate(made)]
 
 
 def plain(state_, name=A):
@@ -70,20 +71,22 @@ def plain(state_, name=A):
 
 
 def test_every_strategy_of_the_configuration_is_known_with_all_its_parameters():
-    assert isinstance(get_args(Strategy)[0], UnionType)
-    assert REGISTRY.keys() == BLOCKS.keys()
+    assert isinstance(get_args(StrategySettings)[0], UnionType)
+    assert FLOWER_STRATEGIES.keys() == BLOCKS.keys()
     for name, block in BLOCKS.items():
         kept_by_clients = {"name"}
-        assert REGISTRY[name][1].keys() == block.model_fields.keys() - kept_by_clients
-        assert REGISTRY[name][0].__name__.lower() == ("fedavg" if name == "scaffold" else name)
+        assert FLOWER_STRATEGIES[name][1].keys() == block.model_fields.keys() - kept_by_clients
+        assert FLOWER_STRATEGIES[name][0].__name__.lower() == (
+            "fedavg" if name == "scaffold" else name
+        )
 
 
 def test_parameters_reach_flower():
     block = BLOCKS["fedyogi"](name="fedyogi", eta=0.5, tau=0.25, beta_1=0.125, beta_2=0.75)
-    found = build(block)
+    found = build_strategy(block)
     assert (found.eta, found.tau, found.beta_1, found.beta_2) == (0.5, 0.25, 0.125, 0.75)
-    assert build(BLOCKS["fedavgm"](name="fedavgm")).server_momentum == 0.9
-    assert build(BLOCKS["krum"](name="krum", malicious=2)).num_malicious_nodes == 2
+    assert build_strategy(BLOCKS["fedavgm"](name="fedavgm")).server_momentum == 0.9
+    assert build_strategy(BLOCKS["krum"](name="krum", malicious=2)).num_malicious_nodes == 2
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -91,7 +94,7 @@ def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(cas
     start = state(0, (B, A))
     results = clients(start)
     copies = [{n: t.clone() for n, t in r.state.items()} for r in results]
-    new = server(**CASES[case]).step(1, start, results)
+    new = server(**CASES[case]).aggregate_train(1, start, results)
     assert list(new) == [A, B]
     assert all(new[n].dtype == torch.float32 and new[n].isfinite().all() for n in new)
     assert all(new[n].shape == start[n].shape and not torch.equal(new[n], start[n]) for n in new)
@@ -103,7 +106,7 @@ def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(cas
 @pytest.mark.parametrize("name", AVERAGING)
 def test_averages_weigh_by_the_examples_trained_on(name):
     results = clients(state(0))
-    new = server(strategy=name).step(1, state(0), results)
+    new = server(strategy=name).aggregate_train(1, state(0), results)
     want = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
     assert np.allclose(plain(new), want, rtol=1e-6)
 
@@ -114,14 +117,16 @@ def test_averages_weigh_by_the_examples_trained_on(name):
 def test_one_client_comes_back_unchanged_to_the_bit(name, numbers):
     only = {A: torch.tensor(numbers), B: torch.zeros(1)}
     start = {n: torch.ones_like(t) for n, t in only.items()}
-    new = server(strategy=name).step(1, start, [Result(only, 13)])
+    new = server(strategy=name).aggregate_train(1, start, [WeightedState(only, 13)])
     assert all(new[n].numpy().tobytes() == only[n].numpy().tobytes() for n in only)
 
 
 @pytest.mark.parametrize("name", sorted(BLOCKS.keys() - SERVER_OPTIMIZERS))
 def test_equal_clients_come_back_unchanged_to_the_bit(name):
     same = near(state(0), 1)
-    new = server(strategy=name).step(1, state(0), [Result(same, n) for n in (3, 7, 1, 11, 6)])
+    new = server(strategy=name).aggregate_train(
+        1, state(0), [WeightedState(same, n) for n in (3, 7, 1, 11, 6)]
+    )
     assert all(torch.equal(new[n], same[n]) for n in same)
 
 
@@ -133,7 +138,7 @@ def test_momentum_on_the_server():
         mean = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
         velocity = 0.8 * velocity + plain(current) - mean
         want = plain(current) - 0.5 * velocity
-        current = strategy.step(round_, current, results)
+        current = strategy.aggregate_train(round_, current, results)
         assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
 
 
@@ -160,15 +165,19 @@ def test_adaptive_optimizers_on_the_server(name):
         if name == "fedadam":
             eta *= np.sqrt(1 - b2 ** (round_ + 1)) / (1 - b1 ** (round_ + 1))
         want = plain(current) + eta * m / (np.sqrt(v) + 0.01)
-        current = strategy.step(round_, current, results)
+        current = strategy.aggregate_train(round_, current, results)
         assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
 
 
 def test_median_and_trimmed_average():
     results = clients(state(0))
     stacked = np.sort([plain(r.state) for r in results], axis=0)
-    assert np.allclose(plain(server(strategy="fedmedian").step(1, state(0), results)), stacked[3])
-    trimmed = server(strategy={"name": "fedtrimmedavg", "beta": 0.3}).step(1, state(0), results)
+    assert np.allclose(
+        plain(server(strategy="fedmedian").aggregate_train(1, state(0), results)), stacked[3]
+    )
+    trimmed = server(strategy={"name": "fedtrimmedavg", "beta": 0.3}).aggregate_train(
+        1, state(0), results
+    )
     assert np.allclose(plain(trimmed), stacked[2:-2].mean(axis=0), rtol=1e-6)  # int(0.3 · 7) = 2
 
 
@@ -186,10 +195,10 @@ def test_krum_takes_the_client_nearest_to_its_neighbours(offset):
     start = {n: t + offset for n, t in state(0).items()}
     results = clients(start)
     best = np.argsort(scores(results, 1))
-    new = server(strategy={"name": "krum", "malicious": 1}).step(1, start, results)
+    new = server(strategy={"name": "krum", "malicious": 1}).aggregate_train(1, start, results)
     assert all(torch.equal(new[n], results[best[0]].state[n]) for n in new)
     several = {"name": "multikrum", "malicious": 1, "selected": 3}
-    new = server(strategy=several).step(1, start, results)
+    new = server(strategy=several).aggregate_train(1, start, results)
     chosen = [results[i] for i in best[:3]]
     want = sum(plain(r.state) * r.weight for r in chosen) / sum(r.weight for r in chosen)
     assert np.allclose(plain(new), want, rtol=1e-6)
@@ -201,7 +210,7 @@ def test_bulyan_averages_what_is_nearest_the_median_of_krums_choice():
     chosen = np.array([plain(results[i].state) for i in np.argsort(scores(results, 1))[:theta]])
     distance = np.argsort(abs(chosen - np.median(chosen, axis=0)), axis=0)[:beta]
     want = np.take_along_axis(chosen, distance, axis=0).mean(axis=0)
-    new = server(strategy={"name": "bulyan", "malicious": 1}).step(1, state(0), results)
+    new = server(strategy={"name": "bulyan", "malicious": 1}).aggregate_train(1, state(0), results)
     assert np.allclose(plain(new), want, rtol=1e-6)
 
 
@@ -209,15 +218,15 @@ def test_bulyan_averages_what_is_nearest_the_median_of_krums_choice():
 def test_robust_strategies_stay_near_the_honest_clients(name):
     malicious = {"malicious": 1} if "malicious" in BLOCKS[name].model_fields else {}
     results = clients(state(0))
-    results[2] = Result({n: t + 1e6 for n, t in results[2].state.items()}, 10**9, False)
-    new = server(strategy={"name": name, **malicious}).step(1, state(0), results)
+    results[2] = WeightedState({n: t + 1e6 for n, t in results[2].state.items()}, 10**9, False)
+    new = server(strategy={"name": name, **malicious}).aggregate_train(1, state(0), results)
     assert abs(plain(new) - plain(state(0))).max() < 1
 
 
 @pytest.mark.parametrize("name", ["krum", "multikrum", "bulyan"])
 def test_too_few_results_stop_the_run(name):
     with pytest.raises(UserError, match=f"round 4 stops: {name} .* at least 3 results, .* are 2"):
-        server(strategy=name).step(4, state(0), clients(state(0), count=2))
+        server(strategy=name).aggregate_train(4, state(0), clients(state(0), count=2))
 
 
 def play(case, rounds, start, stop=None):
@@ -226,9 +235,9 @@ def play(case, rounds, start, stop=None):
     for round_ in range(1, rounds + 1):
         turn = ([B] if round_ % 2 else [A]) if "rolora" in case else [A, B]
         part = {name: current[name] for name in turn}
-        current = {**current, **strategy.step(round_, part, clients(part, round_))}
+        current = {**current, **strategy.aggregate_train(round_, part, clients(part, round_))}
         if round_ == stop:
-            on_disk = safetensors.torch.save(strategy.state())
+            on_disk = safetensors.torch.save(strategy.state_dict())
             strategy = server(safetensors.torch.load(on_disk), **CASES[case])
     return current, strategy
 
@@ -240,9 +249,12 @@ def test_stopping_after_any_round_changes_no_bit(case, stop, seed):
     through, one = play(case, 5, state(seed))
     again, other = play(case, 5, state(seed), stop)
     assert all(torch.equal(through[n], again[n]) for n in (A, B))
-    assert one.state().keys() == other.state().keys()
-    assert all(torch.equal(value, other.state()[n]) for n, value in one.state().items())
-    assert one.config() == other.config() and one.record() == other.record()
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert all(torch.equal(value, other.state_dict()[n]) for n, value in one.state_dict().items())
+    assert (
+        one.configure_train() == other.configure_train()
+        and one.get_privacy_metrics() == other.get_privacy_metrics()
+    )
 
 
 @pytest.mark.parametrize("name", ["fedadam", "fedavgm"])
@@ -255,8 +267,8 @@ def test_with_rolora_each_factor_has_a_momentum_of_its_own(name):
         factor = B if round_ % 2 else A
         part = {factor: current[factor]}
         results = clients(part, round_)
-        new = together.step(round_, part, results)
+        new = together.aggregate_train(round_, part, results)
         assert torch.equal(
-            new[factor], alone[factor].step((round_ + 1) // 2, part, results)[factor]
+            new[factor], alone[factor].aggregate_train((round_ + 1) // 2, part, results)[factor]
         )
         current |= new

@@ -11,7 +11,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.federation import wire
+from blossomtune.federation.messages import codec
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 SHAPES = [(3, 20), (20, 3), (4, 4), (1, 7), (7, 1), (9,), (), (2, 3, 4)]
@@ -24,12 +24,12 @@ tensors = st.builds(
     st.integers(0, 2**31),
     st.integers(-30, 30),
 )
-states = st.dictionaries(st.text(max_size=20) | st.just(wire.SCALES), tensors, max_size=5)
+states = st.dictionaries(st.text(max_size=20) | st.just(codec.SCALES_NAME), tensors, max_size=5)
 
 
 def there_and_back(state, precision, residual=None):
-    record, left = wire.encode(state, precision, residual)
-    return wire.decode(record), left
+    record, left = codec.encode(state, precision, residual)
+    return codec.decode(record), left
 
 
 def half_a_scale(tensor):
@@ -171,7 +171,7 @@ def test_a_view_travels_like_a_copy_and_order_does_not_matter(precision):
     matrix = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     views = {"b": matrix.T, "a": matrix[::2]}
     copies = {"a": matrix[::2].clone(), "b": matrix.T.contiguous()}
-    one, other = (wire.encode(state, precision)[0] for state in (views, copies))
+    one, other = (codec.encode(state, precision)[0] for state in (views, copies))
     assert one.object_id == other.object_id
 
 
@@ -232,7 +232,7 @@ def test_what_is_not_sent_this_time_keeps_its_remainder():
 
 def test_a_remainder_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"the remainder of x is \(1, 3\), and the tensor is \(2"):
-        wire.encode({"x": torch.ones(2, 3)}, "int8", {"x": torch.ones(1, 3)})
+        codec.encode({"x": torch.ones(2, 3)}, "int8", {"x": torch.ones(1, 3)})
 
 
 class TestMalformed:
@@ -242,15 +242,15 @@ class TestMalformed:
 
     def record(self, **changed):
         state = {"x.lora_A": torch.ones(2, 5), "y.lora_B": torch.ones(5, 3)}
-        record, _ = wire.encode(state, "int8")
-        assert set(record) == {self.layout, wire.SCALES}
+        record, _ = codec.encode(state, "int8")
+        assert set(record) == {self.layout, codec.SCALES_NAME}
         arrays = dict(record) | {name: Array(value) for name, value in changed.items()}
         return ArrayRecord(arrays)
 
     def test_types_that_are_not_known(self):
         for values in (np.ones(25), np.ones(25, ">f4"), np.ones(25, np.int32), np.ones(25, bool)):
             with pytest.raises(ValueError, match=r"array of tensors is \S+; float32, uint16 and"):
-                wire.decode(self.record(**{self.layout: values}))
+                codec.decode(self.record(**{self.layout: values}))
 
     @pytest.mark.parametrize(
         "layout",
@@ -262,31 +262,31 @@ class TestMalformed:
     )
     def test_names_that_do_not_say_what_there_is(self, layout):
         with pytest.raises(ValueError, match=r"an array \(25,\) is not what its name says"):
-            wire.decode(ArrayRecord({layout: Array(np.ones(25, np.float32))}))
+            codec.decode(ArrayRecord({layout: Array(np.ones(25, np.float32))}))
 
     @pytest.mark.parametrize("shape", [(5, 5), (25, 1), ()])
     def test_an_array_of_another_shape(self, shape):
         with pytest.raises(ValueError, match="is not what its name says"):
-            wire.decode(self.record(**{self.layout: np.ones(shape, np.float32)}))
+            codec.decode(self.record(**{self.layout: np.ones(shape, np.float32)}))
 
     def test_scales_that_are_missing(self):
         record = self.record()
-        del record[wire.SCALES]
+        del record[codec.SCALES_NAME]
         with pytest.raises(ValueError, match=r"is torch.float32 \(0,\) .* \(5,\).* x.lora_A"):
-            wire.decode(record)
+            codec.decode(record)
 
     @pytest.mark.parametrize(
         "scales", [np.ones(4, "f4"), np.ones((5, 1), "f4"), np.ones(5, "i1"), np.ones(5, "u2")]
     )
     def test_scales_that_do_not_fit(self, scales):
         with pytest.raises(ValueError, match="channel scales is"):
-            wire.decode(self.record(**{wire.SCALES: scales}))
+            codec.decode(self.record(**{codec.SCALES_NAME: scales}))
 
     def test_scales_of_nothing(self):
-        record, _ = wire.encode({"x": torch.ones(2, 5)}, "float32")
-        record[wire.SCALES] = Array(np.ones(5, np.float32))
+        record, _ = codec.encode({"x": torch.ones(2, 5)}, "float32")
+        record[codec.SCALES_NAME] = Array(np.ones(5, np.float32))
         with pytest.raises(ValueError, match=r"channel scales is .* \(5,\) instead .* \(0,\)"):
-            wire.decode(record)
+            codec.decode(record)
 
     def test_data_that_is_no_array(self):
         archive = io.BytesIO()
@@ -297,7 +297,7 @@ class TestMalformed:
             record = self.record()
             record[self.layout] = Array("int8", (25,), "numpy.ndarray", data)
             with pytest.raises(ValueError, match="the array of tensors cannot be read: "):
-                wire.decode(record)
+                codec.decode(record)
 
     @settings(max_examples=300)
     @given(st.integers(0, 152), st.binary(min_size=0, max_size=6))
@@ -307,7 +307,7 @@ class TestMalformed:
         data = whole[:place] + bytes_ + whole[place + max(len(bytes_), 1) :]
         record[self.layout] = Array("int8", (25,), "numpy.ndarray", data)
         try:
-            assert wire.decode(record)["x.lora_A"].dtype == torch.float32
+            assert codec.decode(record)["x.lora_A"].dtype == torch.float32
         except ValueError as error:
             assert re.search("array of tensors|channel scales|what its name says", str(error))
 
@@ -322,16 +322,16 @@ def pushed(content):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_size_is_that_of_the_objects_that_flower_pushes(precision):
     state = adapter(layers=2) | {"zeros": torch.zeros(40, 2), "more zeros": torch.zeros(40, 2)}
-    record, _ = wire.encode(state, precision)
+    record, _ = codec.encode(state, precision)
     content = RecordDict({"adapter": record, "round": ConfigRecord({"round": 3})})
-    counted = wire.size(content)
+    counted = codec.count_message_bytes(content)
     contents = pushed(content)
     assert counted == sum(map(len, contents.values()))
 
     arrived = inflate_object_from_contents(content.object_id, contents)
-    assert wire.size(arrived) == counted
-    found = wire.decode(arrived["adapter"])
-    expected = wire.decode(record)
+    assert codec.count_message_bytes(arrived) == counted
+    found = codec.decode(arrived["adapter"])
+    expected = codec.decode(record)
     assert all(torch.equal(found[name], expected[name]) for name in state)
 
 
@@ -339,7 +339,7 @@ def test_the_size_is_that_of_the_objects_that_flower_pushes(precision):
 def test_a_message_is_little_more_than_its_numbers(precision, each):
     state = adapter(layers=10)
     numbers = sum(value.numel() for value in state.values())
-    counted = wire.size(RecordDict({"adapter": wire.encode(state, precision)[0]}))
+    counted = codec.count_message_bytes(RecordDict({"adapter": codec.encode(state, precision)[0]}))
     assert numbers * each < counted < numbers * each * 1.1
     if precision == "float32":
         assert counted == pytest.approx(len(safetensors.torch.save(state)), rel=0.03)
@@ -348,5 +348,5 @@ def test_a_message_is_little_more_than_its_numbers(precision, each):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_message_is_few_objects_however_many_tensors_there_are(precision):
     """Flower asks for each of them by itself."""
-    content = RecordDict({"adapter": wire.encode(adapter(), precision)[0]})
+    content = RecordDict({"adapter": codec.encode(adapter(), precision)[0]})
     assert len(pushed(content)) <= 6

@@ -26,14 +26,14 @@ class TestAtomic:
     def test_what_is_written_replaces_what_was_there(self, tmp_path, directory):
         path = tmp_path / "new" / "result"
         for text in ("first", "second"):
-            with files.atomic(path, directory=directory) as partial:
+            with files.write_atomically(path, directory=directory) as partial:
                 fill(partial, text, directory)
             assert read(path, directory) == text
         assert list(path.parent.iterdir()) == [path]
 
     def test_nothing_is_seen_before_all_is_written(self, tmp_path, directory):
         path = tmp_path / "result"
-        with files.atomic(path, directory=directory) as partial:
+        with files.write_atomically(path, directory=directory) as partial:
             fill(partial, "half", directory)
             assert not path.exists()
         assert path.exists()
@@ -42,7 +42,7 @@ class TestAtomic:
     def test_an_error_leaves_nothing(self, tmp_path, directory, error):
         with (
             pytest.raises(error),
-            files.atomic(tmp_path / "result", directory=directory) as partial,
+            files.write_atomically(tmp_path / "result", directory=directory) as partial,
         ):
             fill(partial, "half", directory)
             raise error
@@ -50,9 +50,12 @@ class TestAtomic:
 
     def test_an_error_keeps_what_was_there(self, tmp_path, directory):
         path = tmp_path / "result"
-        with files.atomic(path, directory=directory) as partial:
+        with files.write_atomically(path, directory=directory) as partial:
             fill(partial, "old", directory)
-        with pytest.raises(ValueError), files.atomic(path, directory=directory) as partial:
+        with (
+            pytest.raises(ValueError),
+            files.write_atomically(path, directory=directory) as partial,
+        ):
             fill(partial, "half", directory)
             raise ValueError
         assert read(path, directory) == "old"
@@ -61,10 +64,10 @@ class TestAtomic:
     @pytest.mark.parametrize("left_a_directory", [False, True])
     def test_what_a_killed_attempt_left_is_removed(self, tmp_path, directory, left_a_directory):
         path = tmp_path / "result"
-        with files.atomic(path, directory=left_a_directory) as left:
+        with files.write_atomically(path, directory=left_a_directory) as left:
             fill(left, "stale", left_a_directory)
         path.rename(left)  # as if killed before the last step
-        with files.atomic(path, directory=directory) as partial:
+        with files.write_atomically(path, directory=directory) as partial:
             assert partial == left
             fill(partial, "whole", directory)
         assert list(tmp_path.iterdir()) == [path]
@@ -73,7 +76,7 @@ class TestAtomic:
 
 def test_a_file_takes_the_place_of_a_file_but_not_of_a_directory(tmp_path):
     (tmp_path / "result").mkdir()
-    with pytest.raises(OSError), files.atomic(tmp_path / "result") as partial:
+    with pytest.raises(OSError), files.write_atomically(tmp_path / "result") as partial:
         partial.write_text("text")
     assert list(tmp_path.iterdir()) == [tmp_path / "result"]
 
@@ -86,22 +89,22 @@ def test_json_comes_back_and_has_one_spelling(tmp_path_factory, value):
     assert files.read_json(path) == value
     files.write_json(path, files.read_json(path))
     assert path.read_bytes() == before
-    assert files.canonical(files.read_json(path)) == files.canonical(value)
+    assert files.to_canonical_json(files.read_json(path)) == files.to_canonical_json(value)
 
 
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
 def test_the_order_of_keys_does_not_count(value):
     turned = dict(reversed(value.items()))
-    assert files.canonical(turned) == files.canonical(value)
-    assert files.digest(turned) == files.digest(value)
+    assert files.to_canonical_json(turned) == files.to_canonical_json(value)
+    assert files.compute_json_sha256(turned) == files.compute_json_sha256(value)
 
 
 def test_canonical_json_is_short_and_readable():
-    assert files.canonical({"b": [1, 2.5], "a": "ü"}) == '{"a":"ü","b":[1,2.5]}'
+    assert files.to_canonical_json({"b": [1, 2.5], "a": "ü"}) == '{"a":"ü","b":[1,2.5]}'
 
 
 @given(st.binary())
 def test_sha256_is_that_of_the_bytes(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "file"
     path.write_bytes(content)
-    assert files.sha256(path) == hashlib.sha256(content).hexdigest()
+    assert files.compute_file_sha256(path) == hashlib.sha256(content).hexdigest()

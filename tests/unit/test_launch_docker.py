@@ -2,24 +2,25 @@
 
 import pytest
 
-from blossomtune.config.engines import Docker
+from blossomtune.config.engines import DockerEngine
+from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
+from blossomtune.deployment.docker import DockerBackend
+from blossomtune.deployment.docker import _require_world_readable as open_to_others
+from blossomtune.deployment.docker_engine import connect_engine
 from blossomtune.errors import UserError
-from blossomtune.launch.docker import Containers, connect
-from blossomtune.launch.docker import _open_to_others as open_to_others
-from blossomtune.launch.parts import SUPERLINK, Part
 
 
 @pytest.mark.parametrize("address", ["tcp://192.0.2.1:2376", "ssh://lab@192.0.2.1"])
 def test_an_engine_elsewhere_does_not_see_our_files(monkeypatch, address):
     monkeypatch.setenv("DOCKER_HOST", address)
     with pytest.raises(UserError, match="does not see this machine's files"):
-        connect()
+        connect_engine()
 
 
 def test_an_engine_that_does_not_answer_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(UserError, match=f"no Docker engine answers at unix://{tmp_path}"):
-        connect()
+        connect_engine()
 
 
 def test_files_of_root_alone_are_told_before_anything_starts(tmp_path):
@@ -34,11 +35,13 @@ def test_files_of_root_alone_are_told_before_anything_starts(tmp_path):
 
 
 def test_supernodes_have_limits_and_the_superlink_has_none(tmp_path):
-    containers = Containers(tmp_path, tmp_path, Docker(name="docker", memory_mb=900, cpus=1.5))
-    node = Part("supernode_0", (), tmp_path)
-    assert containers._limits(node) == {
+    containers = DockerBackend(
+        tmp_path, tmp_path, DockerEngine(name="docker", memory_mb=900, cpus=1.5)
+    )
+    node = ProcessSpec("supernode_0", (), tmp_path)
+    assert containers._resource_limits(node) == {
         "nano_cpus": 1_500_000_000,
         "mem_limit": "900m",
         "memswap_limit": "900m",
     }
-    assert containers._limits(Part(SUPERLINK, (), tmp_path)) == {}
+    assert containers._resource_limits(ProcessSpec(SUPERLINK, (), tmp_path)) == {}

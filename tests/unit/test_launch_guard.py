@@ -14,8 +14,8 @@ SCRIPTS = Path(blossomtune.__file__).parents[1]
 
 RUN = """
 import subprocess, sys
-from blossomtune.launch.guard import guarded
-with guarded() as scratch:
+from blossomtune.deployment.reaper import start_reaper
+with start_reaper() as scratch:
     subprocess.Popen(["sleep", "600"])
     print(scratch, flush=True)
     sys.stdin.read()
@@ -46,7 +46,7 @@ def test_what_asks_the_guard_to_end_too_leaves_nothing():
     )
     scratch = Path(run.stdout.readline().strip())
     children = psutil.Process(run.pid).children()
-    [guard] = [child for child in children if "guard.py" in " ".join(child.cmdline())]
+    [guard] = [child for child in children if "reaper.py" in " ".join(child.cmdline())]
     _until(lambda: _ignores(guard, signal.SIGTERM))
     time.sleep(1.5)  # it looks for children once a second
     guard.terminate()

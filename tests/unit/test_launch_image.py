@@ -1,24 +1,27 @@
 import pytest
 
+from blossomtune.deployment import apptainer_image
 from blossomtune.errors import UserError
-from blossomtune.launch import image
 
 
 def test_bootstrap_names_registry_or_folder(tmp_path):
-    assert image.bootstrap("docker://python:3.11-slim") == ("docker", "python:3.11-slim")
-    assert image.bootstrap(str(tmp_path)) == ("localimage", str(tmp_path))
+    assert apptainer_image.resolve_bootstrap("docker://python:3.11-slim") == (
+        "docker",
+        "python:3.11-slim",
+    )
+    assert apptainer_image.resolve_bootstrap(str(tmp_path)) == ("localimage", str(tmp_path))
 
 
 def test_a_missing_base_is_named(tmp_path):
     with pytest.raises(UserError, match=r"container\.base: .*missing.* does not exist") as raised:
-        image.bootstrap(str(tmp_path / "missing"))
+        apptainer_image.resolve_bootstrap(str(tmp_path / "missing"))
     assert "container.image" in str(raised.value)
 
 
 def test_a_missing_apptainer_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="neither apptainer nor singularity is installed"):
-        image.program()
+        apptainer_image.find_apptainer()
 
 
 def test_pip_settings_are_mounted_beside_their_files(tmp_path):
@@ -33,7 +36,7 @@ def test_pip_settings_are_mounted_beside_their_files(tmp_path):
         "find-links": str(wheels),
         "cert": str(certificates),
     }
-    assert image.pip_conf(settings, build) == [
+    assert apptainer_image.write_pip_conf(settings, build) == [
         f"{build}:/mnt:ro",
         f"{index.parent}:/mnt/1:ro",
         f"{wheels}:/mnt/2:ro",

@@ -6,23 +6,23 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from blossomtune.config import stages
-from blossomtune.config.load import load
-from blossomtune.data import models
-from blossomtune.data.cutting import partition
-from blossomtune.data.tables import dataset
-from blossomtune.data.tokens import tokenise
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import load_configuration
+from blossomtune.data import fetch_model
+from blossomtune.data.partitioning import build_partition
+from blossomtune.data.preparation import build_dataset
+from blossomtune.data.tokenization import build_tokenized
+from blossomtune.deployment.client_bundle import write_client_bundles
+from blossomtune.deployment.client_setup import prepare_client
 from blossomtune.errors import UserError
-from blossomtune.federation.job import Job
+from blossomtune.federation.job import FederatedRun
 from blossomtune.files import read_json, write_json
-from blossomtune.launch.invitation import invite
-from blossomtune.launch.preparing import prepare
 
 CLIENTS = {"north": ["good", "bad", "fine"], "south": ["dull", "nice"]}
 
 
 def configuration(model, keys, cut):
-    return load(
+    return load_configuration(
         {
             "seed": 5,
             "run": ["x"],
@@ -64,9 +64,9 @@ def world(tiny_model, tmp_path_factory):
     told = configuration(tiny_model, home / "keys", {"clients": list(CLIENTS)})
     for folder in ("tiny", "words"):
         (home / folder).mkdir()
-    models.build(stages.fetch_model(told, "tiny"), home / "tiny")
-    dataset.build(stages.download(told, "words"), home / "words")
-    invite(stages.invite(told, "x"), home / "tiny", home / "words", "x")
+    fetch_model.fetch_model(stage_inputs.fetch_model(told, "tiny"), home / "tiny")
+    build_dataset.build_dataset(stage_inputs.download(told, "words"), home / "words")
+    write_client_bundles(stage_inputs.invite(told, "x"), home / "tiny", home / "words", "x")
     return home
 
 
@@ -102,7 +102,7 @@ def test_a_folder_has_what_a_client_needs_and_no_secret(world):
 
 def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_model, tmp_path):
     """Token ids of its rows, to the byte, under the number that it has among all."""
-    prepare(folder, folder / "south.csv", 1)
+    prepare_client(folder, folder / "south.csv", 1)
     made = read_json(folder / "work/supernode.json")
     assert made["name"] == "supernode_1"
     words = made["words"]
@@ -111,9 +111,11 @@ def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_mode
     told = configuration(tiny_model, world / "keys", {"paths": paths})
     for name in ("rows", "tokens"):
         (tmp_path / name).mkdir()
-    partition.build(stages.partition(told, "p"), world / "words", tmp_path / "rows")
-    tokenise.build(
-        stages.preprocess(told, "t"),
+    build_partition.build_partition(
+        stage_inputs.partition(told, "p"), world / "words", tmp_path / "rows"
+    )
+    build_tokenized.tokenize_partition(
+        stage_inputs.preprocess(told, "t"),
         world / "tiny",
         world / "words",
         tmp_path / "rows",
@@ -125,9 +127,9 @@ def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_mode
     assert sorted(path.name for path in mine.iterdir()) == ["client_1.arrow", "manifest.json"]
     with pa.ipc.open_stream(str(mine / "client_1.arrow")) as stream:
         assert stream.read_all().num_rows == len(CLIENTS["south"])
-    job = Job.read(folder / "work/job.json")
-    assert [(c.name, c.rows) for c in job.clients] == [("north", 0), ("south", 2)]
-    prepare(folder, folder / "south.csv", 1)  # as after an interruption
+    job = FederatedRun.load(folder / "work/job.json")
+    assert [(c.name, c.num_rows) for c in job.clients] == [("north", 0), ("south", 2)]
+    prepare_client(folder, folder / "south.csv", 1)  # as after an interruption
 
 
 def change(folder, **values):
@@ -161,4 +163,4 @@ def another_model(folder):
 def test_what_is_wrong_is_told_before_anything_runs(folder, spoil, said):
     spoil(folder)
     with pytest.raises(UserError, match=f"(?s){said}"):
-        prepare(folder, folder / "south.csv", 1)
+        prepare_client(folder, folder / "south.csv", 1)

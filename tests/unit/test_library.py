@@ -1,15 +1,15 @@
 import pytest
 
-from blossomtune import library
+from blossomtune import code_dependencies
 
-ROOMS = ("data", "federation", "evaluation", "reporting")
+ROOMS = ("data", "federation", "evaluation", "export", "reporting")
 MAY_USE = {
     "fetch_model": "data",
     "download": "data",
     "partition": "data",
     "preprocess": "data",
     "federate": "federation",
-    "merge": "federation",
+    "merge": "export",
     "evaluate": "evaluation",
     "report": "reporting",
 }
@@ -25,8 +25,10 @@ def library_of(tmp_path, monkeypatch):
             file = tmp_path.joinpath("workflow_scripts", *folders, f"{stem}.{suffix}")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        monkeypatch.setattr(library, "SCRIPTS", tmp_path / "workflow_scripts")
-        return lambda step: [f.removeprefix("workflow_scripts/") for f in library.sources(step)]
+        monkeypatch.setattr(code_dependencies, "SCRIPTS_DIR", tmp_path / "workflow_scripts")
+        return lambda step: [
+            f.removeprefix("workflow_scripts/") for f in code_dependencies.list_sources(step)
+        ]
 
     return write
 
@@ -53,11 +55,11 @@ def test_packages_above_a_module_run_too(library_of):
         blossomtune____init____py="",
         blossomtune__room__a__py="",
     )
-    (library.SCRIPTS / "blossomtune" / "__init__.py").write_text("")
-    (library.SCRIPTS / "blossomtune" / "room" / "__init__.py").write_text(
+    (code_dependencies.SCRIPTS_DIR / "blossomtune" / "__init__.py").write_text("")
+    (code_dependencies.SCRIPTS_DIR / "blossomtune" / "room" / "__init__.py").write_text(
         "from blossomtune import leaf\n"
     )
-    (library.SCRIPTS / "blossomtune" / "leaf.py").write_text("")
+    (code_dependencies.SCRIPTS_DIR / "blossomtune" / "leaf.py").write_text("")
     assert sources("step") == [
         "blossomtune/__init__.py",
         "blossomtune/leaf.py",
@@ -85,43 +87,50 @@ def test_files_beside_a_module_count_where_it_names_them(library_of):
 def test_a_digest_is_of_the_librarys_code_wherever_it_runs(library_of):
     def digest(**changed):
         texts = {
-            "step__py": "from blossomtune.room import a\nfrom blossomtune.launch import b\n",
+            "step__py": "from blossomtune.room import a\nfrom blossomtune.deployment import b\n",
             "blossomtune__room__a__py": "1",
-            "blossomtune__launch__b__py": "1",
+            "blossomtune__deployment__b__py": "1",
             "blossomtune__other__py": "1",
         }
         library_of(**texts | changed)
-        library.digest.cache_clear()
-        library._uses.cache_clear()
-        return library.digest("step")
+        code_dependencies.compute_code_digest.cache_clear()
+        code_dependencies._find_dependencies.cache_clear()
+        return code_dependencies.compute_code_digest("step")
 
     first = digest()
-    assert digest(blossomtune__launch__b__py="2") == first
+    assert digest(blossomtune__deployment__b__py="2") == first
     assert digest(blossomtune__other__py="2") == first
     assert digest(step__py="from blossomtune.room import a\n") == first
     assert digest(blossomtune__room__a__py="2") != first
-    library.digest.cache_clear()
-    library._uses.cache_clear()
+    code_dependencies.compute_code_digest.cache_clear()
+    code_dependencies._find_dependencies.cache_clear()
 
 
 @pytest.mark.parametrize(("step", "room"), MAY_USE.items(), ids=list(MAY_USE))
 def test_a_stage_lists_no_room_but_its_own(step, room):
-    listed = library.sources(step)
+    listed = code_dependencies.list_sources(step)
     assert f"workflow_scripts/{step}.py" in listed
     assert any(f"/{room}/" in file for file in listed)
     for other in set(ROOMS) - {room}:
         assert not any(f"/{other}/" in file for file in listed)
-    assert ("/launch/" in " ".join(listed)) == (step == "federate")
+    assert ("/deployment/" in " ".join(listed)) == (step == "federate")
 
 
 def test_stages_of_one_room_do_not_list_one_another():
-    listed = {step: "\n".join(library.sources(step)) for step in MAY_USE}
-    assert "tokenise.py" not in listed["partition"]
+    listed = {step: "\n".join(code_dependencies.list_sources(step)) for step in MAY_USE}
+    assert "build_tokenized.py" not in listed["partition"]
     assert "partitioners.py" not in listed["preprocess"]
     assert "rounds.py" not in listed["merge"]
-    assert "merging.py" not in listed["federate"]
+    assert "merge.py" not in listed["federate"]
 
 
 def test_templates_and_style_sheets_are_listed():
-    assert {f.rpartition(".")[2] for f in library.sources("report")} == {"py", "css", "jinja"}
-    assert "workflow_scripts/blossomtune/federation/model_card.md.jinja" in library.sources("merge")
+    assert {f.rpartition(".")[2] for f in code_dependencies.list_sources("report")} == {
+        "py",
+        "css",
+        "jinja",
+    }
+    assert (
+        "workflow_scripts/blossomtune/export/model_card.md.jinja"
+        in code_dependencies.list_sources("merge")
+    )

@@ -9,8 +9,8 @@ import yaml
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from blossomtune.federation import merging
-from blossomtune.modeling import load_model
+from blossomtune.export import merge, model_card
+from blossomtune.modeling.load import load_model
 
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "merge.py"
 PROMPTS = [[1, 7, 8, 9], [1, 7, 8, 10, 11, 12]]
@@ -67,7 +67,7 @@ def inputs(held_out_files, tmp_path):
         {"round": 2, "evaluation": {"loss": 0.25}},
     ]
     history = tmp_path / "history.json"
-    told = {"clients": ["tweets", "films"], "precision": "int8", "stopped": None}
+    told = {"clients": ["tweets", "films"], "precision": "int8", "stop_reason": None}
     told |= {"result_round": 2, "privacy": None, "rounds": rounds}
     history.write_text(json.dumps(told))
     return preprocessed, dataset, history
@@ -81,7 +81,7 @@ def logits(model):
 def merged(base, adapter, tmp_path):
     to = tmp_path / "merged"
     to.mkdir()
-    merging.merge(base, adapter, PROMPTS, to)
+    merge.merge_adapter(base, adapter, PROMPTS, to)
     return to
 
 
@@ -109,20 +109,18 @@ def test_merged_keeps_the_precision_of_its_base(tiny_model, adapter, tmp_path, p
 def test_a_wrong_merge_is_an_error(tiny_model, adapter, tmp_path, monkeypatch):
     # PEFT's merge is right, so a wrong one must be made for the check to be seen failing
     monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **_: self.unload())
-    with pytest.raises(
-        merging.MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"
-    ):
+    with pytest.raises(merge.MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"):
         merged(tiny_model, adapter, tmp_path)
 
 
 def test_prompts_end_where_the_answer_begins(inputs, tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    ends = [tokenizer.decode(ids) for ids in merging.held_out_prompts(inputs[0])]
+    ends = [tokenizer.decode(ids) for ids in merge.load_test_prompts(inputs[0])]
     assert [text.endswith("<|im_start|>assistant\n") for text in ends] == [True, True]
 
 
 def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
-    card = merging.model_card(CONFIG, base, adapter, *inputs)
+    card = model_card.render_model_card(CONFIG, base, adapter, *inputs)
     _, front, body = card.split("---\n", 2)
     assert yaml.safe_load(front) == {
         "base_model": "someone/tiny",
@@ -150,7 +148,7 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
 
 def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapter, inputs):
     told = json.loads(inputs[2].read_text())
-    told |= {"result_round": 1, "stopped": "the budget is spent"}
+    told |= {"result_round": 1, "stop_reason": "the budget is spent"}
     told["rounds"][1]["evaluation"] = {"loss": 1.25}
     told["privacy"] = {"epsilon": 4.2041, "delta": 1e-5, "noise_multiplier": 2.0}
     told["privacy"] |= {"clipping": "adaptive", "side": "client"}
@@ -158,7 +156,7 @@ def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapte
     settings = json.loads((adapter / "adapter_config.json").read_text())
     settings["rank_pattern"] = {"model.layers.0.self_attn.q_proj": 12}
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
-    card = " ".join(merging.model_card(CONFIG, base, adapter, *inputs).split())
+    card = " ".join(model_card.render_model_card(CONFIG, base, adapter, *inputs).split())
     for words in (
         "that of round 1 was merged",
         "| Rounds | 2; this is the adapter of round 1 |",
@@ -178,7 +176,7 @@ def test_the_card_of_many_clients_stays_short(base, adapter, inputs):
     (inputs[0] / "manifest.json").write_text(json.dumps({"clients": counted}))
     told = json.loads(inputs[2].read_text()) | {"clients": [f"c{i}" for i in range(100)]}
     inputs[2].write_text(json.dumps(told))
-    card = merging.model_card(CONFIG, base, adapter, *inputs)
+    card = model_card.render_model_card(CONFIG, base, adapter, *inputs)
     assert "200 for training" in card
     assert "| c19 | 2 |\n| 80 more | 160 |\n\n" in card
 
@@ -192,7 +190,7 @@ def test_the_card_of_many_clients_stays_short(base, adapter, inputs):
     ],
 )
 def test_licences_are_named_as_the_hub_names_them(text, fields):
-    assert merging._licence(text) == fields
+    assert model_card._build_license_fields(text) == fields
 
 
 @pytest.fixture
@@ -214,8 +212,8 @@ def test_the_step_makes_the_same_bytes_again(base, adapter, inputs, tmp_path, tw
 
     again = tmp_path / "again"
     again.mkdir()
-    merging.merge(base, adapter, merging.held_out_prompts(preprocessed), again)
-    (again / "README.md").write_text(merging.model_card(CONFIG, base, adapter, *inputs))
+    merge.merge_adapter(base, adapter, merge.load_test_prompts(preprocessed), again)
+    (again / "README.md").write_text(model_card.render_model_card(CONFIG, base, adapter, *inputs))
     made = {file.name: file.read_bytes() for file in output.iterdir()}
     assert made == {file.name: file.read_bytes() for file in again.iterdir()}
     assert {"README.md", "merge.json", "model.safetensors"} <= set(made)

@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from blossomtune.encoding import IGNORED, load_tokenizer
-from blossomtune.modeling import collate, completion_nll, load_model
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.loss import collate, completion_nll
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 VOCABULARY = 50
 
@@ -49,7 +51,7 @@ examples = st.lists(st.tuples(ids, ids), min_size=1, max_size=5)
 def row(prompt, completion):
     return {
         "input_ids": prompt + completion,
-        "labels": [IGNORED] * len(prompt) + completion,
+        "labels": [IGNORE_INDEX] * len(prompt) + completion,
     }
 
 
@@ -58,7 +60,7 @@ def row(prompt, completion):
 def test_nll_is_the_models_own_loss_row_by_row(model, pairs):
     rows = [row(*pair) for pair in pairs]
     with torch.inference_mode():
-        nll, tokens = completion_nll(model, collate(rows, pad=0))
+        nll, tokens = completion_nll(model, collate(rows, pad_token_id=0))
         own = [
             model(
                 input_ids=torch.tensor([r["input_ids"]]), labels=torch.tensor([r["labels"]])
@@ -83,9 +85,9 @@ def test_packed_examples_are_as_good_as_alone(model, packs):
         for pack in rows
     ]
     with torch.inference_mode():
-        nll, tokens = completion_nll(model, batch := collate(packed, pad=0))
+        nll, tokens = completion_nll(model, batch := collate(packed, pad_token_id=0))
         for i, pack in enumerate(rows):
-            each = [completion_nll(model, collate([r], pad=0)) for r in pack]
+            each = [completion_nll(model, collate([r], pad_token_id=0)) for r in pack]
             assert nll[i].item() == pytest.approx(sum(float(n) for n, _ in each), abs=1e-3)
             assert tokens[i] == sum(int(t) for _, t in each)
     assert batch["examples"].tolist() == [len(pack) for pack in packs]
@@ -96,8 +98,8 @@ def test_packed_text_is_not_predicted_from_the_text_before_it(model):
     texts = [{"input_ids": ids, "labels": ids} for ids in ([3, 4, 5], [6, 7])]
     pack = {"input_ids": [3, 4, 5, 6, 7], "labels": [3, 4, 5, 6, 7], "seq_lengths": [3, 2]}
     with torch.inference_mode():
-        nll, tokens = completion_nll(model, collate([pack], pad=0))
-        alone, _ = completion_nll(model, collate(texts, pad=0))
+        nll, tokens = completion_nll(model, collate([pack], pad_token_id=0))
+        alone, _ = completion_nll(model, collate(texts, pad_token_id=0))
     assert tokens.tolist() == [3]
     assert nll.item() == pytest.approx(alone.sum().item(), abs=1e-4)
 
@@ -105,23 +107,23 @@ def test_packed_text_is_not_predicted_from_the_text_before_it(model):
 def test_padding_changes_nothing(model):
     short, long = row([3, 4], [5, 6]), row(list(range(1, 20)), [7, 8, 9])
     with torch.inference_mode():
-        alone = completion_nll(model, collate([short], pad=0))[0][0]
+        alone = completion_nll(model, collate([short], pad_token_id=0))[0][0]
         for pad in (0, 1, 49):
-            beside = completion_nll(model, collate([short, long], pad=pad))[0][0]
+            beside = completion_nll(model, collate([short, long], pad_token_id=pad))[0][0]
             assert beside.item() == pytest.approx(alone.item(), abs=1e-4)
 
 
 def test_a_row_that_is_all_completion_has_no_loss_on_its_first_token(model):
     labelled = {"input_ids": [3, 4, 5], "labels": [3, 4, 5]}
     with torch.inference_mode():
-        nll, tokens = completion_nll(model, collate([labelled], pad=0))
+        nll, tokens = completion_nll(model, collate([labelled], pad_token_id=0))
         loss = model(input_ids=torch.tensor([[3, 4, 5]]), labels=torch.tensor([[3, 4, 5]])).loss
     assert tokens.tolist() == [2]
     assert nll.item() / 2 == pytest.approx(loss.item(), abs=1e-4)
 
 
 def test_gradients_flow_through_the_completion_only(model):
-    nll, _ = completion_nll(model, collate([row([3, 4], [5])], pad=0))
+    nll, _ = completion_nll(model, collate([row([3, 4], [5])], pad_token_id=0))
     model.zero_grad()
     nll.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -129,13 +131,16 @@ def test_gradients_flow_through_the_completion_only(model):
 
 
 def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
-    batch = collate([row([3], [4]), row([5, 6], [7])], pad=9)
+    batch = collate([row([3], [4]), row([5, 6], [7])], pad_token_id=9)
     assert batch["input_ids"].tolist() == [[9, 3, 4], [5, 6, 7]]
     assert batch["attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1]]
     assert batch["position_ids"].tolist() == [[0, 0, 1], [0, 1, 2]]
-    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 4], [IGNORED, IGNORED, 7]]
+    assert batch["labels"].tolist() == [
+        [IGNORE_INDEX, IGNORE_INDEX, 4],
+        [IGNORE_INDEX, IGNORE_INDEX, 7],
+    ]
     assert (batch["examples"].tolist(), batch["tokens"].tolist()) == ([1, 1], [2, 3])
-    assert "labels" not in collate([{"input_ids": [1]}], pad=0)
+    assert "labels" not in collate([{"input_ids": [1]}], pad_token_id=0)
 
 
 def test_a_directory_loads_for_evaluation_in_float32(tiny_model):

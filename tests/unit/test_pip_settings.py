@@ -12,7 +12,7 @@ def test_settings_win_as_in_pip():
             "WARNING: not a setting",
         ]
     )
-    assert pip_settings.parse(listed) == {
+    assert pip_settings.parse_pip_config_list(listed) == {
         "index-url": "https://two.example/simple",
         "timeout": "60",
     }
@@ -20,12 +20,12 @@ def test_settings_win_as_in_pip():
 
 def test_pip_is_really_asked(monkeypatch):
     monkeypatch.setenv("PIP_TRUSTED_HOST", "pip.example")
-    assert pip_settings.read()["trusted-host"] == "pip.example"
+    assert pip_settings.read_pip_settings()["trusted-host"] == "pip.example"
 
 
 def test_folders_are_no_indexes():
     settings = {"extra-index-url": "file:///folder https://extra.example/simple"}
-    assert pip_settings.indexes(settings) == [
+    assert pip_settings.list_index_urls(settings) == [
         pip_settings.DEFAULT_INDEX,
         "https://extra.example/simple",
     ]

@@ -15,7 +15,7 @@ def results(tmp_path):
 
 
 def test_the_answer_says_how_far_from_pooled_data_and_from_being_alone(results):
-    html = written(make(results, configured(controls=BOTH)), results)
+    html = written(make(results, configured(baselines=BOTH)), results)
     header = seen(re.search(r"(?s)<header>(.*?)</header>", html).group(1))
     assert (
         "Against one model trained on all rows pooled, there is no difference that these 400 "
@@ -32,7 +32,7 @@ def test_the_answer_says_how_far_from_pooled_data_and_from_being_alone(results):
 
 
 def test_a_clear_distance_from_pooled_data_is_said(results):
-    c = make(results, configured(controls={"centralised": True}))
+    c = make(results, configured(baselines={"centralised": True}))
 
     def behind(found):
         found["difference"]["centralised"]["accuracy"] = interval(-0.05, 0.02)
@@ -44,7 +44,7 @@ def test_a_clear_distance_from_pooled_data_is_said(results):
 
 
 def test_without_choices_the_loss_is_compared(results):
-    c = make(results, configured(controls=BOTH))
+    c = make(results, configured(baselines=BOTH))
 
     def no_choices(found):
         for each in found.pop("difference").values():
@@ -68,14 +68,14 @@ def test_without_choices_the_loss_is_compared(results):
 
 
 def test_stopped_early_the_controls_had_more_steps(results):
-    c = make(results, configured(controls={"centralised": True}))
-    change(results, "experiments/*/history.json", lambda h: h.update(stopped="budget"))
+    c = make(results, configured(baselines={"centralised": True}))
+    change(results, "experiments/*/history.json", lambda h: h.update(stop_reason="budget"))
     text = seen(written(c, results))
     assert "as the federation would have in all its rounds; it stopped before the last." in text
 
 
 def test_clients_are_shown_by_how_they_fare(results):
-    html = written(make(results, configured(controls=BOTH)), results)
+    html = written(make(results, configured(baselines=BOTH)), results)
     text = seen(html)
     assert "The federated model serves nytEditorials worst (accuracy 60 %) and tweets best" in text
     assert (
@@ -111,7 +111,7 @@ def several(names, **more):
 def test_experiments_are_compared_with_what_they_share_once(results):
     raw = several(
         {
-            "plain": {"controls": BOTH},
+            "plain": {"baselines": BOTH},
             "eight": {"federation": {"communication": {"precision": "int8"}}},
             "mixed": {
                 "lora": {"r": 16, "ranks": [4, 8, 8, 16]},

@@ -16,10 +16,10 @@ import yaml
 from small_results import CLIENTS, all_metrics, change, configured, history, make, seen, written
 
 from blossomtune import files
-from blossomtune.config import stages
-from blossomtune.config.load import load
+from blossomtune.config import stage_inputs
+from blossomtune.config.load import load_configuration
 from blossomtune.errors import UserError
-from blossomtune.reporting import words
+from blossomtune.reporting import formatting
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = '<script>alert("x")</script> & \x07"sons"'
@@ -83,10 +83,14 @@ def test_figures_show_every_value(results, raw):
     loss = (folder / "loss.svg").read_text(encoding="utf-8")
     for record in history()["rounds"]:
         for c in record["clients"]:
-            shown = f"{c['name']}, round {record['round']}: {words.number(c['train_loss'])}"
+            shown = (
+                f"{c['name']}, round {record['round']}: {formatting.format_number(c['train_loss'])}"
+            )
             assert f"<title>{shown}</title>" in loss
         start = f"round {record['round']}" if record["round"] else "start"
-        assert f"held-out, {start}: {words.number(record['evaluation']['loss'])}" in loss
+        assert (
+            f"held-out, {start}: {formatting.format_number(record['evaluation']['loss'])}" in loss
+        )
     assert {path.name for path in folder.iterdir()} == {
         "drift.svg",
         "loss.svg",
@@ -109,9 +113,9 @@ def test_hostile_names_stay_text(results, raw):
 def test_same_bytes_when_made_twice(results, raw):
     c = make(results, raw)
     written(c, results)
-    first = {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
+    first = {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
     written(c, results)
-    assert first == {p: files.sha256(p) for p in (results / "report").rglob("*.*")}
+    assert first == {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
     assert len(first) == 6
 
 
@@ -121,7 +125,9 @@ def test_the_configuration_it_shows_makes_the_same_run(results, raw):
     shown = re.search(
         r"The whole configuration</summary>\s*<pre><code>(.*?)</code>", html, re.DOTALL
     )
-    assert stages.report(load(yaml.safe_load(unescape(shown.group(1))))) == stages.report(c)
+    assert stage_inputs.report(
+        load_configuration(yaml.safe_load(unescape(shown.group(1))))
+    ) == stage_inputs.report(c)
 
 
 def test_failed_clients_are_named(results, raw):
@@ -327,7 +333,12 @@ def test_without_benchmarks_there_is_no_time(results, raw):
 def test_as_a_step(results, raw):
     c = make(results, raw)
     command = [sys.executable, "workflow_scripts/report.py", "--results", str(results)]
-    command += ["--config", files.canonical(stages.report(c)), "--output", str(results / "report")]
+    command += [
+        "--config",
+        files.to_canonical_json(stage_inputs.report(c)),
+        "--output",
+        str(results / "report"),
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     assert (results / "report/index.html").is_file()
     (results / "experiments/quickstart/metrics.json").unlink()

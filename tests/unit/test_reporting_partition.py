@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blossomtune.reporting.manifests import PartitionManifest
-from blossomtune.reporting.partition import draw
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.reporting.partition import draw_partition
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,9 @@ def manifest(counts, **held):
 
 
 def drawn(*given, width=696.0, **held):
-    return draw(PartitionManifest.model_validate(manifest(*given, **held)), width).standalone()
+    return draw_partition(
+        PartitionManifest.model_validate(manifest(*given, **held)), width
+    ).standalone()
 
 
 def many(clients, labels):
@@ -98,7 +100,7 @@ def test_of_clients_elsewhere_the_names_are_told():
     for name, share in zip(("clinic", "practice"), told["clients"], strict=True):
         unknown = dict.fromkeys(("rows", "validation", "test", "labels", "distance"))
         share |= {"name": name} | unknown
-    svg = draw(PartitionManifest.model_validate(told), 340).standalone()
+    svg = draw_partition(PartitionManifest.model_validate(told), 340).standalone()
     assert "Two clients, each with rows that stay with it" in svg
     assert "clinic and practice" in svg
 

@@ -96,7 +96,7 @@ def test_the_round_of_the_result_and_why_it_stopped(results):
 
     def stopped(told):
         told |= {"rounds": told["rounds"][:7], "best_round": 3, "result_round": 3}
-        told["stopped"] = "early stopping: the loss has not improved"
+        told["stop_reason"] = "early stopping: the loss has not improved"
 
     change(results, HISTORY, stopped)
     text = seen(written(c, results))
@@ -200,8 +200,8 @@ def test_gpus_are_told_where_clients_trained_on_some(results):
         for record in told["rounds"][1:]:
             one = {"name": "NVIDIA A100", "memory_total_mb": 42_500}
             record["gpus"] = [
-                one | {"utilisation": 60 + record["round"], "memory_mb": 30_100},
-                one | {"utilisation": 40 + record["round"], "memory_mb": 12_000},
+                one | {"utilization": 60 + record["round"], "memory_mb": 30_100},
+                one | {"utilization": 40 + record["round"], "memory_mb": 12_000},
             ]
             for client in record["clients"]:
                 client["gpu_memory_mb"] = 9_000 + client["client"]

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from blossomtune.reporting import sentences, words
-from blossomtune.reporting.metrics import Interval
+from blossomtune.artifacts.metrics import ConfidenceInterval
+from blossomtune.reporting import formatting, summary
 
 
 def plain(text):
-    return text.replace(words.THIN, " ")
+    return text.replace(formatting.NARROW_SPACE, " ")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def plain(text):
     ],
 )
 def test_number(value, shown):
-    assert words.number(value) == shown
+    assert formatting.format_number(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_number(value, shown):
     [(5e-4, "5e-4"), (2.75e-4, "2.75e-4"), (0.05, "0.05"), (16.0, "16"), (0.0, "0")],
 )
 def test_settings_as_typed(value, shown):
-    assert words.plain(value) == shown
+    assert formatting.format_setting(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -50,38 +50,38 @@ def test_settings_as_typed(value, shown):
     ],
 )
 def test_duration(seconds, shown):
-    assert plain(words.duration(seconds)) == shown
+    assert plain(formatting.format_duration(seconds)) == shown
 
 
 def test_counts_and_sizes():
-    assert words.amount(1, "client") == "one client"
-    assert words.amount(4, "client") == "four clients"
-    assert words.amount(1300, "row") == "1,300 rows"
-    assert plain(words.megabytes(9_801_224)) == "9.8 MB"
-    assert plain(words.megabytes(5_040)) == "5.0 kB"
-    assert words.millions(134_515_008) == "134.5 million"
-    assert words.points(0.3) == "+30.0 points"
-    assert words.points(-0.05) == "−5.0 points"
+    assert formatting.format_amount(1, "client") == "one client"
+    assert formatting.format_amount(4, "client") == "four clients"
+    assert formatting.format_amount(1300, "row") == "1,300 rows"
+    assert plain(formatting.format_bytes(9_801_224)) == "9.8 MB"
+    assert plain(formatting.format_bytes(5_040)) == "5.0 kB"
+    assert formatting.format_parameter_count(134_515_008) == "134.5 million"
+    assert formatting.format_points(0.3) == "+30.0 points"
+    assert formatting.format_points(-0.05) == "−5.0 points"
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(13.83, "13.9"), (4.204, "4.21"), (4.2, "4.20"), (0.05, "0.050"), (0, "0")]
 )
 def test_bounds_are_rounded_up(value, shown):
-    assert words.upwards(value) == shown
+    assert formatting.format_upper_bound(value) == shown
 
 
 def test_lists_ranges_and_signs():
-    assert words.listed(["a"]) == "a"
-    assert words.listed(["a", "b", "c"]) == "a, b and c"
-    assert words.between(8, 8) == "8"
-    assert words.between(4, 64) == "4 to 64"
-    assert words.signed(0.12) == "+0.120"
-    assert words.signed(-0.12) == "−0.120"
+    assert formatting.join_list(["a"]) == "a"
+    assert formatting.join_list(["a", "b", "c"]) == "a, b and c"
+    assert formatting.format_range(8, 8) == "8"
+    assert formatting.format_range(4, 64) == "4 to 64"
+    assert formatting.format_signed(0.12) == "+0.120"
+    assert formatting.format_signed(-0.12) == "−0.120"
 
 
 def around(value, spread):
-    return Interval(value=value, low=value - spread, high=value + spread)
+    return ConfidenceInterval(value=value, low=value - spread, high=value + spread)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,16 @@ def around(value, spread):
     ],
 )
 def test_change(before, after, said):
-    assert plain(sentences.change(before, after, words.percent)) == said
+    assert plain(summary.describe_change(before, after, formatting.format_percent)) == said
 
 
 def test_a_difference_row_by_row_tells_more_than_two_intervals():
     before, after = around(0.42, 0.05), around(0.45, 0.05)
     clear, unclear = around(0.03, 0.01), around(0.03, 0.04)
-    assert plain(sentences.change(before, after, words.percent, clear)) == "rose from 42 % to 45 %"
-    assert sentences.change(before, after, words.percent, unclear).endswith(", which may be chance")
+    assert (
+        plain(summary.describe_change(before, after, formatting.format_percent, clear))
+        == "rose from 42 % to 45 %"
+    )
+    assert summary.describe_change(before, after, formatting.format_percent, unclear).endswith(
+        ", which may be chance"
+    )

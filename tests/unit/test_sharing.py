@@ -27,11 +27,17 @@ from transformers import (
     Starcoder2ForCausalLM,
 )
 
-from blossomtune.config.adapters import Lora
-from blossomtune.encoding import IGNORED
-from blossomtune.federation import adapter
-from blossomtune.modeling import collate, completion_nll, load_model
-from blossomtune.sharing import beginning, mask, sound, together
+from blossomtune.config.lora import LoraSettings
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.loss import collate, completion_nll
+from blossomtune.modeling.prefix_sharing import (
+    build_attention_mask,
+    choose_prefix_length,
+    is_supported,
+    pack,
+)
+from blossomtune.training import adapter
 
 VOCABULARY = 50
 SMALL = {
@@ -81,7 +87,7 @@ def model(request):
 def row(prompt, completion):
     return {
         "input_ids": [*prompt, *completion],
-        "labels": [IGNORED] * len(prompt) + list(completion),
+        "labels": [IGNORE_INDEX] * len(prompt) + list(completion),
     }
 
 
@@ -94,7 +100,7 @@ def test_losses_and_gradients_are_those_of_the_rows_side_by_side(model, start, r
     rows = [row([*start, *prompt], completion) for prompt, completion in rests]
     shared = data.draw(st.integers(1, len(start)))
     found = []
-    for batch in (collate(rows, pad=0), together(rows, shared)):
+    for batch in (collate(rows, pad_token_id=0), pack(rows, shared)):
         nll, tokens = completion_nll(model, batch)
         model.zero_grad()
         nll.sum().backward()
@@ -110,33 +116,35 @@ def test_losses_and_gradients_are_those_of_the_rows_side_by_side(model, start, r
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=5))
 def test_what_is_shared_is_alike_in_all_rows_and_leaves_a_token_before_each_label(pairs):
     rows = [row([1] * 30 + prompt, completion) for prompt, completion in pairs]
-    shared = beginning(rows)
+    shared = choose_prefix_length(rows)
     assert (shared >= 30) == (len(rows) > 1)
     for each in rows:
         assert each["input_ids"][:shared] == rows[0]["input_ids"][:shared]
-        assert each["labels"][: shared + 1] == [IGNORED] * (shared + 1)
+        assert each["labels"][: shared + 1] == [IGNORE_INDEX] * (shared + 1)
 
 
 def test_what_does_not_begin_alike_or_does_not_pay_is_left_as_it_is():
-    assert beginning([row([1, 2], [3]), row([2, 2], [3])]) == 0
-    assert beginning([row([1], [3]), row([1], [3])]) == 0  # what predicts a label is not shared
-    assert beginning([row([], [3, 4]), row([], [3, 4])]) == 0  # plain text has no prompt
-    assert beginning([{"input_ids": [1, 2]}] * 2) == 0
-    assert beginning([row([1, 2], [3]) | {"seq_lengths": [3]}] * 2) == 0
+    assert choose_prefix_length([row([1, 2], [3]), row([2, 2], [3])]) == 0
+    assert (
+        choose_prefix_length([row([1], [3]), row([1], [3])]) == 0
+    )  # what predicts a label is not shared
+    assert choose_prefix_length([row([], [3, 4]), row([], [3, 4])]) == 0  # plain text has no prompt
+    assert choose_prefix_length([{"input_ids": [1, 2]}] * 2) == 0
+    assert choose_prefix_length([row([1, 2], [3]) | {"seq_lengths": [3]}] * 2) == 0
     # eight long texts behind a few tokens: in one sequence, too many would be looked at
     apart = [row([1, 2, 3, *[5 + i] * 4000], [4]) for i in range(8)]
-    assert beginning(apart) == 0
-    assert beginning([row([1] * 2000 + [5 + i] * 100, [4]) for i in range(8)]) == 2000
+    assert choose_prefix_length(apart) == 0
+    assert choose_prefix_length([row([1] * 2000 + [5 + i] * 100, [4]) for i in range(8)]) == 2000
 
 
 def test_a_batch_is_shared_where_it_is_asked_for():
     rows = [row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)]
-    assert collate(rows, pad=0)["input_ids"].shape == (4, 6)
-    batch = collate(rows, pad=0, share=True)
+    assert collate(rows, pad_token_id=0)["input_ids"].shape == (4, 6)
+    batch = collate(rows, pad_token_id=0, share_prefix=True)
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 9, 6, 9, 7, 9, 8, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, *[4, 5] * 4]]
-    assert batch["labels"][0, 4:].tolist() == [IGNORED, 9] * 4
-    seen = mask(batch["segments"])[0, 0, :6] == 0
+    assert batch["labels"][0, 4:].tolist() == [IGNORE_INDEX, 9] * 4
+    seen = build_attention_mask(batch["segments"])[0, 0, :6] == 0
     assert seen[:, :6].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
@@ -145,13 +153,23 @@ def test_a_batch_is_shared_where_it_is_asked_for():
         [1, 1, 1, 1, 1, 0],
         [1, 1, 1, 1, 1, 1],
     ]
-    assert (mask(batch["segments"])[0, 0, 6] == 0).int().tolist() == [*[1] * 4, 0, 0, 1, *[0] * 5]
+    assert (build_attention_mask(batch["segments"])[0, 0, 6] == 0).int().tolist() == [
+        *[1] * 4,
+        0,
+        0,
+        1,
+        *[0] * 5,
+    ]
 
 
 def test_models_that_read_it_rightly_are_sound(model):
-    assert sound(model)
+    assert is_supported(model)
     assert not model.training
-    assert sound(adapter.attach(model.train(), Lora(r=2, target_modules="all-linear"), seed=1))
+    assert is_supported(
+        adapter.build_peft_model(
+            model.train(), LoraSettings(r=2, target_modules="all-linear"), seed=1
+        )
+    )
     assert model.training
 
 
@@ -193,22 +211,26 @@ def test_models_that_read_it_rightly_are_sound(model):
 )
 def test_others_are_not(build):
     torch.manual_seed(0)
-    assert not sound(build())
+    assert not is_supported(build())
 
 
 def test_an_adapter_with_dropout_is_not():
     torch.manual_seed(0)
     base = llama()
-    assert sound(base)
-    assert not sound(adapter.attach(base, Lora(r=2, dropout=0.1), seed=1))
+    assert is_supported(base)
+    assert not is_supported(adapter.build_peft_model(base, LoraSettings(r=2, dropout=0.1), seed=1))
 
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_looking_leaves_a_4_bit_base_as_it_is(four_bit, dora):
-    model = adapter.attach(four_bit, Lora(r=2, dora=dora), seed=1)
+    model = adapter.build_peft_model(four_bit, LoraSettings(r=2, dora=dora), seed=1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    batch = collate([row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)], pad=0, share=sound(model))
-    assert sound(model) and "segments" in batch
+    batch = collate(
+        [row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)],
+        pad_token_id=0,
+        share_prefix=is_supported(model),
+    )
+    assert is_supported(model) and "segments" in batch
     with torch.inference_mode():
         completion_nll(model.eval(), batch)
     model.train()

@@ -13,8 +13,10 @@ LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 
 def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a step whose main is ``body``."""
-    script = "import sys\nfrom pathlib import Path\nfrom blossomtune import step\n"
-    script += f"def main():\n{textwrap.indent(textwrap.dedent(body), '    ')}\nstep.run(main)\n"
+    script = "import sys\nfrom pathlib import Path\nfrom blossomtune import cli\n"
+    script += (
+        f"def main():\n{textwrap.indent(textwrap.dedent(body), '    ')}\ncli.run_script(main)\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(LIBRARY)}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -38,40 +40,40 @@ def full_disk(tmp_path):
 
 WRITERS = {
     "files": """
-        from blossomtune.files import atomic
-        with atomic(Path(sys.argv[1]) / "out") as partial:
+        from blossomtune.files import write_atomically
+        with write_atomically(Path(sys.argv[1]) / "out") as partial:
             partial.write_bytes(bytes(3_000_000))
     """,
     "parquet": """
         import os, pyarrow as pa
-        from blossomtune.files import atomic
-        from blossomtune.data.reading.formats import write_parquet
-        with atomic(Path(sys.argv[1]) / "out") as partial:
+        from blossomtune.files import write_atomically
+        from blossomtune.data.sources.file_formats import write_parquet
+        with write_atomically(Path(sys.argv[1]) / "out") as partial:
             rows = pa.record_batch({"a": [os.urandom(1000) for _ in range(3000)]})
             write_parquet([rows], rows.schema, partial)
     """,
     "spool": """
         import os, pyarrow as pa
-        from blossomtune.files import atomic
-        from blossomtune.data.tables.spool import Spool
-        with atomic(Path(sys.argv[1]) / "out", directory=True) as partial:
-            spool = Spool(partial / "spool")
+        from blossomtune.files import write_atomically
+        from blossomtune.data.preparation.disk_table import DiskTable
+        with write_atomically(Path(sys.argv[1]) / "out", directory=True) as partial:
+            spool = DiskTable(partial / "spool")
             for _ in range(300):
                 spool.append(pa.record_batch({"a": [os.urandom(1000) for _ in range(100)]}))
     """,
     "arrow stream": """
         import pyarrow as pa
-        from blossomtune.files import atomic
+        from blossomtune.files import write_atomically
         batch = pa.record_batch({"a": [bytes(1000)] * 3000})
-        with atomic(Path(sys.argv[1]) / "out") as partial:
+        with write_atomically(Path(sys.argv[1]) / "out") as partial:
             with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, batch.schema) as s:
                 s.write_batch(batch)
     """,
     "safetensors": """
         import torch
         from safetensors.torch import save_file
-        from blossomtune.files import atomic
-        with atomic(Path(sys.argv[1]) / "out") as partial:
+        from blossomtune.files import write_atomically
+        with write_atomically(Path(sys.argv[1]) / "out") as partial:
             save_file({"a": torch.zeros(1_000_000)}, partial)
     """,
 }

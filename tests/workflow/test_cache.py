@@ -84,7 +84,9 @@ def test_code_and_local_files_are_part_of_the_key(cached):
     assert "download" in cached("partitions")
     (own / "a.csv").rename(own / "b.csv")  # `file` in a template is its name
     assert "download" in cached("partitions")
-    with (cached.root / "workflow_scripts/blossomtune/data/tables/dataset.py").open("a") as code:
+    with (cached.root / "workflow_scripts/blossomtune/data/preparation/build_dataset.py").open(
+        "a"
+    ) as code:
         code.write("# a comment\n")
     assert "download" in cached("partitions")
 

@@ -68,8 +68,8 @@ def small(checkout):
     [({"centralised": True}, 1), ({"local": True}, 4), ({"centralised": True, "local": True}, 5)],
 )
 def test_controls_are_jobs_of_their_own(small, chosen, jobs):
-    small.configure(lambda data: data["experiments"]["quickstart"].update(controls=chosen))
-    assert small.planned() == Counter([*STAGES, *["control"] * jobs, "all"])
+    small.configure(lambda data: data["experiments"]["quickstart"].update(baselines=chosen))
+    assert small.planned() == Counter([*STAGES, *["train_baseline"] * jobs, "all"])
 
 
 @pytest.mark.parametrize("cut", ["iid", "local"])
@@ -134,7 +134,7 @@ def rules():
 
 
 def test_every_stage_has_a_rule():
-    assert {name for name, _ in rules()} == {*STAGES, "control", "container", "invite"}
+    assert {name for name, _ in rules()} == {*STAGES, "train_baseline", "container", "invite"}
 
 
 @pytest.mark.parametrize(("name", "text"), rules(), ids=[name for name, _ in rules()])
@@ -146,7 +146,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if name == "invite":  # keys lie outside of results, and it always runs when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
-    assert ("gpu" in given) == (name in ("federate", "control"))
+    assert ("gpu" in given) == (name in ("federate", "train_baseline"))
 
 
 @apptainer
@@ -179,6 +179,8 @@ def test_an_image_of_the_users_own_is_not_built(checkout, image):
 @pytest.mark.parametrize("name", [e.name for e in (ROOT / "config/examples").glob("*.yaml")])
 def test_every_example_can_be_planned(checkout, name):
     planned = checkout.planned("--configfile", f"config/examples/{name}")
-    controls = {"control"} if name == "comparison.yaml" else set()
-    assert set(planned) == {*STAGES, "all"} | controls
-    assert planned.get("control", 0) == 5 * len(controls)  # one on all rows, and one a client
+    baselines = {"train_baseline"} if name == "comparison.yaml" else set()
+    assert set(planned) == {*STAGES, "all"} | baselines
+    assert planned.get("train_baseline", 0) == 5 * len(
+        baselines
+    )  # one on all rows, and one a client

@@ -79,19 +79,19 @@ def test_one_key(after, key, value, rules):
 
 
 CODE = [
-    ("data/models.py", FETCH_MODEL),
-    ("data/tables/dataset.py", DOWNLOAD),
-    ("data/cutting/partitioners.py", PARTITION),
-    ("data/tokens/tokenise.py", PREPROCESS),
-    ("federation/rounds.py", FEDERATE),
-    ("launch/simulation.py", FEDERATE),
-    ("federation/merging.py", MERGE),
+    ("data/fetch_model.py", FETCH_MODEL),
+    ("data/preparation/build_dataset.py", DOWNLOAD),
+    ("data/partitioning/partitioners.py", PARTITION),
+    ("data/tokenization/build_tokenized.py", PREPROCESS),
+    ("federation/server/rounds.py", FEDERATE),
+    ("deployment/simulation.py", FEDERATE),
+    ("export/merge.py", MERGE),
     ("evaluation/metrics.py", EVALUATE),
     ("reporting/page.html.jinja", REPORT),
     ("reporting/partition.py", {"draw_partition"} | REPORT),
     ("config/load.py", NOTHING),
-    ("launch/host.py", NOTHING),
-    ("launch/docker.py", NOTHING),
+    ("deployment/host_mounts.py", NOTHING),
+    ("deployment/docker.py", NOTHING),
     ("files.py", FETCH_MODEL | DOWNLOAD),
 ]
 
@@ -125,16 +125,16 @@ def test_a_second_experiment_shares_what_is_there(after):
 
 
 def test_controls_do_not_follow_the_federation(after, finish):
-    after.configure(put(f"{EXPERIMENT}.controls", {"centralised": True, "local": True}))
-    assert after.planned() == Counter([*["control"] * 5, "evaluate", "report", "all"])
+    after.configure(put(f"{EXPERIMENT}.baselines", {"centralised": True, "local": True}))
+    assert after.planned() == Counter([*["train_baseline"] * 5, "evaluate", "report", "all"])
     finish(after)
-    told = sorted(path.name for path in (after.root / "results/experiments").glob("*/controls/*"))
+    told = sorted(path.name for path in (after.root / "results/experiments").glob("*/baselines/*"))
     assert told == ["centralised", "local_0", "local_1", "local_2", "local_3"]
     after.configure(put(f"{EXPERIMENT}.federation.strategy", "fedprox"))
     after.append(f"{LIBRARY}/federation/rounds.py", "# a comment")
     assert set(after.planned()) == FEDERATE
     after.configure(put(f"{EXPERIMENT}.federation.rounds", 9))
-    assert set(after.planned()) == {"control"} | FEDERATE
+    assert set(after.planned()) == {"train_baseline"} | FEDERATE
 
 
 def test_files_in_a_local_folder_count(after, finish):

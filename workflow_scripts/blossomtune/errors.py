@@ -12,8 +12,8 @@ class UserError(Exception):
         super().__init__(message if hint is None else f"{message}\n  hint: {hint}")
 
 
-def nearest(word: str, known: list[str]) -> str | None:
+def find_closest_match(name: str, candidates: list[str]) -> str | None:
     """The known spelling nearest to ``word``, or None where none is near."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.6)), None)

@@ -6,40 +6,40 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+VISIBLE_DEVICES, DEVICE_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 """Variables of CUDA: the GPUs that a process sees, and which of them is the first."""
 
-SAMPLE_SECONDS = 1.0
+SAMPLE_INTERVAL_SECONDS = 1.0
 
-Sample = tuple[int, int, int]
+GpuSample = tuple[int, int, int]
 """How busy a GPU is in %, and its memory in bytes: what is taken, and what there is."""
 
 
-def words(given: str | None, count: int) -> list[str]:
+def parse_visible_devices(value: str | None, count: int) -> list[str]:
     """What CUDA_VISIBLE_DEVICES calls the GPUs of a process.
 
     Args:
         given: the variable's value, indices or UUIDs; None where it is not set.
         count: how many GPUs CUDA finds. It stops at the first word that it does not know.
     """
-    named = [str(i) for i in range(count)] if given is None else given.split(",")
+    named = [str(i) for i in range(count)] if value is None else value.split(",")
     return [word.strip() for word in named[:count]]
 
 
-def visible() -> list[str]:
+def list_visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES calls them; none without CUDA."""
     import torch
 
-    return words(os.environ.get(VISIBLE), torch.cuda.device_count())
+    return parse_visible_devices(os.environ.get(VISIBLE_DEVICES), torch.cuda.device_count())
 
 
-def only(word: str) -> dict[str, str]:
+def build_gpu_environment(gpu: str) -> dict[str, str]:
     """Variables that leave a process on this machine a single one of them."""
-    order = {ORDER: os.environ[ORDER]} if ORDER in os.environ else {}
-    return {VISIBLE: word} | order
+    order = {DEVICE_ORDER: os.environ[DEVICE_ORDER]} if DEVICE_ORDER in os.environ else {}
+    return {VISIBLE_DEVICES: gpu} | order
 
 
-class Sampler:
+class GpuSampler:
     """Looks at GPUs once a second, by NVML, for as long as it is entered.
 
     NVML counts GPUs in the order of the bus. CUDA does so where they are all of a kind, or where
@@ -51,9 +51,9 @@ class Sampler:
 
     def __init__(self, gpus: list[str]) -> None:
         self._gpus = gpus
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._seen: defaultdict[str, list[Sample]] = defaultdict(list)
+        self._stop_event = threading.Event()
+        self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True)
+        self._samples: defaultdict[str, list[GpuSample]] = defaultdict(list)
         self._names: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -62,20 +62,20 @@ class Sampler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
+        self._stop_event.set()
         if self._gpus:
             self._thread.join()
 
-    def take(self) -> list[dict[str, Any]]:
+    def collect_usage(self) -> list[dict[str, Any]]:
         """What was seen since the last time, a mapping a GPU; none of those that NVML cannot ask.
 
         ``utilisation`` is the mean share of time, in %, that kernels ran; ``memory_mb`` is the most
         that was taken, whoever took it, and ``memory_total_mb`` what there is, in MB of 10^6 bytes.
         """
-        seen, self._seen = self._seen, defaultdict(list)
-        return [figures(self._names[gpu], samples) for gpu, samples in seen.items()]
+        seen, self._samples = self._samples, defaultdict(list)
+        return [summarize_samples(self._names[gpu], samples) for gpu, samples in seen.items()]
 
-    def _watch(self) -> None:
+    def _sample_until_stopped(self) -> None:
         import pynvml
 
         try:
@@ -84,14 +84,14 @@ class Sampler:
             print(f"GPUs are not watched: {error}", flush=True)
             return
         try:
-            handles = {gpu: handle for gpu in self._gpus for handle in _handles(gpu)}
+            handles = {gpu: handle for gpu in self._gpus for handle in _find_nvml_handles(gpu)}
             self._names = {gpu: pynvml.nvmlDeviceGetName(h) for gpu, h in handles.items()}
             while True:
                 for gpu, handle in handles.items():
                     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
                     busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
-                    self._seen[gpu].append((busy, memory.used, memory.total))
-                if self._end.wait(SAMPLE_SECONDS):
+                    self._samples[gpu].append((busy, memory.used, memory.total))
+                if self._stop_event.wait(SAMPLE_INTERVAL_SECONDS):
                     return
         except pynvml.NVMLError as error:  # a part of a GPU (MIG) has no utilisation
             print(f"GPUs are not watched any more: {error}", flush=True)
@@ -99,30 +99,30 @@ class Sampler:
             pynvml.nvmlShutdown()
 
 
-def figures(name: str, samples: Sequence[Sample]) -> dict[str, Any]:
+def summarize_samples(name: str, samples: Sequence[GpuSample]) -> dict[str, Any]:
     """A GPU over some time, as history.json has it."""
     busy, used, total = zip(*samples, strict=True)
     return {
         "name": name,
-        "utilisation": round(sum(busy) / len(busy)),
+        "utilization": round(sum(busy) / len(busy)),
         "memory_mb": max(used) // 10**6,
         "memory_total_mb": total[0] // 10**6,
     }
 
 
-def free(gpu: str) -> int:
+def get_free_memory(gpu: str) -> int:
     """Bytes of a GPU that nobody has taken; raises NVML's error where it cannot be asked."""
     import pynvml
 
     pynvml.nvmlInit()
     try:
-        [handle] = _handles(gpu)
+        [handle] = _find_nvml_handles(gpu)
         return pynvml.nvmlDeviceGetMemoryInfo(handle).free
     finally:
         pynvml.nvmlShutdown()
 
 
-def _handles(gpu: str) -> Iterator[Any]:
+def _find_nvml_handles(gpu: str) -> Iterator[Any]:
     """NVML's handle of a GPU; UUIDs may be cut short, as CUDA takes them."""
     import pynvml
 

@@ -6,7 +6,7 @@ import sys
 
 DEFAULT_INDEX = "https://pypi.org/simple/"
 
-KEYS = (
+SETTING_KEYS = (
     "index-url",
     "extra-index-url",
     "find-links",
@@ -22,34 +22,34 @@ KEYS = (
 """The settings of pip that say where packages come from and how they are reached."""
 
 
-def read() -> dict[str, str]:
+def read_pip_settings() -> dict[str, str]:
     """The settings of this interpreter's pip, from its files and ``PIP_*`` variables."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
-    return parse(listed)
+    return parse_pip_config_list(listed)
 
 
-def parse(listed: str) -> dict[str, str]:
+def parse_pip_config_list(output: str) -> dict[str, str]:
     """Reads what ``pip config list`` prints: a ``section.key='value'`` a line.
 
     Variables win over the section of a command, and that over the global one, as in pip.
     """
     found: dict[tuple[str, str], str] = {}
-    for line in listed.splitlines():
+    for line in output.splitlines():
         name, separator, value = line.partition("=")
         section, _, key = name.rpartition(".")
         if separator and value[:1] in ("'", '"'):
             found[section, key] = str(ast.literal_eval(value))
     settings = {}
-    for key in KEYS:
+    for key in SETTING_KEYS:
         for section in ("global", "install", ":env:"):
             if (section, key) in found:
                 settings[key] = found[section, key]
     return settings
 
 
-def indexes(settings: dict[str, str]) -> list[str]:
+def list_index_urls(settings: dict[str, str]) -> list[str]:
     """Addresses of simple APIs, the one to ask first first.
 
     Extra indexes that are folders (``file://``) speak no HTTP and are left out.

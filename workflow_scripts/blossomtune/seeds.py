@@ -3,7 +3,7 @@
 import hashlib
 
 
-def derive(seed: int, *purpose: str | int) -> int:
+def derive_seed(seed: int, *purpose: str | int) -> int:
     """A 32-bit seed for one purpose, independent of those for all others.
 
     Args:

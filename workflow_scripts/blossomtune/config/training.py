@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from blossomtune.config.base import Above0, AtLeast0, Block
+from blossomtune.config.base import Block, NonNegativeFloat, PositiveFloat
 
 
-class Training(Block):
+class TrainingSettings(Block):
     """What a client does in a round."""
 
-    learning_rate_max: Above0 = Field(5e-4, description="In round 1.")
-    learning_rate_min: AtLeast0 = Field(
+    learning_rate_max: PositiveFloat = Field(5e-4, description="In round 1.")
+    learning_rate_min: NonNegativeFloat = Field(
         5e-5, description="In the last round.", validate_default=True
     )
     optimizer_state: Literal["fresh", "kept"] = Field(
@@ -26,8 +26,8 @@ class Training(Block):
 
     @field_validator("learning_rate_min")
     @classmethod
-    def _below_max(cls, low: float, info: ValidationInfo) -> float:
-        high = info.data.get("learning_rate_max", low)
-        if low > high:
-            raise ValueError(f"{low} is above learning_rate_max ({high})")
-        return low
+    def _validate_learning_rate_range(cls, learning_rate_min: float, info: ValidationInfo) -> float:
+        high = info.data.get("learning_rate_max", learning_rate_min)
+        if learning_rate_min > high:
+            raise ValueError(f"{learning_rate_min} is above learning_rate_max ({high})")
+        return learning_rate_min

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
-def convert(file: Path, folder: Path) -> None:
+def convert_gguf(file: Path, folder: Path) -> None:
     """Writes a GGUF model as config.json, model.safetensors and tokenizer files.
 
     The weights become float32: what quantisation left of them, at a precision that training can

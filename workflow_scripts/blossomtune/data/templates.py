@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from blossomtune.data.columns import missing
+from blossomtune.data.columns import describe_missing_column
 from blossomtune.errors import UserError
 
 
@@ -15,7 +15,7 @@ class _NullError(Exception):
     """A template writes a value that is not there; "None" in a text would pass unnoticed."""
 
 
-def _present(value: Any) -> Any:
+def _reject_null(value: Any) -> Any:
     if value is None:
         raise _NullError("a value that it writes is null")
     return value
@@ -28,12 +28,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 @functools.cache
-def _environment() -> _Environment:
+def _get_environment() -> _Environment:
     # the texts are for models, not for browsers: no escaping
-    return _Environment(undefined=StrictUndefined, finalize=_present)
+    return _Environment(undefined=StrictUndefined, finalize=_reject_null)
 
 
-class _Compiled:
+class _CompiledSource:
     """Something of the configuration that was compiled, and what to say where it fails.
 
     Attributes:
@@ -41,7 +41,7 @@ class _Compiled:
         source: its text.
     """
 
-    _what = "template"
+    _kind = "template"
 
     def __init__(self, key: str, source: str) -> None:
         """Compiles it.
@@ -58,36 +58,36 @@ class _Compiled:
             self._run = self._compile(source)
         except TemplateSyntaxError as error:
             raise UserError(
-                f"{key}: not a valid {self._what}: {error.message} "
+                f"{key}: not a valid {self._kind}: {error.message} "
                 f"(line {error.lineno} of {source!r})"
             ) from None
 
     def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
-        return _environment().from_string(source).render
+        return _get_environment().from_string(source).render
 
-    def _failed(self, error: Exception, values: Mapping[str, Any], where: str) -> UserError:
+    def _make_error(self, error: Exception, values: Mapping[str, Any], location: str) -> UserError:
         reason, hint = f"{type(error).__name__}: {error}", None
         if isinstance(error, UndefinedError):
-            reason = self._undefined(values) or str(error)
+            reason = self._describe_undefined_name(values) or str(error)
         elif isinstance(error, _NullError):
             reason, hint = str(error), "write {{ column or '' }} where nothing is meant"
-        return UserError(f"{where}: {self.key}: {reason}\n  {self._what}: {self.source}", hint)
+        return UserError(f"{location}: {self.key}: {reason}\n  {self._kind}: {self.source}", hint)
 
-    def _undefined(self, values: Iterable[str]) -> str | None:
+    def _describe_undefined_name(self, values: Iterable[str]) -> str | None:
         """Which name is not a column, or None where something inside a column is missing."""
         known = list(values)
-        names = meta.find_undeclared_variables(_environment().parse(self._text()))
+        names = meta.find_undeclared_variables(_get_environment().parse(self._get_template_text()))
         unknown = sorted(names - set(known))
-        return missing(unknown[0], known) if unknown else None
+        return describe_missing_column(unknown[0], known) if unknown else None
 
-    def _text(self) -> str:
+    def _get_template_text(self) -> str:
         return self.source
 
 
-class Template(_Compiled):
+class Template(_CompiledSource):
     """One template of the configuration."""
 
-    def render(self, values: Mapping[str, Any], where: str) -> str:
+    def render(self, values: Mapping[str, Any], location: str) -> str:
         """The text of one row.
 
         Args:
@@ -100,15 +100,15 @@ class Template(_Compiled):
         try:
             return self._run(values)
         except Exception as error:  # whatever the template does with the row's values
-            raise self._failed(error, values, where) from None
+            raise self._make_error(error, values, location) from None
 
 
-class Expression(_Compiled):
+class Expression(_CompiledSource):
     """One expression of the configuration, which is true or false of a row."""
 
-    _what = "expression"
+    _kind = "expression"
 
-    def evaluate(self, values: Mapping[str, Any], where: str) -> bool:
+    def evaluate(self, values: Mapping[str, Any], location: str) -> bool:
         """Whether it is true of one row, as Python sees truth: 0, "" and null are not.
 
         Args:
@@ -121,10 +121,10 @@ class Expression(_Compiled):
         try:
             return bool(self._run(values))
         except Exception as error:  # whatever the expression does with the row's values
-            raise self._failed(error, values, where) from None
+            raise self._make_error(error, values, location) from None
 
     def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
-        return _environment().compile_expression(source, undefined_to_none=False)
+        return _get_environment().compile_expression(source, undefined_to_none=False)
 
-    def _text(self) -> str:
+    def _get_template_text(self) -> str:
         return "{{ " + self.source + " }}"

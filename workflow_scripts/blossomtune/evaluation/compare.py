@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from blossomtune.evaluation.models import Model
-from blossomtune.evaluation.rows import HeldOut
-from blossomtune.evaluation.scores import Scores, score
-from blossomtune.evaluation.summaries import Contender, Summaries
+from blossomtune.evaluation.rows import EvaluationSet
+from blossomtune.evaluation.scores import RowScores, score_rows
+from blossomtune.evaluation.stored_model import StoredModel
+from blossomtune.evaluation.summaries import EvaluatedModel, Summarizer
 
-LOCAL = "local_"
+LOCAL_PREFIX = "local_"
 """How models are called that a client trained alone; the client's number follows."""
 
 
-def evaluate(
-    models: Mapping[str, Model], held: HeldOut, settings: Mapping[str, Any]
+def evaluate_models(
+    models: Mapping[str, StoredModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Scores each model on the rows, one in memory at a time.
 
@@ -34,46 +34,66 @@ def evaluate(
         model's metrics minus those of each other contender. All answer the same rows, so a
         difference is taken row by row and its interval is narrower than those of the two suggest.
     """
-    contenders: dict[str, Contender] = {}
-    alone: dict[str, Scores] = {}
+    contenders: dict[str, EvaluatedModel] = {}
+    alone: dict[str, RowScores] = {}
     for name, model in models.items():
-        client = held.names[int(name.removeprefix(LOCAL))] if name.startswith(LOCAL) else None
-        scores = _score(model, held, settings, name, client)
+        client = (
+            evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
+            if name.startswith(LOCAL_PREFIX)
+            else None
+        )
+        scores = _score_evaluation_set(model, evaluation_set, settings, name, client)
         if client is None:
-            contenders[name] = Contender([scores], dict.fromkeys(held.clients, scores))
+            contenders[name] = EvaluatedModel(
+                [scores], dict.fromkeys(evaluation_set.rows_by_client, scores)
+            )
         else:
             alone[client] = scores
     if alone:
-        asked = {name: alone[name] for name in held.clients if name in alone}
-        contenders["local"] = Contender(list(alone.values()), asked)
+        asked = {name: alone[name] for name in evaluation_set.rows_by_client if name in alone}
+        contenders["local"] = EvaluatedModel(list(alone.values()), asked)
 
-    summaries = Summaries(held, settings)
-    found = {name: summaries.of(each) for name, each in contenders.items()}
+    summaries = Summarizer(evaluation_set, settings)
+    found = {name: summaries.summarize_model(each) for name, each in contenders.items()}
     if alone:
-        each = {client: summaries.alone([scores]) for client, scores in alone.items()}
+        each = {
+            client: summaries.summarize_common_rows([scores]) for client, scores in alone.items()
+        }
         found["local"]["models"] = each
     for name, summary in found.items():
-        print(f"{name}: {_line(summary)}", file=sys.stderr, flush=True)
+        print(f"{name}: {_format_summary(summary)}", file=sys.stderr, flush=True)
     federated = contenders.pop("federated")
-    difference = {name: summaries.difference(federated, c) for name, c in contenders.items()}
-    return {**found, "difference": difference, "left_out": held.left_out}
+    difference = {
+        name: summaries.compute_difference(federated, c) for name, c in contenders.items()
+    }
+    return {**found, "difference": difference, "left_out": evaluation_set.num_excluded_rows}
 
 
-def _score(
-    model: Model, held: HeldOut, settings: Mapping[str, Any], name: str, client: str | None
-) -> Scores:
+def _score_evaluation_set(
+    model: StoredModel,
+    evaluation_set: EvaluationSet,
+    settings: Mapping[str, Any],
+    name: str,
+    client: str | None,
+) -> RowScores:
     """A model's scores of all rows; a client's own model leaves out those of other clients."""
-    chosen = np.arange(len(held.rows))
+    chosen = np.arange(len(evaluation_set.rows))
     if client is not None:
-        mine = np.array(held.clients.get(client, ()), dtype=int)
-        chosen = np.union1d(np.arange(held.common), mine)
-    scores = score(model, [held.rows[i] for i in chosen], settings, name, held.common)
+        mine = np.array(evaluation_set.rows_by_client.get(client, ()), dtype=int)
+        chosen = np.union1d(np.arange(evaluation_set.num_common_rows), mine)
+    scores = score_rows(
+        model,
+        [evaluation_set.rows[i] for i in chosen],
+        settings,
+        name,
+        evaluation_set.num_common_rows,
+    )
 
     def back(values: np.ndarray | None) -> np.ndarray | None:
         """Values of the rows that were read, each at its row's position."""
         if values is None:
             return None
-        whole = np.zeros(len(held.rows), values.dtype)
+        whole = np.zeros(len(evaluation_set.rows), values.dtype)
         whole[chosen] = values
         return whole
 
@@ -81,11 +101,11 @@ def _score(
     return replace(scores, **placed)
 
 
-def _line(part: Mapping[str, Any]) -> str:
-    words = [f"{part['rows']} rows", f"loss {part['loss']['value']:.3f}"]
+def _format_summary(summary: Mapping[str, Any]) -> str:
+    words = [f"{summary['rows']} rows", f"loss {summary['loss']['value']:.3f}"]
     words += [
-        f"{name.replace('_', ' ')} {part[name]['value']:.1%}"
+        f"{name.replace('_', ' ')} {summary[name]['value']:.1%}"
         for name in ("accuracy", "exact_match")
-        if part[name]
+        if summary[name]
     ]
     return ", ".join(words)

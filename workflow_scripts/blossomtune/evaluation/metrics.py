@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
 
-def weights(rows: int, resamples: int, seed: int) -> np.ndarray:
+def draw_bootstrap_weights(num_rows: int, num_resamples: int, seed: int) -> np.ndarray:
     """How often each row counts: once, then as often as each resample drew it.
 
     Args:
@@ -24,11 +24,13 @@ def weights(rows: int, resamples: int, seed: int) -> np.ndarray:
     Returns:
         (1 + B, R) float64; every line sums to R, the first is all ones.
     """
-    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
-    return np.concatenate([np.ones((1, rows)), drawn])
+    drawn = np.random.default_rng(seed).multinomial(
+        num_rows, np.full(num_rows, 1 / num_rows), size=num_resamples
+    )
+    return np.concatenate([np.ones((1, num_rows)), drawn])
 
 
-def interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float]:
+def compute_interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float]:
     """A metric's value (the first of ``values``) with its 95 % interval (from the others).
 
     Args:
@@ -36,19 +38,23 @@ def interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float
         decimals: where to round; by default after five digits. More of them tell the order of
             float32 sums, not the model. (A small difference of large values has fewer to tell.)
     """
-    low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(values[1:], [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     found = {"value": values[0], "low": low, "high": high}
     if decimals is not None:
         return {k: round(float(v), decimals) + 0.0 for k, v in found.items()}  # no -0.0
     return {k: float(f"{v:.5g}") for k, v in found.items()}
 
 
-def mean(w: np.ndarray, values: np.ndarray, each: np.ndarray | None = None) -> np.ndarray:
+def weighted_mean(
+    weights: np.ndarray, values: np.ndarray, counts: np.ndarray | None = None
+) -> np.ndarray:
     """Sum of ``values`` over the sum of ``each`` (by default 1 a row): (1 + B,) from (R,)."""
-    return w @ values / (w @ (np.ones(len(values)) if each is None else each))
+    return weights @ values / (weights @ (np.ones(len(values)) if counts is None else counts))
 
 
-def macro_f1(w: np.ndarray, gold: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+def macro_f1(
+    weights: np.ndarray, gold: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> np.ndarray:
     """Mean of the classes' F1, whatever their sizes.
 
     A class that is neither right nor predicted anywhere in a resample has no F1 and is left out
@@ -63,18 +69,20 @@ def macro_f1(w: np.ndarray, gold: np.ndarray, predicted: np.ndarray, classes: in
     Returns:
         (1 + B,) macro-F1.
     """
-    total, present = np.zeros(len(w)), np.zeros(len(w))
-    for c in range(classes):
-        hits = w @ ((gold == c) & (predicted == c))
-        marked = w @ (gold == c) + w @ (
+    total, present = np.zeros(len(weights)), np.zeros(len(weights))
+    for c in range(num_classes):
+        hits = weights @ ((gold == c) & (predicted == c))
+        marked = weights @ (gold == c) + weights @ (
             predicted == c
         )  # 2 hits + false positives + false negatives
-        total += np.divide(2 * hits, marked, out=np.zeros(len(w)), where=marked > 0)
+        total += np.divide(2 * hits, marked, out=np.zeros(len(weights)), where=marked > 0)
         present += marked > 0
     return total / present
 
 
-def confusion(gold: np.ndarray, predicted: Sequence[np.ndarray], names: list[str]) -> dict:
+def confusion_matrix(
+    gold: np.ndarray, predicted: Sequence[np.ndarray], class_names: list[str]
+) -> dict:
     """Rows by right class and predicted class: ``{gold: {predicted: rows}}``.
 
     Args:
@@ -90,10 +98,12 @@ def confusion(gold: np.ndarray, predicted: Sequence[np.ndarray], names: list[str
         found = [int(((gold == i) & (each == j)).sum()) for each in predicted]
         return found[0] if len(found) == 1 else round(sum(found) / len(found), 2)
 
-    return {a: {b: rows(i, j) for j, b in enumerate(names)} for i, a in enumerate(names)}
+    return {
+        a: {b: rows(i, j) for j, b in enumerate(class_names)} for i, a in enumerate(class_names)
+    }
 
 
-def fairness(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def summarize_fairness(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """How differently clients fare.
 
     Args:

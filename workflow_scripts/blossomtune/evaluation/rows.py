@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blossomtune.encoding import answer_start
-from blossomtune.errors import UserError, nearest
+from blossomtune.errors import UserError, find_closest_match
 from blossomtune.files import read_json
-from blossomtune.watched import watched
+from blossomtune.modeling.encoding import find_completion_start
+from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
 
 @dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """One held-out example.
 
     Attributes:
@@ -29,13 +29,13 @@ class Row:
 
     prompt: str
     completion: str
-    ids: tuple[int, ...]
-    start: int
+    input_ids: tuple[int, ...]
+    completion_start: int
     group: str | None = None
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class EvaluationSet:
     """All rows that models are scored on.
 
     Attributes:
@@ -47,17 +47,17 @@ class HeldOut:
         kind: whether these are their ``own`` or some of the ``common`` ones; None without clients.
     """
 
-    rows: Sequence[Row]
-    common: int
-    left_out: int = 0
-    names: Sequence[str] = ()
-    clients: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    kind: str | None = None
+    rows: Sequence[EvaluationRow]
+    num_common_rows: int
+    num_excluded_rows: int = 0
+    client_names: Sequence[str] = ()
+    rows_by_client: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    client_row_source: str | None = None
 
 
-def held_out(
+def load_evaluation_set(
     preprocessed: Path, partition: Path, dataset: Path, settings: Mapping[str, Any]
-) -> HeldOut:
+) -> EvaluationSet:
     """Reads the rows; it is here, before any model is loaded, that a wrong question shows.
 
     Args:
@@ -76,13 +76,13 @@ def held_out(
         UserError: where there is no row, ``by`` is not a column, or a completion is none of the
             choices.
     """
-    test, by = _read(preprocessed / "test.arrow"), settings["by"]
+    test, by = _read_arrow(preprocessed / "test.arrow"), settings["by"]
     if not test:
         raise UserError(
             "there is no held-out row to evaluate on",
             "raise the data set's test.size, or preprocessing's max_length if all were too long",
         )
-    gone = set(watched(settings["seed"], len(test), settings["watched"]))
+    gone = set(select_server_eval_rows(settings["seed"], len(test), settings["watched"]))
     common = [row for i, row in enumerate(test) if i not in gone]
     if not common:
         raise UserError(
@@ -94,7 +94,7 @@ def held_out(
     told = read_json(partition / "manifest.json")
     names = [client["name"] for client in told["clients"]]
     files = [preprocessed / f"client_{i}.test.arrow" for i in range(len(names))]
-    own = {name: _read(f) for name, f in zip(names, files, strict=True) if f.exists()}
+    own = {name: _read_arrow(f) for name, f in zip(names, files, strict=True) if f.exists()}
     rows, clients = list(common), {}
     for name, mine in own.items():
         clients[name] = range(len(rows), len(rows) + len(mine))
@@ -104,31 +104,31 @@ def held_out(
     file = dataset / "test.parquet"
     column = told.get("column")
     if not own and told.get("partitioner") == "natural_id" and column in pq.read_schema(file).names:
-        values = _column(file, column)
+        values = _read_column(file, column)
         for position, row in enumerate(common):
             clients.setdefault(values[row["row"]], []).append(position)
     clients = {name: clients[name] for name in names if clients.get(name)}
-    groups = _column(file, by) if by is not None else None
-    return HeldOut(
+    groups = _read_column(file, by) if by is not None else None
+    return EvaluationSet(
         rows=[
-            Row(
+            EvaluationRow(
                 prompt=row["prompt"],
                 completion=row["completion"],
-                ids=tuple(row["input_ids"]),
-                start=answer_start(row["labels"]),
+                input_ids=tuple(row["input_ids"]),
+                completion_start=find_completion_start(row["labels"]),
                 group=groups[row["row"]] if groups and position < len(common) else None,
             )
             for position, row in enumerate(rows)
         ],
-        common=len(common),
-        left_out=len(gone),
-        names=names,
-        clients=clients,
-        kind=("own" if own else "common") if clients else None,
+        num_common_rows=len(common),
+        num_excluded_rows=len(gone),
+        client_names=names,
+        rows_by_client=clients,
+        client_row_source=("own" if own else "common") if clients else None,
     )
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read_arrow(file: Path) -> list[dict[str, Any]]:
     with pa.memory_map(str(file)) as mapped:
         return pa.ipc.open_stream(mapped).read_all().to_pylist()
 
@@ -146,10 +146,10 @@ def _check_choices(completions: Sequence[str], choices: Sequence[str]) -> None:
         )
 
 
-def _column(file: Path, name: str) -> list[str]:
+def _read_column(file: Path, name: str) -> list[str]:
     known = pq.read_schema(file).names
     if name not in known:
-        near = nearest(name, known)
+        near = find_closest_match(name, known)
         raise UserError(
             f"evaluation.by: {name!r} is not a column of the data set; known: {', '.join(known)}",
             f"did you mean {near!r}?" if near else None,

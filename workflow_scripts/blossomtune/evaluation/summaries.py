@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from blossomtune.evaluation import metrics
-from blossomtune.evaluation.rows import HeldOut
-from blossomtune.evaluation.scores import Scores
-from blossomtune.seeds import derive
+from blossomtune.evaluation.rows import EvaluationSet
+from blossomtune.evaluation.scores import RowScores
+from blossomtune.seeds import derive_seed
 
 
 @dataclass(frozen=True)
-class Contender:
+class EvaluatedModel:
     """One model for all clients, or each client's own.
 
     Attributes:
@@ -21,11 +21,11 @@ class Contender:
         asked: whose answers count on a client's rows.
     """
 
-    models: Sequence[Scores]
-    asked: Mapping[str, Scores]
+    model_scores: Sequence[RowScores]
+    client_scores: Mapping[str, RowScores]
 
 
-class Summaries:
+class Summarizer:
     """Makes summaries of one experiment's contenders, all by the same resamples.
 
     Args:
@@ -33,87 +33,115 @@ class Summaries:
         settings: the configuration of the stage: ``choices``, ``by``, ``bootstrap`` and ``seed``.
     """
 
-    def __init__(self, held: HeldOut, settings: Mapping[str, Any]) -> None:
-        self.held, self.settings = held, settings
+    def __init__(self, evaluation_set: EvaluationSet, settings: Mapping[str, Any]) -> None:
+        self.evaluation_set, self.settings = evaluation_set, settings
         self.choices = settings["choices"]
         self.gold = None
         if self.choices:
-            self.gold = np.array([self.choices.index(row.completion) for row in held.rows])
-        self.common = np.arange(held.common)
-        self.weights = self._weights(held.common)
+            self.gold = np.array(
+                [self.choices.index(row.completion) for row in evaluation_set.rows]
+            )
+        self.common_positions = np.arange(evaluation_set.num_common_rows)
+        self.weights = self._draw_weights(evaluation_set.num_common_rows)
 
-    def of(self, each: Contender) -> dict[str, Any]:
+    def summarize_model(self, model: EvaluatedModel) -> dict[str, Any]:
         """A contender's metrics with their intervals."""
-        held, f1, table, exact = self.held, None, None, None
+        held, f1, table, exact = self.evaluation_set, None, None, None
         if self.gold is not None:
-            right, w = self.gold[self.common], self.weights
-            predicted = [scores.predicted[self.common] for scores in each.models]
+            right, w = self.gold[self.common_positions], self.weights
+            predicted = [scores.predicted[self.common_positions] for scores in model.model_scores]
             several = [metrics.macro_f1(w, right, p, len(self.choices)) for p in predicted]
-            f1 = metrics.interval(np.mean(several, axis=0))
-            table = metrics.confusion(right, predicted, self.choices)
-        if each.models[0].exact is not None:
-            answers = np.mean([scores.exact for scores in each.models], axis=0)
-            drawn = self._weights(len(answers), "exact_match")
-            exact = metrics.interval(metrics.mean(drawn, answers)) | {"rows": len(answers)}
+            f1 = metrics.compute_interval(np.mean(several, axis=0))
+            table = metrics.confusion_matrix(right, predicted, self.choices)
+        if model.model_scores[0].exact_match is not None:
+            answers = np.mean([scores.exact_match for scores in model.model_scores], axis=0)
+            drawn = self._draw_weights(len(answers), "exact_match")
+            exact = metrics.compute_interval(metrics.weighted_mean(drawn, answers)) | {
+                "rows": len(answers)
+            }
         clients = {
-            name: self._part([scores], np.array(held.clients[name]), "client", name)
-            for name, scores in each.asked.items()
+            name: self._summarize_rows(
+                [scores], np.array(held.rows_by_client[name]), "client", name
+            )
+            for name, scores in model.client_scores.items()
         }
         return {
-            **self.alone(each.models),
+            **self.summarize_common_rows(model.model_scores),
             "macro_f1": f1,
             "confusion": table,
             "exact_match": exact,
             "by_column": self.settings["by"],
-            "by": self._by_group(each.models) if self.settings["by"] else None,
+            "by": self._summarize_groups(model.model_scores) if self.settings["by"] else None,
             "clients": clients or None,
-            "fairness": metrics.fairness(clients) | {"rows": held.kind} if clients else None,
+            "fairness": metrics.summarize_fairness(clients) | {"row_source": held.client_row_source}
+            if clients
+            else None,
         }
 
-    def alone(self, models: Sequence[Scores]) -> dict[str, Any]:
+    def summarize_common_rows(self, model_scores: Sequence[RowScores]) -> dict[str, Any]:
         """Size, loss, perplexity and accuracy on the common rows."""
-        return self._part(models, self.common)
+        return self._summarize_rows(model_scores, self.common_positions)
 
-    def difference(self, one: Contender, other: Contender) -> dict[str, Any]:
+    def compute_difference(
+        self, model: EvaluatedModel, reference: EvaluatedModel
+    ) -> dict[str, Any]:
         """The metrics of one on the common rows minus the other's, row by row."""
         accuracy = None
         if self.gold is not None:
-            better = self._right(one.models, self.common) - self._right(other.models, self.common)
-            accuracy = metrics.interval(metrics.mean(self.weights, better))
-        losses = [_losses(self.weights, c.models, self.common).mean(axis=0) for c in (one, other)]
+            better = self._compute_accuracy_per_row(
+                model.model_scores, self.common_positions
+            ) - self._compute_accuracy_per_row(reference.model_scores, self.common_positions)
+            accuracy = metrics.compute_interval(metrics.weighted_mean(self.weights, better))
+        losses = [
+            _compute_losses(self.weights, c.model_scores, self.common_positions).mean(axis=0)
+            for c in (model, reference)
+        ]
         less = losses[0] - losses[1]
-        return {"accuracy": accuracy, "loss": metrics.interval(less, decimals=4)}
+        return {"accuracy": accuracy, "loss": metrics.compute_interval(less, decimals=4)}
 
-    def _part(self, models: Sequence[Scores], rows: np.ndarray, *part: str) -> dict[str, Any]:
+    def _summarize_rows(
+        self, model_scores: Sequence[RowScores], rows: np.ndarray, *seed_purposes: str
+    ) -> dict[str, Any]:
         """The metrics that make sense for any part of the rows; it has resamples of its own."""
-        w = self._weights(len(rows), *part) if part else self.weights
-        losses, accuracy = _losses(w, models, rows), None
+        w = self._draw_weights(len(rows), *seed_purposes) if seed_purposes else self.weights
+        losses, accuracy = _compute_losses(w, model_scores, rows), None
         if self.gold is not None:
-            accuracy = metrics.interval(metrics.mean(w, self._right(models, rows)))
+            accuracy = metrics.compute_interval(
+                metrics.weighted_mean(w, self._compute_accuracy_per_row(model_scores, rows))
+            )
         return {
             "rows": len(rows),
-            "loss": metrics.interval(losses.mean(axis=0)),
-            "perplexity": metrics.interval(np.exp(losses).mean(axis=0)),
+            "loss": metrics.compute_interval(losses.mean(axis=0)),
+            "perplexity": metrics.compute_interval(np.exp(losses).mean(axis=0)),
             "accuracy": accuracy,
         }
 
-    def _by_group(self, models: Sequence[Scores]) -> dict[str, Any]:
-        groups = np.array([row.group for row in self.held.rows[: self.held.common]])
+    def _summarize_groups(self, model_scores: Sequence[RowScores]) -> dict[str, Any]:
+        groups = np.array(
+            [row.group for row in self.evaluation_set.rows[: self.evaluation_set.num_common_rows]]
+        )
         values = sorted(set(groups.tolist()))
         return {
-            value: self._part(models, np.flatnonzero(groups == value), value) for value in values
+            value: self._summarize_rows(model_scores, np.flatnonzero(groups == value), value)
+            for value in values
         }
 
-    def _right(self, models: Sequence[Scores], rows: np.ndarray) -> np.ndarray:
+    def _compute_accuracy_per_row(
+        self, model_scores: Sequence[RowScores], rows: np.ndarray
+    ) -> np.ndarray:
         """(rows,): the share of the models that are right about a row."""
-        return np.mean([(scores.predicted == self.gold)[rows] for scores in models], axis=0)
+        return np.mean([(scores.predicted == self.gold)[rows] for scores in model_scores], axis=0)
 
-    def _weights(self, rows: int, *part: str) -> np.ndarray:
+    def _draw_weights(self, num_rows: int, *seed_purposes: str) -> np.ndarray:
         """The same resamples for every contender, so that their differences are paired."""
-        seed = derive(self.settings["seed"], "bootstrap", *part)
-        return metrics.weights(rows, self.settings["bootstrap"], seed)
+        seed = derive_seed(self.settings["seed"], "bootstrap", *seed_purposes)
+        return metrics.draw_bootstrap_weights(num_rows, self.settings["bootstrap"], seed)
 
 
-def _losses(w: np.ndarray, models: Sequence[Scores], rows: np.ndarray) -> np.ndarray:
+def _compute_losses(
+    weights: np.ndarray, model_scores: Sequence[RowScores], rows: np.ndarray
+) -> np.ndarray:
     """(models, 1 + B): each model's loss in nats a token."""
-    return np.array([metrics.mean(w, s.nll[rows], s.tokens[rows]) for s in models])
+    return np.array(
+        [metrics.weighted_mean(weights, s.nll[rows], s.tokens[rows]) for s in model_scores]
+    )

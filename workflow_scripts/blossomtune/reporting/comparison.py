@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blossomtune.reporting import words
-from blossomtune.reporting.dots import Mark, Row, Scale, dots, finite
-from blossomtune.reporting.inputs import Experiment
-from blossomtune.reporting.metrics import Interval
-from blossomtune.reporting.outcome import KINDS, NAMES, measure
-from blossomtune.reporting.svg import Canvas, near
+from blossomtune.artifacts.metrics import ConfidenceInterval
+from blossomtune.reporting import formatting
+from blossomtune.reporting.dots import DotRow, Mark, Scale, draw_dots, is_finite
+from blossomtune.reporting.load import ExperimentResults
+from blossomtune.reporting.outcome import MODEL_LABELS, MODEL_STYLES, select_metric
+from blossomtune.reporting.svg import Canvas, compute_ticks_near
 
 _ORDER = ("base", "local", "federated", "centralised")
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedModel:
     """A model: an experiment's own, or one that experiments share.
 
     Attributes:
@@ -26,77 +26,90 @@ class Line:
 
     kind: str
     label: str
-    found: Interval
-    experiment: Experiment | None
+    interval: ConfidenceInterval
+    experiment: ExperimentResults | None
 
 
 @dataclass(frozen=True)
-class Test:
+class TestSetComparison:
     """All models that were asked the same rows, and what they were asked."""
 
     dataset: str
-    rows: int
-    by_accuracy: bool
-    lines: list[Line]
+    num_rows: int
+    uses_accuracy: bool
+    models: list[ComparedModel]
 
 
-def tests(experiments: Sequence[Experiment]) -> list[Test]:
+def group_by_test_set(experiments: Sequence[ExperimentResults]) -> list[TestSetComparison]:
     """The experiments by what they were tested on; base and controls once where they are alike."""
-    groups: dict[tuple[str, int, bool], list[Experiment]] = {}
+    groups: dict[tuple[str, int, bool], list[ExperimentResults]] = {}
     for e in experiments:
-        key = (e.dataset_name, e.federated.rows, e.by_accuracy)
+        key = (e.dataset_name, e.federated.rows, e.uses_accuracy)
         groups.setdefault(key, []).append(e)
-    return [Test(*key, _lines(group, by_accuracy=key[2])) for key, group in groups.items()]
+    return [
+        TestSetComparison(*key, _collect_models(group, uses_accuracy=key[2]))
+        for key, group in groups.items()
+    ]
 
 
-def _lines(group: list[Experiment], *, by_accuracy: bool) -> list[Line]:
+def _collect_models(group: list[ExperimentResults], *, uses_accuracy: bool) -> list[ComparedModel]:
     found = []
     for kind in _ORDER:
-        distinct: dict[str, tuple[Experiment, Interval]] = {}
+        distinct: dict[str, tuple[ExperimentResults, ConfidenceInterval]] = {}
         for e in group:
-            interval = measure(e.metrics[kind], by_accuracy=by_accuracy) if kind in e.metrics else 0
+            interval = (
+                select_metric(e.metrics[kind], uses_accuracy=uses_accuracy)
+                if kind in e.metrics
+                else 0
+            )
             if interval:
-                own = e.name if kind == "federated" else f"{e.block['model']} {_same(e, kind)}"
+                own = (
+                    e.name
+                    if kind == "federated"
+                    else f"{e.config['model']} {_metrics_key(e, kind)}"
+                )
                 distinct.setdefault(own, (e, interval))
         for e, interval in distinct.values():
             if kind == "federated":
-                found.append(Line(kind, e.name, interval, e))
+                found.append(ComparedModel(kind, e.name, interval, e))
             else:
-                label = NAMES[kind] + (f" ({e.name})" if len(distinct) > 1 else "")
-                found.append(Line(kind, label, interval, None))
+                label = MODEL_LABELS[kind] + (f" ({e.name})" if len(distinct) > 1 else "")
+                found.append(ComparedModel(kind, label, interval, None))
     return found
 
 
-def _same(e: Experiment, kind: str) -> str:
+def _metrics_key(e: ExperimentResults, kind: str) -> str:
     """Models with the same numbers on the same rows are taken for one."""
     model = e.metrics[kind]
     return model.model_dump_json(include={"loss", "accuracy", "perplexity"})
 
 
-def settings(e: Experiment) -> dict[str, str]:
+def describe_settings(e: ExperimentResults) -> dict[str, str]:
     """What makes an experiment different from others, by the name of a column."""
     history = e.history
     return {
-        "model": e.block["model"],
-        "clients": words.count(e.participants),
-        "rounds": words.count(len(history.trained)),
+        "model": e.config["model"],
+        "clients": formatting.format_count(e.num_participants),
+        "rounds": formatting.format_count(len(history.trained_rounds)),
         "strategy": history.strategy,
         "aggregation": history.aggregation,
         "messages": history.precision,
-        "rank": words.between(min(history.ranks), max(history.ranks)),
-        "epsilon": words.upwards(history.privacy.epsilon) if history.privacy else "–",
-        "steps": words.count(steps(e)),
+        "rank": formatting.format_range(min(history.ranks), max(history.ranks)),
+        "epsilon": formatting.format_upper_bound(history.privacy.epsilon)
+        if history.privacy
+        else "–",
+        "steps": formatting.format_count(count_steps(e)),
     }
 
 
-def columns(experiments: Sequence[Experiment]) -> tuple[list[str], str]:
+def find_differing_settings(experiments: Sequence[ExperimentResults]) -> tuple[list[str], str]:
     """The settings in which experiments differ, and a sentence about those that they share."""
-    told = [settings(e) for e in experiments]
+    told = [describe_settings(e) for e in experiments]
     differ = [key for key in told[0] if len({t[key] for t in told}) > 1]
     one = told[0]
     shared = {
-        "clients": words.amount(experiments[0].participants, "client"),
-        "rounds": words.amount(len(experiments[0].history.trained), "round"),
+        "clients": formatting.format_amount(experiments[0].num_participants, "client"),
+        "rounds": formatting.format_amount(len(experiments[0].history.trained_rounds), "round"),
         "strategy": f"strategy {one['strategy']}",
         "aggregation": f"aggregation {one['aggregation']}",
         "messages": f"messages in {one['messages']}",
@@ -104,36 +117,43 @@ def columns(experiments: Sequence[Experiment]) -> tuple[list[str], str]:
         "steps": f"{one['steps']} optimizer steps (of all clients in all rounds)",
     }
     said = [text for key, text in shared.items() if key not in differ]
-    return differ, f"All have {words.listed(said)}." if said else ""
+    return differ, f"All have {formatting.join_list(said)}." if said else ""
 
 
-def steps(e: Experiment) -> int:
+def count_steps(e: ExperimentResults) -> int:
     """Optimizer steps of all clients in all rounds."""
     return sum(c.steps for record in e.history.rounds for c in record.clients)
 
 
-def said(test: Test) -> str:
+def describe_comparison(comparison: TestSetComparison) -> str:
     """Where the federated models lie, and what stands beside them."""
-    spell = words.percent if test.by_accuracy else words.number
-    values = [line.found.value for line in test.lines if line.kind == "federated"]
+    spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number
+    values = [line.interval.value for line in comparison.models if line.kind == "federated"]
     low, high = spell(min(values)), spell(max(values))
-    beside = [f"{k.label} {spell(k.found.value)}" for k in test.lines if k.kind != "federated"]
+    beside = [
+        f"{k.label} {spell(k.interval.value)}" for k in comparison.models if k.kind != "federated"
+    ]
     where = f"lie between {low} and {high}" if low != high else f"are at {low}"
-    return f"The federated models {where}; {words.listed(beside)}."
+    return f"The federated models {where}; {formatting.join_list(beside)}."
 
 
-def draw(test: Test, width: float) -> Canvas:
+def draw_comparison(comparison: TestSetComparison, width: float) -> Canvas:
     """A line a model, with its interval; the axis is where the values are."""
-    chosen = [line for line in test.lines if finite(line.found)]
-    spell = words.percent if test.by_accuracy else words.number
-    low = min((line.found.low for line in chosen), default=0.0)
-    high = max((line.found.high for line in chosen), default=1.0)
+    chosen = [line for line in comparison.models if is_finite(line.interval)]
+    spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number
+    low = min((line.interval.low for line in chosen), default=0.0)
+    high = max((line.interval.high for line in chosen), default=1.0)
 
     def tick(value: float) -> str:
-        return spell(value) if test.by_accuracy else words.plain(round(value, 9))
+        return (
+            spell(value) if comparison.uses_accuracy else formatting.format_setting(round(value, 9))
+        )
 
-    rows = [Row(line.label, "", [Mark(KINDS[line.kind], line.kind, line.found)]) for line in chosen]
-    said = ", ".join(f"{line.label} {spell(line.found.value)}" for line in chosen)
-    what = "Accuracy" if test.by_accuracy else "Loss"
-    scale = Scale(near(low, high), tick, spell)
-    return dots(width, rows, [], scale, f"{what} of every model: {said}.")
+    rows = [
+        DotRow(line.label, "", [Mark(MODEL_STYLES[line.kind], line.kind, line.interval)])
+        for line in chosen
+    ]
+    said = ", ".join(f"{line.label} {spell(line.interval.value)}" for line in chosen)
+    what = "Accuracy" if comparison.uses_accuracy else "Loss"
+    scale = Scale(compute_ticks_near(low, high), tick, spell)
+    return draw_dots(width, rows, [], scale, f"{what} of every model: {said}.")

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from blossomtune.reporting.bars import flow, legend
-from blossomtune.reporting.metrics import Interval
+from blossomtune.artifacts.metrics import ConfidenceInterval
+from blossomtune.reporting.bars import draw_legend, layout_legend
 from blossomtune.reporting.svg import Canvas
 
 _STEP = 17  # pixels from one mark of a row to the next
@@ -19,11 +19,11 @@ class Mark:
 
     kind: str
     name: str
-    found: Interval
+    interval: ConfidenceInterval
 
 
 @dataclass(frozen=True)
-class Row:
+class DotRow:
     """Values that belong together, with a label and a note before them."""
 
     label: str
@@ -41,19 +41,19 @@ class Scale:
     value: Callable[[float], str]
 
 
-def finite(interval: Interval) -> bool:
+def is_finite(interval: ConfidenceInterval) -> bool:
     """Whether it can be drawn."""
     return all(math.isfinite(v) for v in (interval.value, interval.low, interval.high))
 
 
-def dots(
+def draw_dots(
     width: float,
-    rows: Sequence[Row],
+    rows: Sequence[DotRow],
     legends: list[tuple[str, str]],
     scale: Scale,
     label: str,
     *,
-    together: bool = False,
+    shared_line: bool = False,
 ) -> Canvas:
     """The chart.
 
@@ -65,12 +65,12 @@ def dots(
         label: what the figure shows.
         together: puts the marks of a row on one line, without their intervals and numbers.
     """
-    top, left = flow(legends, width)[1] + 6, min(150.0, width * 0.3)
-    sizes = [_THIN if together else _STEP * len(row.marks) + _BETWEEN for row in rows]
-    if not together:  # a row of one mark still has a label and a note
+    top, left = layout_legend(legends, width)[1] + 6, min(150.0, width * 0.3)
+    sizes = [_THIN if shared_line else _STEP * len(row.marks) + _BETWEEN for row in rows]
+    if not shared_line:  # a row of one mark still has a label and a note
         sizes = [max(size, 40 if row.note else 26) for size, row in zip(sizes, rows, strict=True)]
     height = top + sum(sizes) + 24
-    right = width - (22 if together else 40)
+    right = width - (22 if shared_line else 40)
     first, last = scale.ticks[0], scale.ticks[-1]
     canvas = Canvas(width, height, label)
 
@@ -80,38 +80,38 @@ def dots(
     for tick in scale.ticks:
         canvas.line(x(tick), top - 8, x(tick), height - 22, "grid")
         canvas.text(x(tick), height - 6, scale.tick(tick), "soft small", anchor="middle")
-    legend(canvas, legends, dots=True)
+    draw_legend(canvas, legends, dots=True)
     y = top + 8.0
     for row, size in zip(rows, sizes, strict=True):
         style = "strong" if row.strong else ""
-        if together:
+        if shared_line:
             canvas.text(0, y + 4, row.label, style, room=left - 10)
-            _on_one_line(canvas, row, x, y, scale)
+            _draw_on_one_line(canvas, row, x, y, scale)
         else:
             middle = y + _STEP * (len(row.marks) - 1) / 2
             canvas.text(0, middle + (0 if row.note else 4), row.label, style, room=left - 10)
             canvas.text(0, middle + 15, row.note, "soft small", room=left - 4)
-            _one_below_the_other(canvas, row, x, y, scale)
+            _draw_stacked(canvas, row, x, y, scale)
         y += size
     return canvas
 
 
-def _one_below_the_other(
-    canvas: Canvas, row: Row, x: Callable[[float], float], y: float, scale: Scale
+def _draw_stacked(
+    canvas: Canvas, row: DotRow, x: Callable[[float], float], y: float, scale: Scale
 ) -> None:
     for index, mark in enumerate(row.marks):
-        place, i, spell = y + _STEP * index, mark.found, scale.value
+        place, i, spell = y + _STEP * index, mark.interval, scale.value
         tip = f"{mark.name}, {row.label}: {spell(i.value)} ({spell(i.low)} to {spell(i.high)})"
         canvas.line(x(i.low), place, x(i.high), place, mark.kind)
         canvas.dot(x(i.value), place, mark.kind, tip, radius=5)
         canvas.text(x(i.high) + 8, place + 4, spell(i.value), f"{mark.kind} small")
 
 
-def _on_one_line(
-    canvas: Canvas, row: Row, x: Callable[[float], float], y: float, scale: Scale
+def _draw_on_one_line(
+    canvas: Canvas, row: DotRow, x: Callable[[float], float], y: float, scale: Scale
 ) -> None:
-    places = [x(mark.found.value) for mark in row.marks]
+    places = [x(mark.interval.value) for mark in row.marks]
     canvas.line(min(places), y, max(places), y, "lead")
     for place, mark in zip(places, row.marks, strict=True):
-        tip = f"{mark.name}, {row.label}: {scale.value(mark.found.value)}"
+        tip = f"{mark.name}, {row.label}: {scale.value(mark.interval.value)}"
         canvas.dot(place, y, mark.kind, tip, radius=5)

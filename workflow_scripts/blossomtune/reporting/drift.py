@@ -4,133 +4,58 @@ import math
 import re
 from statistics import fmean
 
-from blossomtune.reporting import words
-from blossomtune.reporting.bars import flow, legend
-from blossomtune.reporting.history import LayerDrift, Round
-from blossomtune.reporting.inputs import Experiment
-from blossomtune.reporting.svg import Canvas, round_ticks, ticks
+from blossomtune.artifacts.round_record import LayerDrift
+from blossomtune.reporting import formatting
+from blossomtune.reporting.bars import draw_legend, layout_legend
+from blossomtune.reporting.drift_summary import (
+    _format_share,
+    _Points,
+    average_over_layers,
+    describe_drift,
+    rounds_with_drift,
+)
+from blossomtune.reporting.load import ExperimentResults
+from blossomtune.reporting.svg import Canvas, compute_round_ticks, compute_ticks
 
 _KINDS = {"average": "drift-average", "best": "drift-best"}
-_NONE = "Drift was not measured in this run."
+
+
+_NOT_MEASURED = "Drift was not measured in this run."
+
+
 _HEIGHT, _CELL = 150, 17  # pixels of the lines, and of a line of the strip
+
+
 _ORDER = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()  # noqa: SIM905
-_LITTLE = 0.05  # what is below it is called little
-
-_Points = list[tuple[int, float]]
 
 
-def draw(e: Experiment, width: float) -> Canvas:
+def draw_drift(e: ExperimentResults, width: float) -> Canvas:
     """By round as lines; for the last round by layer, as a strip for each kind of layer."""
-    rounds = measured(e)
+    rounds = rounds_with_drift(e)
     if not rounds:
-        canvas = Canvas(width, 40, _NONE)
-        canvas.text(0, 24, _NONE, "soft")
+        canvas = Canvas(width, 40, _NOT_MEASURED)
+        canvas.text(0, 24, _NOT_MEASURED, "soft")
         return canvas
-    names = {"average": "plain averaging", "best": f"best of rank {e.block['lora']['r']}"}
-    lines = {what: by_round(rounds, what) for what in _KINDS}
+    names = {"average": "plain averaging", "best": f"best of rank {e.config['lora']['r']}"}
+    lines = {what: average_over_layers(rounds, what) for what in _KINDS}
     shown = [(_KINDS[what], names[what]) for what in lines if lines[what]]
     strips = _Strips(rounds[-1].drift or {})
-    top = flow(shown, width)[1] + 26
+    top = layout_legend(shown, width)[1] + 26
     below = top + _HEIGHT + 62
-    canvas = Canvas(width, below + strips.height, " ".join(said(e)))
-    legend(canvas, shown)
-    _lines(canvas, lines, names, top)
+    canvas = Canvas(width, below + strips.height, " ".join(describe_drift(e)))
+    draw_legend(canvas, shown)
+    _draw_lines(canvas, lines, names, top)
     strips.draw(canvas, below, rounds[-1].round)
     return canvas
 
 
-def measured(e: Experiment) -> list[Round]:
-    """The rounds in which drift was measured."""
-    return [record for record in e.history.rounds if record.drift]
-
-
-def by_round(rounds: list[Round], what: str) -> _Points:
-    """Round and mean over layers; without rounds in which there is no such number."""
-    found = []
-    for record in rounds:
-        values = [getattr(layer, what) for layer in (record.drift or {}).values()]
-        known = [value for value in values if value is not None]
-        if known:
-            found.append((record.round, fmean(known)))
-    return found
-
-
-def said(e: Experiment) -> list[str]:
-    """What the last round's drift means for this aggregation, and whether another would pay."""
-    rounds = measured(e)
-    if not rounds:
-        return []
-    last, rank, chosen = rounds[-1:], e.block["lora"]["r"], e.history.aggregation
-    best = by_round(last, "best")[0][1]
-    averages = by_round(last, "average")
-    misses = f"the best adapter of rank {rank} would miss {_share(best)}"
-    if not averages:
-        return [
-            f"In round {last[0].round}, {misses} of the clients’ mean update (ΔW*), on average "
-            "over the layers; factors of different ranks have no plain average.",
-            _where_ranks_differ(chosen, best),
-        ]
-    average = averages[0][1]
-    return [
-        f"In round {last[0].round}, plain averaging of the factors misses {_share(average)} of "
-        f"the clients’ mean update (ΔW*), on average over the layers; {misses}.",
-        _verdict(chosen, average, best) + _barred(e),
-    ]
-
-
-def _verdict(chosen: str, average: float, best: float) -> str:
-    if chosen in ("ffa", "rolora"):
-        return "All clients share a factor here, so that plain averaging is exact."
-    if chosen in ("flora", "fedex"):
-        return f"This run used {chosen}, which misses nothing."
-    if chosen == "flexlora":
-        return f"This run used flexlora, which misses {_share(best)}."
-    if average < _LITTLE:
-        return "That is little: an exact method (flexlora, flora, fedex) would hardly pay."
-    if best > average / 2:
-        return (
-            "Most of that is the rank: flexlora, which keeps it, would gain little. Flora and "
-            "fedex, which miss nothing, or a higher rank may be worth a try."
-        )
-    return (
-        f"An exact method may pay: flexlora would miss {_share(best)}, flora and fedex nothing. "
-        "Whether answers get better is for a run with one of them to show."
-    )
-
-
-def _barred(e: Experiment) -> str:
-    """What an exact method would not go together with."""
-    told = [
-        (e.block["lora"]["dora"], "with DoRA there is no exact method"),
-        (e.history.privacy is not None, "with privacy, ffa and rolora are the exact ones"),
-        (
-            e.history.strategy not in ("fedavg", "fedprox"),
-            f"with {e.history.strategy}, ffa and rolora are the exact ones",
-        ),
-    ]
-    why = next((why for holds, why in told if holds), None)
-    return f" But {why}." if why and e.history.aggregation in ("fedavg", "hetlora") else ""
-
-
-def _where_ranks_differ(chosen: str, best: float) -> str:
-    if chosen == "flora":
-        return "This run used flora, which misses nothing."
-    if chosen == "flexlora":
-        return f"This run used flexlora, which misses {_share(best)}."
-    if best < _LITTLE:
-        return "That is little: flexlora would keep nearly all of it."
-    return "That is what flexlora would miss; flora would miss nothing."
-
-
-def _share(value: float) -> str:
-    return "nothing" if value == 0 else words.percent(value, 1 if value < 0.1 else 0)
-
-
-def _lines(canvas: Canvas, lines: dict[str, _Points], names: dict[str, str], top: float) -> None:
+def _draw_lines(
+    canvas: Canvas, lines: dict[str, _Points], names: dict[str, str], top: float
+) -> None:
     left, right, bottom = 44.0, canvas.width - 14, top + _HEIGHT
     points = [point for found in lines.values() for point in found]
     first, last = min(r for r, _ in points), max(r for r, _ in points)
-    scale = ticks(max(max(v for _, v in points), 0.01), 3)
+    scale = compute_ticks(max(max(v for _, v in points), 0.01), 3)
 
     def x(number: float) -> float:
         return left + 6 + (right - left - 6) * (number - first) / max(1, last - first)
@@ -141,15 +66,15 @@ def _lines(canvas: Canvas, lines: dict[str, _Points], names: dict[str, str], top
     canvas.text(0, top - 12, "share of ΔW* that is missed, mean over layers", "soft small")
     for tick in scale:
         canvas.line(left, y(tick), right, y(tick), "grid")
-        text = words.percent(tick, 0 if scale[1] >= 0.01 else 1)
+        text = formatting.format_percent(tick, 0 if scale[1] >= 0.01 else 1)
         canvas.text(left - 8, y(tick) + 4, text, "soft small", anchor="end")
-    for number in round_ticks(first, last):
+    for number in compute_round_ticks(first, last):
         canvas.text(x(number), bottom + 18, str(number), "soft small", anchor="middle")
     canvas.text((left + right) / 2, bottom + 34, "round", "soft small", anchor="middle")
     for what, found in lines.items():
         canvas.path([(x(r), y(v)) for r, v in found], _KINDS[what])
         for r, v in found if len(found) <= 30 else []:
-            tip = f"{names[what]}, round {r}: {_share(v)}"
+            tip = f"{names[what]}, round {r}: {_format_share(v)}"
             canvas.dot(x(r), y(v), f"{_KINDS[what]}-fill", tip, radius=3.5)
 
 
@@ -162,7 +87,7 @@ class _Strips:
         for name, layer in layers.items():
             value = getattr(layer, self.what)
             if value is not None and math.isfinite(value):
-                cells.setdefault(_place(name), []).append(value)
+                cells.setdefault(_split_layer_name(name), []).append(value)
         self.cells = {place: fmean(values) for place, values in cells.items()}
         kinds = {kind for kind, _ in self.cells}
         self.kinds = [k for k in _ORDER if k in kinds] + sorted(kinds - set(_ORDER))
@@ -184,7 +109,7 @@ class _Strips:
             for column, depth in enumerate(self.depths):
                 value = self.cells.get((kind, depth))
                 if value is not None:
-                    tip = f"{kind}, layer {depth}: {_share(value)}"
+                    tip = f"{kind}, layer {depth}: {_format_share(value)}"
                     box = (left + pitch * column, y, max(1.0, pitch - 1), _CELL - 1)
                     canvas.bar(
                         *box, f"{_KINDS[self.what]}-fill", tip, opacity=0.06 + 0.94 * value / most
@@ -196,10 +121,10 @@ class _Strips:
             place = left + pitch * (column + 0.5)
             canvas.text(place, y + 14, str(self.depths[column]), "soft small", anchor="middle")
         canvas.text(0, y + 14, "depth", "soft small")
-        canvas.text(0, y + 32, f"darkest: {_share(most)}", "soft small")
+        canvas.text(0, y + 32, f"darkest: {_format_share(most)}", "soft small")
 
 
-def _place(name: str) -> tuple[str, int]:
+def _split_layer_name(name: str) -> tuple[str, int]:
     """Kind and depth of a layer: ("q_proj", 3) of "layers.3.self_attn.q_proj"."""
     depth = re.search(r"\.(\d+)\.", f".{name}.")
     return name.rpartition(".")[2], int(depth[1]) if depth else 0

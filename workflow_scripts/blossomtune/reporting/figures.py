@@ -2,38 +2,42 @@
 
 from collections.abc import Callable, Sequence
 
-from blossomtune.reporting import drift, words
-from blossomtune.reporting.bars import Bar, bars
-from blossomtune.reporting.inputs import Experiment
-from blossomtune.reporting.learning import loss
-from blossomtune.reporting.outcome import outcome
-from blossomtune.reporting.stages import Stage
+from blossomtune.reporting import drift, formatting
+from blossomtune.reporting.bars import Bar, draw_bars
+from blossomtune.reporting.load import ExperimentResults
+from blossomtune.reporting.loss import draw_loss
+from blossomtune.reporting.outcome import draw_outcome
+from blossomtune.reporting.stages import StageBenchmark
 from blossomtune.reporting.svg import Canvas
-from blossomtune.reporting.traffic import traffic
+from blossomtune.reporting.traffic import draw_traffic
 
 Figure = Callable[[float], Canvas]
 """Draws itself at a width in pixels."""
 
 
-def of_experiment(e: Experiment) -> dict[str, Figure]:
+def build_figures(e: ExperimentResults) -> dict[str, Figure]:
     """The figures of one experiment, by name."""
     return {
-        "outcome": lambda width: outcome(e, width),
-        "loss": lambda width: loss(e, width),
-        "drift": lambda width: drift.draw(e, width),
-        "traffic": lambda width: traffic(e, width),
+        "outcome": lambda width: draw_outcome(e, width),
+        "loss": lambda width: draw_loss(e, width),
+        "drift": lambda width: drift.draw_drift(e, width),
+        "traffic": lambda width: draw_traffic(e, width),
     }
 
 
-def time(stages: Sequence[Stage], width: float) -> Canvas:
+def draw_stage_times(benchmarks: Sequence[StageBenchmark], width: float) -> Canvas:
     """Wall time by stage."""
-    if not stages:
+    if not benchmarks:
         canvas = Canvas(width, 40, "No times were measured.")
         canvas.text(0, 24, "No times were measured in this run.", "soft")
         return canvas
     found = [
-        Bar(s.name.replace("_", " "), [("c0", "seconds", s.seconds)], words.duration(s.seconds))
-        for s in stages
+        Bar(
+            s.name.replace("_", " "),
+            [("c0", "seconds", s.seconds)],
+            formatting.format_duration(s.seconds),
+        )
+        for s in benchmarks
     ]
     said = ", ".join(f"{bar.name} {bar.total}" for bar in found)
-    return bars(width, found, [], f"Wall time by stage: {said}.")
+    return draw_bars(width, found, [], f"Wall time by stage: {said}.")

@@ -11,31 +11,35 @@ import yaml
 from markupsafe import Markup, escape
 
 from blossomtune import files
-from blossomtune.reporting import controls, figures, inputs, sentences, stages, svg, words
-from blossomtune.reporting.view import compared, images, view
+from blossomtune.reporting import baselines, figures, formatting, load, stages, summary, svg
+from blossomtune.reporting.context import (
+    build_comparison_context,
+    build_experiment_context,
+    render_figure,
+)
 
-_HERE = Path(__file__).parent
-_PAGE = "page.html.jinja"
-_PARTS = ("macros.html.jinja", "comparison.html.jinja", "experiment.html.jinja")
-_UNFOLDED = 3  # with more experiments, their details are folded away
+_TEMPLATE_DIR = Path(__file__).parent
+_PAGE_TEMPLATE = "page.html.jinja"
+_PARTIALS = ("macros.html.jinja", "comparison.html.jinja", "experiment.html.jinja")
+_MAX_UNFOLDED = 3  # with more experiments, their details are folded away
 _PACKAGES = "torch transformers peft trl datasets flwr numpy pandas pyarrow pydantic".split()  # noqa: SIM905
 _FILTERS = (
-    sentences.fate,
-    words.amount,
-    words.between,
-    words.capital,
-    words.count,
-    words.duration,
-    words.megabytes,
-    words.millions,
-    words.number,
-    words.percent,
-    words.plain,
-    words.upwards,
+    summary.describe_rows,
+    formatting.format_amount,
+    formatting.format_range,
+    formatting.capitalize_first,
+    formatting.format_count,
+    formatting.format_duration,
+    formatting.format_bytes,
+    formatting.format_parameter_count,
+    formatting.format_number,
+    formatting.format_percent,
+    formatting.format_setting,
+    formatting.format_upper_bound,
 )
 
 
-def write(config: dict[str, Any], results: Path, output: Path) -> None:
+def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
     """Writes index.html, and the figures as files of their own.
 
     Args:
@@ -48,54 +52,59 @@ def write(config: dict[str, Any], results: Path, output: Path) -> None:
     """
     configuration = config["configuration"]
     experiments = [
-        inputs.experiment(results, configuration, name, config["digests"][name])
+        load.load_experiment(results, configuration, name, config["digests"][name])
         for name in configuration["run"]
     ]
-    measured = stages.measured(results, configuration, experiments)
-    drawn = {f"{e.name}/{k}": f for e in experiments for k, f in figures.of_experiment(e).items()}
-    drawn["time"] = lambda width: figures.time(measured, width)
-    with files.atomic(output / "index.html") as index:
-        index.write_text(render(config, experiments, measured), encoding="utf-8")
-    with files.atomic(output / "figures", directory=True) as folder:
+    measured = stages.read_benchmarks(results, configuration, experiments)
+    drawn = {f"{e.name}/{k}": f for e in experiments for k, f in figures.build_figures(e).items()}
+    drawn["time"] = lambda width: figures.draw_stage_times(measured, width)
+    with files.write_atomically(output / "index.html") as index:
+        index.write_text(render_page(config, experiments, measured), encoding="utf-8")
+    with files.write_atomically(output / "figures", directory=True) as folder:
         for name, figure in drawn.items():
             path = folder / f"{name}.svg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(figure(svg.WIDE).standalone(), encoding="utf-8")
+            path.write_text(figure(svg.WIDE_WIDTH).standalone(), encoding="utf-8")
 
 
-def render(
+def render_page(
     config: dict[str, Any],
-    experiments: list[inputs.Experiment],
-    measured: Sequence[stages.Stage],
+    experiments: list[load.ExperimentResults],
+    benchmarks: Sequence[stages.StageBenchmark],
 ) -> str:
     """The page as HTML that refers to nothing outside itself."""
-    templates = {name: (_HERE / name).read_text(encoding="utf-8") for name in (_PAGE, *_PARTS)}
+    templates = {
+        name: (_TEMPLATE_DIR / name).read_text(encoding="utf-8")
+        for name in (_PAGE_TEMPLATE, *_PARTIALS)
+    }
     environment = jinja2.Environment(
         loader=jinja2.DictLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
-    environment.filters["unbroken"] = _unbroken
+    environment.filters["no_wrap"] = _no_wrap
     environment.globals |= {
-        "number": words.number,
-        "percent": words.percent,
-        "percent1": lambda share: words.percent(share, 1),
-        "points": words.points,
+        "number": formatting.format_number,
+        "percent": formatting.format_percent,
+        "percent1": lambda share: formatting.format_percent(share, 1),
+        "points": formatting.format_points,
     }
-    style = svg.STYLE + (_HERE / "page.css").read_text(encoding="utf-8")
-    views = [view(number, e) for number, e in enumerate(experiments, 1)]
-    return environment.get_template(_PAGE).render(
-        answer=sentences.answers(experiments),
-        compared=" ".join(controls.compared(experiments[0])) if len(experiments) == 1 else "",
-        comparison=compared(experiments, {x["e"].name: x["id"] for x in views}),
+    style = svg.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    views = [build_experiment_context(number, e) for number, e in enumerate(experiments, 1)]
+    return environment.get_template(_PAGE_TEMPLATE).render(
+        summary=summary.summarize_run(experiments),
+        baseline_summary=" ".join(baselines.describe_differences(experiments[0]))
+        if len(experiments) == 1
+        else "",
+        comparison=build_comparison_context(experiments, {x["e"].name: x["id"] for x in views}),
         experiments=views,
-        folded=len(experiments) > _UNFOLDED,
+        folded=len(experiments) > _MAX_UNFOLDED,
         seed=config["configuration"]["seed"],
         settings=config["report"],
-        sources=_sources(experiments),
-        stages=measured,
+        sources=_collect_sources(experiments),
+        stages=benchmarks,
         style=Markup(style),  # noqa: S704, our own files
-        time=images(lambda width: figures.time(measured, width)),
-        versions=versions(),
+        time=render_figure(lambda width: figures.draw_stage_times(benchmarks, width)),
+        versions=collect_versions(),
         yaml=yaml.safe_dump(
             config["configuration"] | {"report": config["report"]},
             sort_keys=False,
@@ -105,7 +114,7 @@ def render(
     )
 
 
-def versions() -> list[tuple[str, str]]:
+def collect_versions() -> list[tuple[str, str]]:
     """Name and version of Python and of the packages that shape the results, where installed."""
     found = [("Python", platform.python_version())]
     for name in _PACKAGES:
@@ -116,19 +125,19 @@ def versions() -> list[tuple[str, str]]:
     return found
 
 
-def _unbroken(text: str) -> Markup:
+def _no_wrap(text: str) -> Markup:
     """The text with words like held-out kept on one line, unless they are too long for a phone."""
     keep = Markup('<span class="whole">{}</span>')
     kept = (keep.format(w) if "-" in w and len(w) <= 24 else escape(w) for w in text.split(" "))
     return Markup(" ").join(kept)
 
 
-def _sources(
-    experiments: list[inputs.Experiment],
-) -> list[tuple[str, inputs.Provenance | inputs.DatasetManifest]]:
+def _collect_sources(
+    experiments: list[load.ExperimentResults],
+) -> list[tuple[str, load.Provenance | load.DatasetManifest]]:
     """Every model and data set once."""
-    found: dict[tuple[str, str], inputs.Provenance | inputs.DatasetManifest] = {}
+    found: dict[tuple[str, str], load.Provenance | load.DatasetManifest] = {}
     for e in experiments:
-        found["model", e.block["model"]] = e.model
+        found["model", e.config["model"]] = e.provenance
         found["data", e.dataset_name] = e.dataset
     return [(name, source) for (_, name), source in sorted(found.items(), reverse=True)]

@@ -1,31 +1,33 @@
 """What differential privacy was spent, and what it covers, in sentences."""
 
-from blossomtune.reporting import words
-from blossomtune.reporting.inputs import Experiment
+from blossomtune.reporting import formatting
+from blossomtune.reporting.load import ExperimentResults
 
-_MUCH = 10  # an epsilon above it promises little
+_WEAK_EPSILON = 10  # an epsilon above it promises little
 
 
-def said(e: Experiment) -> list[str]:
+def describe_privacy(e: ExperimentResults) -> list[str]:
     """The guarantee, how strong it is, what it does not cover; nothing without privacy."""
     spent = e.history.privacy
     if spent is None:
         return []
-    block, rounds = e.block["federation"]["privacy"], len(e.history.trained)
+    block, rounds = e.config["federation"]["privacy"], len(e.history.trained_rounds)
     sentences = [
-        f"The adapters of {words.amount(rounds, 'round')} together are "
-        f"({words.upwards(spent.epsilon)}, {words.plain(spent.delta)})-differentially private for "
+        f"The adapters of {formatting.format_amount(rounds, 'round')} together are "
+        f"({formatting.format_upper_bound(spent.epsilon)}, {formatting.format_setting(spent.delta)})-differentially private for "
         "each client: with all of a client’s data replaced, no outcome would be more than "
         f"exp(epsilon) times as likely, but for a chance of delta."
     ]
-    if spent.epsilon > _MUCH:
-        sentences.append(f"An epsilon above {_MUCH} promises little; below 1 it promises a lot.")
+    if spent.epsilon > _WEAK_EPSILON:
+        sentences.append(
+            f"An epsilon above {_WEAK_EPSILON} promises little; below 1 it promises a lot."
+        )
     sentences.append(
         "It does not cover the losses, counts, failures and drift on this page, which have no "
         "noise, nor the server, which gets the clients’ answers: whoever is not to know of a "
         "client’s data should get the model, and not this page."
     )
-    if e.block["federation"]["fraction_train"] < 1:
+    if e.config["federation"]["fraction_train"] < 1:
         sentences.append(
             "It counts on nobody knowing which clients took part in which round; history.json "
             "and the tables here tell that, too."
@@ -39,7 +41,7 @@ def said(e: Experiment) -> list[str]:
     return sentences
 
 
-def facts(e: Experiment) -> list[tuple[str, str]]:
+def format_privacy_facts(e: ExperimentResults) -> list[tuple[str, str]]:
     """The numbers, by name."""
     spent = e.history.privacy
     if spent is None:
@@ -48,15 +50,18 @@ def facts(e: Experiment) -> list[tuple[str, str]]:
     known = [norm for norm in norms if norm is not None]
     norm = "fixed, " if spent.clipping == "fixed" else "adaptive, "
     if known:
-        first, last = words.number(known[0]), words.number(known[-1])
+        first, last = formatting.format_number(known[0]), formatting.format_number(known[-1])
         norm += f"norm {first}" + (f" in round 1 to {last} in the last" if first != last else "")
     return [
-        ("epsilon", words.upwards(spent.epsilon)),
-        ("delta", words.plain(spent.delta)),
-        ("clipping", f"{norm.removesuffix(', ')}; by {_who(spent.side)}"),
-        ("noise", f"{words.plain(spent.noise_multiplier)} times the norm, by the server"),
+        ("epsilon", formatting.format_upper_bound(spent.epsilon)),
+        ("delta", formatting.format_setting(spent.delta)),
+        ("clipping", f"{norm.removesuffix(', ')}; by {_format_clipping_side(spent.side)}"),
+        (
+            "noise",
+            f"{formatting.format_setting(spent.noise_multiplier)} times the norm, by the server",
+        ),
     ]
 
 
-def _who(side: str) -> str:
+def _format_clipping_side(side: str) -> str:
     return "the server" if side == "server" else "each client, before it sends"

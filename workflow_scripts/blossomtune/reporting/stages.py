@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blossomtune.reporting.inputs import Experiment
-from blossomtune.reporting.manifests import unusable
+from blossomtune.artifacts.reader import invalid_file_error
+from blossomtune.reporting.load import ExperimentResults
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageBenchmark:
     """What Snakemake measured of one stage.
 
     Attributes:
@@ -23,14 +23,14 @@ class Stage:
     """
 
     name: str
-    jobs: int
+    num_jobs: int
     seconds: float
-    megabytes: float | None
+    max_rss_mb: float | None
 
 
-def measured(
-    results: Path, configuration: dict[str, Any], experiments: Sequence[Experiment]
-) -> list[Stage]:
+def read_benchmarks(
+    results: Path, configuration: dict[str, Any], experiments: Sequence[ExperimentResults]
+) -> list[StageBenchmark]:
     """What the stages of this run took, in their order; without those that were not measured.
 
     Only the jobs that this run stands on count: results of other runs may lie beside them.
@@ -38,7 +38,7 @@ def measured(
     Raises:
         UserError: where a benchmark file is malformed.
     """
-    blocks = [e.block for e in experiments]
+    blocks = [e.config for e in experiments]
     jobs = {
         "fetch_model": list(configuration["models"]),
         "download": list(configuration["datasets"]),
@@ -47,36 +47,38 @@ def measured(
             {f"{b['partition']}/{b['preprocessing']}/{b['model']}" for b in blocks}
         ),
         "federate": [e.name for e in experiments],
-        "control": [f"{e.name}/{control}" for e in experiments for control in _controls(e)],
+        "train_baseline": [
+            f"{e.name}/{baseline}" for e in experiments for baseline in _baseline_names(e)
+        ],
         "merge": [e.name for e in experiments],
         "evaluate": [e.name for e in experiments],
     }
     found = []
     for name, wanted in jobs.items():
         paths = [results / "benchmarks" / name / f"{job}.tsv" for job in wanted]
-        times = [_benchmark(path) for path in paths if path.is_file()]
+        times = [_read_benchmark(path) for path in paths if path.is_file()]
         if times:
             memory = [megabytes for _, megabytes in times if megabytes is not None]
             seconds = sum(seconds for seconds, _ in times)
-            found.append(Stage(name, len(times), seconds, max(memory, default=None)))
+            found.append(StageBenchmark(name, len(times), seconds, max(memory, default=None)))
     return found
 
 
-def _controls(e: Experiment) -> list[str]:
+def _baseline_names(e: ExperimentResults) -> list[str]:
     """The names of the control stage's jobs."""
-    chosen = e.block["controls"]
+    chosen = e.config["baselines"]
     alone = [f"local_{share.client}" for share in e.partition.clients] if chosen["local"] else []
     return ["centralised"] * chosen["centralised"] + alone
 
 
-def _benchmark(path: Path) -> tuple[float, float | None]:
+def _read_benchmark(path: Path) -> tuple[float, float | None]:
     """Seconds and resident megabytes of Snakemake's benchmark file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))
         seconds = float(row["s"])
     except (StopIteration, KeyError, TypeError, ValueError) as error:
-        raise unusable(path, f"not a benchmark file of Snakemake ({error!r})") from None
+        raise invalid_file_error(path, f"not a benchmark file of Snakemake ({error!r})") from None
     try:
         megabytes = float(row["max_rss"])
     except (KeyError, TypeError, ValueError):  # jobs too short to be sampled have "NA" here

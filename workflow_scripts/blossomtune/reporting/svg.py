@@ -7,9 +7,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 STYLE = (Path(__file__).parent / "figure.css").read_text(encoding="utf-8")
-WIDE = 696.0
+WIDE_WIDTH = 696.0
 """Width of a figure in pixels where there is room for it."""
-ADVANCE = 6.6
+CHAR_WIDTH = 6.6
 """Mean width of a character of the figures' 12-pixel type, a little generous."""
 
 _MARGIN = 24.0
@@ -27,7 +27,7 @@ class Canvas:
             label: what the figure shows, for those who cannot see it.
         """
         self._root = ET.Element("svg", role="img")
-        self._root.set("aria-label", _printable(label))
+        self._root.set("aria-label", _strip_control_characters(label))
         self._root.set("class", "figure")
         self.width = width
         self.resize(height)
@@ -35,8 +35,11 @@ class Canvas:
     def resize(self, height: float) -> None:
         """Gives the image another height."""
         self.height = height
-        box = {"viewBox": f"0 0 {_n(self.width)} {_n(height)}"}
-        self._root.attrib |= box | {"width": _n(self.width), "height": _n(height)}
+        box = {"viewBox": f"0 0 {_format_coordinate(self.width)} {_format_coordinate(height)}"}
+        self._root.attrib |= box | {
+            "width": _format_coordinate(self.width),
+            "height": _format_coordinate(height),
+        }
 
     def text(
         self,
@@ -49,7 +52,7 @@ class Canvas:
         room: float = 0,
     ) -> None:
         """Writes a line; one longer than ``room`` pixels is cut, with the whole as its tooltip."""
-        text, fits = _printable(text), int(room // ADVANCE)
+        text, fits = _strip_control_characters(text), int(room // CHAR_WIDTH)
         element = self._add("text", x=x, y=y, kind=f"{kind} {anchor}".strip())
         if room and len(text) > fits:
             element.text = text[: max(1, fits - 1)].rstrip() + "…"
@@ -64,7 +67,10 @@ class Canvas:
     def path(self, points: list[tuple[float, float]], kind: str) -> None:
         """Draws a line through points."""
         element = self._add("polyline", kind=kind)
-        element.set("points", " ".join(f"{_n(x)},{_n(y)}" for x, y in points))
+        element.set(
+            "points",
+            " ".join(f"{_format_coordinate(x)},{_format_coordinate(y)}" for x, y in points),
+        )
 
     def dot(self, x: float, y: float, kind: str, tip: str = "", radius: float = 4) -> None:
         """Draws a point, with a tooltip."""
@@ -90,7 +96,11 @@ class Canvas:
     def boxes(self, boxes: list[tuple[float, float, float, float]], kind: str, tip: str) -> None:
         """Draws many filled rectangles (x, y, width, height) as one shape, with one tooltip."""
         element = self._add("path", kind=kind)
-        drawn = (f"M{_n(x)} {_n(y)}h{_n(w)}v{_n(h)}h{_n(-w)}z" for x, y, w, h in boxes if h >= 0.05)
+        drawn = (
+            f"M{_format_coordinate(x)} {_format_coordinate(y)}h{_format_coordinate(w)}v{_format_coordinate(h)}h{_format_coordinate(-w)}z"
+            for x, y, w, h in boxes
+            if h >= 0.05
+        )
         element.set("d", "".join(drawn))
         self._tip(element, tip)
 
@@ -101,12 +111,14 @@ class Canvas:
     def standalone(self) -> str:
         """As a file of its own, with a margin."""
         width, height = self.width + 2 * _MARGIN, self.height + 2 * _MARGIN
-        box = {"width": _n(width), "height": _n(height)}
-        place = {"x": _n(-_MARGIN), "y": _n(-_MARGIN)}
+        box = {"width": _format_coordinate(width), "height": _format_coordinate(height)}
+        place = {"x": _format_coordinate(-_MARGIN), "y": _format_coordinate(-_MARGIN)}
         whole = ET.Element(
             "svg",
             {"xmlns": "http://www.w3.org/2000/svg", **self._root.attrib, **box}
-            | {"viewBox": f"{_n(-_MARGIN)} {_n(-_MARGIN)} {_n(width)} {_n(height)}"},
+            | {
+                "viewBox": f"{_format_coordinate(-_MARGIN)} {_format_coordinate(-_MARGIN)} {_format_coordinate(width)} {_format_coordinate(height)}"
+            },
         )
         ET.SubElement(whole, "style").text = STYLE
         ET.SubElement(whole, "rect", {"class": "paper", **place, **box})
@@ -114,16 +126,16 @@ class Canvas:
         return ET.tostring(whole, encoding="unicode") + "\n"
 
     def _add(self, tag: str, kind: str, **numbers: float) -> ET.Element:
-        attributes = {name: _n(value) for name, value in numbers.items()}
+        attributes = {name: _format_coordinate(value) for name, value in numbers.items()}
         return ET.SubElement(self._root, tag, attributes | {"class": kind})
 
     @staticmethod
     def _tip(element: ET.Element, tip: str) -> None:
         if tip:
-            ET.SubElement(element, "title").text = _printable(tip)
+            ET.SubElement(element, "title").text = _strip_control_characters(tip)
 
 
-def ticks(high: float, wanted: int = 4) -> list[float]:
+def compute_ticks(high: float, wanted: int = 4) -> list[float]:
     """Round numbers from 0 to the first at or above ``high``, about ``wanted`` steps apart."""
     if not math.isfinite(high) or high <= 0:
         return [0.0, 1.0]
@@ -132,7 +144,7 @@ def ticks(high: float, wanted: int = 4) -> list[float]:
     return [i * step for i in range(math.ceil(high / step - 1e-9) + 1)]
 
 
-def near(low: float, high: float, wanted: int = 5) -> list[float]:
+def compute_ticks_near(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers around an interval, which need not start at 0: for what has no length."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return [0.0, 1.0]
@@ -143,13 +155,13 @@ def near(low: float, high: float, wanted: int = 5) -> list[float]:
     return [i * step for i in range(first, max(last, first + 1) + 1)]
 
 
-def round_ticks(first: int, last: int) -> list[int]:
+def compute_round_ticks(first: int, last: int) -> list[int]:
     """At most about ten round numbers between the first and the last."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**6) if (last - first) / s <= 10)
     return [r for r in range(first, last + 1) if r % step == 0]
 
 
-def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
+def place_labels(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
     """Places for labels: in their order, ``gap`` apart, near where they want to be.
 
     Args:
@@ -169,10 +181,10 @@ def spread(wanted: list[float], gap: float, low: float, high: float) -> list[flo
     return placed
 
 
-def _n(value: float) -> str:
+def _format_coordinate(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _printable(text: str) -> str:
+def _strip_control_characters(text: str) -> str:
     """Without control characters, which XML has no way to write."""
     return "".join(c if c.isprintable() or c == "\u202f" else " " for c in text)

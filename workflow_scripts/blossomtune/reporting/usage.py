@@ -2,18 +2,18 @@
 
 import json
 
-from blossomtune.reporting.inputs import Experiment
+from blossomtune.reporting.load import ExperimentResults
 
 
-def merged(e: Experiment) -> str:
+def format_merged_snippet(e: ExperimentResults) -> str:
     """The merged model, as a pipeline."""
     load = f'pipeline("text-generation", model="results/experiments/{e.name}/merged")\n'
-    if e.shape.name == "text":
+    if e.row_format.name == "text":
         return (
             f"from transformers import pipeline\n\nwrite = {load}"
             'print(write("How it starts", max_new_tokens=16, do_sample=False)[0]["generated_text"])'
         )
-    roles = (("system", e.shape.templates.get("system")), ("user", _question(e)))
+    roles = (("system", e.row_format.templates.get("system")), ("user", _prompt_template(e)))
     turns = [{"role": role, "content": text} for role, text in roles if text is not None]
     messages = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in turns)
     return (
@@ -25,16 +25,16 @@ def merged(e: Experiment) -> str:
     )
 
 
-def _question(e: Experiment) -> str:
-    return e.shape.templates.get("prompt", "{{ a question }}")
+def _prompt_template(e: ExperimentResults) -> str:
+    return e.row_format.templates.get("prompt", "{{ a question }}")
 
 
-def adapter(e: Experiment) -> str:
+def format_adapter_snippet(e: ExperimentResults) -> str:
     """The adapter on top of its base."""
     return (
         "from peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f'folder = "results/models/{e.block["model"]}"\n'
+        f'folder = "results/models/{e.config["model"]}"\n'
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         "base = AutoModelForCausalLM.from_pretrained(folder)\n"
         f'model = PeftModel.from_pretrained(base, "results/experiments/{e.name}/adapter")'

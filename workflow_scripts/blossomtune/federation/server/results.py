@@ -1,0 +1,73 @@
+"""TODO docstring."""
+
+from typing import TYPE_CHECKING, Any
+
+from blossomtune.federation.job import FederatedRun
+from blossomtune.files import write_json
+
+if TYPE_CHECKING:
+    from blossomtune.training.checkpoints import Checkpoint
+
+
+def write_results(
+    job: FederatedRun,
+    last_checkpoint: "Checkpoint",
+    best_checkpoint: "Checkpoint | None",
+    stop_reason: str | None,
+) -> None:
+    """Writes what came out.
+
+    Raises:
+        UserError: where not one round was trained.
+    """
+    from blossomtune.aggregation.low_rank import stack_base_deltas
+    from blossomtune.config.lora import compute_scaling
+    from blossomtune.errors import UserError
+    from blossomtune.federation.messages.base_deltas import unflatten_base_deltas
+    from blossomtune.federation.server import early_stopping
+    from blossomtune.federation.server.aggregate_round import single_threaded
+    from blossomtune.named_tensors import strip_prefix
+    from blossomtune.training import adapter_files
+
+    federation = job.federation
+    if last_checkpoint.round_number == 0:
+        raise UserError(f"no round was trained: {stop_reason}", "raise the budget")
+    number = early_stopping.find_best_round(last_checkpoint.history, federation)
+    result = last_checkpoint
+    if federation.result == "best" and number not in (None, last_checkpoint.round_number):
+        if best_checkpoint is None or best_checkpoint.round_number != number:
+            raise UserError(
+                f"the best round was {number}, and its checkpoint is gone",
+                f"remove {job.checkpoints} and train again, or use federation.result: last",
+            )
+        result = best_checkpoint
+    folded = unflatten_base_deltas(strip_prefix("fold", result.server_state))
+    if folded:
+        ours = compute_scaling(job.lora, job.lora.r)
+        with single_threaded():
+            products = stack_base_deltas(
+                result.adapter_state, ours, [folded[n] for n in sorted(folded)]
+            )
+        adapter_files.save_adapter_from_factors(
+            products, job.lora, job.base_model_name, job.adapter
+        )
+    else:
+        adapter_files.save_adapter(result.adapter_state, job.lora, job.base_model_name, job.adapter)
+    history: dict[str, Any] = {
+        "clients": [client.name for client in job.clients],
+        "ranks": [client.rank for client in job.clients],
+        "device": job.device,
+        "strategy": federation.strategy.name,
+        "aggregation": federation.aggregation,
+        "precision": federation.communication.precision,
+        "stop_reason": stop_reason,
+        "best_round": number,
+        "result_round": result.round_number,
+        "privacy": None,
+        "rounds": last_checkpoint.history,
+    }
+    if federation.privacy:
+        spent = last_checkpoint.history[-1]["privacy"]
+        told = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
+        history["privacy"] = told | {k: spent[k] for k in ("epsilon", "delta")}
+    write_json(job.history, history)

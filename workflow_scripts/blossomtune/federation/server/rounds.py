@@ -1,0 +1,363 @@
+"""The rounds of a federation: who takes part, what came back, what it made.
+
+Flower's strategies sample by random node numbers and aggregate in order of arrival. Here both
+follow from the seed and the client's number, so that the same configuration gives the same
+adapter, whatever arrives when.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import ArrayRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.config.conflicts import REINITIALIZING_AGGREGATIONS
+from blossomtune.config.lora import compute_scaling
+from blossomtune.config.strategies import compute_min_clients
+from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.messages import codec, replies, requests
+from blossomtune.federation.messages.base_deltas import (
+    BaseDeltas,
+    flatten_base_deltas,
+    unflatten_base_deltas,
+)
+from blossomtune.federation.messages.replies import ValidatedReply, read_norm_bit
+from blossomtune.federation.server.aggregate_round import aggregate_round
+from blossomtune.federation.server.nodes import (
+    discover_clients,
+    extract_error_message,
+    require_enough_clients,
+    send_and_receive,
+)
+from blossomtune.federation.server.round_result import RoundResult
+from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
+from blossomtune.privacy import accounting, record_keys
+from blossomtune.training import adapter, scaffold, schedule
+from blossomtune.training.adapter import AdapterMismatchError
+
+
+class OverBudgetError(Exception):
+    """The next round does not fit into the budget; says what it would need."""
+
+
+class RoundRunner:
+    """Runs rounds on the nodes of a grid.
+
+    Args:
+        grid: Flower's connection to the nodes.
+        job: what to run.
+        state: the adapter to start from.
+        saved: ``server`` after the last round, or nothing before the first.
+        history: the records of all rounds so far.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        job: FederatedRun,
+        run_name: str,
+        adapter_state: StateDict,
+        server_state: Mapping[str, Any] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        authenticated_clients: Mapping[int, int] | None = None,
+    ) -> None:
+        server_state = dict(server_state or {})
+        self.grid, self.job, self.run_name, self.adapter_state = grid, job, run_name, adapter_state
+        self.strategy = ServerStrategy(
+            job.federation, job.seed, strip_prefix("strategy", server_state)
+        )
+        self.residual = strip_prefix("residual", server_state)
+        self.base_deltas: BaseDeltas = unflatten_base_deltas(strip_prefix("fold", server_state))
+        self.control_variate: StateDict | None = None
+        if job.federation.strategy.name == "scaffold":
+            zeros = {
+                name: value.new_zeros(value.shape)
+                for name, value in self._get_trainable_state(1).items()
+            }
+            self.control_variate = strip_prefix("control", server_state) or zeros
+        self.last_participation = {c["client"]: r["round"] for r in history for c in r["clients"]}
+        self.bytes_moved = sum(r["bytes_down"] + r["bytes_up"] for r in history)
+        self.node_ids = discover_clients(grid, job, authenticated_clients)
+
+    def get_server_state(self) -> StateDict:
+        """What a checkpoint needs besides the adapter, as tensors."""
+        return {
+            **add_prefix("strategy", self.strategy.state_dict()),
+            **add_prefix("residual", self.residual),
+            **add_prefix("control", self.control_variate or {}),
+            **add_prefix("fold", flatten_base_deltas(self.base_deltas)),
+        }
+
+    def run_round(self, round_number: int) -> RoundResult:
+        """Trains one round and makes what came of it the new ``state``.
+
+        Raises:
+            OverBudgetError: before anything is sent, where the budget is too small for the round.
+            UserError: where fewer clients than needed sent something useful.
+        """
+        started = time.monotonic()
+        job, federation = self.job, self.job.federation
+        chosen = schedule.sample_clients(
+            job.seed, round_number, len(job.clients), federation.fraction_train
+        )
+        present = [client for client in chosen if client in self.node_ids]
+        result = RoundResult(
+            round_number,
+            schedule.compute_learning_rate(job.training, round_number, federation.rounds),
+        )
+        sent, residual = self._build_requests(
+            round_number, present, self.strategy.configure_train()
+        )
+        starts = {
+            rank: self._get_trainable_state(round_number, state)
+            for rank, (_, state) in sent.adapter_by_rank.items()
+        }
+        self._check_budget(round_number, sent.bytes_by_client, starts)
+        self.residual = residual
+
+        answers: dict[int, ValidatedReply] = {}
+        reasons = {c: "not there" for c in chosen if c not in self.node_ids}
+        bytes_up = dict.fromkeys(chosen, 0)
+        for client, reply in self._request_replies(sent.content_by_client, MessageType.TRAIN):
+            try:
+                if reply.has_error():
+                    raise AdapterMismatchError(extract_error_message(reply))
+                bytes_up[client] = codec.count_message_bytes(reply.content)
+                state, control = replies.decode_train_reply(
+                    reply.content,
+                    starts[job.clients[client].rank],
+                    federation.communication.precision,
+                    with_control=self.control_variate is not None,
+                )
+                numbers = replies.decode_train_metrics(reply.content)
+                answers[client] = ValidatedReply(
+                    state, control, numbers, read_norm_bit(reply.content)
+                )
+            except ValueError as error:
+                reasons[client] = str(error)
+        for client in chosen:
+            moved = {
+                "bytes_down": sent.bytes_by_client.get(client, 0),
+                "bytes_up": bytes_up[client],
+            }
+            who = {"client": client, "name": job.clients[client].name}
+            if client in answers:
+                rank = {"rank": job.clients[client].rank}
+                result.clients.append(who | rank | answers[client].metrics | moved)
+            else:
+                why = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
+                result.failed.append(who | {"reason": why} | moved)
+        self._require_enough_replies(round_number, len(answers), result.failed)
+        in_order = {client: answers[client] for client in sorted(answers)}
+        self._aggregate(round_number, starts, in_order, result)
+        self.bytes_moved += sum(sent.bytes_by_client.values()) + sum(bytes_up.values())
+        if federation.fraction_evaluate:
+            result.client_evaluation = self._evaluate_clients(round_number)
+        result.seconds = time.monotonic() - started
+        return result
+
+    def _aggregate(
+        self,
+        round_number: int,
+        start_by_rank: Mapping[int, StateDict],
+        replies: Mapping[int, "ValidatedReply"],
+        result: RoundResult,
+    ) -> None:
+        """Makes of the answers, in the order of the clients, what the next round starts from."""
+        job, federation = self.job, self.job.federation
+        held = federation.client_weights == "held"
+        weights = {
+            client: job.clients[client].num_rows if held else answer.metrics["examples"]
+            for client, answer in replies.items()
+        }
+        if (
+            self.control_variate is not None
+        ):  # c is a plain mean: with another one, clients never settle
+            weights = dict.fromkeys(replies, 1)
+        results = {
+            client: WeightedState(answer.state, weights[client], answer.was_clipped)
+            for client, answer in replies.items()
+        }
+        start = start_by_rank.get(job.lora.r, self._get_trainable_state(round_number))
+        made = aggregate_round(job, self.strategy, round_number, self.adapter_state, start, results)
+        self.adapter_state, result.drift = made.state, made.drift
+        if made.base_deltas:  # as clients get it, which may be rounded
+            sent = requests.encode_base_deltas(
+                {round_number: made.base_deltas}, federation.communication.precision
+            )
+            self.base_deltas |= unflatten_base_deltas(codec.decode(sent))
+        if self.control_variate is not None:
+            changes = [
+                a.control_variate_delta
+                for a in replies.values()
+                if a.control_variate_delta is not None
+            ]
+            self.control_variate = scaffold.update_server_control(
+                self.control_variate, changes, len(job.clients)
+            )
+        if federation.privacy:
+            asked = federation.count_sampled_clients(len(job.clients))
+            spent = accounting.compute_epsilon(
+                federation.privacy, len(job.clients), asked, round_number
+            )
+            result.privacy = spent | (self.strategy.get_privacy_metrics() or {})
+        self.last_participation |= dict.fromkeys(replies, round_number)
+
+    def _evaluate_clients(self, round_number: int) -> dict[str, Any] | None:
+        """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
+        job, budget = self.job, self.job.federation.communication.budget_mb
+        share = job.federation.fraction_evaluate
+        # Losses that are compared are those of the same clients.
+        when = 0 if job.federation.selects_model else round_number
+        chosen = schedule.sample_clients(
+            job.seed, when, len(job.clients), share, "evaluating clients"
+        )
+        sent, _ = self._build_requests(round_number + 1, [c for c in chosen if c in self.node_ids])
+        needed = sum(sent.bytes_by_client.values()) + len(chosen) * replies.MAX_EVALUATE_REPLY_BYTES
+        if budget is not None and self.bytes_moved + needed > budget * 1e6:
+            return None
+        limit = f"no answer in {job.federation.round_timeout:g} s"
+        found: dict[int, dict[str, Any]] = {
+            client: {"reason": limit, "bytes_up": 0} for client in sent.content_by_client
+        }
+        for client, reply in self._request_replies(sent.content_by_client, MessageType.EVALUATE):
+            if reply.has_error():
+                found[client] = {"reason": extract_error_message(reply), "bytes_up": 0}
+                continue
+            score = replies.decode_evaluate_metrics(reply.content)
+            senseless = {"reason": "the score makes no sense"}
+            found[client] = (score or senseless) | {
+                "bytes_up": codec.count_message_bytes(reply.content)
+            }
+        asked = [
+            {
+                "client": client,
+                "name": job.clients[client].name,
+                "bytes_down": sent.bytes_by_client[client],
+            }
+            | found[client]
+            for client in sorted(found)
+        ]
+        self.bytes_moved += sum(c["bytes_down"] + c["bytes_up"] for c in asked)
+        clients = [c for c in asked if "loss" in c]
+        rows = sum(c["rows"] for c in clients)
+        loss = sum(c["loss"] * c["rows"] for c in clients) / rows if clients else None
+        return {
+            "loss": None if loss is None else round(loss, 6),
+            "clients": clients,
+            "failed": [c for c in asked if "reason" in c],
+        }
+
+    def _get_trainable_state(self, round_number: int, state: StateDict | None = None) -> StateDict:
+        """The part of an adapter that clients train in a round."""
+        chosen = schedule.select_trainable_factor(self.job.federation.aggregation, round_number)
+        return adapter.select_factor(self.adapter_state if state is None else state, chosen)
+
+    def _build_requests(
+        self,
+        round_number: int,
+        clients: Sequence[int],
+        train_config: Mapping[str, float] | None = None,
+    ) -> tuple["RequestBatch", StateDict]:
+        """The contents of messages to clients, and what their precision leaves for later."""
+        job, precision = self.job, self.job.federation.communication.precision
+        aggregation = job.federation.aggregation
+        travelling = adapter.select_factor(
+            self.adapter_state, "B" if aggregation == "ffa" else "both"
+        )
+        known, residual = travelling, {}
+        if (
+            aggregation not in REINITIALIZING_AGGREGATIONS
+        ):  # else a number is not the same one in the next round
+            coded, residual = codec.encode(travelling, precision, self.residual)
+            known = codec.decode(coded)
+        adapters: dict[int, tuple[ArrayRecord, StateDict]] = {}
+        for rank in {job.clients[client].rank for client in clients}:
+            to = compute_scaling(job.lora, rank)
+            smaller = truncate_rank(known, rank, compute_scaling(job.lora, job.lora.r), to)
+            record, _ = codec.encode(smaller, precision)
+            adapters[rank] = (record, codec.decode(record))
+        control = (
+            codec.encode(self.control_variate, "float32")[0]
+            if self.control_variate is not None
+            else None
+        )
+        made: dict[tuple[int, int], tuple[RecordDict, int]] = {}
+        for rank, last in {
+            (job.clients[c].rank, self.last_participation.get(c, 0)) for c in clients
+        }:
+            news = {
+                n: f for n, f in self.base_deltas.items() if n >= last
+            }  # what its round made, too
+            content = requests.encode_request(
+                adapters[rank][0],
+                round_number,
+                last,
+                self.run_name,
+                base_deltas=requests.encode_base_deltas(news, precision) if news else None,
+                server_control=control if train_config is not None else None,
+                extra_config=train_config,
+            )
+            made[rank, last] = content, codec.count_message_bytes(content)
+        each = {c: made[job.clients[c].rank, self.last_participation.get(c, 0)] for c in clients}
+        contents = {client: content for client, (content, _) in each.items()}
+        return RequestBatch(
+            contents, {c: size for c, (_, size) in each.items()}, adapters
+        ), residual
+
+    def _request_replies(self, contents: Mapping[int, RecordDict], message_type: str) -> Any:
+        """Sends to each client what is for it, and yields the replies as they come."""
+        client_of = {self.node_ids[client]: client for client in contents}
+        asked = [
+            Message(content, self.node_ids[c], message_type) for c, content in contents.items()
+        ]
+        end = time.monotonic() + self.job.federation.round_timeout
+        for message, reply in send_and_receive(self.grid, asked, end):
+            yield client_of[message.metadata.dst_node_id], reply
+
+    def _check_budget(
+        self,
+        round_number: int,
+        request_bytes: Mapping[int, int],
+        start_by_rank: Mapping[int, StateDict],
+    ) -> None:
+        """Stops before a round that would move more than is left."""
+        job, communication = self.job, self.job.federation.communication
+        if communication.budget_mb is None:
+            return
+        bit = record_keys.sends_norm_bit(job.federation.privacy)
+        besides = {"scaffold": self.control_variate is not None, "norm_bit": bit}
+        answer = {
+            rank: replies.compute_max_reply_bytes(start, communication.precision, **besides)
+            for rank, start in start_by_rank.items()
+        }
+        needed = sum(
+            size + answer[job.clients[client].rank] for client, size in request_bytes.items()
+        )
+        left = communication.budget_mb * 1e6 - self.bytes_moved
+        if needed > left:
+            raise OverBudgetError(
+                f"round {round_number} would move {needed / 1e6:.1f} MB, and of the budget of "
+                f"{communication.budget_mb:g} MB {left / 1e6:.1f} MB are left"
+            )
+
+    def _require_enough_replies(
+        self, round_number: int, num_replies: int, failed: Sequence[Mapping[str, Any]]
+    ) -> None:
+        federation = self.job.federation
+        needed = max(federation.min_clients, compute_min_clients(federation.strategy))
+        lost = [(f["client"], f["reason"]) for f in failed]
+        require_enough_clients(self.job, num_replies, needed, lost, round_number=round_number)
+
+
+@dataclass(frozen=True)
+class RequestBatch:
+    """Contents and their bytes by client; by rank the adapter, as it travels and as it is read."""
+
+    content_by_client: dict[int, RecordDict]
+    bytes_by_client: dict[int, int]
+    adapter_by_rank: dict[int, tuple[ArrayRecord, StateDict]]

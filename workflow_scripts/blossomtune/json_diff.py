@@ -1,0 +1,18 @@
+"""TODO docstring."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def diff_json(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ: ``key.key: value, now value``, in the order of the keys."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys([*new, *old])
+        inner = [(k, old.get(k), new.get(k)) for k in keys]
+        return [d for k, a, b in inner for d in diff_json(a, b, f"{path}.{k}" if path else k)]
+    return [] if old == new else [f"{path}: {_abbreviate(old)}, now {_abbreviate(new)}"]
+
+
+def _abbreviate(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,52 @@
+"""The server's own measure of progress: the loss on a few held-out rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from blossomtune.modeling import prefix_sharing
+from blossomtune.modeling.loss import collate, completion_nll
+from blossomtune.modeling.server_eval_rows import select_server_eval_rows
+
+
+class ServerEvalSet:
+    """A fixed sample of the test rows.
+
+    Args:
+        preprocessed: the directory with test.arrow.
+        rows: how many to take; fewer where there are fewer.
+        seed: the configuration's seed.
+    """
+
+    def __init__(self, preprocessed: Path, num_rows: int, seed: int) -> None:
+        test = Dataset.from_file(str(preprocessed / "test.arrow"))
+        chosen = select_server_eval_rows(seed, len(test), num_rows)
+        self.rows = sorted(test.select(chosen), key=lambda row: len(row["input_ids"]))
+
+    def evaluate(self, model: Any, pad_token_id: int) -> dict[str, float]:
+        """Loss in nats a completion token, its perplexity, and the number of rows."""
+        loss = compute_eval_loss(model, self.rows, pad_token_id)
+        return {
+            "loss": round(loss, 6),
+            "perplexity": round(math.exp(loss), 6),
+            "rows": len(self.rows),
+        }
+
+
+@torch.inference_mode()
+def compute_eval_loss(
+    model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, batch_size: int = 16
+) -> float:
+    """The mean loss of completions, in nats a token."""
+    model.eval()
+    share = prefix_sharing.is_supported(model)
+    nll = tokens = 0.0
+    for start in range(0, len(rows), batch_size):
+        batch = collate(rows[start : start + batch_size], pad_token_id, share)
+        sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
+        nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
+    return nll / tokens
