@@ -2,7 +2,7 @@ report: "report/workflow.rst"
 
 
 rule report:
-    """One page about the run: what was trained, on what, by whom, and what came of it."""
+    """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
         expand(
@@ -14,7 +14,8 @@ rule report:
         expand_run("results/datasets/{dataset}"),
         expand_run("results/partitions/{partition}"),
         expand_run("results/preprocessed/{partition}/{preprocessing}/{model}"),
-        code=list_sources("report"),
+        script=script("report"),
+        code=library_sources("report"),
     output:
         report(
             "results/report/index.html", caption="report/page.rst", category="Report"
@@ -33,6 +34,8 @@ rule report:
         "results/logs/report/report.log",
     benchmark:
         "results/benchmarks/report/report.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -41,6 +44,7 @@ rule report:
         runtime=10,
     params:
         config=stage_config("report"),
+        results=results_folder("report/index.html"),
     shell:
-        "python workflow_scripts/report.py --config {params.config:q}"
-        " --results results --output results/report 2> {log}"
+        "python {input.script:q} --config {params.config:q}"
+        " --results {params.results:q} --output {params.results:q}/report 2> {log:q}"

@@ -9,7 +9,16 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "profiles", "config", "workflow_scripts", "containers", "envs")
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "rules",
+    "profiles",
+    "config",
+    "workflow_scripts",
+    "containers",
+    "envs",
+)
 CONFIG = "config/config.yaml"
 
 

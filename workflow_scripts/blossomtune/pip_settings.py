@@ -3,6 +3,10 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blossomtune.files import write_private_file
 
 DEFAULT_INDEX = "https://pypi.org/simple/"
 
@@ -24,16 +28,41 @@ SETTING_KEYS = (
 
 def read_pip_settings() -> dict[str, str]:
     """The settings of this interpreter's pip, from its files and ``PIP_*`` variables."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    ).stdout
-    return parse_pip_config_list(listed)
+    return parse_pip_config_list(_run_pip_config_list())
 
 
-def parse_pip_config_list(output: str) -> dict[str, str]:
-    """Reads what ``pip config list`` prints: a ``section.key='value'`` a line.
+def write_pip_config(path: Path) -> bool:
+    """Write the settings of pip's configuration files to one file, readable for its owner alone.
 
-    Variables win over the section of a command, and that over the global one, as in pip.
+    Settings of ``PIP_*`` variables are left out, since processes inherit them.
+
+    Args:
+        path: File to write, in pip's format.
+
+    Returns:
+        True if there are such settings. Without any, no file is written.
+    """
+    settings = parse_pip_config_list(_run_pip_config_list(), sections=("global", "install"))
+    if settings:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ["[global]", *(f"{key} = {value}" for key, value in settings.items())]
+        write_private_file(path, ("\n".join(lines) + "\n").encode())
+    return bool(settings)
+
+
+def _run_pip_config_list() -> str:
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def parse_pip_config_list(
+    output: str, sections: Sequence[str] = ("global", "install", ":env:")
+) -> dict[str, str]:
+    """Return the settings in the output of ``pip config list``, one ``section.key='value'`` per line.
+
+    Args:
+        output: Printed lines.
+        sections: Sections to read, in the order of pip's precedence: later ones win.
     """
     found: dict[tuple[str, str], str] = {}
     for line in output.splitlines():
@@ -43,7 +72,7 @@ def parse_pip_config_list(output: str) -> dict[str, str]:
             found[section, key] = str(ast.literal_eval(value))
     settings = {}
     for key in SETTING_KEYS:
-        for section in ("global", "install", ":env:"):
+        for section in sections:
             if (section, key) in found:
                 settings[key] = found[section, key]
     return settings
