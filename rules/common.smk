@@ -12,14 +12,6 @@ from snakemake.exceptions import WorkflowError
 if str(CHECKOUT / "workflow_scripts") not in sys.path:
     sys.path.insert(0, str(CHECKOUT / "workflow_scripts"))
 
-try:
-    import pydantic  # noqa: F401
-except ModuleNotFoundError:
-    raise WorkflowError(
-        "the Python environment of Snakemake has no pydantic, which validates the configuration; "
-        "install it there (pip install pydantic, or conda install pydantic)"
-    ) from None
-
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.stage_files import write_stage_config
