@@ -45,7 +45,8 @@ def write_pip_config(path: Path) -> bool:
     settings = parse_pip_config_list(_run_pip_config_list(), sections=("global", "install"))
     if settings:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = ["[global]", *(f"{key} = {value}" for key, value in settings.items())]
+        lines = ["[global]"]
+        lines += [f"{key} = {' '.join(value.split())}" for key, value in settings.items()]
         write_private_file(path, ("\n".join(lines) + "\n").encode())
     return bool(settings)
 
