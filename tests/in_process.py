@@ -15,14 +15,14 @@ class InProcess(Grid):
     """Answers a message when it is asked for the reply; ``order`` says which node is asked first.
 
     Args:
-        job: the federation.
+        run: the federation.
         order: node ids in the order in which replies come.
     """
 
-    def __init__(self, job, order=None):
+    def __init__(self, run, order=None):
         TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as an engine does
-        self.app: ClientApp = build_client_app(lambda _: job)
-        self.nodes = [100 + i for i in range(len(job.clients))]
+        self.app: ClientApp = build_client_app(lambda _: run)
+        self.nodes = [100 + i for i in range(len(run.spec.clients))]
         self.order = order or self.nodes
         self.waiting = {}
         self.contents = []
@@ -85,14 +85,14 @@ def experiment(lora=None, training=None, arguments=None, **federation):
     )
 
 
-def weights(job):
+def weights(run):
     """The checksum of what a federation made."""
-    return compute_file_sha256(job.adapter / "adapter_model.safetensors")
+    return compute_file_sha256(run.paths.adapter / "adapter_model.safetensors")
 
 
-def trained(job):
+def trained(run):
     """The adapter that a federation made, as tensors by name."""
-    return safetensors.torch.load_file(job.adapter / "adapter_model.safetensors")
+    return safetensors.torch.load_file(run.paths.adapter / "adapter_model.safetensors")
 
 
 def told(history):

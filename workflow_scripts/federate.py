@@ -24,14 +24,20 @@ def main() -> None:
     from blossomtune.deployment.gpu_allocation import resolve_gpu_share
     from blossomtune.deployment.session import deploy
     from blossomtune.deployment.simulation import simulate
-    from blossomtune.federation.build_run import build_run
+    from blossomtune.federation.build_spec import build_spec
+    from blossomtune.federation.paths import ServerPaths
+    from blossomtune.federation.resources import Resources
+    from blossomtune.federation.run import FederatedRun
 
     paths = {k: v.resolve() for k, v in vars(args).items() if isinstance(v, Path)}
-    logs = paths.pop("logs")
+    logs, partition = paths.pop("logs"), paths.pop("partition")
     has_deadline = args.minutes and SLURM_JOB_VARIABLE in os.environ
     deadline = start_time + 60 * args.minutes if has_deadline else None
-    run = resolve_gpu_share(build_run(args.config, cores=args.cores, deadline=deadline, **paths))
-    if run.federation.engine.name == "simulation":
+    spec = build_spec(args.config, paths["model"], partition, paths["preprocessed"])
+    resources = Resources(cores=args.cores, deadline=deadline)
+    run = FederatedRun(spec=spec, paths=ServerPaths(**paths), resources=resources)
+    run = resolve_gpu_share(run)
+    if spec.federation.engine.name == "simulation":
         simulate(run)
     else:
         deploy(run, logs)

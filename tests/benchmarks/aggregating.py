@@ -55,7 +55,7 @@ def _run(side: str, **variables: str) -> dict[str, float]:
 def _measure(side: str) -> dict[str, float]:
     """Seconds and megabytes of one side; ranks go round among the clients."""
     import torch
-    from peak_memory import forget, most
+    from peak_memory import get_peak_bytes, reset_peak
 
     from blossomtune.aggregation.registry import AGGREGATIONS
     from blossomtune.aggregation.types import ClientUpdate
@@ -71,12 +71,12 @@ def _measure(side: str) -> dict[str, float]:
     sides: dict[str, Callable] = {"factors": AGGREGATIONS["flexlora"], "dense": _dense}
     small = torch.eye(64, dtype=torch.float64)
     torch.linalg.svd(torch.linalg.qr(small @ small).R)  # the libraries' own start
-    forget()
-    held = most()
+    reset_peak()
+    held = get_peak_bytes()
     began = time.perf_counter()
     sides[side](clients, start, scale)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "megabytes": (most() - held) / 1e6}
+    return {"seconds": seconds, "megabytes": (get_peak_bytes() - held) / 1e6}
 
 
 def _dense(clients: list, start: dict, scale: float) -> dict:

@@ -4,24 +4,23 @@ It takes the same optimizer steps on the same batches as the federation does, cl
 and averages after each round. It is the yardstick for the time that federate takes.
 """
 
-import json
 import sys
-from pathlib import Path
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq
 
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 from blossomtune.training import schedule
 
 
-def main(job: FederatedRun) -> None:
-    """Runs the rounds of ``job`` and prints the loss of the last step of each."""
-    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
-    pad = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(job.model), return_tensors="pt")
-    lora = job.lora
+def main(run: FederatedRun) -> None:
+    """Runs the rounds of ``run`` and prints the loss of the last step of each."""
+    spec, paths = run.spec, run.paths
+    model = AutoModelForCausalLM.from_pretrained(paths.model, dtype=torch.float32)
+    pad = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(paths.model), return_tensors="pt")
+    lora = spec.lora
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -32,18 +31,18 @@ def main(job: FederatedRun) -> None:
     model = get_peft_model(model, config).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     start = {k: v.clone() for k, v in get_peft_model_state_dict(model).items()}
-    rounds, batch = job.federation.rounds, schedule.effective_batch_size(job.training)
+    rounds, batch = spec.federation.rounds, schedule.effective_batch_size(spec.training)
     data = [
-        Dataset.from_file(str(job.preprocessed / f"client_{i}.arrow")).remove_columns("row")
-        for i in range(len(job.clients))
+        Dataset.from_file(str(paths.preprocessed / f"client_{i}.arrow")).remove_columns("row")
+        for i in range(len(spec.clients))
     ]
     for number in range(1, rounds + 1):
-        rate = schedule.compute_learning_rate(job.training, number, rounds)
+        rate = schedule.compute_learning_rate(spec.training, number, rounds)
         results = []
         for client, rows in enumerate(data):
-            count = schedule.count_local_steps(job.training, len(rows)) * batch
+            count = schedule.count_local_steps(spec.training, len(rows)) * batch
             order = schedule.select_examples(
-                job.seed, client, len(rows), (number - 1) * count, count
+                spec.seed, client, len(rows), (number - 1) * count, count
             )
             set_peft_model_state_dict(model, start)
             optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
@@ -59,4 +58,4 @@ def main(job: FederatedRun) -> None:
 
 
 if __name__ == "__main__":
-    main(FederatedRun.model_validate(json.loads(Path(sys.argv[1]).read_text())))
+    main(FederatedRun.load(sys.argv[1]))

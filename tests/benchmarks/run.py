@@ -20,7 +20,9 @@ from deploying import deploy
 from partitioning import partition, partition_thousand
 from preprocessing import preprocess
 
-from blossomtune.federation.build_run import build_run
+from blossomtune.federation.build_spec import build_spec
+from blossomtune.federation.paths import ServerPaths
+from blossomtune.federation.run import FederatedRun
 from blossomtune.files import to_canonical_json, write_json
 
 OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
@@ -33,14 +35,18 @@ def federate() -> dict:
     settings["federation"] |= {"rounds": 1, "evaluate_rows": 0}
     settings["training"]["arguments"] |= {"per_device_train_batch_size": 8, "max_steps": 10}
     with tempfile.TemporaryDirectory() as scratch:
-        files |= places(Path(scratch))
-        options = [word for key, path in files.items() for word in (f"--{key}", str(path))]
+        outputs = places(Path(scratch))
+        options = [
+            word for key, path in (files | outputs).items() for word in (f"--{key}", str(path))
+        ]
         cores = ["--cores", str(os.cpu_count()), "--logs", scratch]
         step = [SCRIPTS / "federate.py", "--config", to_canonical_json(settings), *options, *cores]
         ours = _seconds(*step)
-        job = Path(scratch) / "job.json"
-        job.write_text(build_run(settings, **files).model_dump_json())
-        other = _seconds(Path(__file__).with_name("bare_loop.py"), job)
+        run = Path(scratch) / "run.json"
+        spec = build_spec(settings, **files)
+        del files["partition"]
+        FederatedRun(spec=spec, paths=ServerPaths(**files, **outputs)).save(run)
+        other = _seconds(Path(__file__).with_name("bare_loop.py"), run)
     return _row("federate / bare PyTorch+PEFT loop, one round", ours, other, "s", 1.1)
 
 

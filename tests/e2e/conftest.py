@@ -211,21 +211,28 @@ def federate(federations):
 
 @pytest.fixture
 def train(federation_files, tmp_path):
-    """Trains in this process: ``(experiment, folder, order, files) -> (job, history)``."""
+    """Trains in this process: ``(experiment, folder, order, files) -> (run, history)``."""
 
-    def run(e, folder="run", order=None, files=federation_files):
+    def start(e, folder="run", order=None, files=federation_files):
         from in_process import InProcess
 
-        from blossomtune.federation.build_run import build_run
+        from blossomtune.federation.build_spec import build_spec
+        from blossomtune.federation.paths import ServerPaths
+        from blossomtune.federation.run import FederatedRun
         from blossomtune.federation.server.server_app import run_federation
 
         config = e.model_dump(mode="json", include={"lora", "training", "federation"})
         home = tmp_path / folder
-        places = {"adapter": home / "adapter", "history": home / "history.json"}
-        places["checkpoints"] = home / "checkpoints"
-        job = build_run(config | {"seed": 7}, **files, **places)
-        grid = InProcess(job, order)
-        run_federation(grid, job)
-        return job, json.loads(job.history.read_text())
+        paths = ServerPaths(
+            model=files["model"],
+            preprocessed=files["preprocessed"],
+            checkpoints=home / "checkpoints",
+            adapter=home / "adapter",
+            history=home / "history.json",
+        )
+        spec = build_spec(config | {"seed": 7}, **files)
+        run = FederatedRun(spec=spec, paths=paths)
+        run_federation(InProcess(run, order), run)
+        return run, json.loads(paths.history.read_text())
 
-    return run
+    return start

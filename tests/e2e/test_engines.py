@@ -213,7 +213,7 @@ def superlink(tmp_path_factory):
     home = tmp_path_factory.mktemp("superlink")
     keys = KeyStore(home / "keys")
     keys.create_missing(["127.0.0.1"], clients=range(1))
-    part = ProcessSpec(SUPERLINK, ("--keys", str(keys.folder)), home / SUPERLINK)
+    part = ProcessSpec(SUPERLINK, ("--key-dir", str(keys.folder)), home / SUPERLINK)
     part.home.mkdir()
     with SubprocessBackend(home, home, ProcessEngine(name="process")) as running:
         running.start(part)
@@ -235,7 +235,7 @@ def test_strangers_are_turned_away(superlink, foreign, who, said):
     port, keys, log, _ = superlink
     trusting = ["--root-certificates", keys.ca_certificate]
     options = {
-        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.node(0)],
+        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.supernode_key(0)],
         "no key": trusting,
         "another authority": ["--root-certificates", foreign.ca_certificate],
         "plain text": ["--insecure"],

@@ -9,11 +9,10 @@ from contextlib import suppress
 import psutil
 import pytest
 from flwr.app import Message, MetricRecord, RecordDict
-from flwr.supercore.constant import TaskType
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 from leftovers import until
 from test_engines import KEYS, family, finished, has_round, scratch, weights
 
+from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
 from blossomtune.deployment.session import MAX_RESTARTS
 from blossomtune.federation.messages import codec

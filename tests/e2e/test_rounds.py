@@ -46,10 +46,10 @@ def test_stopped_after_any_round_is_as_not_stopped(train, tmp_path, keys):
     assert [len(r["clients"]) for r in history["rounds"]] == [0, 2, 2, 2]
     for rounds in (1, 2, 3):
         worker.get_worker.cache_clear()  # another process
-        job, resumed = train(experiment(rounds=rounds, **chosen), "parts")
-        shutil.rmtree(job.adapter)
-    job, resumed = train(experiment(rounds=3, **chosen), "parts")
-    assert weights(job) == weights(whole)
+        run, resumed = train(experiment(rounds=rounds, **chosen), "parts")
+        shutil.rmtree(run.paths.adapter)
+    run, resumed = train(experiment(rounds=3, **chosen), "parts")
+    assert weights(run) == weights(whole)
     assert told(resumed) == told(history)
 
 
@@ -64,16 +64,16 @@ def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypat
     """All train on as many rows, and hold 12, 16 and 20."""
     answer, sent = InProcess._reply, {}
 
-    def noted(grid, message):
+    def recorded(grid, message):
         reply = answer(grid, message)
         if message.metadata.message_type == MessageType.TRAIN:
             sent[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
         return reply
 
-    monkeypatch.setattr(InProcess, "_reply", noted)  # listens; what answers is the real one
+    monkeypatch.setattr(InProcess, "_reply", recorded)  # listens; what answers is the real one
     for how, shares in {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}.items():
-        job, _ = train(experiment(rounds=1, client_weights=how), how)
-        for name, value in trained(job).items():
+        run, _ = train(experiment(rounds=1, client_weights=how), how)
+        for name, value in trained(run).items():
             average = sum(share * sent[i][name] for i, share in enumerate(shares))
             assert torch.allclose(value, average, atol=1e-7)
 
@@ -83,11 +83,11 @@ def test_ffa_leaves_a_as_it_began_and_rolora_takes_turns(train):
     from blossomtune.training import adapter
 
     def changed(aggregation, rounds):
-        job, _ = train(experiment(aggregation=aggregation, rounds=rounds), f"{aggregation}{rounds}")
+        run, _ = train(experiment(aggregation=aggregation, rounds=rounds), f"{aggregation}{rounds}")
         initial = adapter.get_adapter_state(
-            adapter.build_peft_model(load_model(job.model), job.lora, job.seed)
+            adapter.build_peft_model(load_model(run.paths.model), run.spec.lora, run.spec.seed)
         )
-        found = trained(job)
+        found = trained(run)
         return {n.split(".")[-2] for n in initial if not torch.equal(found[n], initial[n])}
 
     assert changed("ffa", 2) == {"lora_B"}
@@ -104,10 +104,10 @@ def test_what_is_folded_into_the_base_is_in_the_adapter(train, aggregation):
     from blossomtune.modeling.load import load_model
     from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 
-    job, history = train(experiment(aggregation=aggregation, rounds=3))
-    model = PeftModel.from_pretrained(load_model(job.model), job.adapter)
-    held_out = ServerEvalSet(job.preprocessed, 10, job.seed)
-    found = held_out.evaluate(model, get_pad_token_id(load_tokenizer(job.model)))
+    run, history = train(experiment(aggregation=aggregation, rounds=3))
+    model = PeftModel.from_pretrained(load_model(run.paths.model), run.paths.adapter)
+    held_out = ServerEvalSet(run.paths.preprocessed, 10, run.spec.seed)
+    found = held_out.evaluate(model, get_pad_token_id(load_tokenizer(run.paths.model)))
     assert found["loss"] == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
 
 
@@ -127,7 +127,7 @@ def test_early_stopping_keeps_the_best_round(train):
     rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}  # gets worse
     keys = {"training": rates, "rounds": 10, "fraction_evaluate": 0.6, "evaluate_every": 2}
     keys |= {"early_stopping": {"patience": 2}, "result": "best"}
-    job, history = train(experiment(**keys), "stopping")
+    run, history = train(experiment(**keys), "stopping")
     assert "early stopping: the loss has not improved" in history["stop_reason"]
     losses = {
         r["round"]: r["client_evaluation"]["loss"]
@@ -141,7 +141,7 @@ def test_early_stopping_keeps_the_best_round(train):
     clients = history["rounds"][1]["client_evaluation"]["clients"]
     assert [c["rows"] for c in clients] == [4, 4]
     until, _ = train(experiment(**keys | {"rounds": history["best_round"]}), "until")
-    assert weights(until) == weights(job)
+    assert weights(until) == weights(run)
 
 
 def test_early_stopping_after_the_last_round_is_not_told(train):
@@ -213,14 +213,14 @@ def test_the_last_round_is_the_result_where_none_was_looked_at(train):
 def test_scaffold_counts_every_client_alike(train, monkeypatch):
     weights = []
 
-    def noted(job, strategy, number, state, start, answers):
+    def recorded(spec, strategy, number, state, start, answers):
         weights.append([a.weight for a in answers.values()])
-        return aggregate_round(job, strategy, number, state, start, answers)
+        return aggregate_round(spec, strategy, number, state, start, answers)
 
     from blossomtune.federation.server.aggregate_round import aggregate_round
 
     monkeypatch.setattr(
-        "blossomtune.federation.server.rounds.aggregate_round", noted
+        "blossomtune.federation.server.rounds.aggregate_round", recorded
     )  # listens only
     for strategy, alike in (("scaffold", True), ("fedavg", False)):
         train(experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
@@ -273,11 +273,11 @@ def test_the_server_adds_up_on_one_thread(train, monkeypatch):
     """Cores are no part of what a result depends on, and threads add up in an order of theirs."""
     seen, average, before = [], aggregate_round.AGGREGATIONS["fedavg"], torch.get_num_threads()
 
-    def noted(*given):
+    def recorded(*given):
         seen.append(torch.get_num_threads())
         return average(*given)
 
-    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", noted)  # listens only
+    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", recorded)  # listens only
     try:
         torch.set_num_threads(3)
         train(experiment(evaluate_rows=0, threads_per_client=3))  # else those set one, too

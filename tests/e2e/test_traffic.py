@@ -10,14 +10,14 @@ def test_fewer_digits_are_fewer_bytes_and_learn_alike(train):
     lost = {}
     for precision in ("float32", "bfloat16", "int8"):
         communication = {"precision": precision}
-        job, history = train(experiment(rounds=3, communication=communication), precision)
+        run, history = train(experiment(rounds=3, communication=communication), precision)
         last = history["rounds"][-1]
         lost[precision] = last["evaluation"]["loss"]
         entries = [c[key] for c in last["clients"] for key in ("bytes_down", "bytes_up")]
         assert sum(entries) == last["bytes_down"] + last["bytes_up"]
-        numbers = sum(p.numel() for p in trained(job).values())
+        numbers = sum(p.numel() for p in trained(run).values())
         digits = {"float32": 4, "bfloat16": 2, "int8": 1}[precision]
-        overhead = 600 * len(trained(job))  # Flower's, for each array
+        overhead = 600 * len(trained(run))  # Flower's, for each array
         assert all(digits * numbers < n < digits * numbers + overhead for n in entries)
     assert lost["bfloat16"] == pytest.approx(lost["float32"], rel=0.02)
     assert lost["int8"] == pytest.approx(lost["float32"], rel=0.05)
@@ -58,11 +58,11 @@ def test_the_budget_is_never_passed(train, precision, keys):
     moved = [r["bytes_down"] + r["bytes_up"] for r in history["rounds"]]
     enough = (sum(moved[:4]) - 1) / 1e6
     tight = experiment(rounds=4, communication=coded | {"budget_mb": enough}, **keys)
-    job, stopped = train(tight, "tight")
+    run, stopped = train(tight, "tight")
     assert [r["round"] for r in stopped["rounds"]] == [0, 1, 2]
     assert "round 3 would move" in stopped["stop_reason"]
     assert sum(r["bytes_down"] + r["bytes_up"] for r in stopped["rounds"]) <= enough * 1e6
-    assert job.adapter.exists()
+    assert run.paths.adapter.exists()
     _, went_on = train(experiment(rounds=4, communication=coded, **keys), "tight")  # as it was
     assert told(went_on) == told(history)
     with pytest.raises(UserError, match="no round was trained: round 1 would move"):

@@ -2,7 +2,7 @@
 
 import copy
 
-import every_experiment_key
+import experiment_cases
 import pytest
 
 from blossomtune.config import stage_inputs
@@ -37,7 +37,7 @@ TOLD = {
 
 def told(experiment):
     """What every stage is told of an experiment, as the text that Snakemake compares."""
-    raw = every_experiment_key.configuration(experiment)
+    raw = experiment_cases.build_configuration(experiment)
     whole = load_configuration(raw)
     found = {stage: to_canonical_json(getattr(stage_inputs, stage)(whole, "x")) for stage in STAGES}
     for stage, section in (
@@ -64,7 +64,7 @@ def expected(path):
     return TOLD[next(part for part in known if part in TOLD)]
 
 
-CASES = every_experiment_key.cases()
+CASES = experiment_cases.build_cases()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.path for case in CASES])

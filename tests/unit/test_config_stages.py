@@ -4,7 +4,7 @@ import copy
 import json
 from pathlib import Path
 
-import every_key
+import config_cases
 import pytest
 import yaml
 
@@ -95,12 +95,12 @@ def test_who_is_told_of_a_change(raw, path, value, expected):
 
 
 STAGE = {"datasets": "download", "partitions": "partition", "preprocessing": "preprocess"}
-CASES = every_key.cases()
+CASES = config_cases.build_cases()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_key_of_the_data_is_told_to_its_own_stage(case):
-    raw = every_key.configuration()
+    raw = config_cases.build_configuration()
     uses = {"datasets": "base", "partitions": "base", "preprocessing": "base"}
     uses |= {"partitions": case.name} if case.section == "datasets" else {}
     uses |= {case.section: case.name}
@@ -121,16 +121,16 @@ def test_a_key_of_the_data_is_told_to_its_own_stage(case):
 
 def test_clients_with_shards_of_their_own_are_told_how_files_are_read():
     [case] = [c for c in CASES if c.name == "LocalPartition-paths"]
-    raw = every_key.configuration()
+    raw = config_cases.build_configuration()
     raw["partitions"]["here"] = case.before
 
     def reading(block):
         raw["datasets"]["base"] = block
         return stage_inputs.partition(load_configuration(raw), "here")
 
-    [example] = [e for e in every_key.EXAMPLES if e.block is DatasetSettings]
-    before = reading(example.given)
-    counts = {key for key in example.others if reading(example.changed(key)) != before}
+    [example] = [e for e in config_cases.EXAMPLES if e.block_type is DatasetSettings]
+    before = reading(example.values)
+    counts = {key for key in example.new_values if reading(example.with_change(key)) != before}
     others = {"source", "shuffle_seed", "limit", "test", "licence"}
     assert counts == set(DatasetSettings.model_fields) - others
 

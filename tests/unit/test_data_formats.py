@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from blossomtune.data.sources import csv_reader, file_formats, json_reader
+from blossomtune.data.sources import csv_reader, file_formats, json_reader, json_stream
 from blossomtune.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -124,9 +124,7 @@ def test_a_list_of_objects_is_read_however_it_is_cut(tmp_path_factory, rows, ind
     path = tmp_path_factory.mktemp("j") / "a.json"
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            json_reader, "_CHUNK_SIZE", chunk
-        )  # so small that every value is cut somewhere
+        patch.setattr(json_stream, "CHUNK_SIZE", chunk)  # so small that every value is cut
         assert [value for _, value in json_reader._iter_array_elements(path)] == rows
 
 
@@ -305,11 +303,11 @@ def peak(path) -> int:
     program = (
         "import sys; from pathlib import Path\n"
         "from blossomtune.data.sources import file_formats\n"
-        "from peak_memory import forget, most\n"
-        "forget()\n"
-        "before = most()\n"
+        "from peak_memory import get_peak_bytes, reset_peak\n"
+        "reset_peak()\n"
+        "before = get_peak_bytes()\n"
         "rows = sum(batch.num_rows for _, batch in file_formats.read_files([Path(sys.argv[1])], None))\n"
-        "print(rows, (most() - before) >> 20)\n"
+        "print(rows, (get_peak_bytes() - before) >> 20)\n"
     )
     command = [sys.executable, "-c", program, path]
     done = subprocess.run(

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from families import MOVING, build, tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import MOVING, build_all_tokenizers, build_byte_tokenizer
 
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.sources.file_formats import write_parquet
@@ -15,7 +15,7 @@ from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.row_groups import RowGroup, RowGroupTokenizer
 from blossomtune.modeling.encoding import IGNORE_INDEX
 
-MADE = tokenizers()
+TOKENIZERS = build_all_tokenizers()
 SYSTEM = [
     "chatml",
     "chatml-sentencepiece",
@@ -67,9 +67,9 @@ def once(tokenizer, example, end, ends):
         assert tokenizer.eos_token_id not in ids
 
 
-@pytest.fixture(params=MADE)
+@pytest.fixture(params=TOKENIZERS)
 def family(request):
-    return request.param, *MADE[request.param]
+    return request.param, *TOKENIZERS[request.param]
 
 
 @pytest.mark.parametrize("turns", [2, 4])
@@ -89,7 +89,7 @@ def test_conversations(family, tmp_path, turns, loss):
 
 @pytest.mark.parametrize("name", SYSTEM)
 def test_a_system_turn_is_seen_and_not_learned(tmp_path, name):
-    tokenizer, end = MADE[name]
+    tokenizer, end = TOKENIZERS[name]
     rows = [{"messages": conversation(*TALK), "how": "brief"}]
     (example,) = see(tmp_path, tokenizer, rows, system="Be {{ how }}.")
     talk = conversation(("system", "Be brief."), *TALK)
@@ -165,7 +165,7 @@ def test_test_sets_keep_their_texts_and_are_never_packed(family, tmp_path):
 
 
 def test_what_the_model_says_before_it_is_asked_is_not_learned(tmp_path):
-    tokenizer, end = MADE["chatml"]
+    tokenizer, end = TOKENIZERS["chatml"]
     rows = [{"messages": conversation(("assistant", "Hello!"), *TALK)}]
     (example,) = see(tmp_path, tokenizer, rows)
     assert tokenizer.decode(example["input_ids"]).startswith(f"<|im_start|>assistant\nHello!{end}")
@@ -173,7 +173,7 @@ def test_what_the_model_says_before_it_is_asked_is_not_learned(tmp_path):
 
 
 def test_a_template_that_refuses_some_rows_refuses_only_these(tmp_path):
-    tokenizer, _ = MADE["gemma"]
+    tokenizer, _ = TOKENIZERS["gemma"]
     wrong = conversation(TALK[0], *TALK)
     rows = [{"messages": wrong if i in (3, 7) else conversation(*TALK)} for i in range(10)]
     part = work(tmp_path, tokenizer, rows)
@@ -200,7 +200,7 @@ REWRITES = (
     ],
 )
 def test_templates_with_which_only_the_last_turn_can_be_learned(tmp_path, template):
-    tokenizer = build(template, "<s>", "</s>", [])
+    tokenizer = build_byte_tokenizer(template, "<s>", "</s>", [])
     rows = [{"messages": conversation(("system", "Be brief."), *TALK)}]
     part = work(tmp_path, tokenizer, rows)
     assert [str(problem.reason) for problem in part.row_errors["unrenderable"]] == [REWRITES]
@@ -216,13 +216,13 @@ SAID = TEXT.filter(str.strip)
     rows=st.lists(st.fixed_dictionaries({"a": TEXT, "b": SAID}), min_size=1, max_size=4),
     prompt=st.tuples(TEXT, TEXT),
     completion=st.tuples(TEXT, TEXT),
-    name=st.sampled_from([name for name in MADE if "sentencepiece" not in name]),
+    name=st.sampled_from([name for name in TOKENIZERS if "sentencepiece" not in name]),
 )
 @settings(max_examples=150)
 def test_templates_decode_to_the_rendered_completion_and_its_end(
     tmp_path_factory, rows, prompt, completion, name
 ):
-    tokenizer, end = MADE[name]
+    tokenizer, end = TOKENIZERS[name]
     before, after = (
         "{{ " + repr(left) + " }}{{ " + key + " }}{{ " + repr(right) + " }}"
         for (left, right), key in ((prompt, "a"), (completion, "b"))
@@ -245,11 +245,11 @@ def test_templates_decode_to_the_rendered_completion_and_its_end(
 
 @given(
     talks=st.lists(st.lists(st.tuples(SAID, SAID), min_size=1, max_size=4), min_size=1, max_size=3),
-    name=st.sampled_from(sorted(MADE)),
+    name=st.sampled_from(sorted(TOKENIZERS)),
 )
 @settings(max_examples=150)
 def test_conversations_are_what_the_template_writes(tmp_path_factory, talks, name):
-    tokenizer, end = MADE[name]
+    tokenizer, end = TOKENIZERS[name]
     rows = [
         {
             "conversations": [
@@ -291,7 +291,7 @@ def same(ours, theirs, tokenizer):
 
 
 def test_the_same_as_trl_makes_of_conversations(tmp_path):
-    tokenizer, _ = MADE["chatml"]
+    tokenizer, _ = TOKENIZERS["chatml"]
     rows = [{"messages": conversation(*TALK[:2])}, {"messages": conversation(*TALK)}]
     theirs = prepared(tokenizer, rows, assistant_only_loss=True)
     same(see(tmp_path, tokenizer, rows), theirs, tokenizer)
@@ -299,7 +299,7 @@ def test_the_same_as_trl_makes_of_conversations(tmp_path):
 
 @pytest.mark.parametrize("name", ["chatml", "llama3", "gemma", "mistral", "mistral-sentencepiece"])
 def test_the_same_as_trl_makes_of_prompt_and_completion(tmp_path, name):
-    tokenizer, _ = MADE[name]
+    tokenizer, _ = TOKENIZERS[name]
     rows = [{"a": "Good or bad?", "b": "good"}, {"a": "x", "b": "y 🌸"}]
     pairs = [
         {

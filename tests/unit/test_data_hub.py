@@ -8,7 +8,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from small_hub import COMMIT, Hub
+from local_hub import COMMIT, LocalHub
 
 from blossomtune.data.sources import huggingface, huggingface_datasets, retry
 from blossomtune.errors import UserError
@@ -22,7 +22,7 @@ API = "/api/models/owner/tiny"
 def server(tiny_model, monkeypatch):
     files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
     files |= {"pytorch_model.bin": b"no", "original/model.safetensors": b"no"}
-    started = Hub("models", "owner/tiny", files)
+    started = LocalHub("models", "owner/tiny", files)
     # HF_ENDPOINT is read when the client is imported; this is the same setting, later
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", started.url)
     monkeypatch.setattr(retry, "INITIAL_DELAY", 0.01)  # as many attempts, less patience

@@ -11,8 +11,8 @@ import datasets
 import huggingface_hub
 import pyarrow as pa
 import pytest
+from local_hub import COMMIT, LocalHub
 from pyarrow import parquet
-from small_hub import COMMIT, Hub
 
 from blossomtune.data.sources import huggingface_datasets, load_source, retry
 from blossomtune.errors import UserError
@@ -66,7 +66,7 @@ def serve(monkeypatch):
     started = []
 
     def one(files):
-        hub = Hub("datasets", "owner/pets", files)
+        hub = LocalHub("datasets", "owner/pets", files)
         started.append(hub)
         # HF_ENDPOINT is read when the clients are imported; this is the same setting, later
         constants = huggingface_hub.constants
@@ -91,7 +91,7 @@ def rows(tmp_path, **of):
 def test_a_split_and_nothing_else_is_downloaded(serve, tmp_path):
     hub = serve(pets())
     assert rows(tmp_path) == [{"text": f"cat {i}", "n": i} for i in range(5)]
-    assert {name for name in hub.sent if "/" in name} == {
+    assert {name for name in hub.bytes_sent if "/" in name} == {
         "cats/train-0.jsonl",
         "cats/train-1.jsonl",
     }
@@ -113,8 +113,8 @@ def test_the_first_rows_come_without_the_rest(serve, tmp_path, kind):
     assert len(content) > 110e6
     hub = serve({f"data/train.{kind}": content, f"data/test.{kind}": b"never asked for"})
     assert rows(tmp_path, rows=70) == many[:70]
-    assert sum(hub.sent.values()) < 40e6  # what `datasets` reads at once, whatever there is
-    assert f"data/test.{kind}" not in hub.sent
+    assert sum(hub.bytes_sent.values()) < 40e6  # what `datasets` reads at once, whatever there is
+    assert f"data/test.{kind}" not in hub.bytes_sent
 
 
 @pytest.mark.parametrize("number", [None, 10**6])

@@ -96,7 +96,7 @@ def closed_port() -> int:
 def test_the_archive_and_its_licence(index, tmp_path):
     archive = pypi.download_archive(source(), tmp_path)
     assert archive.read_bytes() == index.published
-    assert pypi.read_license(archive) == "MIT"
+    assert pypi.read_licence(archive) == "MIT"
 
 
 def test_a_busy_index_is_asked_again(index, tmp_path):

@@ -25,7 +25,7 @@ def texts(source, tmp_path, kind=None):
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     found = load_source.load_source(source, kind and {"kind": kind, "columns": None}, scratch)
-    assert (found.revision, found.license) == (None, None)
+    assert (found.revision, found.licence) == (None, None)
     return [(name, row["text"]) for name, batch in found.file_batches for row in batch.to_pylist()]
 
 

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from peft import PeftModel
 
-from blossomtune.aggregation.low_rank import list_layers as layers_of
+from blossomtune.aggregation.layers import list_layers as layers_of
 from blossomtune.config.lora import LoraSettings
 from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256

@@ -214,24 +214,24 @@ def test_rounds_count_only_where_the_learning_rate_anneals(tmp_path):
     from blossomtune.config.federation import FederationSettings
     from blossomtune.config.lora import LoraSettings
     from blossomtune.config.training import TrainingSettings
-    from blossomtune.federation.job import ClientSpec, FederatedRun
+    from blossomtune.federation.paths import ClientPaths
     from blossomtune.federation.run_identity import build_run_identity
+    from blossomtune.federation.spec import ClientSpec, FederationSpec
 
     write_json(tmp_path / "manifest.json", {"clients": [{"sha256": "a"}], "test": {"sha256": "b"}})
     write_json(tmp_path / "provenance.json", {"files": {"model.safetensors": "c"}})
 
     def of(low, **federation):
-        names = ("model", "preprocessed", "adapter", "history", "checkpoints")
-        job = FederatedRun(
+        paths = ClientPaths(model=tmp_path, preprocessed=tmp_path, checkpoints=tmp_path)
+        spec = FederationSpec(
             seed=1,
             lora=LoraSettings(),
             training=TrainingSettings(learning_rate_max=1e-3, learning_rate_min=low),
             federation=FederationSettings(**federation),
-            clients=[ClientSpec(name="x", num_rows=3, rank=8)],
+            clients=(ClientSpec(name="x", num_rows=3, rank=8),),
             base_model_name="tiny",
-            **dict.fromkeys(names, tmp_path),
         )
-        return build_run_identity(job, "cpu")
+        return build_run_identity(spec, paths, "cpu")
 
     assert diff_json(of(1e-4, rounds=2), of(1e-4, rounds=3)) == ["federation.rounds: 2, now 3"]
     assert diff_json(of(1e-3, rounds=2), of(1e-3, rounds=3)) == []

@@ -8,11 +8,12 @@ from blossomtune.config.federation import FederationSettings
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
-from blossomtune.training.ranks import resolve_client_ranks
-from blossomtune.federation.job import ClientSpec, FederatedRun
+from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.run_identity import build_run_identity
+from blossomtune.federation.spec import ClientSpec, FederationSpec
 from blossomtune.files import write_json
 from blossomtune.json_diff import diff_json
+from blossomtune.training.ranks import resolve_client_ranks
 
 NAMES = ["ward", "clinic"]
 BY_COLUMN = {"column": "gpu", "ranks": {"small": 4, "1": 8}}
@@ -61,24 +62,29 @@ def test_a_column_that_does_not_say_one_rank_is_told(partition, column, values, 
 
 
 @pytest.fixture
-def job(tmp_path):
-    """Makes a job of a federation's keys."""
-    write_json(tmp_path / "provenance.json", {"files": {}})
-    write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
+def build_spec():
+    """Builds a specification from keys of the federation block."""
 
-    def make(lora=None, training=None, **federation):
-        return FederatedRun(
+    def build(lora=None, training=None, **federation):
+        return FederationSpec(
             seed=1,
             lora=lora or LoraSettings(),
             training=training or TrainingSettings(),
             federation=FederationSettings(**federation),
-            clients=[ClientSpec(name="a", num_rows=1, rank=8)],
+            clients=(ClientSpec(name="a", num_rows=1, rank=8),),
             base_model_name="base",
-            **dict.fromkeys(("model", "preprocessed", "adapter", "history"), tmp_path),
-            checkpoints=tmp_path,
         )
 
-    return make
+    return build
+
+
+@pytest.fixture
+def build_identity(build_spec, tmp_path):
+    """Builds the identity of checkpoints from the same keys."""
+    write_json(tmp_path / "provenance.json", {"files": {}})
+    write_json(tmp_path / "manifest.json", {"clients": [], "test": {"sha256": "0"}})
+    paths = ClientPaths(model=tmp_path, preprocessed=tmp_path, checkpoints=tmp_path)
+    return lambda **keys: build_run_identity(build_spec(**keys), paths, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +99,8 @@ def job(tmp_path):
         {"communication": {"budget_mb": 3}},
     ],
 )
-def test_keys_that_change_no_finished_round(job, changed):
-    assert build_run_identity(job(**changed), "cpu") == build_run_identity(job(), "cpu")
+def test_keys_that_change_no_finished_round(build_identity, changed):
+    assert build_identity(**changed) == build_identity()
 
 
 @pytest.mark.parametrize(
@@ -109,25 +115,25 @@ def test_keys_that_change_no_finished_round(job, changed):
         {"evaluate_rows": 3},
     ],
 )
-def test_keys_that_change_rounds(job, changed):
-    assert build_run_identity(job(**changed), "cpu") != build_run_identity(job(), "cpu")
+def test_keys_that_change_rounds(build_identity, changed):
+    assert build_identity(**changed) != build_identity()
 
 
-def test_other_code_makes_other_rounds(job, monkeypatch):
-    before = build_run_identity(job(), "cpu")
+def test_other_code_makes_other_rounds(build_identity, monkeypatch):
+    before = build_identity()
     build_run_identity.cache_clear()
     monkeypatch.setattr(
         "blossomtune.code_dependencies.compute_code_digest", lambda step: f"other code of {step}"
     )
-    after = build_run_identity(job(), "cpu")
+    after = build_identity()
     build_run_identity.cache_clear()
     assert [change[:5] for change in diff_json(before, after)] == ["code:"]
     assert after["code"] == "other code of federate"
 
 
-def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):
+def test_rounds_count_only_where_the_learning_rate_depends_on_them(build_identity):
     same = TrainingSettings(learning_rate_max=1e-3, learning_rate_min=1e-3)
-    more, fewer = (build_run_identity(job(training=same, rounds=n), "cpu") for n in (9, 3))
+    more, fewer = (build_identity(training=same, rounds=n) for n in (9, 3))
     assert more == fewer
 
 
@@ -142,5 +148,5 @@ def test_rounds_count_only_where_the_learning_rate_depends_on_them(job):
         (True, {"training": TrainingSettings(optimizer_state="kept")}),
     ],
 )
-def test_clients_keep_something_only_where_it_is_needed(job, keeps, keys):
-    assert job(**keys).has_client_state == keeps
+def test_clients_keep_something_only_where_it_is_needed(build_spec, keeps, keys):
+    assert build_spec(**keys).has_client_state == keeps

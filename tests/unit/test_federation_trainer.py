@@ -333,7 +333,7 @@ def test_two_rounds_with_the_state_kept_are_one_long_round(setting, tmp_path, op
 
 
 def test_a_batch_adapts_to_memory_and_the_round_stays_what_it_means(tiny_model, tmp_path):
-    script, paths = Path(__file__).with_name("little_memory.py"), os.pathsep.join(sys.path)
+    script, paths = Path(__file__).with_name("memory_limited.py"), os.pathsep.join(sys.path)
     done = subprocess.run(
         [sys.executable, script, tiny_model, tmp_path],
         env=os.environ | {"PYTHONPATH": paths},
@@ -343,10 +343,12 @@ def test_a_batch_adapts_to_memory_and_the_round_stays_what_it_means(tiny_model, 
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["batch_size"] in (1, 2, 3, 6)
-    assert found["same"] and found["moved"] and found["kept"]
-    assert found["seen"] == found["direct"]
-    assert found["seen"]["examples"] == 36 and found["seen"]["steps"] == 2  # packed: 12 + 2 * 12
-    assert "out of memory with 12 examples at a time" in found["said"]
+    assert found["is_same"] and found["is_trained"] and found["is_state_intact"]
+    assert found["counts"] == found["direct_counts"]
+    assert (
+        found["counts"]["examples"] == 36 and found["counts"]["steps"] == 2
+    )  # packed: 12 + 2 * 12
+    assert "out of memory with 12 examples at a time" in found["message"]
 
 
 def hooks(model):

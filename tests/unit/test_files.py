@@ -23,7 +23,7 @@ def read(path, directory):
 
 @pytest.mark.parametrize("directory", [False, True])
 class TestAtomic:
-    def test_what_is_written_replaces_what_was_there(self, tmp_path, directory):
+    def test_new_content_replaces_old(self, tmp_path, directory):
         path = tmp_path / "new" / "result"
         for text in ("first", "second"):
             with files.write_atomically(path, directory=directory) as partial:
@@ -31,7 +31,7 @@ class TestAtomic:
             assert read(path, directory) == text
         assert list(path.parent.iterdir()) == [path]
 
-    def test_nothing_is_seen_before_all_is_written(self, tmp_path, directory):
+    def test_path_is_absent_until_the_block_ends(self, tmp_path, directory):
         path = tmp_path / "result"
         with files.write_atomically(path, directory=directory) as partial:
             fill(partial, "half", directory)
@@ -39,7 +39,7 @@ class TestAtomic:
         assert path.exists()
 
     @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-    def test_an_error_leaves_nothing(self, tmp_path, directory, error):
+    def test_error_leaves_no_files(self, tmp_path, directory, error):
         with (
             pytest.raises(error),
             files.write_atomically(tmp_path / "result", directory=directory) as partial,
@@ -48,7 +48,7 @@ class TestAtomic:
             raise error
         assert list(tmp_path.iterdir()) == []
 
-    def test_an_error_keeps_what_was_there(self, tmp_path, directory):
+    def test_error_keeps_old_content(self, tmp_path, directory):
         path = tmp_path / "result"
         with files.write_atomically(path, directory=directory) as partial:
             fill(partial, "old", directory)
@@ -61,20 +61,22 @@ class TestAtomic:
         assert read(path, directory) == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    @pytest.mark.parametrize("left_a_directory", [False, True])
-    def test_what_a_killed_attempt_left_is_removed(self, tmp_path, directory, left_a_directory):
+    @pytest.mark.parametrize("stale_directory", [False, True])
+    def test_partial_result_of_a_killed_process_is_removed(
+        self, tmp_path, directory, stale_directory
+    ):
         path = tmp_path / "result"
-        with files.write_atomically(path, directory=left_a_directory) as left:
-            fill(left, "stale", left_a_directory)
-        path.rename(left)  # as if killed before the last step
+        with files.write_atomically(path, directory=stale_directory) as stale:
+            fill(stale, "stale", stale_directory)
+        path.rename(stale)  # as if killed before the last step
         with files.write_atomically(path, directory=directory) as partial:
-            assert partial == left
+            assert partial == stale
             fill(partial, "whole", directory)
         assert list(tmp_path.iterdir()) == [path]
         assert read(path, directory) == "whole"
 
 
-def test_a_file_takes_the_place_of_a_file_but_not_of_a_directory(tmp_path):
+def test_file_does_not_replace_a_directory(tmp_path):
     (tmp_path / "result").mkdir()
     with pytest.raises(OSError), files.write_atomically(tmp_path / "result") as partial:
         partial.write_text("text")
@@ -82,7 +84,7 @@ def test_a_file_takes_the_place_of_a_file_but_not_of_a_directory(tmp_path):
 
 
 @given(JSON)
-def test_json_comes_back_and_has_one_spelling(tmp_path_factory, value):
+def test_json_round_trip_is_exact(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("json") / "value.json"
     files.write_json(path, value)
     before = path.read_bytes()
@@ -93,18 +95,18 @@ def test_json_comes_back_and_has_one_spelling(tmp_path_factory, value):
 
 
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
-def test_the_order_of_keys_does_not_count(value):
-    turned = dict(reversed(value.items()))
-    assert files.to_canonical_json(turned) == files.to_canonical_json(value)
-    assert files.compute_json_sha256(turned) == files.compute_json_sha256(value)
+def test_key_order_does_not_change_the_checksum(value):
+    reordered = dict(reversed(value.items()))
+    assert files.to_canonical_json(reordered) == files.to_canonical_json(value)
+    assert files.compute_json_sha256(reordered) == files.compute_json_sha256(value)
 
 
-def test_canonical_json_is_short_and_readable():
+def test_canonical_json_has_no_spaces_and_keeps_unicode():
     assert files.to_canonical_json({"b": [1, 2.5], "a": "ü"}) == '{"a":"ü","b":[1,2.5]}'
 
 
 @given(st.binary())
-def test_sha256_is_that_of_the_bytes(tmp_path_factory, content):
+def test_file_sha256_matches_hashlib(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "file"
     path.write_bytes(content)
     assert files.compute_file_sha256(path) == hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""What GPUs are called, and how busy they were."""
+"""Tests of GPU names and samples."""
 
 import pynvml
 import pytest
@@ -13,7 +13,7 @@ from blossomtune.gpus import (
 
 
 @pytest.mark.parametrize(
-    ("given", "count", "found"),
+    ("value", "count", "expected"),
     [
         (None, 2, ["0", "1"]),
         ("3,1", 2, ["3", "1"]),
@@ -22,16 +22,16 @@ from blossomtune.gpus import (
         ("", 0, []),
     ],
 )
-def test_gpus_are_called_what_the_variable_calls_them(given, count, found):
-    assert parse_visible_devices(given, count) == found
+def test_gpus_have_the_names_of_the_variable(value, count, expected):
+    assert parse_visible_devices(value, count) == expected
 
 
-def test_where_the_variable_is_empty_there_is_no_gpu(monkeypatch):
+def test_empty_variable_means_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert list_visible_gpus() == []
 
 
-def test_the_order_goes_with_the_number(monkeypatch):
+def test_device_order_is_passed_on_with_the_index(monkeypatch):
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     assert build_gpu_environment("1") == {"CUDA_VISIBLE_DEVICES": "1"}
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -41,7 +41,7 @@ def test_the_order_goes_with_the_number(monkeypatch):
     }
 
 
-def test_a_gpu_over_some_time():
+def test_samples_become_mean_utilization_and_peak_memory():
     total = 80 * 10**9
     samples = [(0, 10**9, total), (100, 12 * 10**9, total), (50, 3 * 10**9, total)]
     assert summarize_samples("H100", samples) == {
@@ -52,24 +52,24 @@ def test_a_gpu_over_some_time():
     }
 
 
-def test_without_the_drivers_library_nothing_is_seen_and_that_is_said(capfd):
+def test_missing_driver_library_is_logged(caplog):
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
         with GpuSampler(["0"]) as sampler:
             sampler._thread.join()
         assert sampler.collect_usage() == []
-        assert capfd.readouterr().out == "GPUs are not watched: NVML Shared Library Not Found\n"
+        assert caplog.messages == ["GPUs are not watched: NVML Shared Library Not Found"]
     else:
         with GpuSampler(["0"]) as sampler:
             pass
-        [seen] = sampler.collect_usage()
-        assert 0 < seen["memory_total_mb"] >= seen["memory_mb"]
+        [usage] = sampler.collect_usage()
+        assert 0 < usage["memory_total_mb"] >= usage["memory_mb"]
         assert sampler.collect_usage() == []
 
 
-def test_no_gpus_are_not_asked_for(capfd):
+def test_no_gpus_need_no_driver(caplog):
     with GpuSampler([]) as sampler:
         pass
     assert sampler.collect_usage() == []
-    assert capfd.readouterr().out == ""
+    assert caplog.messages == []

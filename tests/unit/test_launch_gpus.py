@@ -19,7 +19,9 @@ from blossomtune.deployment.gpu_allocation import assign_gpus, compute_gpu_share
 from blossomtune.deployment.slurm import SlurmBackend
 from blossomtune.deployment.subprocess_backend import SubprocessBackend
 from blossomtune.errors import UserError
-from blossomtune.federation.job import ClientSpec, FederatedRun
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.run import FederatedRun
+from blossomtune.federation.spec import ClientSpec, FederationSpec
 
 FEW = st.integers(1, 9)
 SHARE = st.one_of(st.floats(0.01, 1), FEW.map(lambda n: 1 / n))
@@ -72,29 +74,29 @@ def test_without_a_gpu_that_is_said_and_clients_train_on_the_cpu(
     monkeypatch, capsys, tmp_path, engine, wanted
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = resolve_gpu_share(job(tmp_path, engine=engine, gpus_per_client=wanted))
-    assert found == job(tmp_path, engine=engine)
-    assert found.device == "cpu"
+    run = build_run(tmp_path, engine=engine, gpus_per_client=wanted)
+    assert resolve_gpu_share(run) == run
+    assert run.resources.device == "cpu"
     said = f"federation.gpus_per_client is {wanted}, and there is no GPU here: clients train on the"
     assert capsys.readouterr().out == f"{said} CPU\n"
 
 
 def test_nobody_asks_for_a_gpu_that_nobody_wants(capsys, tmp_path):
-    assert resolve_gpu_share(job(tmp_path)) == job(tmp_path)
+    assert resolve_gpu_share(build_run(tmp_path)) == build_run(tmp_path)
     assert capsys.readouterr().out == ""
 
 
-def job(path, **federation):
-    paths = ("model", "preprocessed", "adapter", "history", "checkpoints")
-    return FederatedRun(
+def build_run(path, **federation):
+    spec = FederationSpec(
         seed=1,
         lora=LoraSettings(),
         training=TrainingSettings(),
         federation=FederationSettings(**federation),
-        clients=[ClientSpec(name="a", num_rows=1, rank=8)],
+        clients=(ClientSpec(name="a", num_rows=1, rank=8),),
         base_model_name="base",
-        **dict.fromkeys(paths, path),
     )
+    paths = ClientPaths(model=path, preprocessed=path, checkpoints=path)
+    return FederatedRun(spec=spec, paths=paths)
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def test_a_container_of_docker_gets_its_gpu_alone(two_gpus):
 
 def of_apptainer(runner, block, folder):
     made = runner(folder, folder, block)
-    made._executable, made._hostnames, made.machines = "apptainer", ["a", "b"], 2
+    made._executable, made._hostnames, made.num_machines = "apptainer", ["a", "b"], 2
     return made
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
 from blossomtune.deployment import keys
+from blossomtune.deployment.certificates import CA_VALIDITY_DAYS, SUPERLINK_VALIDITY_DAYS
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.errors import UserError
 
@@ -77,13 +78,13 @@ def test_what_is_about_to_expire_is_renewed_in_time(made, monkeypatch):
         return made.create_missing(HOSTS, clients=range(2))
 
     until = certificate(made.superlink_certificate).not_valid_after_utc - datetime.now(UTC)
-    assert until.days == keys.SUPERLINK_VALIDITY_DAYS - 1
-    assert at(keys.SUPERLINK_VALIDITY_DAYS - keys.RENEW_BEFORE_DAYS - 1) == []
-    assert at(keys.SUPERLINK_VALIDITY_DAYS - keys.RENEW_BEFORE_DAYS + 1) == [
+    assert until.days == SUPERLINK_VALIDITY_DAYS - 1
+    assert at(SUPERLINK_VALIDITY_DAYS - keys.RENEW_BEFORE.days - 1) == []
+    assert at(SUPERLINK_VALIDITY_DAYS - keys.RENEW_BEFORE.days + 1) == [
         "superlink.crt",
         "superlink.key",
     ]
-    renewed = at(keys.CA_VALIDITY_DAYS)
+    renewed = at(CA_VALIDITY_DAYS)
     assert renewed == ["ca.crt", "ca.key", "superlink.crt", "superlink.key"]
 
 

@@ -15,7 +15,7 @@ from blossomtune.data.tokenization import build_tokenized
 from blossomtune.deployment.client_bundle import write_client_bundles
 from blossomtune.deployment.client_setup import prepare_client
 from blossomtune.errors import UserError
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json, write_json
 
 CLIENTS = {"north": ["good", "bad", "fine"], "south": ["dull", "nice"]}
@@ -105,7 +105,7 @@ def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_mode
     prepare_client(folder, folder / "south.csv", 1)
     made = read_json(folder / "work/supernode.json")
     assert made["name"] == "supernode_1"
-    words = made["words"]
+    words = made["arguments"]
     assert words[words.index("--superlink") + 1] == "link.example:9092"
     paths = {name: str(world / f"{name}.csv") for name in CLIENTS}
     told = configuration(tiny_model, world / "keys", {"paths": paths})
@@ -127,8 +127,8 @@ def test_a_client_makes_what_the_server_would_have_made(world, folder, tiny_mode
     assert sorted(path.name for path in mine.iterdir()) == ["client_1.arrow", "manifest.json"]
     with pa.ipc.open_stream(str(mine / "client_1.arrow")) as stream:
         assert stream.read_all().num_rows == len(CLIENTS["south"])
-    job = FederatedRun.load(folder / "work/job.json")
-    assert [(c.name, c.num_rows) for c in job.clients] == [("north", 0), ("south", 2)]
+    run = FederatedRun.load(folder / "work/run.json")
+    assert [(c.name, c.num_rows) for c in run.spec.clients] == [("north", 0), ("south", 2)]
     prepare_client(folder, folder / "south.csv", 1)  # as after an interruption
 
 

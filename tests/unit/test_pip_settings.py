@@ -1,8 +1,8 @@
 from blossomtune import pip_settings
 
 
-def test_settings_win_as_in_pip():
-    listed = "\n".join(
+def test_precedence_is_that_of_pip():
+    output = "\n".join(
         [
             ":env:.timeout='60'",
             "global.index-url='https://one.example/simple'",
@@ -12,18 +12,18 @@ def test_settings_win_as_in_pip():
             "WARNING: not a setting",
         ]
     )
-    assert pip_settings.parse_pip_config_list(listed) == {
+    assert pip_settings.parse_pip_config_list(output) == {
         "index-url": "https://two.example/simple",
         "timeout": "60",
     }
 
 
-def test_pip_is_really_asked(monkeypatch):
+def test_settings_come_from_pip_itself(monkeypatch):
     monkeypatch.setenv("PIP_TRUSTED_HOST", "pip.example")
     assert pip_settings.read_pip_settings()["trusted-host"] == "pip.example"
 
 
-def test_folders_are_no_indexes():
+def test_folders_are_not_index_urls():
     settings = {"extra-index-url": "file:///folder https://extra.example/simple"}
     assert pip_settings.list_index_urls(settings) == [
         pip_settings.DEFAULT_INDEX,

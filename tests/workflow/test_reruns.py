@@ -1,6 +1,6 @@
 """Which stages run again after one edit, asked of a dry run.
 
-Every key of the blocks of data has its turn in test_every_key.py.
+Every key of the blocks of data has its turn in test_config_cases.py.
 
 A real run of the default takes minutes. Here it happens once with a stand-in for ``python``, which
 makes the outputs of each step at once: so the records that Snakemake keeps of parameters, inputs,

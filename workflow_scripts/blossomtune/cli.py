@@ -68,6 +68,7 @@ def setup_logging() -> None:
     logging.basicConfig(format="%(message)s")
     for name in ("blossomtune", "__main__"):
         logging.getLogger(name).setLevel(level)
+    logging.getLogger("flwr").propagate = False  # Flower adds a handler of its own
     is_verbose = level == "DEBUG"
     # bitsandbytes warns of an optional CPU kernel on import, and of float16 in each 8-bit layer.
     logging.getLogger("bitsandbytes").setLevel(logging.NOTSET if is_verbose else logging.ERROR)

@@ -1,8 +1,4 @@
-"""Which files a step runs: its script, and what of this library it imports.
-
-Snakemake counts changes of files that a rule lists as input, by checksum. Listing exactly
-these reruns a stage when its own code changes and leaves all others alone.
-"""
+"""List the source files that a step script runs, so that a stage reruns when its code changes."""
 
 import ast
 import hashlib
@@ -14,63 +10,63 @@ SCRIPTS_DIR = Path(__file__).resolve().parent.parent
 
 
 def list_sources(script: str) -> list[str]:
-    """The first-party files that ``workflow_scripts/<step>.py`` runs.
+    """Return this repository's files that ``workflow_scripts/<script>.py`` runs.
 
-    Imports are followed wherever they stand, also inside functions. A file beside a module
-    counts too where the module names it in a string (a template, a style sheet).
+    Imports inside functions count. A file beside a module (a template, a style sheet) counts if
+    a string of the module is its name.
 
     Args:
-        step: the name of a script, without ``.py``.
+        script: Name of a script, without ``.py``.
 
     Returns:
         Sorted paths relative to the repository.
     """
-    found: set[Path] = set()
-    waiting = [SCRIPTS_DIR / f"{script}.py"]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += [f for f in _find_dependencies(file) if f not in found]
-    return sorted(str(file.relative_to(SCRIPTS_DIR.parent)) for file in found)
+    files: set[Path] = set()
+    queue = [SCRIPTS_DIR / f"{script}.py"]
+    while queue:
+        file = queue.pop()
+        if file not in files:
+            files.add(file)
+            queue += _find_dependencies(file)
+    return sorted(str(file.relative_to(SCRIPTS_DIR.parent)) for file in files)
 
 
 @cache
 def compute_code_digest(script: str) -> str:
-    """A checksum of the library's code that a step runs, but for where it runs (``deployment``).
+    """Return the SHA-256 of the library's code that a script runs, without ``deployment``.
 
     Args:
-        step: the name of a script, without ``.py``.
+        script: Name of a script, without ``.py``.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in list_sources(script):
         parts = Path(name).parts[1:]
         if parts[0] == "blossomtune" and parts[1] != "deployment":
             content = (SCRIPTS_DIR.parent / name).read_bytes()
-            found.update(f"{'/'.join(parts)} {len(content)} ".encode() + content)
-    return found.hexdigest()
+            digest.update(f"{'/'.join(parts)} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 @cache
 def _find_dependencies(file: Path) -> tuple[Path, ...]:
     if file.suffix != ".py":
         return ()
-    used: list[Path] = []
+    files: list[Path] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            used += [f for alias in node.names for f in _find_module_files(alias.name)]
+            modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            used += _find_module_files(node.module)
-            used += [
-                f for alias in node.names for f in _find_module_files(f"{node.module}.{alias.name}")
-            ]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            used += _find_adjacent_files(file, node.value)
-    return tuple(used)
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            modules = []
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                files += _find_adjacent_file(file, node.value)
+        files += [f for module in modules for f in _find_module_files(module)]
+    return tuple(files)
 
 
 def _find_module_files(module: str) -> list[Path]:
-    """The files that importing ``module`` runs, packages above it included; none if not ours."""
+    """Return the files that importing a module runs, parent packages included; none if not ours."""
     parts = module.split(".")
     if parts[0] != "blossomtune":
         return []
@@ -78,7 +74,8 @@ def _find_module_files(module: str) -> list[Path]:
     return [f for f in [*inits, SCRIPTS_DIR.joinpath(*parts).with_suffix(".py")] if f.is_file()]
 
 
-def _find_adjacent_files(file: Path, name: str) -> list[Path]:
-    simple = re.fullmatch(r"[\w.-]{1,64}", name)
-    beside = file.parent / name
-    return [beside] if simple and beside.suffix != ".py" and beside.is_file() else []
+def _find_adjacent_file(file: Path, name: str) -> list[Path]:
+    """Return the file of that name beside another, if it exists and is not Python code."""
+    is_name = re.fullmatch(r"[\w.-]{1,64}", name)
+    path = file.parent / name
+    return [path] if is_name and path.suffix != ".py" and path.is_file() else []

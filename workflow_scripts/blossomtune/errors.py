@@ -1,11 +1,12 @@
-"""The one kind of error that is meant for the person who runs the workflow."""
+"""Define the error that is shown to users without a traceback."""
 
 
 class UserError(Exception):
-    """Something a user can mend: what is wrong, which value, what is allowed, and a hint.
+    """An error that a user can fix; scripts print it without a traceback and exit with status 1.
 
-    Steps print it without a traceback and leave with exit status 1. Anything else that is
-    raised is a fault of ours and keeps its traceback.
+    Args:
+        message: What is wrong, where, and what is allowed.
+        hint: What to do about it.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -13,7 +14,12 @@ class UserError(Exception):
 
 
 def find_closest_match(name: str, candidates: list[str]) -> str | None:
-    """The known spelling nearest to ``word``, or None where none is near."""
+    """Return the most similar spelling, or None if none is similar.
+
+    Args:
+        name: What the user wrote.
+        candidates: Known spellings.
+    """
     import difflib
 
     return next(iter(difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.6)), None)

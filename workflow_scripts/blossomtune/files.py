@@ -1,4 +1,4 @@
-"""Writing results: all or nothing, and the same bytes for the same content."""
+"""Write files atomically and reproducibly, and compute checksums."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from typing import Any
 
 
 def to_canonical_json(value: Any) -> str:
-    """The one JSON spelling of ``value``: sorted keys, no spaces."""
+    """Return JSON with sorted keys and no spaces: equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def compute_json_sha256(value: Any) -> str:
-    """SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
+    """Return the SHA-256 of a value's canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(to_canonical_json(value).encode()).hexdigest()
 
 
 def compute_file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -38,7 +38,7 @@ def _remove_path(path: Path) -> None:
 
 
 def _apply_umask(path: Path) -> None:
-    """Gives files the mode that new files have; safetensors makes its own for the owner alone."""
+    """Give files the mode of new files; safetensors creates files for their owner only."""
     os.umask(umask := os.umask(0))
     for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
         if file.is_file():
@@ -47,9 +47,16 @@ def _apply_umask(path: Path) -> None:
 
 @contextmanager
 def write_atomically(path: Path, *, directory: bool = False) -> Iterator[Path]:
-    """Yields a path beside ``path`` to write to; it becomes ``path`` only if all went well.
+    """Yield a temporary path that replaces ``path`` when the block ends without an error.
 
-    What an earlier, killed attempt left there is removed first; on an error nothing is left.
+    The temporary path is removed on an error, and so is one that a killed process left.
+
+    Args:
+        path: Final path; its parent folders are created.
+        directory: Create the temporary path as a directory.
+
+    Yields:
+        Path beside ``path`` to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _get_partial_path(path)
@@ -68,20 +75,30 @@ def write_atomically(path: Path, *, directory: bool = False) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as readable JSON with sorted keys, atomically."""
+    """Write indented JSON with sorted keys, atomically.
+
+    Args:
+        path: File to write.
+        value: JSON value.
+    """
     with write_atomically(path) as partial:
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file."""
+    """Return the value of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a file atomically with mode 0600.
+
+    Args:
+        path: File to write.
+        content: Its bytes.
+    """
+    partial = _get_partial_path(path)
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

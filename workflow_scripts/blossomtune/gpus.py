@@ -1,52 +1,55 @@
-"""GPUs of this machine: which ones this process may use, and how busy they are."""
+"""List the GPUs that this process may use, and sample their load and memory."""
 
+import logging
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+logger = logging.getLogger(__name__)
+
 VISIBLE_DEVICES, DEVICE_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
-"""Variables of CUDA: the GPUs that a process sees, and which of them is the first."""
+"""CUDA's environment variables: the GPUs that a process sees, and their order."""
 
 SAMPLE_INTERVAL_SECONDS = 1.0
 
 GpuSample = tuple[int, int, int]
-"""How busy a GPU is in %, and its memory in bytes: what is taken, and what there is."""
+"""A GPU's utilization in %, used memory in bytes and total memory in bytes."""
 
 
 def parse_visible_devices(value: str | None, count: int) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls the GPUs of a process.
+    """Return the GPUs of a process, as CUDA_VISIBLE_DEVICES names them.
 
     Args:
-        given: the variable's value, indices or UUIDs; None where it is not set.
-        count: how many GPUs CUDA finds. It stops at the first word that it does not know.
+        value: The variable's value, indices or UUIDs; None if it is not set.
+        count: Number of GPUs that CUDA finds; it stops at the first name that it does not know.
     """
-    named = [str(i) for i in range(count)] if value is None else value.split(",")
-    return [word.strip() for word in named[:count]]
+    names = [str(i) for i in range(count)] if value is None else value.split(",")
+    return [name.strip() for name in names[:count]]
 
 
 def list_visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES calls them; none without CUDA."""
+    """Return the GPUs of this process, as CUDA_VISIBLE_DEVICES names them; none without CUDA."""
     import torch
 
     return parse_visible_devices(os.environ.get(VISIBLE_DEVICES), torch.cuda.device_count())
 
 
 def build_gpu_environment(gpu: str) -> dict[str, str]:
-    """Variables that leave a process on this machine a single one of them."""
+    """Return environment variables that make one GPU visible to a process on this machine."""
     order = {DEVICE_ORDER: os.environ[DEVICE_ORDER]} if DEVICE_ORDER in os.environ else {}
     return {VISIBLE_DEVICES: gpu} | order
 
 
 class GpuSampler:
-    """Looks at GPUs once a second, by NVML, for as long as it is entered.
+    """A context manager that samples GPUs once per second by NVML.
 
-    NVML counts GPUs in the order of the bus. CUDA does so where they are all of a kind, or where
-    CUDA_DEVICE_ORDER says PCI_BUS_ID; UUIDs mean the same to both.
+    NVML numbers GPUs by their PCI bus. CUDA does so if all GPUs are of one model or
+    CUDA_DEVICE_ORDER is PCI_BUS_ID. UUIDs are the same for both.
 
     Args:
-        gpus: which ones, as ``visible`` calls them.
+        gpus: GPUs as ``list_visible_gpus`` names them.
     """
 
     def __init__(self, gpus: list[str]) -> None:
@@ -67,13 +70,9 @@ class GpuSampler:
             self._thread.join()
 
     def collect_usage(self) -> list[dict[str, Any]]:
-        """What was seen since the last time, a mapping a GPU; none of those that NVML cannot ask.
-
-        ``utilisation`` is the mean share of time, in %, that kernels ran; ``memory_mb`` is the most
-        that was taken, whoever took it, and ``memory_total_mb`` what there is, in MB of 10^6 bytes.
-        """
-        seen, self._samples = self._samples, defaultdict(list)
-        return [summarize_samples(self._names[gpu], samples) for gpu, samples in seen.items()]
+        """Return a summary per GPU since the last call, without GPUs that NVML cannot read."""
+        samples_by_gpu, self._samples = self._samples, defaultdict(list)
+        return [summarize_samples(self._names[gpu], s) for gpu, s in samples_by_gpu.items()]
 
     def _sample_until_stopped(self) -> None:
         import pynvml
@@ -81,7 +80,7 @@ class GpuSampler:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            print(f"GPUs are not watched: {error}", flush=True)
+            logger.warning("GPUs are not watched: %s", error)
             return
         try:
             handles = {gpu: handle for gpu in self._gpus for handle in _find_nvml_handles(gpu)}
@@ -93,14 +92,22 @@ class GpuSampler:
                     self._samples[gpu].append((busy, memory.used, memory.total))
                 if self._stop_event.wait(SAMPLE_INTERVAL_SECONDS):
                     return
-        except pynvml.NVMLError as error:  # a part of a GPU (MIG) has no utilisation
-            print(f"GPUs are not watched any more: {error}", flush=True)
+        except pynvml.NVMLError as error:  # MIG partitions have no utilization
+            logger.warning("GPUs are not watched any more: %s", error)
         finally:
             pynvml.nvmlShutdown()
 
 
 def summarize_samples(name: str, samples: Sequence[GpuSample]) -> dict[str, Any]:
-    """A GPU over some time, as history.json has it."""
+    """Return the mean utilization in % and the peak memory in MB (10^6 bytes) of a GPU.
+
+    Args:
+        name: Model of the GPU.
+        samples: At least one sample.
+
+    Returns:
+        The keys of a GPU in history.json; memory counts all processes on the GPU.
+    """
     busy, used, total = zip(*samples, strict=True)
     return {
         "name": name,
@@ -111,19 +118,19 @@ def summarize_samples(name: str, samples: Sequence[GpuSample]) -> dict[str, Any]
 
 
 def get_free_memory(gpu: str) -> int:
-    """Bytes of a GPU that nobody has taken; raises NVML's error where it cannot be asked."""
+    """Return the free memory of a GPU in bytes; raise NVML's error if it cannot be read."""
     import pynvml
 
     pynvml.nvmlInit()
     try:
         [handle] = _find_nvml_handles(gpu)
-        return pynvml.nvmlDeviceGetMemoryInfo(handle).free
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
     finally:
         pynvml.nvmlShutdown()
 
 
 def _find_nvml_handles(gpu: str) -> Iterator[Any]:
-    """NVML's handle of a GPU; UUIDs may be cut short, as CUDA takes them."""
+    """Yield NVML's handle of a GPU; a UUID may be abbreviated, as for CUDA."""
     import pynvml
 
     for index in range(pynvml.nvmlDeviceGetCount()):

@@ -1,11 +1,17 @@
-"""TODO docstring."""
+"""Describe the differences of two JSON values."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def diff_json(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ: ``key.key: value, now value``, in the order of the keys."""
+    """Return one line per difference: ``key.key: value, now value``, in the order of the keys.
+
+    Args:
+        old: JSON value before.
+        new: JSON value now.
+        path: Keys that lead to both, joined by dots.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*new, *old])
         inner = [(k, old.get(k), new.get(k)) for k in keys]

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Add, strip and copy tensors by parameter name."""
 
 from collections.abc import Mapping
 
@@ -6,20 +6,30 @@ import torch
 from torch import Tensor
 
 StateDict = dict[str, Tensor]
-"""Parameters of an adapter by the names that PEFT gives them."""
+"""Tensors by name; those of an adapter have PEFT's parameter names."""
 
 
 def add_prefix(prefix: str, state: Mapping[str, Tensor]) -> StateDict:
-    """The tensors with ``prefix/`` before their names."""
+    """Return the tensors with ``prefix/`` before their names.
+
+    Args:
+        prefix: Text before the slash.
+        state: Tensors by name.
+    """
     return {f"{prefix}/{name}": value for name, value in state.items()}
 
 
 def strip_prefix(prefix: str, state: Mapping[str, Tensor]) -> StateDict:
-    """The tensors whose names begin with ``prefix/``, without it."""
+    """Return the tensors whose names start with ``prefix/``, by their names without it.
+
+    Args:
+        prefix: Text before the slash.
+        state: Tensors by name.
+    """
     inner = f"{prefix}/"
     return {n.removeprefix(inner): v for n, v in state.items() if n.startswith(inner)}
 
 
 def clone_contiguous(state: StateDict) -> StateDict:
-    """Copies that lie each by itself in order, as safetensors wants them."""
+    """Return contiguous copies, which safetensors requires."""
     return {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}

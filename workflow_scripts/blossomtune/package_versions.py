@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Report the versions of the packages that training depends on."""
 
 from importlib.metadata import version
 
@@ -12,9 +12,9 @@ TRAINING_PACKAGES = (
     "transformers",
     "trl",
 )
-"""Those that decide what a training step makes."""
+"""Packages that can change the result of a training step."""
 
 
 def get_package_versions() -> dict[str, str]:
-    """The packages' versions."""
+    """Return the installed version of each training package."""
     return {name: version(name) for name in TRAINING_PACKAGES}

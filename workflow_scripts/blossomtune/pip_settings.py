@@ -1,4 +1,4 @@
-"""Where the user's pip looks for packages, so that the workflow and its image look there too."""
+"""Read pip's settings, so that the workflow and its image use the same package indexes."""
 
 import ast
 import subprocess
@@ -23,11 +23,11 @@ SETTING_KEYS = (
     "default-timeout",
     "retries",
 )
-"""The settings of pip that say where packages come from and how they are reached."""
+"""Settings of pip that select package indexes and how to reach them."""
 
 
 def read_pip_settings() -> dict[str, str]:
-    """The settings of this interpreter's pip, from its files and ``PIP_*`` variables."""
+    """Return the settings of this interpreter's pip, from its files and ``PIP_*`` variables."""
     return parse_pip_config_list(_run_pip_config_list())
 
 
@@ -59,31 +59,31 @@ def _run_pip_config_list() -> str:
 def parse_pip_config_list(
     output: str, sections: Sequence[str] = ("global", "install", ":env:")
 ) -> dict[str, str]:
-    """Return the settings in the output of ``pip config list``, one ``section.key='value'`` per line.
+    """Parse the output of ``pip config list``: one ``section.key='value'`` per line.
 
     Args:
         output: Printed lines.
-        sections: Sections to read, in the order of pip's precedence: later ones win.
+        sections: Sections to read, in the order of pip's precedence: later ones win. By default,
+            variables override the section ``install``, which overrides ``global``.
     """
-    found: dict[tuple[str, str], str] = {}
+    values: dict[tuple[str, str], str] = {}
     for line in output.splitlines():
         name, separator, value = line.partition("=")
         section, _, key = name.rpartition(".")
         if separator and value[:1] in ("'", '"'):
-            found[section, key] = str(ast.literal_eval(value))
+            values[section, key] = str(ast.literal_eval(value))
     settings = {}
     for key in SETTING_KEYS:
         for section in sections:
-            if (section, key) in found:
-                settings[key] = found[section, key]
+            if (section, key) in values:
+                settings[key] = values[section, key]
     return settings
 
 
 def list_index_urls(settings: dict[str, str]) -> list[str]:
-    """Addresses of simple APIs, the one to ask first first.
+    """Return the URLs of pip's package indexes, in pip's order.
 
-    Extra indexes that are folders (``file://``) speak no HTTP and are left out.
+    Indexes that are not served by HTTP (``file://``) are left out.
     """
-    main = settings.get("index-url", DEFAULT_INDEX)
-    every = [main, *settings.get("extra-index-url", "").split()]
-    return [address for address in every if address.startswith("http")]
+    urls = [settings.get("index-url", DEFAULT_INDEX), *settings.get("extra-index-url", "").split()]
+    return [url for url in urls if url.startswith("http")]

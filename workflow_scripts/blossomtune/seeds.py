@@ -1,17 +1,17 @@
-"""One seed a purpose: every random choice of the workflow names what it is for."""
+"""Derive one seed per purpose from the configuration's seed."""
 
 import hashlib
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A 32-bit seed for one purpose, independent of those for all others.
+    """Return a 32-bit seed for one purpose, independent of the seeds for other purposes.
 
     Args:
-        seed: the configuration's ``seed``.
-        purpose: what the numbers are for, e.g. ``("batches", client, epoch)``.
+        seed: The configuration's ``seed``.
+        purpose: What the random numbers are for, e.g. ``("batches", client, epoch)``.
 
     Returns:
-        An integer in [0, 2**32): the first four bytes of the SHA-256 of seed and purpose, the
+        Integer in [0, 2**32): the first four bytes of the SHA-256 of seed and purpose. It is the
         same on every machine and Python version.
     """
     text = "\x1f".join(str(part) for part in (seed, *purpose))

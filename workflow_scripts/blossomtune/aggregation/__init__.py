@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Aggregation of low-rank adapters: one file per method, on named tensors."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from blossomtune.aggregation import low_rank
+from blossomtune.aggregation import client_updates, layers, low_rank
 from blossomtune.aggregation.types import LORA_A_SUFFIX, ClientUpdate
 
 
@@ -22,7 +22,7 @@ def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[
     """
     return {
         _strip_prefixes(layer): _measure_layer(updates, layer, rank)
-        for layer in low_rank.list_layers(updates[0].state)
+        for layer in layers.list_layers(updates[0].state)
     }
 
 
@@ -30,12 +30,12 @@ def _measure_layer(
     updates: Sequence[ClientUpdate], layer: str, rank: int
 ) -> dict[str, float | None]:
     spectrum = torch.linalg.svdvals(
-        low_rank.compute_qr_core(low_rank.mean_update(updates, layer))[-1]
+        low_rank.compute_qr_core(client_updates.mean_update(updates, layer))[-1]
     )
     norm = float(spectrum.norm())
     average = None
     if len({(u.scale, len(u.state[layer + LORA_A_SUFFIX])) for u in updates}) == 1:
-        lost = low_rank.compute_qr_core(low_rank.residual_update(updates, layer))[-1]
+        lost = low_rank.compute_qr_core(client_updates.residual_update(updates, layer))[-1]
         average = _compute_ratio(float(lost.norm()), norm)
     best = _compute_ratio(float(spectrum[rank:].norm()), norm)
     return {"norm": _round_significant(norm), "average": average, "best": best}

@@ -1,25 +1,32 @@
-"""TODO docstring."""
+"""FedEx-LoRA: average the factors, and correct the base weights (arXiv 2410.09432)."""
 
 from collections.abc import Sequence
 
+from blossomtune.aggregation.client_updates import residual_update
 from blossomtune.aggregation.fedavg import fedavg
-from blossomtune.aggregation.low_rank import (
-    cast_factors,
-    iter_factors,
-    residual_update,
-    stack_factors,
-)
+from blossomtune.aggregation.layers import iter_factors
+from blossomtune.aggregation.low_rank import cast_factors, stack_factors
 from blossomtune.aggregation.types import AggregationResult, ClientUpdate
 from blossomtune.named_tensors import StateDict
 
 
-def fedex(updates: Sequence[ClientUpdate], start: StateDict, scale: float) -> AggregationResult:
-    """Each tensor's average, and what that lacks of ΔW* into the base (arXiv 2410.09432).
+def fedex(
+    updates: Sequence[ClientUpdate], server_state: StateDict, server_scale: float
+) -> AggregationResult:
+    """Average each tensor, and add the residual ΔW* − s B̄ Ā to the base weights.
 
-    Exact where all ranks and scales are the server's.
+    The sum of both is exactly ΔW* = Σ p_i s B_i A_i.
+
+    Args:
+        updates: One update per client, all of the server's rank and scaling s.
+        server_state: The server's adapter, which gives layers, dtypes and devices.
+        server_scale: Not used.
+
+    Returns:
+        Mean of each tensor, and the residual of each layer with rank R = Σ r_i.
     """
-    folded = {
-        layer: cast_factors(a, *stack_factors(residual_update(updates, layer)))
-        for layer, (_, a) in iter_factors(start)
+    residuals = {
+        layer: cast_factors(stack_factors(residual_update(updates, layer)), a)
+        for layer, (_, a) in iter_factors(server_state)
     }
-    return AggregationResult(fedavg(updates, start, scale).state, folded)
+    return AggregationResult(fedavg(updates, server_state, server_scale).state, residuals)

@@ -1,19 +1,29 @@
-"""TODO docstring."""
+"""FLoRA: stack the clients' factors into the base weights (arXiv 2409.05976)."""
 
 from collections.abc import Sequence
 
-from blossomtune.aggregation.low_rank import cast_factors, iter_factors, mean_update, stack_factors
+from blossomtune.aggregation.client_updates import mean_update
+from blossomtune.aggregation.layers import iter_factors
+from blossomtune.aggregation.low_rank import cast_factors, stack_factors
 from blossomtune.aggregation.types import AggregationResult, ClientUpdate
 from blossomtune.named_tensors import StateDict
 
 
-def flora(updates: Sequence[ClientUpdate], start: StateDict, scale: float) -> AggregationResult:
-    """ΔW* goes into the base as the clients' factors side by side (arXiv 2409.05976).
+def flora(
+    updates: Sequence[ClientUpdate], server_state: StateDict, server_scale: float
+) -> AggregationResult:
+    """Add ΔW* = Σ p_i s_i B_i A_i to the base weights, exactly.
 
-    Exact for any ranks. ``start`` is a fresh adapter, with which everyone goes on.
+    Args:
+        updates: One update per client, of any ranks r_i.
+        server_state: A newly initialized adapter, with which the next round starts.
+        server_scale: Not used.
+
+    Returns:
+        ``server_state``, and factors (d, R) and (R, k) of each layer's ΔW* with R = Σ r_i.
     """
-    folded = {
-        layer: cast_factors(a, *stack_factors(mean_update(updates, layer)))
-        for layer, (_, a) in iter_factors(start)
+    base_deltas = {
+        layer: cast_factors(stack_factors(mean_update(updates, layer)), a)
+        for layer, (_, a) in iter_factors(server_state)
     }
-    return AggregationResult(dict(start), folded)
+    return AggregationResult(dict(server_state), base_deltas)

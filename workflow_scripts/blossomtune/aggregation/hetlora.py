@@ -1,37 +1,44 @@
-"""TODO docstring."""
+"""HetLoRA: average zero-padded factors, weighted by their norms (arXiv 2401.06432)."""
 
 from collections.abc import Sequence
 
 from torch.nn.functional import pad
 
-from blossomtune.aggregation.low_rank import (
-    build_layer_state,
-    frobenius_norm,
-    get_factors,
-    iter_factors,
-    normalize_weights,
-)
+from blossomtune.aggregation.client_updates import ZERO, normalize_weights
+from blossomtune.aggregation.layers import get_factors, iter_factors, pad_rank
+from blossomtune.aggregation.low_rank import frobenius_norm
 from blossomtune.aggregation.types import AggregationResult, ClientUpdate
 from blossomtune.named_tensors import StateDict
 
 
-def hetlora(updates: Sequence[ClientUpdate], start: StateDict, scale: float) -> AggregationResult:
-    """The average of factors padded with zeros to one rank (arXiv 2401.06432).
+def hetlora(
+    updates: Sequence[ClientUpdate], server_state: StateDict, server_scale: float
+) -> AggregationResult:
+    """Average factors that are padded with zeros to the largest rank.
 
-    In place of p_i stands ‖ΔW_i‖_F as a share of their sum. The paper writes it for one matrix, so
-    it is taken layer by layer. Where all are zero, p_i stays. B_i is brought to the server's scale.
+    The weights are p_i = ‖ΔW_i‖_F / Σ ‖ΔW_j‖_F with ΔW_i = s_i B_i A_i, per layer, since the paper
+    defines them for one matrix. If all norms are zero, aggregation weights are used instead. B_i
+    is rescaled by s_i / s.
+
+    Args:
+        updates: One update per client, of any ranks r_i.
+        server_state: The server's adapter, which gives layers, rank r, dtypes and devices.
+        server_scale: The server's LoRA scaling s.
+
+    Returns:
+        B (d, r) and A (r, k) of each layer.
     """
-    state = {}
-    for layer, (_, a) in iter_factors(start):
-        pairs = [get_factors(u, layer) for u in updates]
-        norms = [u.scale * frobenius_norm(pair) for u, pair in zip(updates, pairs, strict=True)]
-        shares = normalize_weights(norms if any(norms) else [u.weight for u in updates])
-        rank = max(len(one_a) for _, one_a in pairs)
-        sums = 0, 0
-        for share, u, (one_b, one_a) in zip(shares, updates, pairs, strict=True):
-            missing = rank - len(one_a)
-            wide_b, wide_a = pad(one_b, (0, missing)), pad(one_a, (0, 0, 0, missing))
-            factor = share * u.scale / scale
-            sums = sums[0] + factor * wide_b.double(), sums[1] + share * wide_a.double()
-        state |= build_layer_state(layer, sums, a)
+    state: StateDict = {}
+    for layer, (_, a) in iter_factors(server_state):
+        factors = [get_factors(u.state, layer) for u in updates]
+        norms = [u.scale * frobenius_norm(f) for u, f in zip(updates, factors, strict=True)]
+        weights = normalize_weights(norms if any(norms) else [u.weight for u in updates])
+        max_rank = max(len(a_i) for _, a_i in factors)
+        mean_b, mean_a = ZERO, ZERO
+        for p, u, (b_i, a_i) in zip(weights, updates, factors, strict=True):
+            missing = max_rank - len(a_i)
+            padded_b, padded_a = pad(b_i, (0, missing)), pad(a_i, (0, 0, 0, missing))
+            mean_b = mean_b + p * u.scale / server_scale * padded_b.double()
+            mean_a = mean_a + p * padded_a.double()
+        state |= pad_rank(layer, (mean_b, mean_a), a)
     return AggregationResult(state)

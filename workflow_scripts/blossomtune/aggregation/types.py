@@ -1,5 +1,6 @@
-"""TODO docstring."""
+"""Types and tensor names of low-rank adapters and their updates."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -7,20 +8,24 @@ from torch import Tensor
 from blossomtune.named_tensors import StateDict
 
 Factors = tuple[Tensor, Tensor]
-"""B (d, R) and A (R, k) of one layer, with the scale applied: ΔW = B A."""
-
+"""B (d, r) and A (r, k) of one layer."""
 
 WeightedFactors = list[tuple[float, Tensor, Tensor]]
-"""A matrix (d, k) as a sum of products: ΔW = Σ w_i B_i A_i."""
-
+"""Terms (w_i, B_i, A_i) of a sum of products Σ w_i B_i A_i, a (d, k) matrix."""
 
 LORA_A_SUFFIX, LORA_B_SUFFIX = ".lora_A.weight", ".lora_B.weight"
-"""How PEFT's names of the factors end; what stands before is the layer."""
+"""Suffixes of PEFT's tensor names. The rest of a name is the layer."""
 
 
 @dataclass(frozen=True)
 class ClientUpdate:
-    """One client's answer; weights need not sum to 1."""
+    """Trained tensors of one client.
+
+    Attributes:
+        state: Tensors by PEFT's names, at the client's own rank r_i.
+        scale: LoRA scaling s_i of the client: its weight update is s_i B_i A_i.
+        weight: Aggregation weight. Weights need not sum to 1.
+    """
 
     state: StateDict
     scale: float
@@ -29,7 +34,16 @@ class ClientUpdate:
 
 @dataclass(frozen=True)
 class AggregationResult:
-    """The new global adapter, or its trained part, and by layer what the base takes up."""
+    """Outcome of aggregating one round.
+
+    Attributes:
+        state: New tensors of the server's adapter, at the server's rank.
+        base_deltas: Updates B A that are added to the base weights, by layer.
+    """
 
     state: StateDict
     base_deltas: dict[str, Factors] = field(default_factory=dict)
+
+
+AggregationFunction = Callable[[Sequence[ClientUpdate], StateDict, float], AggregationResult]
+"""Maps client updates, the server's adapter and its LoRA scaling to the next adapter."""

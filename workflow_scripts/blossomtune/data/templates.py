@@ -1,4 +1,4 @@
-"""Jinja2 templates and expressions over rows: sandboxed, strict, compiled once."""
+"""Sandboxed Jinja2 templates and expressions over rows."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from blossomtune.errors import UserError
 
 
 class _NullError(Exception):
-    """A template writes a value that is not there; "None" in a text would pass unnoticed."""
+    """A template writes a null value; "None" in a text would go unnoticed."""
 
 
 def _reject_null(value: Any) -> Any:
@@ -23,36 +23,34 @@ def _reject_null(value: Any) -> Any:
 
 class _Environment(ImmutableSandboxedEnvironment):
     def make_globals(self, d: Any) -> dict[str, Any]:
-        # a dictionary in place of Jinja's ChainMap, which makes most of a short text's time
+        # Jinja's ChainMap would take most of the time of a short template
         return dict(self.globals)
 
 
 @functools.cache
 def _get_environment() -> _Environment:
-    # the texts are for models, not for browsers: no escaping
+    # no escaping: models read the texts, not browsers
     return _Environment(undefined=StrictUndefined, finalize=_reject_null)
 
 
 class _CompiledSource:
-    """Something of the configuration that was compiled, and what to say where it fails.
+    """Compiled Jinja2 source of the configuration.
+
+    Args:
+        key: the configuration key that contains it, for messages.
+        source: its text.
 
     Attributes:
-        key: the configuration's key that holds it.
+        key: the configuration key that contains it.
         source: its text.
+
+    Raises:
+        UserError: if it is not valid Jinja2.
     """
 
     _kind = "template"
 
     def __init__(self, key: str, source: str) -> None:
-        """Compiles it.
-
-        Args:
-            key: the configuration's key that holds it, for messages.
-            source: its text.
-
-        Raises:
-            UserError: where it is not valid Jinja2.
-        """
         self.key, self.source = key, source
         try:
             self._run = self._compile(source)
@@ -74,53 +72,59 @@ class _CompiledSource:
         return UserError(f"{location}: {self.key}: {reason}\n  {self._kind}: {self.source}", hint)
 
     def _describe_undefined_name(self, values: Iterable[str]) -> str | None:
-        """Which name is not a column, or None where something inside a column is missing."""
-        known = list(values)
+        """Describe a name that is no column; None if something inside a column is undefined."""
+        columns = list(values)
         names = meta.find_undeclared_variables(_get_environment().parse(self._get_template_text()))
-        unknown = sorted(names - set(known))
-        return describe_missing_column(unknown[0], known) if unknown else None
+        unknown = sorted(names - set(columns))
+        return describe_missing_column(unknown[0], columns) if unknown else None
 
     def _get_template_text(self) -> str:
         return self.source
 
 
 class Template(_CompiledSource):
-    """One template of the configuration."""
+    """A template of the configuration, which renders text from a row."""
 
     def render(self, values: Mapping[str, Any], location: str) -> str:
-        """The text of one row.
+        """Render one row.
 
         Args:
-            values: the row, column by column.
-            where: which row it is, for messages.
+            values: the row's value per column.
+            location: the row's name in messages.
+
+        Returns:
+            The text.
 
         Raises:
-            UserError: that names row, key, template and the columns that there are.
+            UserError: if rendering fails, with location, key, template and columns.
         """
         try:
-            return self._run(values)
-        except Exception as error:  # whatever the template does with the row's values
+            return str(self._run(values))
+        except Exception as error:  # a template can raise anything
             raise self._make_error(error, values, location) from None
 
 
 class Expression(_CompiledSource):
-    """One expression of the configuration, which is true or false of a row."""
+    """An expression of the configuration, which is true or false for a row."""
 
     _kind = "expression"
 
     def evaluate(self, values: Mapping[str, Any], location: str) -> bool:
-        """Whether it is true of one row, as Python sees truth: 0, "" and null are not.
+        """Return the expression's truth value for one row; 0, "" and null are false.
 
         Args:
-            values: the row, column by column.
-            where: which row it is, for messages.
+            values: the row's value per column.
+            location: the row's name in messages.
+
+        Returns:
+            The truth value.
 
         Raises:
-            UserError: that names row, key, expression and the columns that there are.
+            UserError: if evaluation fails, with location, key, expression and columns.
         """
         try:
             return bool(self._run(values))
-        except Exception as error:  # whatever the expression does with the row's values
+        except Exception as error:  # an expression can raise anything
             raise self._make_error(error, values, location) from None
 
     def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:

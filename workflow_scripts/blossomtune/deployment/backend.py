@@ -17,7 +17,7 @@ class ProcessSpec:
 
     Attributes:
         name: ``superlink``, or ``supernode_<i>``.
-        words: arguments of its program.
+        arguments: arguments of its program.
         home: its own folder, to write to.
         reads: files and folders that it reads, besides.
         secrets: files that it reads and that nobody else may.
@@ -42,7 +42,7 @@ class ProcessSpec:
     def python_arguments(self) -> list[str]:
         """What Python is to run."""
         module = f"blossomtune.deployment.{self.name.partition('_')[0]}"
-        return ["-m", module, "--folder", str(self.home), *self.arguments]
+        return ["-m", module, "--work-dir", str(self.home), *self.arguments]
 
     @property
     def environment(self) -> dict[str, str]:

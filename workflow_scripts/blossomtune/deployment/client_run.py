@@ -36,7 +36,7 @@ def run_client(folder: Path, data: Path, cores: int) -> NoReturn:
         sys.exit(done.returncode)
     made = read_json(folder / "work/supernode.json")
     with start_reaper() as scratch:
-        part = ProcessSpec(made["name"], tuple(made["words"]), Path(scratch) / "supernode")
+        part = ProcessSpec(made["name"], tuple(made["arguments"]), Path(scratch) / "supernode")
         part.home.mkdir()
         while True:
             command, variables = (

@@ -20,7 +20,10 @@ from blossomtune.deployment.client_bundle import (
     ClientBundle,
 )
 from blossomtune.errors import UserError
-from blossomtune.federation.build_run import build_run
+from blossomtune.federation.build_spec import build_spec
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.resources import Resources
+from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json, write_atomically, write_json
 from blossomtune.package_versions import get_package_versions
 
@@ -58,29 +61,25 @@ def prepare_client(folder: Path, data: Path, cores: int) -> None:
             asked.preprocessing, model, None, rows, new, cores
         )
     print(f"{made['clients'][0]['rows']} rows, {made['clients'][0]['tokens']} tokens", flush=True)
-    unused = {"adapter": work / "adapter", "history": work / "history.json"}
-    if asked.federate["federation"]["gpus_per_client"] == "auto":
-        asked.federate["federation"]["gpus_per_client"] = 1.0  # a client has a machine to itself
-    job = build_run(
-        asked.federate,
-        model=model,
-        partition=rows,
-        preprocessed=tokens,
-        checkpoints=work / "checkpoints",
-        cores=cores,
-        **unused,
+    spec = build_spec(asked.federate, model, rows, tokens)
+    share = spec.federation.gpus_per_client
+    run = FederatedRun(
+        spec=spec,
+        paths=ClientPaths(model=model, preprocessed=tokens, checkpoints=work / "checkpoints"),
+        # a client has a machine to itself
+        resources=Resources(gpus_per_client=1.0 if share == "auto" else share, cores=cores),
     )
-    write_json(work / "job.json", job.model_dump(mode="json"))
+    run.save(work / "run.json")
     client = asked.partition["clients"].index(asked.client)
     words = ["--superlink", asked.superlink, "--client", str(client)]
-    words += ["--job", str(work / "job.json")]
+    words += ["--run", str(work / "run.json")]
     words += [
-        "--authority",
+        "--ca-certificate",
         str(folder / CA_CERTIFICATE_FILE),
-        "--key",
+        "--private-key",
         str(folder / SUPERNODE_KEY_FILE),
     ]
-    write_json(work / "supernode.json", {"name": f"supernode_{client}", "words": words})
+    write_json(work / "supernode.json", {"name": f"supernode_{client}", "arguments": words})
 
 
 def _load_bundle(path: Path) -> ClientBundle:

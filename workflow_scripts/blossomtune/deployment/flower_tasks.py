@@ -1,43 +1,62 @@
-"""What Flower has for a process to do: taking it over, and telling how it went."""
+"""Acquire Flower tasks over the Runtime API and report their results."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from flwr.common.constant import SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
-from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
-from flwr.supercore.runtime import RuntimeHttpClient
 
-from blossomtune.deployment.unix_sockets import connect_client
+from blossomtune.deployment.flower_internal import (
+    AcquireTaskRequest,
+    HeartbeatSender,
+    PushTaskOutputRequest,
+    RuntimeHttpClient,
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SubStatus,
+    connect_client,
+    make_task_heartbeat_fn_http,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def connect_runtime(socket_path: Path, token: str | None = None) -> RuntimeHttpClient:
-    """A connection to the Runtime API of a SuperLink or a SuperNode.
+    """Connect to the Runtime API of a SuperLink or a SuperNode.
 
     Args:
-        socket: where it is.
-        token: of a task, to do what the task needs; None to take one.
+        socket_path: socket of the API.
+        token: token of an acquired task; None to acquire one.
+
+    Returns:
+        The client of the API.
     """
-    who = [RuntimeTokenHttpInterceptor(token)] if token else []
-    version = RuntimeVersionHttpInterceptor(component_name="SuperExec")
-    return connect_client(RuntimeHttpClient, socket_path, [version, *who])
+    interceptors = [RuntimeVersionHttpInterceptor(component_name="SuperExec")]
+    if token:
+        interceptors.append(RuntimeTokenHttpInterceptor(token))
+    return connect_client(RuntimeHttpClient, socket_path, interceptors)
 
 
-def acquire_task(client: RuntimeHttpClient, task_type: TaskType) -> str | None:
-    """Takes a task of a kind: its token, or None where there is nothing to do."""
-    answer = client.AcquireTask(AcquireTaskRequest(supported_task_types=[task_type]))
-    return answer.token if answer.HasField("task") and answer.token else None
+def acquire_task(client: RuntimeHttpClient, task_type: str) -> str | None:
+    """Acquire a task.
+
+    Args:
+        client: client of the Runtime API.
+        task_type: type of the task.
+
+    Returns:
+        The task's token, or None without a waiting task.
+    """
+    response = client.AcquireTask(AcquireTaskRequest(supported_task_types=[task_type]))
+    return response.token if response.HasField("task") and response.token else None
 
 
 @contextmanager
 def heartbeat(client: RuntimeHttpClient) -> Iterator[None]:
-    """Sends heartbeats of a task, and tells at the end how it went."""
-    beats = HeartbeatSender(make_task_heartbeat_fn_http(client))
-    beats.start()
+    """Send a task's heartbeats, and at the end its status."""
+    sender = HeartbeatSender(make_task_heartbeat_fn_http(client))
+    sender.start()
     status, details = SubStatus.FAILED, "interrupted"
     try:
         yield
@@ -46,8 +65,8 @@ def heartbeat(client: RuntimeHttpClient) -> Iterator[None]:
         details = str(error)
         raise
     finally:
-        beats.stop()
+        sender.stop()
         try:
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
         except httpx.HTTPError as error:
-            print(f"the other side could not be told how it went: {error}", flush=True)
+            logger.warning("the task's status %s could not be sent: %s", status, error)

@@ -9,8 +9,8 @@ from pathlib import Path
 from blossomtune.config.federation import count_clients_per_gpu
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
-from blossomtune.federation.job import FederatedRun
-from blossomtune.files import read_json, write_json
+from blossomtune.federation.run import FederatedRun
+from blossomtune.files import read_json
 from blossomtune.gpus import build_gpu_environment, list_visible_gpus
 
 CONFIG_KEY = "federation.gpus_per_client"
@@ -18,30 +18,31 @@ MEMORY_MARGIN = 1.1
 """What is measured is multiplied by this: a client's memory is not the same in every step."""
 
 
-def resolve_gpu_share(job: FederatedRun) -> FederatedRun:
-    """The job with a number for ``gpus_per_client`` that this machine can do: 0 without a GPU.
+def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
+    """Return the run with the share of a GPU per client that this machine has: 0 without a GPU.
 
     Raises:
         UserError: where it is to be measured, and training does not work here.
     """
-    wanted = job.federation.gpus_per_client
+    federation, num_clients = run.spec.federation, len(run.spec.clients)
+    wanted = federation.gpus_per_client
     if not wanted:
-        return job
-    if job.federation.engine.name == "external":
-        return _set_gpu_share(job, 0)  # nobody trains here
+        return run
+    if federation.engine.name == "external":
+        return _set_gpu_share(run, 0)  # nobody trains here
     if not (gpus := list_visible_gpus()):
         print(
             f"{CONFIG_KEY} is {wanted}, and there is no GPU here: clients train on the CPU",
             flush=True,
         )
-        return _set_gpu_share(job, 0)
+        return _set_gpu_share(run, 0)
     if wanted != "auto":
-        return job
-    used, total = _profile_in_subprocess(_set_gpu_share(job, 1.0), gpus[0])
-    share = compute_gpu_share(used, total, len(job.clients), len(gpus))
+        return _set_gpu_share(run, wanted)
+    used, total = _profile_in_subprocess(_set_gpu_share(run, 1.0), gpus[0])
+    share = compute_gpu_share(used, total, num_clients, len(gpus))
     said = f"a client needs {used / 1e9:.1f} of {total / 1e9:.1f} GB of a GPU"
     print(f"{said}: {count_clients_per_gpu(share)} of them on each", flush=True)
-    return _set_gpu_share(job, share)
+    return _set_gpu_share(run, share)
 
 
 def compute_gpu_share(used_bytes: int, total_bytes: int, num_clients: int, num_gpus: int) -> float:
@@ -87,16 +88,16 @@ def assign_gpus(num_clients: int, share: float, num_gpus: int, num_machines: int
     return [client // num_machines % num_gpus for client in range(num_clients)]
 
 
-def _set_gpu_share(job: FederatedRun, share: float) -> FederatedRun:
-    federation = job.federation.model_copy(update={"gpus_per_client": share})
-    return job.model_copy(update={"federation": federation})
+def _set_gpu_share(run: FederatedRun, share: float) -> FederatedRun:
+    resources = run.resources.model_copy(update={"gpus_per_client": share})
+    return run.model_copy(update={"resources": resources})
 
 
-def _profile_in_subprocess(job: FederatedRun, gpu: str) -> tuple[int, int]:
+def _profile_in_subprocess(run: FederatedRun, gpu: str) -> tuple[int, int]:
     """Bytes of a GPU that training takes, and that it has; by a process that ends with it."""
     with start_reaper() as scratch:
-        file, to = Path(scratch, "job.json"), Path(scratch, "measured.json")
-        write_json(file, job.model_dump(mode="json"))
+        file, to = Path(scratch, "run.json"), Path(scratch, "measured.json")
+        run.save(file)
         command = [
             sys.executable,
             "-m",

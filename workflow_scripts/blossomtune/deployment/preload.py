@@ -1,8 +1,8 @@
-# ruff: noqa: E402, F401 - to be there is all that imports are for
-"""All that SuperNodes and trainers import, for a process that they are forked from.
+# ruff: noqa: E402, F401 - imported for the processes that are forked from this one
+"""Import what SuperNodes and trainers use, so that forked processes share it.
 
-Loading takes seconds and 400 MB; a fork takes milliseconds, and shares what is loaded. So many
-SuperNodes fit on one machine. None of it starts CUDA, which does not outlive a fork.
+Loading takes seconds and 400 MB, a fork milliseconds. None of the modules initialises CUDA, which
+does not survive a fork.
 """
 
 import gc
@@ -11,7 +11,6 @@ from blossomtune.cli import setup_logging
 
 setup_logging()  # first: libraries warn when they are imported
 
-import flwr.supernode.runtime.run_clientapp
 import transformers.models.llama.modeling_llama
 
 import blossomtune.deployment.flower_tasks
@@ -21,4 +20,4 @@ import blossomtune.federation.client.train
 import blossomtune.privacy.clipping
 
 gc.collect()
-gc.freeze()  # else a collection in a fork would write to all that it shares
+gc.freeze()  # a collection in a fork would write to shared pages

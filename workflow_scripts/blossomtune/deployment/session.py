@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
-from blossomtune.deployment.keys import KeyStore
+from blossomtune.deployment.keys import KeyStore, load_public_key
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
-from blossomtune.files import read_json, write_json
+from blossomtune.files import read_json
 from blossomtune.gpus import list_visible_gpus
 from blossomtune.training.checkpoints import CheckpointStore
 
@@ -36,37 +38,34 @@ class Deployment:
     """SuperLink and SuperNodes of one run.
 
     Args:
-        job: the federation.
+        run: the federation.
         runner: what runs its parts.
         scratch: a folder that is gone afterwards.
         logs: a folder for what the parts say.
     """
 
     def __init__(
-        self, job: FederatedRun, backend: Backend, scratch_dir: Path, log_dir: Path
+        self, run: FederatedRun, backend: Backend, scratch_dir: Path, log_dir: Path
     ) -> None:
-        self._job, self._backend, self._scratch_dir, self._log_dir = (
-            job,
-            backend,
-            scratch_dir,
-            log_dir,
-        )
-        run = CheckpointStore(job.checkpoints, build_run_identity(job, job.device))
-        self._client_state_dir = run.folder / "clients"
-        self._restarts_left = dict.fromkeys(range(len(job.clients)), MAX_RESTARTS)
+        self._run, self._backend = run, backend
+        self._scratch_dir, self._log_dir = scratch_dir, log_dir
+        spec, paths = run.spec, run.paths
+        identity = build_run_identity(spec, paths, run.resources.device)
+        self._client_state_dir = CheckpointStore(paths.checkpoints, identity).folder / "clients"
+        self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
         self.keys = (
-            KeyStore(backend.key_dir or scratch_dir / "keys") if job.federation.tls else None
+            KeyStore(backend.key_dir or scratch_dir / "keys") if spec.federation.tls else None
         )
-        kept = [client.name for client in job.clients] if backend.key_dir else None
-        self._key_names = kept or range(len(job.clients))  # as keys are, by client
+        kept = [client.name for client in spec.clients] if backend.key_dir else None
+        self._key_names = kept or range(len(spec.clients))  # as keys are, by client
 
     @property
-    def public_keys(self) -> list[Path]:
-        """Of the SuperNodes, in the clients' order; none where they do not have any."""
+    def public_keys(self) -> list[EllipticCurvePublicKey]:
+        """Public keys of the SuperNodes, by client; empty without authentication."""
         if self.keys is None:
             return []
-        return [self.keys.supernode_public_key(name) for name in self._key_names]
+        return [load_public_key(self.keys.supernode_public_key(name)) for name in self._key_names]
 
     @contextmanager
     def start_superlink(self) -> Iterator[Path]:
@@ -81,7 +80,7 @@ class Deployment:
         self._log_dir.mkdir(parents=True, exist_ok=True)
         for old in self._log_dir.glob("*.log"):
             old.unlink()
-        write_json(self._job_file, self._job.redact_for_clients().model_dump(mode="json"))
+        self._run.redact_for_clients().save(self._run_file)
         with self._backend:
             self._gpu_indices = self._assign_gpus()
             if self.keys:
@@ -131,12 +130,12 @@ class Deployment:
             time.sleep(0.1)
 
     @property
-    def _job_file(self) -> Path:
-        return self._scratch_dir / "job.json"
+    def _run_file(self) -> Path:
+        return self._scratch_dir / "run.json"
 
     def _assign_gpus(self) -> list[int | None]:
         """By client, which of its machine's GPUs it trains on; all machines have as many."""
-        clients, share = len(self._job.clients), self._job.federation.gpus_per_client
+        clients, share = len(self._run.spec.clients), self._run.resources.gpus_per_client
         if not share:
             return [None] * clients
         return assign_gpus(clients, share, len(list_visible_gpus()), self._backend.num_machines)
@@ -147,7 +146,7 @@ class Deployment:
             (),
         )
         if self.keys:
-            words += ["--keys", str(self.keys.folder)]
+            words += ["--key-dir", str(self.keys.folder)]
             secrets = (
                 self.keys.ca_certificate,
                 self.keys.superlink_certificate,
@@ -158,24 +157,26 @@ class Deployment:
         )
 
     def _supernode_spec(self, client: int, gpu_index: int | None) -> ProcessSpec:
-        job = self._job
+        paths = self._run.paths
         words = ["--superlink", self._superlink_address, "--client", str(client)]
-        words += ["--job", str(self._job_file)]
-        rows = tuple(job.preprocessed.glob(f"client_{client}.*arrow"))
-        reads, secrets = (job.model, *rows), (self._job_file,)
+        words += ["--run", str(self._run_file)]
+        rows = tuple(paths.preprocessed.glob(f"client_{client}.*arrow"))
+        reads, secrets = (paths.model, *rows), (self._run_file,)
         if self.keys:
-            words += ["--authority", str(self.keys.ca_certificate)]
+            words += ["--ca-certificate", str(self.keys.ca_certificate)]
             key = self.keys.supernode_key(self._key_names[client])
-            words += ["--key", str(key)]
+            words += ["--private-key", str(key)]
             secrets += (self.keys.ca_certificate, key)
         name = f"supernode_{client}"
+        state = (self._client_state_dir / str(client),)
+        writable = state if self._run.spec.has_client_state else ()
         return ProcessSpec(
             name,
             tuple(words),
             self._scratch_dir / name,
             reads,
             secrets,
-            writable_paths=(self._client_state_dir / str(client),) if job.has_client_state else (),
+            writable_paths=writable,
             gpu_index=gpu_index,
         )
 
@@ -203,11 +204,11 @@ class Deployment:
         return UserError(f"{name} ended with {status}; the last it said: {said}", f"see {path}")
 
 
-def deploy(job: FederatedRun, log_dir: Path) -> None:
-    """Runs a federation on the engine that its job names; the ServerApp is in this process.
+def deploy(run: FederatedRun, log_dir: Path) -> None:
+    """Runs a federation on the engine that its configuration names; the ServerApp is in this process.
 
     Args:
-        job: the federation.
+        run: the federation.
         logs: a folder for what SuperLink and SuperNodes say.
 
     Raises:
@@ -219,10 +220,10 @@ def deploy(job: FederatedRun, log_dir: Path) -> None:
     from blossomtune.federation.server.server_app import run_federation
 
     # The nodes of a cluster share the working directory, and nothing else that we know of.
-    shared = job.checkpoints.parent if job.federation.engine.name == "slurm" else None
+    shared = run.paths.checkpoints.parent if run.spec.federation.engine.name == "slurm" else None
     with start_reaper(shared) as folder:
         scratch = Path(folder)
-        deployment = Deployment(job, _create_backend(job, log_dir, scratch), scratch, log_dir)
+        deployment = Deployment(run, _create_backend(run, log_dir, scratch), scratch, log_dir)
         with deployment.start_superlink() as socket:
             try:
                 with run_session(socket, deployment.public_keys, deployment.restart_supernodes) as (
@@ -230,13 +231,13 @@ def deploy(job: FederatedRun, log_dir: Path) -> None:
                     owners,
                 ):
                     deployment.start_supernodes()
-                    run_federation(grid, job, owners)
+                    run_federation(grid, run, owners)
             except httpx.TransportError:
                 deployment.wait_for_failures()  # the SuperLink may have ended just now
                 raise
 
 
-def _create_backend(job: FederatedRun, log_dir: Path, scratch_dir: Path) -> Backend:
-    engine = job.federation.engine
+def _create_backend(run: FederatedRun, log_dir: Path, scratch_dir: Path) -> Backend:
+    engine = run.spec.federation.engine
     module = import_module(f"blossomtune.deployment.{engine.name}")
     return getattr(module, BACKENDS[engine.name])(log_dir, scratch_dir, engine)

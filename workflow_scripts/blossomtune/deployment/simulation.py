@@ -4,17 +4,17 @@ import logging
 import os
 
 from blossomtune.deployment.reaper import start_reaper
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 
 
-def simulate(job: FederatedRun) -> None:
+def simulate(run: FederatedRun) -> None:
     """Runs a federation with Flower's simulation on Ray.
 
     As many clients train side by side as cores (and GPUs) allow; the others take turns. A worker
     keeps model and data from round to round. The number of workers changes no result.
 
     Args:
-        job: the federation; its server writes adapter and history.
+        run: the federation; its server writes adapter and history.
 
     Raises:
         UserError: what stopped the federation.
@@ -35,17 +35,18 @@ def simulate(job: FederatedRun) -> None:
         from blossomtune.federation.server.server_app import build_server_app
 
         logging.getLogger("flwr").setLevel(logging.ERROR)
+        client_run = run.redact_for_clients()
         run_simulation(
-            server_app=build_server_app(lambda _: job),
-            client_app=build_client_app(lambda _: job),
-            num_supernodes=len(job.clients),
-            backend_config=_backend_config(job, scratch),
+            server_app=build_server_app(lambda _: run),
+            client_app=build_client_app(lambda _: client_run),
+            num_supernodes=len(run.spec.clients),
+            backend_config=_backend_config(run, scratch),
         )
 
 
-def _backend_config(job: FederatedRun, scratch_dir: str) -> dict:
-    threads, gpus = job.federation.threads_per_client, job.federation.gpus_per_client
-    workers = max(1, min(job.cores // threads, len(job.clients)))
+def _backend_config(run: FederatedRun, scratch_dir: str) -> dict:
+    threads, gpus = run.spec.federation.threads_per_client, run.resources.gpus_per_client
+    workers = max(1, min(run.resources.cores // threads, len(run.spec.clients)))
     init = {
         "num_cpus": workers * threads,
         "object_store_memory": 256 * 2**20,  # adapters and messages only

@@ -35,7 +35,7 @@ class SlurmBackend(ApptainerBackend):
         engine: the image.
     """
 
-    listens = "0.0.0.0"  # noqa: S104 - the nodes of the allocation reach it
+    listen_address = "0.0.0.0"  # noqa: S104 - the nodes of the allocation reach it
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: SlurmEngine) -> None:
         super().__init__(log_dir, scratch_dir, engine)
@@ -49,7 +49,7 @@ class SlurmBackend(ApptainerBackend):
             )
         self._hostnames = _scontrol_show("hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
         here = _scontrol_show("node", os.environ["SLURMD_NODENAME"])
-        self.host, self.machines = here.split("NodeAddr=")[1].split()[0], len(self._hostnames)
+        self.host, self.num_machines = here.split("NodeAddr=")[1].split()[0], len(self._hostnames)
         return super().__enter__()
 
     def build_command(self, spec: ProcessSpec) -> list[str]:
@@ -57,7 +57,7 @@ class SlurmBackend(ApptainerBackend):
         inside = super().build_command(spec)
         if spec.client is None:
             return inside
-        node = self._hostnames[spec.client % self.machines]
+        node = self._hostnames[spec.client % self.num_machines]
         # Steps share what the job has (--overlap): who trains on which GPU is said by us.
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", f"--nodelist={node}"]
         step += ["--cpu-bind=none", f"--job-name={spec.name}", "--kill-on-bad-exit=1"]

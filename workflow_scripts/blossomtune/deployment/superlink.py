@@ -1,36 +1,46 @@
-"""Flower's SuperLink, on a port that is free and with doors that only their owner can open.
+"""Run Flower's SuperLink with a TCP port for SuperNodes and a Unix socket for everything else.
 
-The port is for SuperNodes, and answers to the Fleet API alone. The Control and Runtime APIs, which
-start runs and hand them out to whoever asks, are on a socket in the file system, where files say
-who may come in.
+The port answers the Fleet API only. The Control and Runtime APIs start runs and hand out their
+tasks to any caller, so they listen on a socket file that only this user can open.
 """
 
 import argparse
 import asyncio
+import logging
 import socket
 import ssl
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
-from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
-from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
-from flwr.superlink.main import create_app
 
+from blossomtune.cli import setup_logging
 from blossomtune.deployment.backend import SUPERLINK
+from blossomtune.deployment.flower_grid import RECONNECTS_FILE
+from blossomtune.deployment.flower_internal import (
+    FLWR_IN_MEMORY_DB_NAME,
+    ISOLATION_MODE_PROCESS,
+    TRANSPORT_TYPE_GRPC_RERE,
+    SuperLinkLifespan,
+    SuperLinkLifespanConfig,
+    allow_reconnect,
+    create_superlink_app,
+    load_control_authn_plugin,
+)
 from blossomtune.deployment.keys import KeyStore
-from blossomtune.deployment.unix_sockets import RECONNECTS_FILE, listen_on
+from blossomtune.deployment.unix_sockets import listen_on
 from blossomtune.files import write_json
 from blossomtune.process_lifetime import set_process_name
 
+logger = logging.getLogger(__name__)
+
 FLEET_PREFIX = "/v1/fleet/"
+LOG_LEVEL, SHUTDOWN_TIMEOUT_SECONDS = "warning", 1
 
 
 class FleetApiOnly:
-    """Answers to nothing but the Fleet API.
+    """ASGI application that answers requests outside the Fleet API with 404.
 
     Args:
         app: the SuperLink's application.
@@ -39,8 +49,14 @@ class FleetApiOnly:
     def __init__(self, app: Any) -> None:
         self._app = app
 
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """Serves a request, or says that there is nothing."""
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve one request.
+
+        Args:
+            scope: ASGI scope.
+            receive: ASGI receive function.
+            send: ASGI send function.
+        """
         if scope["type"] != "http" or scope["path"].startswith(FLEET_PREFIX):
             await self._app(scope, receive, send)
             return
@@ -49,75 +65,81 @@ class FleetApiOnly:
 
 
 class LoggingSSLObject(ssl.SSLObject):
-    """A side of a connection that says when the other one is turned away; asyncio does not."""
+    """TLS connection that logs failed handshakes, which asyncio does not."""
 
     def do_handshake(self) -> None:
-        """Goes on with the handshake."""
+        """Continue the handshake."""
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            print(f"a connection was turned away: {error.reason or error}", flush=True)
+            logger.warning("a connection was turned away: %s", error.reason or error)
             raise
 
 
 class SecondaryServer(uvicorn.Server):
-    """A server that ends when another one does, and leaves signals to that."""
+    """Server beside another one of this process, which handles the signals."""
 
-    def capture_signals(self) -> Any:
-        """Captures none."""
+    def capture_signals(self) -> AbstractContextManager[None]:
+        """Capture no signals."""
         return nullcontext()
 
 
-def allow_reconnect(link_state: Any, reconnects_file: Path) -> None:
-    """Lets a SuperNode come back at once after it was killed.
-
-    Flower turns it away until the heartbeats of its killed self are missed, which takes a minute.
-    Who comes has signed with the node's key.
-
-    Args:
-        state: the SuperLink's, which is changed.
-        returned: a file that gets a line for every SuperNode that comes again, with its node id.
-    """
-    activate = link_state.activate_node
-    known: set[int] = set()
-
-    def again(node_id: int, heartbeat_interval: float) -> bool:
-        link_state.deactivate_node(node_id)
-        done = activate(node_id, heartbeat_interval)
-        if node_id in known:
-            with reconnects_file.open("a") as lines:
-                lines.write(f"{node_id}\n")
-        known.add(node_id)
-        return done
-
-    link_state.activate_node = again
-
-
 async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStore | None) -> None:
-    """Runs a SuperLink until it is told to stop.
+    """Run a SuperLink until it gets SIGTERM.
 
     Args:
         host: name or address to listen on for SuperNodes.
-        port: to listen on; 0 takes a free one.
-        folder: where ``superlink.sock`` comes to lie and, once all is ready, ``superlink.json``
-            with the port; also ``returned``, see ``newest_wins``.
-        keys: certificate and key; None for plain text and SuperNodes that nobody knows.
+        port: port to listen on; 0 for a free one.
+        work_dir: folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
+            port; also for the file of ``allow_reconnect``.
+        key_store: certificate and key; None for plain text without authentication.
     """
-    outer = socket.create_server((host, port))
-    files = (
-        (key_store.ca_certificate, key_store.superlink_certificate, key_store.superlink_key)
-        if key_store
-        else ()
+    listener = socket.create_server((host, port))
+    config = _build_config(host, listener.getsockname()[1], key_store)
+    app = create_superlink_app(config, SuperLinkLifespan)
+    allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
+    fleet_config = uvicorn.Config(
+        FleetApiOnly(app),
+        ssl_certfile=config.ssl_certfile,
+        ssl_keyfile=config.ssl_keyfile,
+        log_level=LOG_LEVEL,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
     )
-    config = SuperLinkLifespanConfig(
+    fleet_config.load()
+    if fleet_config.ssl:
+        fleet_config.ssl.sslobject_class = LoggingSSLObject
+    fleet_server = uvicorn.Server(fleet_config)
+    local_server = SecondaryServer(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level=LOG_LEVEL,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
+        )
+    )
+    local_task = asyncio.create_task(local_server.serve([listen_on(work_dir / "superlink.sock")]))
+    write_json(work_dir / "superlink.json", {"port": config.port})
+    await fleet_server.serve([listener])
+    local_server.should_exit = True
+    await local_task
+
+
+def _build_config(host: str, port: int, key_store: KeyStore | None) -> SuperLinkLifespanConfig:
+    return SuperLinkLifespanConfig(
         control_address="",
         health_server_address=None,
         host=host,
-        port=outer.getsockname()[1],
+        port=port,
         insecure=key_store is None,
-        certificates=tuple(file.read_bytes() for file in files) if key_store else None,
+        certificates=(
+            key_store.ca_certificate.read_bytes(),
+            key_store.superlink_certificate.read_bytes(),
+            key_store.superlink_key.read_bytes(),
+        )
+        if key_store
+        else None,
         superexec_auth_secret=None,
         authn_plugin=load_control_authn_plugin(),
         event_log_plugin=None,
@@ -135,34 +157,21 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
         isolation=ISOLATION_MODE_PROCESS,
         runtime_dependency_install=False,
     )
-    app = create_app(config, SuperLinkLifespan)
-    allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
-    settings = {"log_level": "warning", "timeout_graceful_shutdown": 1}
-    doors = uvicorn.Config(
-        FleetApiOnly(app),
-        ssl_certfile=config.ssl_certfile,
-        ssl_keyfile=config.ssl_keyfile,
-        **settings,
-    )
-    doors.load()
-    if doors.ssl:
-        doors.ssl.sslobject_class = LoggingSSLObject
-    nodes = uvicorn.Server(doors)
-    server = SecondaryServer(uvicorn.Config(app, lifespan="off", **settings))
-    following = asyncio.create_task(server.serve([listen_on(work_dir / "superlink.sock")]))
-    write_json(work_dir / "superlink.json", {"port": config.port})
-    await nodes.serve([outer])
-    server.should_exit = True
-    await following
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run a SuperLink with the arguments of the command line."""
+    setup_logging()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--keys", type=Path, help="without them, plain text")
-    given = parser.parse_args()
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--key-dir", type=Path, help="folder of keys; plain text without it")
+    args = parser.parse_args()
     set_process_name(SUPERLINK)
-    own = KeyStore(given.keys) if given.keys else None
-    asyncio.run(run_superlink(given.host, given.port, given.folder, own))
+    key_store = KeyStore(args.key_dir) if args.key_dir else None
+    asyncio.run(run_superlink(args.host, args.port, args.work_dir, key_store))
+
+
+if __name__ == "__main__":
+    main()

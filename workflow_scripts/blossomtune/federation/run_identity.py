@@ -1,47 +1,55 @@
-"""TODO docstring."""
+"""Compute what the checkpoints of a federation depend on."""
 
 from functools import lru_cache
 from typing import Any
 
 from blossomtune import code_dependencies
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.files import read_json
 from blossomtune.package_versions import get_package_versions
 
 EXECUTION_KEYS = {"engine", "tls", "gpus_per_client", "min_clients", "round_timeout"}
-"""Where a round happens and whether it counts, not what it makes. (``device`` says on what.)"""
+"""Settings that do not affect the trained weights."""
 
 
 ROUND_SELECTION_KEYS = {"early_stopping", "result", "keep_checkpoints"}
-"""What is made of rounds that are done."""
+"""Settings that choose among finished rounds."""
 
 
 @lru_cache(maxsize=1)
-def build_run_identity(run: FederatedRun, device: str) -> dict[str, Any]:
-    """Everything that the adapter after a round depends on, as plain JSON values.
+def build_run_identity(spec: FederationSpec, paths: ClientPaths, device: str) -> dict[str, Any]:
+    """Return everything that the adapter after a round depends on, as plain JSON values.
 
-    The number of rounds is part of it only where the learning rate of a round depends on it.
+    The number of rounds is included only if a round's learning rate depends on it.
+
+    Args:
+        spec: What is trained.
+        paths: Model and tokenized rows; only digests of their contents are included.
+        device: Device that clients train on.
     """
     from blossomtune.privacy import noise_seed
 
-    training = run.training
-    told = run.federation.model_dump(mode="json", exclude=EXECUTION_KEYS | ROUND_SELECTION_KEYS)
-    del told["communication"]["budget_mb"]
-    if run.federation.privacy:
-        told["privacy"]["secret"] = noise_seed.fingerprint_secret(run.federation.privacy)
+    training = spec.training
+    federation = spec.federation.model_dump(
+        mode="json", exclude=EXECUTION_KEYS | ROUND_SELECTION_KEYS
+    )
+    del federation["communication"]["budget_mb"]
+    if spec.federation.privacy:
+        federation["privacy"]["secret"] = noise_seed.fingerprint_secret(spec.federation.privacy)
     if training.learning_rate_max == training.learning_rate_min:
-        del told["rounds"]
-    data = read_json(run.preprocessed / "manifest.json")
+        del federation["rounds"]
+    data = read_json(paths.preprocessed / "manifest.json")
     return {
-        "seed": run.seed,
-        "lora": run.lora.model_dump(mode="json"),
+        "seed": spec.seed,
+        "lora": spec.lora.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
-        "federation": told,
-        "clients": [client.name for client in run.clients],
-        "ranks": [client.rank for client in run.clients],
+        "federation": federation,
+        "clients": [client.name for client in spec.clients],
+        "ranks": [client.rank for client in spec.clients],
         "data": [client["sha256"] for client in [*data["clients"], data["test"]]],
         "held_out": data.get("held_out", []),
-        "model": read_json(run.model / "provenance.json")["files"],
+        "model": read_json(paths.model / "provenance.json")["files"],
         "device": device,
         "packages": get_package_versions(),
         "code": code_dependencies.compute_code_digest("federate"),

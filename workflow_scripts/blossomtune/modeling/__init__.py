@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Models, tokenizers, chat templates and losses, shared by training and evaluation."""

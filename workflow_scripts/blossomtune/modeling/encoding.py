@@ -1,4 +1,4 @@
-"""From rendered text to token ids and labels: the one place where this happens."""
+"""Encode rendered text as token ids and labels, for all stages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,84 +6,97 @@ from typing import Any
 from blossomtune.modeling.chat_template import detect_turn_format
 
 IGNORE_INDEX = -100
-"""Label of a token that the loss does not look at (PyTorch's ``ignore_index``)."""
+"""Label of a token without loss (PyTorch's ``ignore_index``)."""
 
 
 def encode_example(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
-    """``encode_all`` for one example."""
+    """Return ``encode_examples`` of one example.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        prompt: Rendered prompt.
+        completion: Answer, without its end of turn.
+    """
     return encode_examples(tokenizer, [prompt], [completion])[0]
 
 
 def encode_examples(
     tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[tuple[list[int], list[int]]]:
-    """Token ids and labels of examples.
+    """Return token ids and labels of examples.
 
-    A prompt's ids are those that the model will see when it is asked, whatever follows; a
-    completion's are what it should answer, ended by the template's end of turn. Special tokens
-    come from the chat template alone, so there is never a second BOS.
+    A prompt has the same ids as at inference, whatever the completion. A completion ends with the
+    template's end of turn. Special tokens come from the chat template alone: no second BOS.
 
     Args:
-        tokenizer: a Hugging Face tokenizer with a chat template.
-        prompts: what ``prompt_text`` returned, for each example.
-        completions: the answers, without their end of turn.
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        prompts: Rendered prompts, from ``chat_template.render_prompts``.
+        completions: Answers, without their end of turn.
 
     Returns:
-        ``(input_ids, labels)`` of equal length for each; labels are ``IGNORED`` over the prompt.
+        ``(input_ids, labels)`` of equal length per example; labels of a prompt are
+        ``IGNORE_INDEX``.
     """
     pairs = list(zip(prompts, completions, strict=True))
     return [
-        ([*asked, *answer], [IGNORE_INDEX] * len(asked) + answer)
-        for asked, answer in encode_pairs(tokenizer, pairs, [False] * len(pairs))
+        ([*prompt, *answer], [IGNORE_INDEX] * len(prompt) + answer)
+        for prompt, answer in encode_pairs(tokenizer, pairs, [False] * len(pairs))
     ]
 
 
 def encode_pairs(
     tokenizer: Any, pairs: Sequence[tuple[str, str]], is_continuation: Sequence[bool]
 ) -> list[tuple[list[int], list[int]]]:
-    """Token ids of prompts and answers, one after the other or parts of one conversation.
+    """Return token ids of prompts and answers.
+
+    A prompt is split after its last special token. Only its suffix is tokenized twice: alone, and
+    together with the answer.
 
     Args:
-        tokenizer: a Hugging Face tokenizer with a chat template.
-        pairs: a prompt and its answer; in a conversation, the prompts after the first start where
-            the answer before has ended.
-        follows: of each pair, whether it comes after another pair's end of turn.
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        pairs: Prompt and answer. In a conversation, each later prompt starts where the answer
+            before it ends.
+        is_continuation: Per pair, whether it follows another pair's end of turn.
 
     Returns:
-        The ids of the prompt, and those of the answer and its end.
+        Per pair, the ids of the prompt, and those of the answer and its end of turn.
     """
-    how = detect_turn_format(tokenizer)
-    heads, nears, wholes = [], [], []
-    for (prompt, answer), later in zip(pairs, is_continuation, strict=True):
-        start, cut = how.end_of_turn_token if later else "", 0
-        if how.last_special_token and prompt.endswith(how.last_special_token + how.prompt_suffix):
-            cut = len(prompt) - len(how.prompt_suffix)  # up to here, once; from here on, twice
-        heads.append((start, prompt[:cut]))
-        nears.append((how.last_special_token if cut else start, prompt[cut:]))
-        wholes.append((nears[-1][0], prompt[cut:] + how.answer_prefix + answer + how.answer_suffix))
+    turn = detect_turn_format(tokenizer)
+    answers = [turn.answer_prefix + answer + turn.answer_suffix for _, answer in pairs]
+    heads, suffixes = [], []
+    for (prompt, _), continues in zip(pairs, is_continuation, strict=True):
+        start, split = turn.end_of_turn_token if continues else "", 0
+        if turn.last_special_token and prompt.endswith(
+            turn.last_special_token + turn.prompt_suffix
+        ):
+            split = len(prompt) - len(turn.prompt_suffix)
+        heads.append((start, prompt[:split]))
+        suffixes.append((turn.last_special_token if split else start, prompt[split:]))
 
-    different = list(dict.fromkeys(nears))  # most often one for all
-    asked = dict(zip(different, _tokenize_after_token(tokenizer, different), strict=True))
+    unique = list(dict.fromkeys(suffixes))  # most often one for all
+    suffix_ids = dict(zip(unique, _tokenize_after_token(tokenizer, unique), strict=True))
+    full_ids = _tokenize_after_token(
+        tokenizer, [(token, text + a) for (token, text), a in zip(suffixes, answers, strict=True)]
+    )
     encoded = []
-    for i, (head, whole) in enumerate(
-        zip(
-            _tokenize_after_token(tokenizer, heads),
-            _tokenize_after_token(tokenizer, wholes),
-            strict=True,
-        )
+    for head, key, full, answer in zip(
+        _tokenize_after_token(tokenizer, heads), suffixes, full_ids, answers, strict=True
     ):
-        near = asked[nears[i]]
-        if whole[: len(near)] == near:
-            answer = whole[len(near) :]
-        else:  # a token straddles the border: keep the border, it is there when asked, too
-            alone = (how.end_of_turn_token, how.answer_prefix + pairs[i][1] + how.answer_suffix)
-            answer = _tokenize_after_token(tokenizer, [alone])[0]
-        encoded.append((head + near, [*answer, how.end_of_turn_id]))
+        suffix = suffix_ids[key]
+        answer_ids = full[len(suffix) :]
+        if full[: len(suffix)] != suffix:  # a token spans both: at inference, the prompt is alone
+            (answer_ids,) = _tokenize_after_token(tokenizer, [(turn.end_of_turn_token, answer)])
+        encoded.append((head + suffix, [*answer_ids, turn.end_of_turn_id]))
     return encoded
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of plain texts: BOS as the tokenizer itself sets it, EOS at the end; once each."""
+    """Return token ids of plain texts, with one BOS if the tokenizer adds it, and one EOS.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer.
+        texts: Plain texts.
+    """
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     eos = detect_turn_format(tokenizer).end_of_turn_id if eos is None else eos
     encoded = []
@@ -102,8 +115,11 @@ def _tokenize(
         return []
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return tokenizer(list(texts), add_special_tokens=add_special_tokens)["input_ids"]
-    # the same ids in two thirds of the time: nobody asks where in the text each token was
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=add_special_tokens)[
+            "input_ids"
+        ]
+        return ids
+    # the same ids in two thirds of the time, since token offsets are not computed
     backend.no_truncation()
     backend.no_padding()
     encoded = backend.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
@@ -111,9 +127,9 @@ def _tokenize(
 
 
 def _tokenize_after_token(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[list[int]]:
-    """The ids of texts that stand after a special token, or at the beginning ("").
+    """Return the ids of texts that follow a special token, or start a sequence ("").
 
-    Some tokenizers put a mark before the first word of a text: not here, in the middle of one.
+    Some tokenizers mark the first word of a text; here most texts are continuations.
     """
     encoded = _tokenize(tokenizer, [token + text for token, text in texts])
     first = {token: tokenizer.convert_tokens_to_ids(token) for token, _ in texts if token}
@@ -124,9 +140,9 @@ def _tokenize_after_token(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> l
 
 
 def find_completion_start(labels: Sequence[int]) -> int:
-    """Where a row's last answer starts: after its last ignored label, and never at 0.
+    """Return the position of a row's last answer: after its last ignored label, at least 1.
 
-    The first token of plain text is predicted by nothing, so it is what the rest follows.
+    Nothing predicts the first token of plain text, so it counts as the prompt.
     """
     ignored = [i for i, label in enumerate(labels) if label == IGNORE_INDEX]
     return max(1, ignored[-1] + 1 if ignored else 0)

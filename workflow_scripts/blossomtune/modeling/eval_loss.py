@@ -1,4 +1,4 @@
-"""The server's own measure of progress: the loss on a few held-out rows."""
+"""Compute the loss on held-out rows between rounds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,23 @@ class ServerEvalSet:
     """A fixed sample of the test rows.
 
     Args:
-        preprocessed: the directory with test.arrow.
-        rows: how many to take; fewer where there are fewer.
-        seed: the configuration's seed.
+        preprocessed: Directory with test.arrow.
+        num_rows: Number of rows to sample; all rows if there are fewer.
+        seed: The configuration's seed.
     """
 
     def __init__(self, preprocessed: Path, num_rows: int, seed: int) -> None:
         test = Dataset.from_file(str(preprocessed / "test.arrow"))
-        chosen = select_server_eval_rows(seed, len(test), num_rows)
-        self.rows = sorted(test.select(chosen), key=lambda row: len(row["input_ids"]))
+        positions = select_server_eval_rows(seed, len(test), num_rows)
+        self.rows = sorted(test.select(positions), key=lambda row: len(row["input_ids"]))
 
     def evaluate(self, model: Any, pad_token_id: int) -> dict[str, float]:
-        """Loss in nats a completion token, its perplexity, and the number of rows."""
+        """Return the loss in nats per completion token, its perplexity and the number of rows.
+
+        Args:
+            model: A causal language model.
+            pad_token_id: Id to pad with.
+        """
         loss = compute_eval_loss(model, self.rows, pad_token_id)
         return {
             "loss": round(loss, 6),
@@ -41,12 +46,19 @@ class ServerEvalSet:
 def compute_eval_loss(
     model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, batch_size: int = 16
 ) -> float:
-    """The mean loss of completions, in nats a token."""
+    """Return the mean loss of completions, in nats per token.
+
+    Args:
+        model: A causal language model; it is set to evaluation mode.
+        rows: Tokenized rows with ``input_ids`` and ``labels``.
+        pad_token_id: Id to pad with.
+        batch_size: Rows per forward pass.
+    """
     model.eval()
-    share = prefix_sharing.is_supported(model)
+    share_prefix = prefix_sharing.is_supported(model)
     nll = tokens = 0.0
     for start in range(0, len(rows), batch_size):
-        batch = collate(rows[start : start + batch_size], pad_token_id, share)
+        batch = collate(rows[start : start + batch_size], pad_token_id, share_prefix)
         sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
         nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
     return nll / tokens

@@ -1,13 +1,12 @@
-"""Models, tokenizers and the loss on the completion, the same for training and evaluation."""
+"""Load causal language models, optionally with quantized weights."""
 
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-_BITSANDBYTES_ARGUMENTS = {
+_BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
     "8bit": {"load_in_8bit": True},
     "4bit": {
         "load_in_4bit": True,
@@ -24,22 +23,24 @@ def load_model(
     quantization: Literal["none", "8bit", "4bit"] = "none",
     device: str = "cpu",
 ) -> Any:
-    """The causal language model of a directory, in evaluation mode; safetensors only.
+    """Load the causal language model of a directory, in evaluation mode, from safetensors only.
 
-    Quantised are the weights of linear layers but the last; all others have ``dtype``. In float32
-    nothing is left to do for training an adapter of what peft's ``prepare_model_for_kbit_training``
-    does.
+    Quantization applies to linear layers except the last. With float32 for all other weights,
+    PEFT's ``prepare_model_for_kbit_training`` is not needed.
 
     Args:
-        directory: in Hugging Face's layout.
-        dtype: of weights that are not quantised.
-        quantization: 8bit as in LLM.int8() (arXiv 2208.07339), 4bit as in QLoRA: NF4, computing in
-            bfloat16, with double quantisation (arXiv 2305.14314).
+        directory: Model directory in Hugging Face's layout.
+        dtype: Type of weights that are not quantized.
+        quantization: 8bit is LLM.int8() (arXiv 2208.07339). 4bit is QLoRA's (arXiv 2305.14314):
+            NF4 with double quantization, computing in bfloat16.
         device: ``cpu`` or ``cuda``.
+
+    Returns:
+        A transformers model.
     """
-    quantized = {}
+    arguments: dict[str, Any] = {}
     if quantization != "none":
-        quantized = {
+        arguments = {
             "quantization_config": BitsAndBytesConfig(**_BITSANDBYTES_ARGUMENTS[quantization]),
             "device_map": {"": device},
         }
@@ -49,11 +50,10 @@ def load_model(
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
-        **quantized,
+        **arguments,
     )
     for module in model.modules():
-        # On some CPUs bitsandbytes packs 4-bit weights anew when a model is only looked at; they do
-        # not come back as they were, and let no gradient through.
+        # bitsandbytes would repack 4-bit weights on some CPUs: lossy, and without a gradient
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    return (model if quantized else model.to(device)).eval()
+    return (model if arguments else model.to(device)).eval()

@@ -1,13 +1,12 @@
-"""Rows that begin alike, read as one sequence: the beginning once, then what follows it in each.
+"""Merge rows with a common prefix into one sequence, so that the prefix is computed once.
 
-The rows of a task share their system turn and instruction, often most of their tokens. Every row's
-rest sees the beginning and itself, at the positions that it has alone. So losses and gradients are
-those of the rows side by side, but for the order of float sums. (Prefix Grouper, arXiv 2506.05433,
-does this for the answers to one prompt.)
+The suffix of each row attends to the prefix and to itself, at its own positions. Losses and
+gradients equal those of separate rows, up to the order of float sums. Prefix Grouper
+(arXiv 2506.05433) does this for several answers to one prompt.
 """
 
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,11 +17,14 @@ from torch import Tensor
 from blossomtune.modeling.encoding import IGNORE_INDEX
 
 LINEAR_COST = 2048
-"""A layer of width h multiplies some 12 h² times for a token, and 2 h times for each token that it
-sees. So reading a token costs as much as letting it see 6 h others; this is for small models."""
+"""Cost of a token in linear layers, in units of the cost of attending to one token.
+
+A layer of width h multiplies about 12 h² times per token, and 2 h times per token that it attends
+to. The ratio is 6 h; this value is for small models.
+"""
 
 PREFIX_SEGMENT = 0
-"""The segment that all others see."""
+"""Segment that all others attend to."""
 
 WINDOW_ATTRIBUTES = (
     "sliding_window",
@@ -32,102 +34,104 @@ WINDOW_ATTRIBUTES = (
     "attention_window_size",
     "keep_window_size",
 )
-"""What models call the number of tokens that they see at most."""
+"""Names of the configuration key for the size of an attention window."""
 
 _SUPPORT_CACHE: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def choose_prefix_length(rows: Sequence[Mapping[str, Sequence[int]]]) -> int:
-    """Tokens of a beginning that it pays to share; 0 for none.
+    """Return the number of prefix tokens to share, 0 if sharing is not cheaper.
 
-    At least one token before the first label is left to each row: it predicts that label.
+    Each row keeps at least one token before its first label, which predicts that label.
 
     Args:
-        rows: with ``input_ids`` and ``labels``; packed ones share nothing.
+        rows: Rows with ``input_ids`` and ``labels``; packed rows share nothing.
     """
     if "labels" not in rows[0] or "seq_lengths" in rows[0]:
         return 0
     ids = [list(row["input_ids"]) for row in rows]
-    alike = len(os.path.commonprefix(ids))  # noqa: RUF071 - of lists
-    shared = max(0, min(alike, *(_count_leading_unlabeled(row["labels"]) - 1 for row in rows)))
-    lengths = [len(each) for each in ids]
-    apart, together = max(lengths), shared + sum(lengths) - shared * len(rows)
-    cheaper = together * (together + LINEAR_COST) < len(rows) * apart * (apart + LINEAR_COST)
-    return shared if cheaper else 0
+    common = len(os.path.commonprefix(ids))  # noqa: RUF071 - of lists
+    prefix = max(0, min(common, *(_count_leading_unlabeled(row["labels"]) - 1 for row in rows)))
+    lengths = [len(row) for row in ids]
+    longest, merged = max(lengths), prefix + sum(lengths) - prefix * len(rows)
+    is_cheaper = merged * (merged + LINEAR_COST) < len(rows) * longest * (longest + LINEAR_COST)
+    return prefix if is_cheaper else 0
 
 
 def _count_leading_unlabeled(labels: Sequence[int]) -> int:
-    """Tokens before the first label."""
+    """Return the number of tokens before the first label."""
     return next((i for i, label in enumerate(labels) if label != IGNORE_INDEX), len(labels))
 
 
 def pack(rows: Sequence[Mapping[str, Sequence[int]]], prefix_length: int) -> dict[str, Tensor]:
-    """B rows as a batch of one.
+    """Return a batch with B rows merged into one.
 
     Args:
-        rows: with ``input_ids`` and ``labels``.
-        shared: what ``beginning`` returned, above 0.
+        rows: B rows with ``input_ids`` and ``labels``.
+        prefix_length: Result of ``choose_prefix_length``, at least 1.
 
     Returns:
-        What ``modeling.collate`` returns of one packed row, N = ``shared`` and all rests long.
-        ``tokens`` counts the beginning for every row, as if they lay side by side.
+        Batch as from ``loss.collate`` for one packed row of the prefix and all suffixes.
+        ``tokens`` counts the prefix once per row.
     """
     lengths = [len(row["input_ids"]) for row in rows]
 
-    def laid(key: str) -> Tensor:
-        rests = chain.from_iterable(row[key][prefix_length:] for row in rows)
-        return torch.tensor([[*rows[0][key][:prefix_length], *rests]])
+    def concatenate(prefix: Iterable[int], suffixes: Iterable[Iterable[int]]) -> Tensor:
+        return torch.tensor([[*prefix, *chain.from_iterable(suffixes)]])
 
-    positions = [
-        *range(prefix_length),
-        *chain.from_iterable(range(prefix_length, n) for n in lengths),
-    ]
-    rests = chain.from_iterable([i] * (n - prefix_length) for i, n in enumerate(lengths, 1))
+    def merge(key: str) -> Tensor:
+        return concatenate(rows[0][key][:prefix_length], (row[key][prefix_length:] for row in rows))
+
     return {
-        "input_ids": laid("input_ids"),
-        "labels": laid("labels"),
-        "position_ids": torch.tensor([positions]),
-        "segments": torch.tensor([[PREFIX_SEGMENT] * prefix_length + list(rests)]),
+        "input_ids": merge("input_ids"),
+        "labels": merge("labels"),
+        "position_ids": concatenate(
+            range(prefix_length), (range(prefix_length, n) for n in lengths)
+        ),
+        "segments": concatenate(
+            [PREFIX_SEGMENT] * prefix_length,
+            ([i] * (n - prefix_length) for i, n in enumerate(lengths, 1)),
+        ),
         "examples": torch.tensor([len(rows)]),
         "tokens": torch.tensor([sum(lengths)]),
     }
 
 
 def build_attention_mask(segments: Tensor) -> Tensor:
-    """What is added to attention's scores: 0 where a token is seen, else float32's lowest.
+    """Return the mask that is added to attention scores: 0, or float32's minimum if masked.
 
-    A token sees itself and those before it in its segment, and the beginning. It is made where it
-    is used: a trainer gathers all batches of a step, and these are large.
+    A token attends to the prefix, and to itself and earlier tokens of its segment. The mask is
+    built at the forward pass, since the trainer keeps all batches of a step in memory.
 
     Args:
-        segments: (B, W), the number of each token's; ``BEGINNING`` for what all others see.
+        segments: (B, W) int64, segment of each token; ``PREFIX_SEGMENT`` for the prefix.
 
     Returns:
         (B, 1, W, W) float32.
     """
     same = segments[:, None, :, None] == segments[:, None, None, :]
-    seen = (same | (segments == PREFIX_SEGMENT)[:, None, None, :]).tril()
+    visible = (same | (segments == PREFIX_SEGMENT)[:, None, None, :]).tril()
     lowest = torch.finfo(torch.float32).min
-    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, lowest)
+    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, lowest)
 
 
 def is_supported(model: Any) -> bool:
-    """Whether a model learns from rows laid out like this what it learns from them side by side.
+    """Return whether a model computes the same for merged rows as for separate ones.
 
-    Not with dropout, which is drawn for each row; nor where attention has a window, or where state
-    runs along the sequence. Any other model is tried once, on a few tokens.
+    Models with dropout, attention windows or recurrent state do not. Others are tested once with a
+    few tokens.
 
     Args:
-        model: a causal language model, with or without an adapter.
+        model: A causal language model, with or without an adapter.
     """
     config = model.config.get_text_config()
-    windows = any(getattr(config, name, None) for name in WINDOW_ATTRIBUTES) or any(
+    has_window = any(getattr(config, name, None) for name in WINDOW_ATTRIBUTES) or any(
         kind != "full_attention" for kind in getattr(config, "layer_types", None) or []
     )
-    dropped = getattr(config, "attention_dropout", 0) or any(
+    has_dropout = getattr(config, "attention_dropout", 0) or any(
         module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)
     )
-    if windows or dropped:
+    if has_window or has_dropout:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _SUPPORT_CACHE:
@@ -137,34 +141,33 @@ def is_supported(model: Any) -> bool:
 
 @torch.no_grad()
 def _matches_separate_rows(model: Any) -> bool:
-    """Whether two texts that share a beginning are read as each alone.
+    """Return whether logits of two merged texts equal those of each text alone.
 
-    What is wrong must be far less than what comes of reading one text after the other. The model
-    trains meanwhile, so that whatever else it draws at random shows.
+    The error must be far below that of plain concatenation. The model is in training mode, so that
+    any randomness shows.
     """
     texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
     rows = [{"input_ids": ids, "labels": [IGNORE_INDEX] * len(ids)} for ids in texts]
     batch = {key: value.to(model.device) for key, value in pack(rows, 2).items()}
 
-    def logits(ids: Any, **how: Tensor) -> Tensor:
-        given = torch.as_tensor(ids, device=model.device)
-        return model(input_ids=given, use_cache=False, **how).logits[0].float()
+    def compute_logits(ids: Any, **arguments: Tensor) -> Tensor:
+        input_ids = torch.as_tensor(ids, device=model.device)
+        logits: Tensor = model(input_ids=input_ids, use_cache=False, **arguments).logits
+        return logits[0].float()
 
-    training = model.training
+    was_training = model.training
     model.train()
     try:
         with torch.random.fork_rng():
-            first, second = (logits([ids]) for ids in texts)
-            alone = torch.cat([first, second[2:]])
-            order, positions = batch["input_ids"], batch["position_ids"]
-            shared = logits(
-                order,
-                attention_mask=build_attention_mask(batch["segments"]),
-                position_ids=positions,
+            first, second = (compute_logits([ids]) for ids in texts)
+            separate = torch.cat([first, second[2:]])
+            mask = build_attention_mask(batch["segments"])
+            merged = compute_logits(
+                batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"]
             )
-            otherwise = logits(order)
-    except Exception:  # whatever a model has to say about such a mask, or such positions
+            concatenated = compute_logits(batch["input_ids"])
+    except Exception:  # models refuse such a mask or such positions in many ways
         return False
     finally:
-        model.train(training)
-    return bool((shared - alone).norm() < 0.05 * (otherwise - alone).norm())
+        model.train(was_training)
+    return bool((merged - separate).norm() < 0.05 * (concatenated - separate).norm())

@@ -1,4 +1,4 @@
-"""Which of the test rows the server looks at while it trains."""
+"""Select the test rows that the server evaluates during training."""
 
 import numpy as np
 
@@ -6,18 +6,17 @@ from blossomtune.seeds import derive_seed
 
 
 def select_server_eval_rows(seed: int, num_rows: int, max_rows: int) -> list[int]:
-    """The rows that the server scores after its rounds.
+    """Draw the test rows that the server scores between rounds.
 
-    Where their loss decides when training ends or which round is the result, they are no longer
-    rows that nobody has seen, and the evaluation leaves them out.
+    If their loss stops training or selects the result, the final evaluation leaves these rows out.
 
     Args:
-        seed: the configuration's seed.
-        rows: how many test rows there are.
-        count: how many the server looks at; fewer where there are fewer.
+        seed: The configuration's seed.
+        num_rows: Number of test rows.
+        max_rows: Number of rows to draw; all rows if there are fewer.
 
     Returns:
         Positions in test.arrow, in the order in which they were drawn.
     """
-    drawn = np.random.default_rng(derive_seed(seed, "server evaluation")).permutation(num_rows)
-    return drawn[:max_rows].tolist()
+    random = np.random.default_rng(derive_seed(seed, "server evaluation"))
+    return [int(row) for row in random.permutation(num_rows)[:max_rows]]

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Load a model's tokenizer and look up its special tokens."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from blossomtune.modeling.chat_template import detect_turn_format
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory; code that comes with a model is never run.
+    """Load the tokenizer of a model directory; code in the directory is never run.
 
     Raises:
-        UserError: where it has no chat template.
+        UserError: If it has no chat template.
     """
     from transformers import AutoTokenizer
 
@@ -27,17 +27,17 @@ def load_tokenizer(directory: Path) -> Any:
 
 
 def get_pad_token_id(tokenizer: Any) -> int:
-    """The id to pad with; it is masked, so where a model names none, any will do."""
-    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    """Return the id to pad with: 0 if the model has none, since padding is masked."""
+    pad_token_id: int | None = tokenizer.pad_token_id
+    return 0 if pad_token_id is None else pad_token_id
 
 
 def get_end_of_turn_id(tokenizer: Any) -> int:
-    """The id of the token with which the model ends its turn.
+    """Return the id of the token that ends the model's turn.
 
-    Chat templates decide this, not ``eos_token`` alone: Gemma's turns end with
-    ``<end_of_turn>``, while its EOS is ``<eos>``.
+    The chat template decides: Gemma's turns end with ``<end_of_turn>``, while its EOS is ``<eos>``.
 
     Raises:
-        UserError: where neither the template nor the tokenizer names one.
+        UserError: If neither the template nor the tokenizer has such a token.
     """
     return detect_turn_format(tokenizer).end_of_turn_id

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Local training of LoRA adapters."""

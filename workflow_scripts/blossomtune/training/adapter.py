@@ -1,4 +1,4 @@
-"""The adapter as named tensors: how it starts, travels, is checked and is kept."""
+"""Create LoRA adapters, and read, write and validate them as named tensors."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
+from torch.nn import Parameter
 
 from blossomtune.aggregation.types import LORA_A_SUFFIX, LORA_B_SUFFIX, Factors
 from blossomtune.config.lora import LoraSettings
@@ -16,11 +17,19 @@ from blossomtune.seeds import derive_seed
 
 
 class AdapterMismatchError(ValueError):
-    """An adapter that does not belong: other names, other shapes, or values that are no numbers."""
+    """Adapter tensors with wrong names or shapes, or with values that are not finite."""
 
 
 def build_lora_config(lora: LoraSettings, rank: int | None = None) -> LoraConfig:
-    """PEFT's configuration of an adapter, of a rank of its own where one is given."""
+    """Build PEFT's configuration of an adapter.
+
+    Args:
+        lora: The experiment's LoRA settings.
+        rank: Rank to use instead of ``lora.r``.
+
+    Returns:
+        Configuration of a causal language model's adapter.
+    """
     targets = lora.target_modules
     return LoraConfig(
         task_type="CAUSAL_LM",
@@ -34,16 +43,19 @@ def build_lora_config(lora: LoraSettings, rank: int | None = None) -> LoraConfig
 
 
 def build_peft_model(model: Any, lora: LoraSettings, seed: int, rank: int | None = None) -> Any:
-    """The model with a fresh adapter, always the same for the same seed.
+    """Add a new adapter to a base model. The same seed gives the same adapter.
 
     Args:
-        model: a base model.
-        lora: the adapter's block.
-        seed: the configuration's seed.
-        rank: instead of ``lora.r``.
+        model: A base model.
+        lora: The experiment's LoRA settings.
+        seed: The configuration's seed.
+        rank: Rank to use instead of ``lora.r``.
+
+    Returns:
+        PEFT model.
 
     Raises:
-        UserError: where the model has no module of a name in ``target_modules``.
+        UserError: If the model has no module of a name in ``target_modules``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "adapter"))
@@ -58,27 +70,36 @@ def build_peft_model(model: Any, lora: LoraSettings, seed: int, rank: int | None
 
 
 def reinitialize_adapter(state: Mapping[str, Tensor], seed: int, round_number: int) -> StateDict:
-    """An adapter of the same shapes that changes nothing yet: B zero, A drawn as PEFT draws it."""
+    """Initialize an adapter as PEFT does: A uniform, all other tensors zero.
+
+    Args:
+        state: Adapter that gives names and shapes.
+        seed: The configuration's seed.
+        round_number: Round that starts with this adapter.
+
+    Returns:
+        Adapter whose product B A is zero.
+    """
     generator = torch.Generator().manual_seed(derive_seed(seed, "adapter", round_number))
 
-    def fresh(name: str, value: Tensor) -> Tensor:
+    def initialize(name: str, value: Tensor) -> Tensor:
         if not name.endswith(LORA_A_SUFFIX):
             return torch.zeros_like(value)
-        bound = 1 / math.sqrt(value.shape[1])  # Kaiming's, for a = √5
+        bound = 1 / math.sqrt(value.shape[1])  # Kaiming uniform with a = √5
         return torch.empty_like(value).uniform_(-bound, bound, generator=generator)
 
-    return {name: fresh(name, state[name]) for name in sorted(state)}
+    return {name: initialize(name, state[name]) for name in sorted(state)}
 
 
-def get_adapter_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
-    """The adapter's live parameters in a PEFT model, by the names that ``read`` gives."""
+def get_adapter_parameters(model: Any) -> dict[str, Parameter]:
+    """Return a PEFT model's adapter parameters, by the names of ``get_adapter_state``."""
     state = get_peft_model_state_dict(model)
-    living = {parameter.data_ptr(): parameter for parameter in model.parameters()}
-    return {name: living[value.data_ptr()] for name, value in sorted(state.items())}
+    parameters = {parameter.data_ptr(): parameter for parameter in model.parameters()}
+    return {name: parameters[value.data_ptr()] for name, value in sorted(state.items())}
 
 
 def get_adapter_state(model: Any) -> StateDict:
-    """A copy of the adapter in a PEFT model."""
+    """Return a copy of a PEFT model's adapter, in float32 on the CPU."""
     state = get_peft_model_state_dict(model)
     return {
         name: value.detach().to("cpu", torch.float32, copy=True)
@@ -87,40 +108,59 @@ def get_adapter_state(model: Any) -> StateDict:
 
 
 def set_adapter_state(model: Any, state: Mapping[str, Tensor]) -> None:
-    """Puts an adapter into a PEFT model; the names must be the model's own.
+    """Load an adapter into a PEFT model.
+
+    Args:
+        model: PEFT model.
+        state: Tensors with the names and shapes of the model's adapter.
 
     Raises:
-        MismatchError: where a name or a shape is not the model's.
+        AdapterMismatchError: If a name or a shape differs, or a value is not finite.
     """
     validate_state(state, get_peft_model_state_dict(model))
     set_peft_model_state_dict(model, dict(state))
 
 
 def select_factor(state: Mapping[str, Tensor], factor: str) -> StateDict:
-    """The tensors of one factor, ``A`` or ``B``; all of them for ``both``."""
+    """Select the tensors of one LoRA factor.
+
+    Args:
+        state: An adapter.
+        factor: ``A``, ``B``, or ``both`` for all tensors.
+
+    Returns:
+        The selected tensors.
+    """
     if factor == "both":
         return dict(state)
-    return {
-        name: value
-        for name, value in state.items()
-        if name.endswith({"A": LORA_A_SUFFIX, "B": LORA_B_SUFFIX}[factor])
-    }
+    suffix = {"A": LORA_A_SUFFIX, "B": LORA_B_SUFFIX}[factor]
+    return {name: value for name, value in state.items() if name.endswith(suffix)}
 
 
 def set_trainable_factor(model: Any, factor: str) -> None:
-    """Lets only one factor of the adapter be trained; for ``both``, all of it."""
-    living = get_adapter_parameters(model)
-    chosen = select_factor(living, factor)
-    for name, parameter in living.items():
-        parameter.requires_grad_(name in chosen)
+    """Freeze the adapter's parameters except those of one LoRA factor.
+
+    Args:
+        model: PEFT model.
+        factor: ``A``, ``B``, or ``both`` to freeze none.
+    """
+    parameters = get_adapter_parameters(model)
+    trainable = select_factor(parameters, factor)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trainable)
 
 
 def apply_base_delta(model: Any, delta: Mapping[str, Factors]) -> None:
-    """Adds updates to the base weights below an adapter, by layer."""
+    """Add updates B A to the base weights under an adapter.
+
+    Args:
+        model: PEFT model.
+        delta: Factors B (d, r) and A (r, k) by layer.
+    """
     for layer, (b, a) in delta.items():
-        adapted = model.get_submodule(layer)
-        weight = adapted.get_base_layer().weight
-        update = (b @ a).T if adapted.fan_in_fan_out else b @ a  # GPT-2 turns its weights around
+        lora_layer = model.get_submodule(layer)
+        weight = lora_layer.get_base_layer().weight
+        update = (b @ a).T if lora_layer.fan_in_fan_out else b @ a  # GPT-2 stores (k, d)
         with torch.no_grad():
             weight += update.to(weight.device, weight.dtype)
 
@@ -128,10 +168,15 @@ def apply_base_delta(model: Any, delta: Mapping[str, Factors]) -> None:
 def require_linear_layers(
     state: Mapping[str, Tensor], lora: LoraSettings, aggregation: str
 ) -> None:
-    """Refuses layers whose adapters are no products B A where an aggregation needs these.
+    """Reject adapters of other layers than linear ones if the aggregation needs products B A.
+
+    Args:
+        state: An adapter.
+        lora: The experiment's LoRA settings.
+        aggregation: Name of the aggregation method.
 
     Raises:
-        UserError: naming the first such layer, e.g. an embedding.
+        UserError: If there is such a layer, e.g. an embedding.
     """
     others = [name for name in state if not name.endswith((LORA_A_SUFFIX, LORA_B_SUFFIX))]
     if others and aggregation != "fedavg":
@@ -143,20 +188,24 @@ def require_linear_layers(
 
 
 def validate_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Compares names and shapes with what is expected, and looks for NaN and infinity.
+    """Compare an adapter's names and shapes with the expected ones, and check that it is finite.
+
+    Args:
+        state: Adapter to validate.
+        expected: Adapter with the expected names and shapes.
 
     Raises:
-        MismatchError: naming the first tensor that is wrong, and how.
+        AdapterMismatchError: If a tensor is wrong. The message names the first one.
     """
     if missing := sorted(expected.keys() - state.keys()):
         raise AdapterMismatchError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
     if unknown := sorted(state.keys() - expected.keys()):
         raise AdapterMismatchError(f"{len(unknown)} tensors are unknown, the first is {unknown[0]}")
-    for name, wanted in expected.items():
+    for name, reference in expected.items():
         value = state[name]
-        if value.shape != wanted.shape:
+        if value.shape != reference.shape:
             raise AdapterMismatchError(
-                f"{name} is {tuple(value.shape)} instead of {tuple(wanted.shape)}"
+                f"{name} is {tuple(value.shape)} instead of {tuple(reference.shape)}"
             )
         if not torch.isfinite(value).all():
             raise AdapterMismatchError(f"{name} holds values that are not finite")

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Write adapters as PEFT directories."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,20 +20,38 @@ def save_adapter(
     directory: Path,
     rank: int | None = None,
 ) -> None:
-    """Writes an adapter in PEFT's layout, atomically, with the same bytes for the same values."""
+    """Write an adapter atomically. The same values give the same bytes.
+
+    Args:
+        state: The adapter.
+        lora: The experiment's LoRA settings.
+        base_model_name: Name of the base model for ``adapter_config.json``.
+        directory: PEFT directory to write.
+        rank: The adapter's rank if it is not ``lora.r``.
+    """
     _write_peft_directory(state, build_lora_config(lora, rank), base_model_name, directory)
 
 
 def save_adapter_from_factors(
     factors: Mapping[str, Factors], lora: LoraSettings, base_model_name: str, directory: Path
 ) -> None:
-    """Writes updates B A, of any rank by layer, as an adapter of scale 1 in PEFT's layout."""
+    """Write updates B A, whose ranks may differ per layer, as an adapter with LoRA scaling 1.
+
+    Args:
+        factors: B (d, r) and A (r, k) by layer.
+        lora: The experiment's LoRA settings.
+        base_model_name: Name of the base model for ``adapter_config.json``.
+        directory: PEFT directory to write.
+    """
     ranks = {layer: a.shape[0] for layer, (_, a) in factors.items()}
     config = build_lora_config(lora, max(ranks.values()))
     config.use_rslora, config.lora_alpha = False, config.r
-    others = {layer: rank for layer, rank in ranks.items() if rank != config.r}
-    plain = {layer.removeprefix("base_model.model."): rank for layer, rank in others.items()}
-    config.rank_pattern, config.alpha_pattern = plain, dict(plain)
+    pattern = {
+        layer.removeprefix("base_model.model."): rank
+        for layer, rank in ranks.items()
+        if rank != config.r
+    }
+    config.rank_pattern, config.alpha_pattern = pattern, dict(pattern)
     tensors = {layer + LORA_A_SUFFIX: a for layer, (_, a) in factors.items()}
     tensors |= {layer + LORA_B_SUFFIX: b for layer, (b, _) in factors.items()}
     _write_peft_directory(tensors, config, base_model_name, directory)
@@ -44,9 +62,9 @@ def _write_peft_directory(
 ) -> None:
     config = lora_config.to_dict()
     config |= {"base_model_name_or_path": base_model_name, "inference_mode": True}
-    plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+    config = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
     with write_atomically(directory, directory=True) as partial:
         tensors = {name: state[name].contiguous() for name in sorted(state)}
         file = partial / "adapter_model.safetensors"
         safetensors.torch.save_file(tensors, file, metadata={"format": "pt"})
-        write_json(partial / "adapter_config.json", plain)
+        write_json(partial / "adapter_config.json", config)

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Schedule of non-federated baselines: which rows they train on in each round."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ CENTRALIZED = "centralised"
 
 
 @dataclass(frozen=True)
-class BaselineRound:
-    """What a control does in one round of the federation.
+class ScheduledRound:
+    """Training of a baseline in one round of the federation.
 
     Attributes:
         round: 1, 2, …
-        learning_rate: of this round.
-        steps: optimizer steps; 0 for a client that the federation does not take in this round.
-        rows: which of the control's rows it trains on, in order.
+        learning_rate: Learning rate of the round.
+        steps: Optimizer steps. 0 for a client that the federation does not sample.
+        row_indices: Rows of the baseline's dataset, in training order.
     """
 
     round: int
@@ -32,11 +32,11 @@ class BaselineRound:
 
 @dataclass(frozen=True)
 class Baseline:
-    """One control to train.
+    """A baseline to train.
 
     Attributes:
-        config: what ``blossomtune.config.stage_inputs.control`` returned.
-        client: the one that is alone, or None for all of them together.
+        config: Configuration from ``blossomtune.config.stage_inputs``.
+        client: Number of the client that trains alone, or None for all clients' rows together.
     """
 
     config: Mapping[str, Any]
@@ -44,44 +44,54 @@ class Baseline:
 
     @classmethod
     def from_name(cls, name: str, config: Mapping[str, Any]) -> "Baseline":
-        """The control of a name: ``centralised`` or ``local_<i>``."""
+        """Create the baseline of a name.
+
+        Args:
+            name: ``centralised`` or ``local_<i>``.
+            config: Configuration from ``blossomtune.config.stage_inputs``.
+
+        Returns:
+            The baseline.
+        """
         return cls(config, None if name == CENTRALIZED else int(name.removeprefix("local_")))
 
     @property
     def seed_purpose(self) -> int | str:
-        """Whose random choices these are: a client draws as it does in the federation."""
+        """Purpose of random seeds: a client has the seeds that it has in the federation."""
         return CENTRALIZED if self.client is None else self.client
 
     @property
     def training(self) -> TrainingSettings:
-        """What is done in a round."""
+        """Validated training settings."""
         return TrainingSettings.model_validate(self.config["training"])
 
-    def iterate_rounds(self, rows_per_client: Sequence[int]) -> Iterator[BaselineRound]:
-        """All rounds.
+    def iterate_rounds(self, rows_per_client: Sequence[int]) -> Iterator[ScheduledRound]:
+        """Schedule the rounds of the federation.
 
         Args:
-            rows: how many each of the federation's clients has.
+            rows_per_client: Training rows of each client of the federation.
+
+        Yields:
+            Each round.
         """
-        seed, rounds, training = self.config["seed"], self.config["rounds"], self.training
+        seed, num_rounds, training = self.config["seed"], self.config["rounds"], self.training
+        num_clients, fraction = len(rows_per_client), self.config["fraction_train"]
         pooled = self.client is None
-        first = np.cumsum([0, *rows_per_client]) if pooled else np.zeros(len(rows_per_client), int)
-        taken = [0] * len(rows_per_client)
-        for number in range(1, rounds + 1):
-            walk: list[int] = []
+        offsets = np.cumsum([0, *rows_per_client]) if pooled else np.zeros(num_clients, int)
+        consumed = [0] * num_clients
+        for number in range(1, num_rounds + 1):
+            indices: list[int] = []
             steps = 0
-            for i in schedule.sample_clients(
-                seed, number, len(rows_per_client), self.config["fraction_train"]
-            ):
+            for i in schedule.sample_clients(seed, number, num_clients, fraction):
                 if self.client in (None, i):
-                    more = schedule.count_local_steps(training, rows_per_client[i])
-                    count = more * schedule.effective_batch_size(training)
-                    each = schedule.select_examples(seed, i, rows_per_client[i], taken[i], count)
-                    walk += [int(first[i]) + row for row in each]
-                    steps, taken[i] = steps + more, taken[i] + count
+                    num_rows = rows_per_client[i]
+                    client_steps = schedule.count_local_steps(training, num_rows)
+                    count = client_steps * schedule.effective_batch_size(training)
+                    rows = schedule.select_examples(seed, i, num_rows, consumed[i], count)
+                    indices += [int(offsets[i]) + row for row in rows]
+                    steps, consumed[i] = steps + client_steps, consumed[i] + count
             if pooled:
-                random = np.random.default_rng(derive_seed(seed, "order", CENTRALIZED, number))
-                walk = [walk[i] for i in random.permutation(len(walk))]
-            yield BaselineRound(
-                number, schedule.compute_learning_rate(training, number, rounds), steps, walk
-            )
+                generator = np.random.default_rng(derive_seed(seed, "order", CENTRALIZED, number))
+                indices = [indices[i] for i in generator.permutation(len(indices))]
+            learning_rate = schedule.compute_learning_rate(training, number, num_rounds)
+            yield ScheduledRound(number, learning_rate, steps, indices)

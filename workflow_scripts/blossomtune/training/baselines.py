@@ -22,11 +22,11 @@ from blossomtune.files import read_json, write_json
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.package_versions import get_package_versions
-from blossomtune.seeds import derive_seed
 from blossomtune.training import adapter, adapter_files
-from blossomtune.training.baseline_schedule import Baseline, BaselineRound
+from blossomtune.training.baseline_schedule import Baseline, ScheduledRound
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 from blossomtune.training.ranks import resolve_client_ranks
+from blossomtune.training.schedule import derive_training_seed
 from blossomtune.training.sft_config import build_sft_config
 from blossomtune.training.trainer import LocalObjective, train_adapter
 
@@ -95,7 +95,7 @@ def train_baseline(
 
 def _train_round(
     baseline: Baseline,
-    baseline_round: BaselineRound,
+    baseline_round: ScheduledRound,
     model: Any,
     tokenizer: Any,
     rows: Dataset,
@@ -109,8 +109,7 @@ def _train_round(
             training.arguments,
             learning_rate=baseline_round.learning_rate,
             max_steps=baseline_round.steps,
-            seed=derive_seed(seed, "training", baseline.seed_purpose, baseline_round.round)
-            >> 1,  # numpy: below 2**32
+            seed=derive_training_seed(seed, baseline.seed_purpose, baseline_round.round),
             use_cpu=model.device.type == "cpu",
             output_dir=Path(scratch),
         )

@@ -1,31 +1,80 @@
-"""Batches that fit into memory, without another meaning of a step."""
+"""Retry training with smaller batches when memory runs out."""
 
+import gc
+from collections.abc import Callable
 from copy import copy
+from typing import TypeVar
 
 import torch
 from trl import SFTConfig
 
+from blossomtune.errors import UserError
+
+Result = TypeVar("Result")
+
+
+def retry_with_smaller_batches(
+    train: Callable[[SFTConfig], Result], reset: Callable[[], None], config: SFTConfig
+) -> Result:
+    """Train, and start over with smaller batches if memory runs out.
+
+    An optimizer step keeps its rows: smaller batches are accumulated. The option of the same name
+    in transformers would continue with smaller steps instead.
+
+    Args:
+        train: Function that trains with a config.
+        reset: Function that undoes a failed attempt.
+        config: Config of the first attempt. Without ``auto_find_batch_size`` it is the only one.
+
+    Returns:
+        Result of the attempt that succeeded.
+
+    Raises:
+        UserError: If memory runs out with the smallest batch that is allowed.
+    """
+    while True:
+        try:
+            return train(config)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory_error(error):
+                raise
+            smaller = reduce_batch_size(config) if config.auto_find_batch_size else None
+            if smaller is None:
+                raise UserError(
+                    f"out of memory with {config.per_device_train_batch_size} examples at a time",
+                    "training.arguments.auto_find_batch_size and gradient_checkpointing need less",
+                ) from error
+        # Memory of the failed attempt is free only outside of ``except``.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        config = smaller
+        reset()
+
 
 def is_out_of_memory_error(error: Exception) -> bool:
-    """Whether an error says that memory has run out, on a GPU or on the host."""
+    """Return whether an error means that GPU or host memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return "can't allocate memory" in str(error) or "ALLOC_FAILED" in str(error)
 
 
 def reduce_batch_size(config: SFTConfig) -> SFTConfig | None:
-    """The same optimizer steps in smaller batches, and more of them.
+    """Reduce the batch size to its largest proper divisor, with the same optimizer steps.
 
-    A batch becomes its largest proper divisor, so half of itself where it is even.
+    Args:
+        config: Config to copy.
 
     Returns:
-        A changed copy; None where a batch is a single example already.
+        A copy with more accumulation steps, or None if a batch is a single example.
     """
-    batch = config.per_device_train_batch_size
-    if batch == 1:
+    batch_size = config.per_device_train_batch_size
+    if batch_size == 1:
         return None
-    less = copy(config)
-    less.per_device_train_batch_size = max(n for n in range(1, batch) if batch % n == 0)
-    parts = batch // less.per_device_train_batch_size
-    less.gradient_accumulation_steps = config.gradient_accumulation_steps * parts
-    return less
+    smaller = copy(config)
+    divisor = max(n for n in range(1, batch_size) if batch_size % n == 0)
+    smaller.per_device_train_batch_size = divisor
+    smaller.gradient_accumulation_steps = config.gradient_accumulation_steps * (
+        batch_size // divisor
+    )
+    return smaller

@@ -1,4 +1,4 @@
-"""ADOPT, and the state of any optimizer as named tensors."""
+"""Save and restore the state of any optimizer as named tensors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,27 +8,28 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from blossomtune.errors import UserError
+from blossomtune.named_tensors import StateDict
 
 SCALAR_DTYPES = {int: torch.int64, float: torch.float64, bool: torch.bool}
-"""As what kind of 0-dimensional tensor a plain number is kept; optimizers use no such tensors."""
+"""Dtypes of the 0-dimensional tensors that stand for numbers. Optimizers have no such tensors."""
 
 
 def get_optimizer_state(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, Parameter]
-) -> dict[str, Tensor]:
-    """What an optimizer holds by parameter, as tensors on the CPU.
+) -> StateDict:
+    """Copy an optimizer's state to the CPU.
 
     Args:
-        optimizer: any that holds tensors and numbers, no lists or the like.
-        parameters: those that it optimises, by name.
+        optimizer: Optimizer whose state consists of tensors and numbers.
+        parameters: Optimized parameters by name.
 
     Returns:
-        Tensors by what they are and whose, e.g. ``exp_avg/<name>``; numbers have no dimensions.
+        Tensors by key and parameter, e.g. ``exp_avg/<name>``. Numbers are 0-dimensional.
 
     Raises:
-        UserError: where it holds something else.
+        UserError: If the state contains other values.
     """
-    kept = {}
+    saved: StateDict = {}
     for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             if type(value) in SCALAR_DTYPES:
@@ -40,8 +41,8 @@ def get_optimizer_state(
                     "use fresh, or another optimizer",
                 )
             if value is not None:
-                kept[f"{key}/{name}"] = value.detach().cpu().contiguous().clone()
-    return dict(sorted(kept.items()))
+                saved[f"{key}/{name}"] = value.detach().cpu().contiguous().clone()
+    return dict(sorted(saved.items()))
 
 
 def set_optimizer_state(
@@ -49,14 +50,19 @@ def set_optimizer_state(
     parameters: Mapping[str, Parameter],
     saved_state: Mapping[str, Tensor],
 ) -> None:
-    """Puts into a new optimizer what ``keep`` took out of another, without changing ``kept``."""
-    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    number = {parameter: i for i, parameter in enumerate(every)}  # as state_dict counts them
+    """Load a saved state into a new optimizer.
+
+    Args:
+        optimizer: New optimizer of the same kind.
+        parameters: Optimized parameters by name.
+        saved_state: State from ``get_optimizer_state``. It is not modified.
+    """
+    all_parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    index = {parameter: i for i, parameter in enumerate(all_parameters)}  # as in state_dict
     state: dict[int, dict[str, Any]] = {}
     for path, value in saved_state.items():
         key, name = path.split("/", 1)
-        plain = value.dim() == 0 and value.dtype in SCALAR_DTYPES.values()
-        state.setdefault(number[parameters[name]], {})[key] = (
-            value.item() if plain else value.clone()
-        )
+        is_scalar = value.dim() == 0 and value.dtype in SCALAR_DTYPES.values()
+        parameter_state = state.setdefault(index[parameters[name]], {})
+        parameter_state[key] = value.item() if is_scalar else value.clone()
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -1,21 +1,26 @@
-"""What trainers leave around a model."""
+"""Remove hooks and wrappers that a trainer leaves on a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 WRAPPED_ATTRIBUTES = ("forward", "_original_forward", "_is_accelerate_prepared")
-"""SFTTrainer wraps a model's forward for its own loss, accelerate for mixed precision, once."""
+"""Instance attributes that SFTTrainer and accelerate set to wrap a module's forward."""
 
 
 @contextmanager
 def restore_hooks(model: Any) -> Iterator[None]:
-    """Takes off, at the end, wraps and hooks of modules that were not there at the beginning.
+    """Restore all modules' forward wrappers and forward hooks at the end.
 
-    Hooks come with gradient checkpointing (in each round one more) and, where training fails,
-    NEFTune. Without this they would pile up from round to round.
+    Gradient checkpointing adds one hook per round, and NEFTune leaves its hook if training fails.
+
+    Args:
+        model: The model to restore.
+
+    Yields:
+        None, while the model may be wrapped.
     """
-    before = [
+    snapshots = [
         (
             module,
             {name: vars(module)[name] for name in WRAPPED_ATTRIBUTES if name in vars(module)},
@@ -26,9 +31,9 @@ def restore_hooks(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, wrapped, hooks in before:
+        for module, attributes, hooks in snapshots:
             for name in WRAPPED_ATTRIBUTES:
                 vars(module).pop(name, None)
-            vars(module).update(wrapped)
+            vars(module).update(attributes)
             module._forward_hooks.clear()
             module._forward_hooks.update(hooks)

@@ -1,15 +1,16 @@
-"""SCAFFOLD's control variates, option II (arXiv 1910.06378), over named tensors.
+"""SCAFFOLD: control variates, option II (arXiv 1910.06378).
 
-A client moves by y ← y − lr (g + c − c_i), where c is the server's control and c_i its own. With
-plain SGD the correction may be taken after each step, as here: y ← y − lr (c − c_i). With other
-optimizers that is still what is done: the variates then estimate not gradients but the optimizer's
-own steps, divided by the learning rate, and clients are drawn to the mean of these.
+A client steps by y ← y − lr (g + c − c_i), with the server's control variate c and its own c_i.
+With plain SGD, the correction y ← y − lr (c − c_i) can follow each step instead, as it does here.
+With other optimizers, control variates estimate the optimizer's steps divided by lr, not gradients.
 """
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from blossomtune.named_tensors import StateDict
 
 NamedTensors = Mapping[str, Tensor]
 
@@ -18,15 +19,15 @@ NamedTensors = Mapping[str, Tensor]
 def apply_correction(
     parameters: NamedTensors, correction: NamedTensors, learning_rate: float
 ) -> None:
-    """What follows each optimizer step: w ← w − lr (c − c_i), in place.
+    """Correct parameters after an optimizer step, in place: y ← y − lr (c − c_i).
 
     Args:
-        living: parameters by name.
-        shift: c − c_i, by the names of those to move.
-        learning_rate: of that step.
+        parameters: Parameters y by name.
+        correction: c − c_i, by the names of the parameters to correct.
+        learning_rate: Learning rate lr of the step.
     """
-    for name, by in correction.items():
-        parameters[name].sub_(by.to(parameters[name].device), alpha=learning_rate)
+    for name, value in correction.items():
+        parameters[name].sub_(value.to(parameters[name].device), alpha=learning_rate)
 
 
 def update_client_control(
@@ -36,37 +37,43 @@ def update_client_control(
     end: NamedTensors,
     learning_rate: float,
     steps: int,
-) -> dict[str, Tensor]:
-    """A client's new control: c_i − c + (x − y) / (K lr).
+) -> StateDict:
+    """Compute a client's next control variate: c_i − c + (x − y) / (K lr).
 
     Args:
-        mine: c_i.
-        server: c.
-        start: x, the parameters that the client began with.
-        end: y, those that it ended with.
-        learning_rate: lr, the same in all steps; with 0 nothing is learnt, and c_i stays.
-        steps: K.
+        client_control: c_i.
+        server_control: c.
+        start: Parameters x before the round.
+        end: Parameters y after the round.
+        learning_rate: lr, the same in all steps. With 0, nothing is learned and c_i stays.
+        steps: Number of optimizer steps K.
+
+    Returns:
+        c_i⁺, by name.
     """
     if not learning_rate:
         return dict(client_control)
-    far = learning_rate * steps
+    total_rate = learning_rate * steps
     return {
-        name: value - server_control[name] + (start[name] - end[name]) / far
+        name: value - server_control[name] + (start[name] - end[name]) / total_rate
         for name, value in client_control.items()
     }
 
 
 def update_server_control(
     server_control: NamedTensors, control_deltas: Sequence[NamedTensors], num_clients: int
-) -> dict[str, Tensor]:
-    """The server's new control: c + Σ (c_i⁺ − c_i) / N.
+) -> StateDict:
+    """Compute the server's next control variate: c + Σ (c_i⁺ − c_i) / N.
 
     Args:
-        control: c.
-        changes: c_i⁺ − c_i of each client that took part.
-        clients: N, how many there are, also those that did not take part.
+        server_control: c.
+        control_deltas: c_i⁺ − c_i of each client that trained in the round.
+        num_clients: Number N of clients in the federation, sampled or not.
+
+    Returns:
+        The next c, by name.
     """
     return {
-        name: value + sum(change[name] for change in control_deltas) / num_clients
+        name: value + sum(delta[name] for delta in control_deltas) / num_clients
         for name, value in server_control.items()
     }

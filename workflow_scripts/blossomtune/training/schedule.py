@@ -1,4 +1,4 @@
-"""What happens in which round, decided by the configuration and the seed alone."""
+"""Deterministic schedule of rounds: learning rate, sampled clients and rows."""
 
 import math
 
@@ -10,102 +10,123 @@ from blossomtune.seeds import derive_seed
 
 
 def compute_learning_rate(training: TrainingSettings, round_number: int, num_rounds: int) -> float:
-    """Cosine annealing over rounds: the maximum in round 1, the minimum in the last.
+    """Anneal the learning rate over rounds by a cosine, from the maximum to the minimum.
 
-    Inside a round it is constant (SGDR without restarts, arXiv 1608.03983). A single round has
-    the maximum.
+    It is constant within a round (SGDR without restarts, arXiv 1608.03983).
 
     Args:
-        training: with ``learning_rate_max`` and ``learning_rate_min``.
-        round_: 1 … rounds.
-        rounds: how many there are.
+        training: Settings with ``learning_rate_max`` and ``learning_rate_min``.
+        round_number: 1 … num_rounds.
+        num_rounds: Number of rounds. A single round has the maximum.
+
+    Returns:
+        Learning rate of the round.
     """
     high, low = training.learning_rate_max, training.learning_rate_min
-    done = (round_number - 1) / (num_rounds - 1) if num_rounds > 1 else 0.0
-    return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
+    progress = (round_number - 1) / (num_rounds - 1) if num_rounds > 1 else 0.0
+    return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def sample_clients(
     seed: int, round_number: int, num_clients: int, fraction: float, purpose: str = "clients"
 ) -> list[int]:
-    """The clients that train in a round, in ascending order.
+    """Sample the clients of a round.
 
     Args:
-        seed: the configuration's seed.
-        round_: 1, 2, …
-        clients: how many there are.
-        fraction: share of them to take; at least one is taken.
-        purpose: what for; other purposes draw other clients.
+        seed: The configuration's seed.
+        round_number: 1, 2, …
+        num_clients: Number of clients in the federation.
+        fraction: Share of clients to sample. At least one is sampled.
+        purpose: Seed purpose. Different purposes give different samples.
+
+    Returns:
+        Client numbers in ascending order.
     """
     generator = np.random.default_rng(derive_seed(seed, purpose, round_number))
-    chosen = generator.choice(
-        num_clients, size=compute_sample_size(fraction, num_clients), replace=False
-    )
-    return sorted(int(i) for i in chosen)
-
-
-def select_trainable_factor(aggregation: str, round_number: int) -> str:
-    """What clients train and send: ``A``, ``B`` or ``both``.
-
-    FFA-LoRA (arXiv 2403.12313) leaves A as it began; RoLoRA (arXiv 2502.01755) trains B in odd
-    rounds and A in even ones.
-    """
-    if aggregation == "ffa":
-        return "B"
-    if aggregation == "rolora":
-        return "B" if round_number % 2 else "A"
-    return "both"
+    sample_size = compute_sample_size(fraction, num_clients)
+    return sorted(int(i) for i in generator.choice(num_clients, size=sample_size, replace=False))
 
 
 def count_local_steps(training: TrainingSettings, num_rows: int) -> int:
-    """Optimizer steps of a client in one round: ``max_steps``, else whole local epochs."""
-    fixed = training.arguments.get("max_steps", -1)
-    if fixed > 0:
-        return fixed
-    epochs = training.arguments.get("num_train_epochs", 3.0)
+    """Count a client's optimizer steps per round: ``max_steps``, or whole local epochs.
+
+    Args:
+        training: Settings with ``max_steps`` or ``num_train_epochs`` in ``arguments``.
+        num_rows: Number of the client's training rows.
+
+    Returns:
+        Number of steps, at least 1.
+    """
+    max_steps: int = training.arguments.get("max_steps", -1)
+    if max_steps > 0:
+        return max_steps
+    epochs: float = training.arguments.get("num_train_epochs", 3.0)
     return max(1, math.ceil(epochs * num_rows / effective_batch_size(training)))
 
 
 def effective_batch_size(training: TrainingSettings) -> int:
-    """Examples in one optimizer step: batch size times accumulated batches."""
-    arguments = training.arguments
-    batch = arguments.get("per_device_train_batch_size", 8)
-    return batch * arguments.get("gradient_accumulation_steps", 1)
+    """Return the examples per optimizer step: batch size times accumulated batches."""
+    batch_size: int = training.arguments.get("per_device_train_batch_size", 8)
+    accumulation_steps: int = training.arguments.get("gradient_accumulation_steps", 1)
+    return batch_size * accumulation_steps
 
 
 def select_examples(
     seed: int, client: int | str, num_rows: int, num_consumed: int, count: int
 ) -> list[int]:
-    """Which of its rows a client trains on, in order.
+    """Select the rows that a client trains on next.
 
-    A client walks through its data without end: one shuffled pass after the other, each with an
-    order of its own. So nothing is seen twice before all was seen once, however the walk is cut
-    into rounds.
+    A client passes over its rows again and again, each time in a different random order. No row
+    repeats within a pass, and passes continue across rounds.
 
     Args:
-        seed: the configuration's seed.
-        client: the client's number.
-        rows: how many examples it holds.
-        start: how many it has taken in earlier rounds.
-        count: how many it takes now.
+        seed: The configuration's seed.
+        client: The client's number.
+        num_rows: Number of the client's training rows.
+        num_consumed: Rows that the client consumed in earlier rounds.
+        count: Rows to select.
 
     Returns:
-        ``count`` row numbers in [0, rows).
+        ``count`` row indices in [0, num_rows), in training order.
     """
-    taken: list[int] = []
-    while len(taken) < count:
-        epoch, offset = divmod(num_consumed + len(taken), num_rows)
-        order = np.random.default_rng(derive_seed(seed, "order", client, epoch)).permutation(
-            num_rows
-        )
-        taken += order[offset : offset + count - len(taken)].tolist()
-    return taken
+    indices: list[int] = []
+    while len(indices) < count:
+        epoch, offset = divmod(num_consumed + len(indices), num_rows)
+        generator = np.random.default_rng(derive_seed(seed, "order", client, epoch))
+        order = generator.permutation(num_rows)
+        indices += order[offset : offset + count - len(indices)].tolist()
+    return indices
 
 
 def rounds_participated(
     seed: int, client: int, round_number: int, num_clients: int, fraction: float
 ) -> int:
-    """In how many rounds before this one a client was chosen."""
+    """Count earlier rounds in which a client was sampled.
+
+    Args:
+        seed: The configuration's seed.
+        client: The client's number.
+        round_number: The current round, which does not count.
+        num_clients: Number of clients in the federation.
+        fraction: Share of clients that train per round.
+
+    Returns:
+        Number of rounds.
+    """
     return sum(
         client in sample_clients(seed, r, num_clients, fraction) for r in range(1, round_number)
     )
+
+
+def derive_training_seed(seed: int, client: int | str, round_number: int) -> int:
+    """Derive the trainer's seed of one client and round, e.g. for dropout.
+
+    Args:
+        seed: The configuration's seed.
+        client: The client's number, or the name of a baseline.
+        round_number: 1, 2, …
+
+    Returns:
+        A seed below 2**31. The trainer adds to it, and NumPy's seeds end at 2**32.
+    """
+    return derive_seed(seed, "training", client, round_number) >> 1

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Build TRL's SFTConfig for one round on one client."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,11 @@ from trl import SFTConfig
 
 from blossomtune.errors import UserError
 
-# Unlike SFTConfig's own: what a client on a CPU wants, and what keeps a run reproducible.
-SFT_DEFAULTS = {"bf16": False, "gradient_checkpointing": False}
-
+SFT_DEFAULTS: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False}
+"""Defaults that differ from SFTConfig's, for clients on CPUs and for reproducible runs."""
 
 ADOPT_DEFAULTS = {"adam_beta2": 0.9999, "adam_epsilon": 1e-6}
-"""Where the paper's values for ADOPT are not Adam's."""
+"""Values of ADOPT's paper that differ from SFTConfig's defaults for Adam."""
 
 
 def build_sft_config(
@@ -25,21 +24,24 @@ def build_sft_config(
     use_cpu: bool,
     output_dir: Path,
 ) -> SFTConfig:
-    """SFTConfig of one round on one client; its ``optim`` may be adopt.
+    """Build the SFTConfig of one round on one client.
 
     Args:
-        chosen: the configuration's ``training.arguments``.
-        learning_rate: of this round.
-        steps: optimizer steps.
-        seed: of dropout and the like.
-        cpu: whether to stay off a GPU.
-        to: a directory for what the trainer insists on writing.
+        arguments: The configuration's ``training.arguments``. Its ``optim`` may be ``adopt``.
+        learning_rate: Learning rate of the round.
+        max_steps: Number of optimizer steps.
+        seed: Seed of dropout and other randomness in training.
+        use_cpu: Whether to train on the CPU even if there is a GPU.
+        output_dir: Temporary directory, which the trainer requires.
+
+    Returns:
+        Config for ``train_adapter``.
 
     Raises:
-        UserError: where SFTConfig refuses a value.
+        UserError: If SFTConfig rejects a value.
     """
-    adopt = arguments.get("optim") == "adopt"
-    fixed = {
+    uses_adopt = arguments.get("optim") == "adopt"
+    fixed: dict[str, Any] = {
         "output_dir": str(output_dir),
         "learning_rate": learning_rate,
         "lr_scheduler_type": "constant",
@@ -53,18 +55,18 @@ def build_sft_config(
         "remove_unused_columns": False,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
-        "router_aux_loss_coef": 0.0,  # experts' balance: no part of the loss here
+        "router_aux_loss_coef": 0.0,  # the load-balancing loss of experts is not trained
     }
-    if adopt:
-        fixed["optim"] = "sgd"  # SFTConfig knows its own names only
+    defaults = SFT_DEFAULTS
+    if uses_adopt:
+        defaults = SFT_DEFAULTS | ADOPT_DEFAULTS
+        fixed["optim"] = "sgd"  # SFTConfig rejects names that it does not know
     try:
-        config = SFTConfig(
-            **(SFT_DEFAULTS | (ADOPT_DEFAULTS if adopt else {}) | dict(arguments) | fixed)
-        )
+        config = SFTConfig(**(defaults | dict(arguments) | fixed))
     except (TypeError, ValueError) as error:
         raise UserError(f"training.arguments: {error}") from error
-    if adopt:
+    if uses_adopt:
         config.optim = "adopt"
-    if config.n_gpu > 1:  # several would each take a whole batch, and a step mean more rows
+    if config.n_gpu > 1:  # with several GPUs, a step would contain more rows
         config._n_gpu = 1
     return config

@@ -1,6 +1,5 @@
-"""TRL's SFTTrainer, looking at the vocabulary only where there is a label."""
+"""Train an adapter for one round with TRL's SFTTrainer."""
 
-import gc
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -9,28 +8,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from blossomtune.errors import UserError
 from blossomtune.modeling import prefix_sharing
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict
-from blossomtune.training import adapter, adopt, oom_retry, optimizer_state, scaffold
+from blossomtune.training.adapter import get_adapter_parameters
+from blossomtune.training.adopt import Adopt
+from blossomtune.training.fedprox import compute_proximal_term
+from blossomtune.training.oom_retry import retry_with_smaller_batches
+from blossomtune.training.optimizer_state import get_optimizer_state, set_optimizer_state
 from blossomtune.training.restore_hooks import restore_hooks
+from blossomtune.training.scaffold import apply_correction
 
 
 @dataclass(frozen=True)
 class LocalObjective:
-    """What a strategy adds to plain training.
+    """Additions of a federated strategy to plain training.
 
     Attributes:
-        mu: weight of FedProx's term; its anchor is the adapter as it is when training starts.
-        shift: SCAFFOLD's c − c_i, by the names of trained adapter tensors.
-        optimizer: ``Trained.optimizer`` of an earlier round; None for a fresh optimizer.
-        keep: whether ``Trained.optimizer`` is wanted.
+        proximal_mu: Weight of FedProx's term, relative to the adapter at the start of the round.
+        scaffold_correction: SCAFFOLD's c − c_i, by the names of trained adapter tensors.
+        optimizer_state: State from an earlier round, or None for a new optimizer.
+        return_optimizer_state: Whether to return the optimizer's state.
     """
 
     proximal_mu: float = 0.0
@@ -41,13 +45,13 @@ class LocalObjective:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came out of a round, besides the adapter.
+    """Result of a round, besides the adapter.
 
     Attributes:
-        loss: mean over the steps, in nats a completion token, of the data alone.
-        seen: how many examples, tokens and steps there were.
-        batch_size: examples that were in memory at a time.
-        optimizer: its state by ``optimizers.keep``, where that was wanted.
+        loss: Mean over the steps, in nats per completion token, without the strategy's terms.
+        counts: Number of ``examples``, ``tokens`` and ``steps``.
+        batch_size: Examples per forward pass.
+        optimizer_state: State by ``get_optimizer_state``, empty unless requested.
     """
 
     loss: float
@@ -56,11 +60,84 @@ class TrainResult:
     optimizer_state: StateDict
 
 
-class CompletionTrainer(SFTTrainer):
-    """Trains on rows in the order given; the loss is the mean over completion tokens.
+def train_adapter(
+    model: Any,
+    tokenizer: Any,
+    dataset: Any,
+    config: SFTConfig,
+    objective: LocalObjective = LocalObjective(),
+) -> TrainResult:
+    """Train the adapter of a PEFT model for one round, in place.
 
-    SFTTrainer measures entropy and token accuracy over the whole vocabulary at every step. Here
-    the loss is all that is computed. ``seen`` counts what was trained on: rows and tokens.
+    Args:
+        model: PEFT model. Hooks and wrappers of the trainer are removed afterwards.
+        tokenizer: The model's tokenizer.
+        dataset: ``datasets.Dataset`` with input_ids, labels and, if packed, seq_lengths, in
+            training order.
+        config: Config from ``build_sft_config``.
+        objective: Additions of the federated strategy.
+
+    Returns:
+        Loss, counts and optimizer state.
+
+    Raises:
+        UserError: If memory runs out and batches may not become smaller.
+    """
+    start = {name: p.detach().clone() for name, p in get_trainable_parameters(model).items()}
+
+    def train(config: SFTConfig) -> TrainResult:
+        with restore_hooks(model):
+            return _train_once(model, tokenizer, dataset, config, objective)
+
+    def reset() -> None:
+        for name, parameter in get_trainable_parameters(model).items():
+            parameter.data.copy_(start[name])
+
+    return retry_with_smaller_batches(train, reset, config)
+
+
+def get_trainable_parameters(model: Any) -> dict[str, Parameter]:
+    """Return the adapter's parameters that require gradients, by name."""
+    return {name: p for name, p in get_adapter_parameters(model).items() if p.requires_grad}
+
+
+def _train_once(
+    model: Any, tokenizer: Any, dataset: Any, config: SFTConfig, objective: LocalObjective
+) -> TrainResult:
+    """Train with one batch size. The trainer seeds all random generators by ``config.seed``."""
+    config = copy(config)
+    config.auto_find_batch_size = False
+    adopt_kwargs = {
+        "lr": config.learning_rate,
+        "betas": (config.adam_beta1, config.adam_beta2),
+        "eps": config.adam_epsilon,
+    }
+    # Rows that share a prefix would share NEFTune's noise, too.
+    share_prefix = config.neftune_noise_alpha is None and prefix_sharing.is_supported(model)
+    trainer = CompletionTrainer(
+        model=model,
+        args=config,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        data_collator=partial(
+            collate, pad_token_id=get_pad_token_id(tokenizer), share_prefix=share_prefix
+        ),
+        optimizer_cls_and_kwargs=(Adopt, adopt_kwargs) if config.optim == "adopt" else None,
+        objective=objective,
+    )
+    loss = trainer.train().training_loss
+    state: StateDict = {}
+    if objective.return_optimizer_state:
+        state = get_optimizer_state(trainer.optimizer, trainer.adapter_parameters)
+    counts = {**trainer.counts, "steps": trainer.state.global_step}
+    return TrainResult(loss, counts, config.per_device_train_batch_size, state)
+
+
+class CompletionTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no type information
+    """SFTTrainer whose loss is the mean over completion tokens, on rows in the given order.
+
+    SFTTrainer also measures entropy and accuracy over the whole vocabulary at each step. This
+    class computes the loss only. ``counts`` has the examples and tokens trained on.
     """
 
     def __init__(
@@ -70,10 +147,10 @@ class CompletionTrainer(SFTTrainer):
         self.adapter_parameters = get_trainable_parameters(kwargs["model"])
         values = {name: parameter.data for name, parameter in self.adapter_parameters.items()}
         super().__init__(*args, **kwargs)
-        # The model is where it belongs; bitsandbytes' 8-bit layers do not outlive another .to().
+        # The model is on its device already, and bitsandbytes' 8-bit layers break on another .to().
         self.accelerator.device_placement = False
         for name, parameter in self.adapter_parameters.items():
-            parameter.data = values[name]  # SFTTrainer rounds them where the base is quantised
+            parameter.data = values[name]  # SFTTrainer rounds them if the base is quantized
         self.global_parameters = (
             {name: value.clone() for name, value in values.items()} if objective.proximal_mu else {}
         )
@@ -85,29 +162,11 @@ class CompletionTrainer(SFTTrainer):
             )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The optimizer, as an earlier round left it where that is wanted."""
-        optimizer = super().create_optimizer(model)
-        if self.local_objective.optimizer_state:
-            optimizer_state.set_optimizer_state(
-                optimizer, self.adapter_parameters, self.local_objective.optimizer_state
-            )
+        """Create the optimizer and restore its state from an earlier round, if there is one."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if state := self.local_objective.optimizer_state:
+            set_optimizer_state(optimizer, self.adapter_parameters, state)
         return optimizer
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """A batch's part of the gradient; with the last one of a step FedProx's, too.
-
-        The term is left out of the loss that is returned, which is that of the data.
-        """
-        loss = super().training_step(*args, **kwargs)
-        if self.local_objective.proximal_mu and self.accelerator.sync_gradients:
-            away = [
-                (p - self.global_parameters[name]).square().sum()
-                for name, p in self.adapter_parameters.items()
-            ]
-            self.accelerator.backward(
-                self.local_objective.proximal_mu / 2 * torch.stack(away).sum()
-            )
-        return loss
 
     def compute_loss(
         self,
@@ -116,109 +175,48 @@ class CompletionTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Mean negative log-likelihood of the completion tokens of one optimizer step."""
-        for what in self.counts:
-            self.counts[what] += int(inputs[what].sum())
+        """Compute the mean negative log-likelihood of completion tokens.
+
+        Args:
+            model: The PEFT model.
+            inputs: A batch from ``collate``.
+            return_outputs: Whether to return outputs, which are empty, too.
+            num_items_in_batch: Completion tokens of the whole optimizer step.
+
+        Returns:
+            Scalar loss in nats per token, or a tuple of it and the outputs.
+        """
+        for key in self.counts:
+            self.counts[key] += int(inputs[key].sum())
         nll, tokens = completion_nll(model, inputs)
         total = tokens.sum() if num_items_in_batch is None else num_items_in_batch
         loss = nll.sum() / total
         return (loss, {}) if return_outputs else loss
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Accumulate the gradient of one batch, and FedProx's with the last batch of a step.
+
+        Args:
+            *args: As in transformers' Trainer.
+            **kwargs: As in transformers' Trainer.
+
+        Returns:
+            Loss of the data alone.
+        """
+        loss: Tensor = super().training_step(*args, **kwargs)
+        if (mu := self.local_objective.proximal_mu) and self.accelerator.sync_gradients:
+            self.accelerator.backward(
+                compute_proximal_term(self.adapter_parameters, self.global_parameters, mu)
+            )
+        return loss
+
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)  # the order is decided by the plan
+        return SequentialSampler(self.train_dataset)  # the schedule has chosen the order
 
 
-class _ScaffoldCallback(TrainerCallback):
+class _ScaffoldCallback(TrainerCallback):  # type: ignore[misc] # no type information
     def __init__(self, parameters: Mapping[str, Tensor], correction: StateDict) -> None:
         self.parameters, self.correction = parameters, correction
 
     def on_optimizer_step(self, args: SFTConfig, *_: Any, **__: Any) -> None:
-        scaffold.apply_correction(self.parameters, self.correction, args.learning_rate)
-
-
-def get_trainable_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
-    """The adapter's parameters that are trained, by name."""
-    return {name: p for name, p in adapter.get_adapter_parameters(model).items() if p.requires_grad}
-
-
-def train_adapter(
-    model: Any,
-    tokenizer: Any,
-    dataset: Any,
-    config: SFTConfig,
-    objective: LocalObjective = LocalObjective(),
-) -> TrainResult:
-    """Runs the steps of one round.
-
-    With ``auto_find_batch_size``, a round that runs out of memory starts again with smaller
-    batches and as many more of them in a step: it becomes what it would have been with these.
-    (transformers' own way goes on with smaller steps.)
-
-    Args:
-        model: a PEFT model; its adapter is trained in place.
-        tokenizer: the model's tokenizer.
-        rows: a ``datasets.Dataset`` with input_ids, labels and, if packed, seq_lengths, in the
-            order to train in.
-        config: what ``arguments`` returned.
-        local: what the strategy adds.
-
-    Raises:
-        UserError: where memory runs out all the same.
-    """
-    start = {name: p.detach().clone() for name, p in get_trainable_parameters(model).items()}
-    while True:
-        try:
-            with restore_hooks(model):
-                return _train_once(model, tokenizer, dataset, config, objective)
-        except (RuntimeError, MemoryError) as error:
-            if not oom_retry.is_out_of_memory_error(error):
-                raise
-            less = oom_retry.reduce_batch_size(config) if config.auto_find_batch_size else None
-            if less is None:
-                raise UserError(
-                    f"out of memory with {config.per_device_train_batch_size} examples at a time",
-                    "training.arguments.auto_find_batch_size and gradient_checkpointing need less",
-                ) from error
-        # Only here, outside of ``except``, what the failed attempt held is free.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        config = less
-        for name, parameter in get_trainable_parameters(model).items():
-            parameter.data.copy_(start[name])
-
-
-def _train_once(
-    model: Any, tokenizer: Any, dataset: Any, config: SFTConfig, objective: LocalObjective
-) -> TrainResult:
-    own = copy(config)
-    own.auto_find_batch_size = False
-    adopt_kwargs = {
-        "lr": config.learning_rate,
-        "betas": (config.adam_beta1, config.adam_beta2),
-        "eps": config.adam_epsilon,
-    }
-    # NEFTune's noise is drawn for each row
-    share = config.neftune_noise_alpha is None and prefix_sharing.is_supported(model)
-    trainer = CompletionTrainer(
-        model=model,
-        args=own,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        data_collator=partial(
-            collate, pad_token_id=get_pad_token_id(tokenizer), share_prefix=share
-        ),
-        optimizer_cls_and_kwargs=(adopt.Adopt, adopt_kwargs) if config.optim == "adopt" else None,
-        objective=objective,
-    )  # it sets all random generators by config.seed
-    loss = trainer.train().training_loss
-    return TrainResult(
-        loss=loss,
-        counts={**trainer.counts, "steps": trainer.state.global_step},
-        batch_size=config.per_device_train_batch_size,
-        optimizer_state=optimizer_state.get_optimizer_state(
-            trainer.optimizer, trainer.adapter_parameters
-        )
-        if objective.return_optimizer_state
-        else {},
-    )
+        apply_correction(self.parameters, self.correction, args.learning_rate)

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Assignment of training rows to clients."""

@@ -66,7 +66,7 @@ def build_dataset(
     manifest = {
         "source": source,
         "revision": train.revision,
-        "licence": config["licence"] or train.license,
+        "licence": config["licence"] or train.licence,
         "rows": counts | {"limited": left - sum(written.values())} | written,
         "columns": schema.names,
         "stratify_by": by,

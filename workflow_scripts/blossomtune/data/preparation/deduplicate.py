@@ -1,4 +1,4 @@
-"""Rows that are equal: found by digests, so that the rows themselves need not be in memory."""
+"""Deduplication by digests of rows, so that the rows need not be in memory."""
 
 import functools
 import re
@@ -13,41 +13,47 @@ import pyarrow as pa
 
 
 def hash_rows(batches: Iterable[pa.RecordBatch], method: str) -> np.ndarray:
-    """A number a row that equal rows have in common.
+    """Hash each row; equal rows have equal hashes.
 
     Args:
-        batches: the columns to compare by, in one schema.
-        how: exact, or normalised (see ``normalised``).
+        batches: the columns to compare, in one schema.
+        method: ``exact``, or ``normalised`` (see ``normalize_text``).
 
     Returns:
-        Shape (rows, 2), uint64: 128 bits of BLAKE2b. Two of a billion different rows are the same
-        with a probability below 1e-20.
+        128-bit BLAKE2b digests, shape (rows, 2), uint64. Any two of a billion different rows
+        collide with a probability below 1e-20.
     """
-    found = [np.empty((0, 2), dtype=np.uint64)]
+    hashes = [np.empty((0, 2), dtype=np.uint64)]
     for batch in batches:
         rows: Iterable[Any] = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         if method == "normalised":
             rows = map(normalize_text, rows)
-        joined = b"".join(blake2b(repr(row).encode(), digest_size=16).digest() for row in rows)
-        found.append(np.frombuffer(joined, dtype=np.uint64).reshape(-1, 2))
-    return np.concatenate(found)
+        digests = b"".join(blake2b(repr(row).encode(), digest_size=16).digest() for row in rows)
+        hashes.append(np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2))
+    return np.concatenate(hashes)
 
 
 def find_first_occurrences(row_hashes: np.ndarray) -> np.ndarray:
-    """Of rows with equal digests, the number of the first; ascending, int64."""
-    order = np.lexsort((row_hashes[:, 1], row_hashes[:, 0]))  # stable: equal ones stay in order
+    """Return the index of the first row per distinct hash, ascending, int64."""
+    order = np.lexsort((row_hashes[:, 1], row_hashes[:, 0]))  # stable: equal rows stay in order
     ordered = row_hashes[order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    return np.sort(order[new])
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return np.sort(order[is_first])
 
 
 def normalize_text(value: Any) -> Any:
-    """Text without what hardly makes a difference; in lists and objects, too.
+    """Normalize text for comparison, also inside lists and objects.
 
-    Unicode's compatibility forms (NFKC) and letter case are folded. Of what is then there, only
-    letters with their accents and digits are kept, with one space between words. Text without any
-    (":)", "???") is kept, but for spaces at its ends.
+    Unicode compatibility forms (NFKC) and letter case are folded. Only letters with their accents
+    and digits remain, with one space between words. Text without any of them (":)", "???") is
+    only stripped.
+
+    Args:
+        value: a cell.
+
+    Returns:
+        The cell with normalized texts; lists and tuples become lists.
     """
     if isinstance(value, str):
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
@@ -59,7 +65,7 @@ def normalize_text(value: Any) -> Any:
 
 @functools.cache
 def _compile_separator_pattern() -> re.Pattern[str]:
-    # \w leaves out combining marks, which are the vowels of many scripts
-    every = map(chr, range(sys.maxunicode + 1))
-    marks = "".join(c for c in every if unicodedata.category(c).startswith("M"))
+    # \w excludes combining marks, which are the vowels of many scripts
+    characters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
     return re.compile(rf"(?:[^\w{marks}]|_)+")

@@ -1,4 +1,4 @@
-"""Rows on disk instead of in memory, read again in order or by row number."""
+"""Table on disk that is read in order or by row index."""
 
 import mmap
 from collections.abc import Iterator, Sequence
@@ -12,26 +12,23 @@ from blossomtune.data.preparation.schemas import cast_to_schema, unify_schemas
 from blossomtune.data.sources.arrow_reader import normalize_batch
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH
 
-_MAX_BYTES_IN_MEMORY = (
-    16 << 20
-)  # bytes that may be in memory at a time, as nearly as rows of one size allow
+_MAX_BYTES_IN_MEMORY = 16 << 20
+"""Approximate limit of the bytes in memory at a time."""
 
 
 class DiskTable:
-    """Rows on disk, in Arrow's own format, mapped into memory a part at a time.
+    """An append-only table in Arrow files, mapped into memory part by part.
+
+    Args:
+        folder: the folder for the table's files only; it is created if missing.
 
     Attributes:
-        num_rows: how many were appended.
-        schema: the columns of all of them, each nullable. A column that a batch does not have is
-            null there.
+        num_rows: number of rows appended.
+        schema: unified schema of all batches; columns are nullable, and null where a batch has no
+            such column.
     """
 
     def __init__(self, folder: Path) -> None:
-        """An empty one.
-
-        Args:
-            folder: for the spool's files alone; made where it is not there.
-        """
         folder.mkdir(parents=True, exist_ok=True)
         self.num_rows, self.schema = 0, pa.schema([])
         self._folder = folder
@@ -41,10 +38,13 @@ class DiskTable:
         self._num_rows_written = 0
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Adds rows.
+        """Append rows.
+
+        Args:
+            batch: the rows; their columns may differ from those of earlier batches.
 
         Raises:
-            UserError: where a column's type and the one that it had until now are not of a kind.
+            UserError: if a column's type is incompatible with its type so far.
         """
         batch = normalize_batch(batch)
         schema = unify_schemas(self.schema, batch.schema)
@@ -58,7 +58,7 @@ class DiskTable:
                 self._flush()
 
     def iter_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows in order, those of some columns or all."""
+        """Yield all rows in order, with some columns or all (None)."""
         self._close_file()
         schema = self._select_schema(columns)
         for file in self._files:
@@ -68,30 +68,36 @@ class DiskTable:
     def take(
         self, row_indices: np.ndarray, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Rows by their numbers, in the order of ``rows``; at most ``formats.ROWS`` a batch.
+        """Yield rows by index.
 
-        Many batches' worth of rows are looked up together: each stored batch is visited once for
-        all of them, then the rows are put in order.
+        Rows of several output batches are looked up together, so that each stored batch is read
+        once for all of them; then they are reordered.
+
+        Args:
+            row_indices: shape (N,), integers in [0, num_rows), in any order.
+            columns: the columns to read; None for all.
+
+        Yields:
+            The rows in the order of ``row_indices``, at most ``ROWS_PER_BATCH`` per batch.
         """
         self._close_file()
         schema = self._select_schema(columns)
         stored = [(file, i) for file in self._files for i in range(len(file.batch_sizes))]
         starts = np.cumsum([0, *(file.batch_sizes[i] for file, i in stored)])
-        size = sum(file.path.stat().st_size for file in self._files) // max(self.num_rows, 1)
-        step = max(1, _MAX_BYTES_IN_MEMORY // max(size, 1) // ROWS_PER_BATCH) * ROWS_PER_BATCH
-        for at in range(0, len(row_indices), step):
-            wanted = np.asarray(row_indices[at : at + step], dtype=np.int64)
-            of = np.searchsorted(starts, wanted, side="right") - 1
-            order = np.argsort(of, kind="stable")
-            groups = np.split(order, np.flatnonzero(np.diff(of[order])) + 1)
-            taken = []
+        row_size = sum(file.path.stat().st_size for file in self._files) // max(self.num_rows, 1)
+        step = max(1, _MAX_BYTES_IN_MEMORY // max(row_size, 1) // ROWS_PER_BATCH) * ROWS_PER_BATCH
+        for start in range(0, len(row_indices), step):
+            rows = np.asarray(row_indices[start : start + step], dtype=np.int64)
+            batch_indices = np.searchsorted(starts, rows, side="right") - 1
+            order = np.argsort(batch_indices, kind="stable")
+            groups = np.split(order, np.flatnonzero(np.diff(batch_indices[order])) + 1)
+            batches = []
             for group in groups:
-                file, i = stored[of[group[0]]]
-                rows_of_it = pa.array(wanted[group] - starts[of[group[0]]])
-                taken.append(
-                    cast_to_schema(file.read_batch(i, schema.names).take(rows_of_it), schema)
-                )
-            table = pa.Table.from_batches(taken, schema).combine_chunks()
+                index = batch_indices[group[0]]
+                file, i = stored[index]
+                batch = file.read_batch(i, schema.names).take(pa.array(rows[group] - starts[index]))
+                batches.append(cast_to_schema(batch, schema))
+            table = pa.Table.from_batches(batches, schema).combine_chunks()
             if len(groups) > 1 and not np.array_equal(order, np.arange(len(order))):
                 table = table.take(pa.array(np.argsort(order)))
             yield from table.to_batches(max_chunksize=ROWS_PER_BATCH)
@@ -120,7 +126,7 @@ class DiskTable:
 
 
 class _ArrowFile:
-    """One file of a spool, and how many rows each of its batches has."""
+    """One Arrow file of a table, with the number of rows of each batch."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.batch_sizes = path, list[int]()
@@ -133,11 +139,9 @@ class _ArrowFile:
         return mapped, pa.ipc.open_file(pa.py_buffer(mapped))
 
     def read_batch(self, index: int, columns: Sequence[str]) -> pa.RecordBatch:
-        """Those of the columns that there are."""
+        """Read those of the columns that the file has."""
         mapped, reader = self._memory_map
-        if (
-            self._bytes_read > _MAX_BYTES_IN_MEMORY
-        ):  # pages that were read stay ours until we say that they need not
+        if self._bytes_read > _MAX_BYTES_IN_MEMORY:  # pages stay resident until released
             mapped.madvise(mmap.MADV_DONTNEED)
             self._bytes_read = 0
         batch = reader.get_batch(index)

@@ -1,4 +1,4 @@
-"""From a source to rows that are ready to be split, worked through on disk."""
+"""Loading of a source's rows: read, transform and deduplicate on disk."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,89 +9,98 @@ from typing import Any
 import numpy as np
 
 from blossomtune.data.columns import require_column
-from blossomtune.data.preparation import deduplicate, source_rows, transform
+from blossomtune.data.preparation import deduplicate, transform
 from blossomtune.data.preparation.disk_table import DiskTable
+from blossomtune.data.preparation.source_rows import SourceRows, store_source_rows
 from blossomtune.data.sources import load_source
 from blossomtune.errors import UserError
 
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Rows of a source, worked through.
+    """Transformed and deduplicated rows of a source.
 
     Attributes:
-        rows: those that the filter let pass.
-        kept: numbers of those that are left after deduplication, in order; int64.
-        counts: rows ``read``, and those taken out as ``filtered`` and as ``duplicates``.
-        revision: version or commit, or None where there is none.
-        licence: as the source names it, or None.
+        table: the rows that passed the filter.
+        row_indices: indices in ``table`` of the rows left after deduplication, in order; int64.
+        counts: numbers of rows ``read``, and removed as ``filtered`` and as ``duplicates``.
+        revision: version or commit of the source, or None.
+        licence: the licence that the source names, or None.
     """
 
     table: DiskTable
     row_indices: np.ndarray
     counts: dict[str, int]
     revision: str | None = None
-    license: str | None = None
+    licence: str | None = None
 
 
 def load_rows(
     dataset_config: Mapping[str, Any], source: Mapping[str, Any], scratch: Path
 ) -> LoadedRows:
-    """Reads a source, renames, derives, filters, chooses columns and deduplicates.
+    """Read a source, then rename, derive, filter, select columns and deduplicate.
 
     Args:
-        block: a data set's block, as far as it says how files become rows.
-        source: where the files are; no mixture.
-        scratch: a folder for this alone, which the result needs as long as it is used.
+        dataset_config: the keys of a data set's block that define how files become rows.
+        source: the source block; not a mixture.
+        scratch: a folder for this call only, needed as long as the result is used.
+
+    Returns:
+        The rows.
 
     Raises:
-        UserError: where source, format, templates or columns do not fit each other, or no row is
-            left.
+        UserError: if source, format, templates or columns do not fit, or no row is left.
     """
     fetched = scratch / "fetched"
     fetched.mkdir(parents=True)
-    found = load_source.load_source(source, dataset_config["format"], fetched)
+    loaded = load_source.load_source(source, dataset_config["format"], fetched)
     hint = "let source.files match only files of one kind"
-    files = source_rows.store_source_rows(found.file_batches, scratch / "read", hint=hint)
+    rows = store_source_rows(loaded.file_batches, scratch / "read", hint=hint)
     shutil.rmtree(fetched)
-    if not files.table.num_rows:
+    if not rows.table.num_rows:
         raise UserError("there are no rows in the source", "check source and format")
-    worked = transform_and_deduplicate(
-        files, np.arange(files.table.num_rows), dataset_config, scratch
-    )
-    return LoadedRows(*worked, found.revision, found.license)
+    order = np.arange(rows.table.num_rows)
+    transformed = transform_and_deduplicate(rows, order, dataset_config, scratch)
+    return LoadedRows(*transformed, loaded.revision, loaded.licence)
 
 
 def transform_and_deduplicate(
-    source_rows: source_rows.SourceRows,
+    source_rows: SourceRows,
     row_order: np.ndarray,
     dataset_config: Mapping[str, Any],
     scratch: Path,
 ) -> tuple[DiskTable, np.ndarray, dict[str, int]]:
-    """The first three attributes of ``Collected``, of rows that were read.
+    """Transform and deduplicate rows that were read.
 
     Args:
-        files: the rows, in ``scratch / "read"``.
-        order: numbers of those to take, in which order; some perhaps never or more than once.
-        block: as for ``collect``.
-        scratch: as for ``collect``.
+        source_rows: the rows, stored in ``scratch / "read"``.
+        row_order: int64 indices of the rows to use, in order; rows may be missing or repeated.
+        dataset_config: as for ``load_rows``.
+        scratch: as for ``load_rows``.
+
+    Returns:
+        ``table``, ``row_indices`` and ``counts`` of ``LoadedRows``.
+
+    Raises:
+        UserError: if templates or columns do not fit, or no row passes the filter.
     """
-    spool, passed = transform.transform_rows(source_rows, dataset_config, scratch / "worked")
-    if spool is not source_rows.table:
+    table, mask = transform.transform_rows(source_rows, dataset_config, scratch / "transformed")
+    if table is not source_rows.table:
         shutil.rmtree(scratch / "read")
-    left = row_order[passed[row_order]]
-    if len(row_order) and not len(left):
+    passed = row_order[mask[row_order]]
+    if len(row_order) and not len(passed):
         raise UserError(f"filter: {dataset_config['filter']!r} is true of no row")
-    kept = (np.cumsum(passed) - 1)[left]
-    by = dataset_config["deduplicate_by"]
-    for column in by:
-        require_column("deduplicate_by", column, spool.schema.names)
-    if by:
-        digests = deduplicate.hash_rows(spool.iter_batches(by), dataset_config["deduplicate_as"])
-        kept = kept[deduplicate.find_first_occurrences(digests[kept])]
+    row_indices = (np.cumsum(mask) - 1)[passed]
+    columns = dataset_config["deduplicate_by"]
+    for column in columns:
+        require_column("deduplicate_by", column, table.schema.names)
+    if columns:
+        batches = table.iter_batches(columns)
+        hashes = deduplicate.hash_rows(batches, dataset_config["deduplicate_as"])
+        row_indices = row_indices[deduplicate.find_first_occurrences(hashes[row_indices])]
     counts = {
         "read": len(row_order),
-        "filtered": len(row_order) - len(left),
-        "duplicates": len(left) - len(kept),
+        "filtered": len(row_order) - len(passed),
+        "duplicates": len(passed) - len(row_indices),
     }
-    return spool, kept, counts
+    return table, row_indices, counts

@@ -1,4 +1,4 @@
-"""Several data sets as one, test rows beside test rows."""
+"""Mixture of several data sets; training and test rows are mixed separately."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,62 +15,62 @@ from blossomtune.files import read_json
 from blossomtune.seeds import derive_seed
 
 SOURCE_COLUMN = "source"
-"""The column that says which data set a row is from."""
+"""The column with the name of a row's data set."""
 
 
 def load_mixture(
     config: Mapping[str, Any], member_folders: Sequence[Path], scratch: Path
 ) -> tuple[LoadedRows, LoadedRows]:
-    """Training rows and test rows of a mixture, worked through.
+    """Load training and test rows of a mixture.
 
     Args:
         config: the mixture's block and ``seed``.
-        folders: of its data sets, in the order of ``source.datasets``.
-        scratch: a folder for this alone, which the result needs as long as it is used.
+        member_folders: folders of its data sets, in the order of ``source.datasets``.
+        scratch: a folder for this call only, needed as long as the result is used.
 
     Returns:
-        ``(train, test)``; the licences are the data sets', if each has one.
+        ``(train, test)``. The licence joins those of the data sets; None if one has none.
 
     Raises:
-        UserError: where the data sets' columns do not fit each other or the block.
+        UserError: if the data sets' columns do not fit each other or the block.
     """
     source = config["source"]
     members = dict(zip(source["datasets"], member_folders, strict=True))
     licences = [read_json(folder / "manifest.json")["licence"] for folder in member_folders]
     licence = ", ".join(sorted(set(licences))) if all(licences) else None
-    made = []
-    for part in ("train", "test"):
-        files = source_rows.store_source_rows(
-            _read_members(members, f"{part}.parquet"),
-            scratch / part / "read",
+    splits = []
+    for split in ("train", "test"):
+        rows = source_rows.store_source_rows(
+            _read_members(members, f"{split}.parquet"),
+            scratch / split / "read",
             require_same_columns=False,
             hint="rename it in the block of one of them, or derive text of it",
         )
-        sizes = dict.fromkeys(members, 0) | files.count_rows_per_file()
-        weights = source["weights"] if part == "train" else None
-        turns = order_rows(sizes, weights, source["until"], config["seed"])
+        sizes = dict.fromkeys(members, 0) | rows.count_rows_per_file()
+        weights = source["weights"] if split == "train" else None
+        order = order_rows(sizes, weights, source["until"], config["seed"])
         try:
-            worked = transform_and_deduplicate(files, turns, config, scratch / part)
+            transformed = transform_and_deduplicate(rows, order, config, scratch / split)
         except UserError as error:
-            raise UserError(f"{part} rows: {error}") from None
-        made.append(LoadedRows(*worked, None, licence))
-    return made[0], made[1]
+            raise UserError(f"{split} rows: {error}") from None
+        splits.append(LoadedRows(*transformed, None, licence))
+    return splits[0], splits[1]
 
 
 def _read_members(
     member_folders: Mapping[str, Path], file_name: str
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The rows of a file that each member has, with the column ``source``."""
+    """Yield member name and rows of each member's file, with the column ``source``."""
     for name, folder in member_folders.items():
         for _, batch in file_formats.read_files([folder / file_name], "parquet"):
             if SOURCE_COLUMN in batch.schema.names:
                 raise UserError(
-                    f"source.datasets: {name} has a column {SOURCE_COLUMN!r} already, and a mixture "
-                    "writes one",
+                    f"source.datasets: {name} has a column {SOURCE_COLUMN!r} already, and a "
+                    "mixture writes one",
                     f"rename it in the block of {name}: rename: {{{SOURCE_COLUMN}: another name}}",
                 )
-            of = pa.repeat(pa.scalar(name), batch.num_rows)
-            yield name, batch.append_column(SOURCE_COLUMN, of)
+            values = pa.repeat(pa.scalar(name), batch.num_rows)
+            yield name, batch.append_column(SOURCE_COLUMN, values)
 
 
 def order_rows(
@@ -79,23 +79,24 @@ def order_rows(
     stopping_strategy: str,
     seed: int,
 ) -> np.ndarray:
-    """In which order rows are taken: one data set after another, or in turn by weights.
+    """Return the order of a mixture's rows: concatenated, or interleaved by weights.
 
     With weights, the order is that of ``datasets.interleave_datasets`` with the same seed, which
-    needs about 900 bytes a row for it.
+    needs about 900 bytes per row for it.
 
     Args:
-        sizes: member to its rows.
-        weights: in what shares rows are drawn, each member's in order.
-        until: first_exhausted, or all_exhausted, which begins anew with a member that is.
+        member_sizes: number of rows per member.
+        weights: sampling weight per member, whose rows are drawn in order; None to concatenate.
+        stopping_strategy: ``first_exhausted``, or ``all_exhausted``, which restarts a member that
+            is exhausted.
         seed: the configuration's seed.
 
     Returns:
-        Row numbers over all members, one after another; int64. Without weights, each of them
-        once; with weights, some of them never or more than once.
+        Row indices over the concatenated members, int64. Without weights each occurs once; with
+        weights some may be missing or repeated.
 
     Raises:
-        UserError: where there are weights, and a member without rows.
+        UserError: if there are weights and a member has no rows.
     """
     lengths = np.array(list(member_sizes.values()))
     if weights is None:
@@ -106,16 +107,16 @@ def order_rows(
             "leave it out, or leave weights out",
         )
     random = np.random.default_rng(derive_seed(seed, "mixture"))
-    shares = np.array(weights) / np.sum(weights)
-    enough = any if stopping_strategy == "first_exhausted" else all
-    drawn, counts = [], np.zeros(len(lengths), dtype=np.int64)
-    while not enough(counts >= lengths):
-        drawn.append(random.choice(len(lengths), size=100_000, p=shares).astype(np.int32))
-        counts += np.bincount(drawn[-1], minlength=len(lengths))
-    members = np.concatenate(drawn)
-    turns = [np.flatnonzero(members == m) for m in range(len(lengths))]
-    ends = [t[size - 1] + 1 for t, size in zip(turns, lengths, strict=True) if len(t) >= size]
-    taken = np.empty(len(members), dtype=np.int64)
-    for turn, size, end in zip(turns, lengths, np.cumsum(lengths), strict=True):
-        taken[turn] = end - size + np.arange(len(turn)) % size  # from its first row again
-    return taken[: min(ends) if stopping_strategy == "first_exhausted" else max(ends)]
+    probabilities = np.array(weights) / np.sum(weights)
+    is_complete = any if stopping_strategy == "first_exhausted" else all
+    draws, counts = [], np.zeros(len(lengths), dtype=np.int64)
+    while not is_complete(counts >= lengths):
+        draws.append(random.choice(len(lengths), size=100_000, p=probabilities).astype(np.int32))
+        counts += np.bincount(draws[-1], minlength=len(lengths))
+    members = np.concatenate(draws)
+    positions = [np.flatnonzero(members == m) for m in range(len(lengths))]
+    ends = [p[size - 1] + 1 for p, size in zip(positions, lengths, strict=True) if len(p) >= size]
+    order = np.empty(len(members), dtype=np.int64)
+    for position, size, end in zip(positions, lengths, np.cumsum(lengths), strict=True):
+        order[position] = end - size + np.arange(len(position)) % size
+    return order[: min(ends) if stopping_strategy == "first_exhausted" else max(ends)]

@@ -1,4 +1,4 @@
-"""One schema for rows that come from many places."""
+"""Unification of Arrow schemas."""
 
 import pyarrow as pa
 
@@ -6,13 +6,20 @@ from blossomtune.errors import UserError
 
 
 def unify_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """The columns of both, those of ``one`` first.
+    """Return a schema with the columns of both, those of ``one`` first.
 
-    Whole and fractional numbers may meet in a column, nulls and anything, and objects with other
-    fields; inside lists and objects, too.
+    Integers and floats are compatible, nulls and any type, and structs with different fields; also
+    inside lists and structs.
+
+    Args:
+        one: a schema.
+        other: another schema.
+
+    Returns:
+        The unified schema.
 
     Raises:
-        UserError: where a column has types that do not go together.
+        UserError: if a column has incompatible types.
     """
     if one.equals(other):
         return one
@@ -20,11 +27,11 @@ def unify_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
         return pa.unify_schemas([one, other], promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         for field in one:
-            at = other.get_field_index(field.name)
-            if at >= 0 and not _are_compatible(field, other.field(at)):
+            index = other.get_field_index(field.name)
+            if index >= 0 and not _are_compatible(field, other.field(index)):
                 raise UserError(
                     f"column {field.name!r} has the type {field.type} in some rows and "
-                    f"{other.field(at).type} in others"
+                    f"{other.field(index).type} in others"
                 ) from None
         raise
 
@@ -38,17 +45,24 @@ def _are_compatible(one: pa.Field, other: pa.Field) -> bool:
 
 
 def cast_to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch in some or all columns of what ``unify`` made; what it does not have is null.
+    """Cast a batch to a unified schema; columns that it lacks become null.
+
+    Args:
+        batch: the rows.
+        schema: some or all columns of a schema from ``unify_schemas``.
+
+    Returns:
+        The rows in this schema.
 
     Raises:
-        UserError: where a number is too large for the type that its column has in other rows.
+        UserError: if a number is too large for its column's unified type.
     """
     if batch.schema.equals(schema):
         return batch
     arrays = []
     for field in schema:
-        at = batch.schema.get_field_index(field.name)
-        values = pa.nulls(batch.num_rows) if at < 0 else batch.column(at)
+        index = batch.schema.get_field_index(field.name)
+        values = pa.nulls(batch.num_rows) if index < 0 else batch.column(index)
         try:
             arrays.append(values.cast(field.type))
         except pa.ArrowInvalid as error:

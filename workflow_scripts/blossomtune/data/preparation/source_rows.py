@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Rows of a source's files, stored on disk in one schema."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,39 +12,41 @@ from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.errors import UserError
 
 FileBatches = Iterable[tuple[str, pa.RecordBatch]]
-"""A file's name and some of its rows; all batches of a file one after another."""
+"""File name and batch of rows; the batches of a file are consecutive."""
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Rows of several files, in one schema.
+    """Rows of several files in one schema.
 
     Attributes:
-        rows: of all files.
-        starts: name of each file, and the number of its first row.
+        table: the rows of all files.
+        file_offsets: name of each file, and the index of its first row.
     """
 
     table: DiskTable
     file_offsets: list[tuple[str, int]] = field(default_factory=list)
 
     def count_rows_per_file(self) -> dict[str, int]:
-        """Rows of each file."""
-        ends = [*(start for _, start in self.file_offsets[1:]), self.table.num_rows]
-        return {
-            name: end - start for (name, start), end in zip(self.file_offsets, ends, strict=True)
-        }
+        """Return the number of rows per file name."""
+        offsets = zip(self.file_offsets, self._file_ends, strict=True)
+        return {name: end - start for (name, start), end in offsets}
 
     def iter_batches(self) -> Iterator[tuple[str, int, pa.RecordBatch]]:
-        """File by file: its name, the number of the batch's first row in it, and rows."""
-        ends = [*(start for _, start in self.file_offsets[1:]), self.table.num_rows]
-        at, done = 0, 0
+        """Yield file name, index of the batch's first row in the file, and batch."""
+        file, row, ends = 0, 0, self._file_ends
         for batch in self.table.iter_batches():
             while batch.num_rows:
-                while ends[at] == done:
-                    at += 1
-                part = batch.slice(0, ends[at] - done)
-                yield self.file_offsets[at][0], done - self.file_offsets[at][1], part
-                done, batch = done + part.num_rows, batch.slice(part.num_rows)
+                while ends[file] == row:
+                    file += 1
+                part = batch.slice(0, ends[file] - row)
+                name, start = self.file_offsets[file]
+                yield name, row - start, part
+                row, batch = row + part.num_rows, batch.slice(part.num_rows)
+
+    @property
+    def _file_ends(self) -> list[int]:
+        return [*(start for _, start in self.file_offsets[1:]), self.table.num_rows]
 
 
 def store_source_rows(
@@ -54,27 +56,30 @@ def store_source_rows(
     require_same_columns: bool = True,
     hint: str | None = None,
 ) -> SourceRows:
-    """Puts the rows of files on disk, so that their types are known before any is worked on.
+    """Store the rows of files on disk, so that their unified schema is known before they are used.
 
     Args:
-        parts: the rows.
-        folder: for the rows alone.
-        alike: whether every file has to have the same columns; otherwise those that it does not
-            have are null.
-        hint: what to do where the files do not go together.
+        file_batches: the rows.
+        folder: the folder for these rows only.
+        require_same_columns: whether all files must have the same columns; otherwise missing
+            columns are null.
+        hint: hint for the error if the files are incompatible.
+
+    Returns:
+        The stored rows.
 
     Raises:
-        UserError: where they do not.
+        UserError: if types or columns of the files are incompatible.
     """
-    files = SourceRows(DiskTable(folder))
+    rows = SourceRows(DiskTable(folder))
     first: tuple[str, list[str]] | None = None
     for name, batches in groupby(file_batches, key=itemgetter(0)):
-        files.file_offsets.append((name, files.table.num_rows))
+        rows.file_offsets.append((name, rows.table.num_rows))
         columns: dict[str, None] = {}
         for _, batch in batches:
             columns |= dict.fromkeys(batch.schema.names)
             try:
-                files.table.append(batch)
+                rows.table.append(batch)
             except UserError as error:
                 raise UserError(f"{name}: {error}", hint) from None
         first = first or (name, list(columns))
@@ -84,4 +89,4 @@ def store_source_rows(
                 f"but {first[0]} has {', '.join(first[1])}",
                 hint,
             )
-    return files
+    return rows

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Readers of data sources: registries, the hub, URLs, local files and their formats."""

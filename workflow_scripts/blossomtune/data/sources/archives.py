@@ -1,7 +1,4 @@
-"""Files inside zip and tar archives, read without executing anything that is in them.
-
-An archive inside an archive counts as a folder: ``data.tar.gz/texts/a.txt``.
-"""
+"""Reader of zip and tar archives; an archive in an archive is a folder: ``data.tar.gz/a.txt``."""
 
 import lzma
 import shutil
@@ -18,14 +15,10 @@ from blossomtune.data.sources.glob_patterns import compile_glob, make_no_match_e
 from blossomtune.errors import UserError
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
 _ZIP_SUFFIXES = (".zip", ".whl")
 
-
 _MAX_BYTES_IN_MEMORY = 1 << 26
-"""Bytes of an archive in an archive; a larger one goes to disk."""
-
+"""Size of a nested archive, in bytes, above which it is copied to disk."""
 
 _DAMAGE_ERRORS = (
     tarfile.TarError,
@@ -38,65 +31,67 @@ _DAMAGE_ERRORS = (
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's name ends like that of an archive."""
+    """Return whether a file's name ends like that of an archive."""
     return name.lower().endswith(_TAR_SUFFIXES + _ZIP_SUFFIXES)
 
 
 def iter_files(
     name: str, content: IO[bytes], prefix: str = "", scratch: Path | None = None
 ) -> Iterator[tuple[str, IO[bytes]]]:
-    """All files of an archive and of those in it, in the archive's order.
+    """Yield the files of an archive and of its nested archives, in the archive's order.
 
     Args:
-        name: the archive's name; its ending says what kind it is.
+        name: the archive's name; its suffix determines the format.
         content: its bytes, seekable.
-        prefix: goes before every name.
-        scratch: folder for large archives that are in this one; by default that of the machine.
+        prefix: path of the archive within the outermost one.
+        scratch: folder for large nested archives; None for the system's temporary folder.
 
     Yields:
-        A name and its open content, which is valid until the next one is asked for.
+        A name and its open content, which is valid until the next file is requested.
 
     Raises:
-        UserError: where a name leads out of the archive, or the archive is damaged.
+        UserError: if a name leads out of the archive, or the archive is damaged.
     """
     with _convert_archive_errors(name):
-        for inner, file in _iter_members(name, content):
-            path = prefix + _validate_member_name(name, inner)
-            if is_archive(inner):
-                with tempfile.SpooledTemporaryFile(_MAX_BYTES_IN_MEMORY, dir=scratch) as copy:
+        for member, file in _iter_members(name, content):
+            path = prefix + _validate_member_name(name, member)
+            if is_archive(member):
+                with tempfile.SpooledTemporaryFile(
+                    _MAX_BYTES_IN_MEMORY, dir=None if scratch is None else str(scratch)
+                ) as copy:
                     shutil.copyfileobj(file, copy)
                     copy.seek(0)
-                    yield from iter_files(inner, copy, f"{path}/", scratch)
+                    yield from iter_files(member, copy, f"{path}/", scratch)
             else:
                 yield path, file
 
 
 @contextmanager
 def _convert_archive_errors(name: str) -> Iterator[None]:
-    """Says of an archive that it is damaged, however that shows."""
+    """Convert the errors of a damaged archive to UserError."""
     try:
         yield
     except _DAMAGE_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # a full disk, for one
+            raise  # the system's error, such as a full disk
         raise UserError(f"{name}: the archive is damaged ({error})", "download it again") from None
-    except RuntimeError as error:  # a password is missing, or a method of packing
+    except RuntimeError as error:  # a missing password or an unknown compression method
         raise UserError(f"{name}: the archive cannot be unpacked: {error}") from None
 
 
 def _iter_members(name: str, content: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Regular files only: links, devices and folders are passed over."""
+    """Yield regular files only: no links, devices or folders."""
     if name.lower().endswith(_ZIP_SUFFIXES):
-        with zipfile.ZipFile(content) as archive:
-            for entry in archive.infolist():
+        with zipfile.ZipFile(content) as zip_archive:
+            for entry in zip_archive.infolist():
                 if not entry.is_dir():
-                    with archive.open(entry) as file:
+                    with zip_archive.open(entry) as file:
                         yield entry.filename, file
     elif name.lower().endswith(_TAR_SUFFIXES):
-        with tarfile.open(fileobj=content) as archive:
-            for member in archive:
-                if member.isfile() and (file := archive.extractfile(member)) is not None:
-                    yield member.name, file
+        with tarfile.open(fileobj=content) as tar_archive:
+            for member in tar_archive:
+                if member.isfile() and (extracted := tar_archive.extractfile(member)) is not None:
+                    yield member.name, extracted
     else:
         raise UserError(
             f"{name} is not an archive; known endings: {', '.join(_ZIP_SUFFIXES + _TAR_SUFFIXES)}"
@@ -113,22 +108,36 @@ def _validate_member_name(archive: str, name: str) -> str:
 def iter_matching_files(
     archive: Path, pattern: str, scratch: Path | None = None
 ) -> Iterator[tuple[str, IO[bytes]]]:
-    """Names and open contents of an archive's files that match a pattern."""
-    wanted = compile_glob(pattern)
+    """Yield the files of an archive whose names match a glob pattern.
+
+    Args:
+        archive: the archive.
+        pattern: the glob pattern.
+        scratch: folder for large nested archives; None for the system's temporary folder.
+
+    Yields:
+        A name and its open content, which is valid until the next file is requested.
+    """
+    glob = compile_glob(pattern)
     with archive.open("rb") as content:
         for name, file in iter_files(archive.name, content, scratch=scratch):
-            if wanted.fullmatch(name):
+            if glob.fullmatch(name):
                 yield name, file
 
 
 def extract_files(archive: Path, pattern: str, folder: Path) -> list[Path]:
-    """Writes the files that match a pattern below ``folder``, under their names in the archive.
+    """Extract the files whose names match a glob pattern.
+
+    Args:
+        archive: the archive.
+        pattern: the glob pattern.
+        folder: the folder to write to; files have their names in the archive below it.
 
     Returns:
-        Their paths, sorted.
+        The paths of the files, sorted.
 
     Raises:
-        UserError: where no file matches.
+        UserError: if no file matches, a name leads out of the archive, or it is damaged.
     """
     paths = []
     for name, file in iter_matching_files(archive, pattern, folder.parent):
@@ -138,7 +147,6 @@ def extract_files(archive: Path, pattern: str, folder: Path) -> list[Path]:
             shutil.copyfileobj(file, copy)
         paths.append(path)
     if not paths:
-        raise make_no_match_error(
-            pattern, archive.name, [name for name, _ in iter_matching_files(archive, "**")]
-        )
+        names = [name for name, _ in iter_matching_files(archive, "**")]
+        raise make_no_match_error(pattern, archive.name, names)
     return sorted(set(paths))

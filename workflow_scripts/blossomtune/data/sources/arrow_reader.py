@@ -1,4 +1,4 @@
-"""Parquet and arrow files."""
+"""Readers of Parquet and Arrow files, and normalization of Arrow types."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -10,15 +10,15 @@ _BUFFER_SIZE = 1 << 20
 
 
 def _read_parquet(source: IO[bytes] | str, batch_size: int) -> Iterator[pa.RecordBatch]:
-    # what pyarrow reads ahead stays in memory until the end of the file
+    # pre-buffered data would stay in memory until the end of the file
     with parquet.ParquetFile(source, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
         yield pa.RecordBatch.from_pylist([], file.schema_arrow)
         yield from file.iter_batches(batch_size)
 
 
 def _read_arrow(source: IO[bytes] | str, batch_size: int) -> Iterator[pa.RecordBatch]:
-    """IPC files and streams; what `datasets` writes are streams."""
-    # not memory-mapped: pages of a large file would count as memory of this process
+    """Read Arrow IPC files and streams; `datasets` writes streams."""
+    # not memory-mapped: the pages of a large file would count as memory of this process
     with pa.OSFile(source) if isinstance(source, str) else pa.PythonFile(source) as file:
         magic = file.read(6)
         file.seek(0)
@@ -33,26 +33,33 @@ def _read_arrow(source: IO[bytes] | str, batch_size: int) -> Iterator[pa.RecordB
 
 
 READERS = {"parquet": _read_parquet, "arrow": _read_arrow}
-"""A reader of each kind; its second argument is how many rows are decoded at once, where one can
-choose. The first batch has no rows: it says what the columns are."""
+"""Reader per format, called with source and rows per batch (Arrow files keep their batches).
+
+The first batch has no rows and defines the columns."""
 
 
 def normalize_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same rows in types that have one spelling, without metadata.
+    """Cast a batch to normalized types, without metadata.
 
-    Text is string, bytes are binary and lists are list, whatever the width of their offsets; a
-    dictionary becomes its values, an extension type what it is stored as; every field may be null.
-    A column of objects that never have a field is null.
+    Text becomes string, bytes binary and lists list, whatever the width of their offsets.
+    Dictionary types become their value type, extension types their storage type. Every field is
+    nullable. A struct column without fields becomes a null column.
+
+    Args:
+        batch: any rows.
+
+    Returns:
+        The same rows; the batch itself if its types are normalized already.
     """
     for i, field in enumerate(batch.schema):
-        if pa.types.is_struct(field.type) and not field.type.num_fields:  # parquet knows none
+        if pa.types.is_struct(field.type) and not field.type.num_fields:  # not supported by Parquet
             batch = batch.set_column(i, field.name, pa.nulls(batch.num_rows))
     schema = pa.schema([pa.field(f.name, normalize_type(f.type)) for f in batch.schema])
     return batch if batch.schema.equals(schema, check_metadata=True) else batch.cast(schema)
 
 
 def normalize_type(data_type: pa.DataType) -> pa.DataType:
-    """The one spelling of a type."""
+    """Return the normalized form of an Arrow type (see ``normalize_batch``)."""
     is_ = pa.types
     if isinstance(data_type, pa.BaseExtensionType):
         return normalize_type(data_type.storage_type)

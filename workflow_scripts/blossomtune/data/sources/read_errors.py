@@ -1,13 +1,25 @@
-"""TODO docstring."""
+"""The error for a file that cannot be read as its format."""
 
 from pathlib import Path
 
 from blossomtune.errors import UserError
 
+_MAX_REASON_LENGTH = 300
+
 
 def make_read_error(path: Path, file_format: str, error: Exception | str) -> UserError:
-    """The error for a file that is not what it should be."""
+    """Return the error for a file whose content does not fit its format.
+
+    Args:
+        path: the file.
+        file_format: the format it was read as.
+        error: the reader's error; its first line is the reason.
+
+    Returns:
+        The error, to be raised.
+    """
+    reason = (str(error).splitlines() or ["?"])[0][:_MAX_REASON_LENGTH]
     return UserError(
-        f"{path.name} cannot be read as {file_format}: {(str(error).splitlines() or ['?'])[0][:300]}",
+        f"{path.name} cannot be read as {file_format}: {reason}",
         "check format.kind, format.columns and that the text is UTF-8",
     )

@@ -1,45 +1,58 @@
-"""Patience with networks: a request that may succeed later is tried again."""
+"""Retries of network requests with exponential backoff."""
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+import tenacity
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
 INITIAL_DELAY = 1.0
-"""Seconds before the second attempt; twice as long before each further one."""
+"""Seconds before the second attempt; the delay doubles before each further one."""
 
 
 class UnreachableError(Exception):
-    """Patience is at its end; the message says what the last attempt met."""
+    """All attempts failed; the message names the last failure."""
 
 
 def call_with_retries(action: Callable[[], T], transient_errors: tuple[type[Exception], ...]) -> T:
-    """Calls ``action`` up to ``ATTEMPTS`` times.
+    """Call ``action`` up to ``MAX_ATTEMPTS`` times.
 
     Args:
-        action: what to do; it must be safe to repeat.
-        transient: errors after which another attempt may help. Of those that carry an HTTP
-            response, only "too many requests" and the server's own faults are worth repeating.
+        action: the request; it must be safe to repeat.
+        transient_errors: errors after which another attempt may help. Of those that carry an HTTP
+            response, only status 429 and 5xx are retried.
 
     Returns:
-        What ``action`` returned.
+        The value that ``action`` returned.
 
     Raises:
-        UnreachableError: when the last attempt failed like the others.
-        Exception: at once, whatever else ``action`` raises.
+        UnreachableError: if the last attempt failed with a transient error.
+        Exception: any other error of ``action``, at once.
     """
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            return action()
-        except transient_errors as error:
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            if status is not None and status != 429 and status < 500:
-                raise
-            if attempt == MAX_ATTEMPTS:
-                # the error's own text is left out: it may hold an address with a password
-                met = f"HTTP status {status}" if status else type(error).__name__
-                raise UnreachableError(f"{met}, {MAX_ATTEMPTS} attempts") from error
-        time.sleep(INITIAL_DELAY * 2 ** (attempt - 1))
-    raise AssertionError("the last attempt returns or raises")
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(MAX_ATTEMPTS),
+        wait=tenacity.wait_exponential(multiplier=INITIAL_DELAY),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, transient_errors) and _is_retryable(error)
+        ),
+    )
+    try:
+        return retrying(action)
+    except tenacity.RetryError as retry_error:
+        error = retry_error.last_attempt.exception()
+        status = _get_http_status(error)
+        # the error's own text may contain an address with a password
+        reason = f"HTTP status {status}" if status else type(error).__name__
+        raise UnreachableError(f"{reason}, {MAX_ATTEMPTS} attempts") from error
+
+
+def _is_retryable(error: BaseException) -> bool:
+    status = _get_http_status(error)
+    return status is None or status == 429 or status >= 500
+
+
+def _get_http_status(error: BaseException | None) -> int | None:
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status

@@ -1,4 +1,4 @@
-"""Files from an address, checked while they are downloaded."""
+"""Download of files by URL, with a checksum."""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,44 +29,46 @@ _HINTS_BY_STATUS = {
 
 
 def download_file(source: Mapping[str, Any], folder: Path) -> Path:
-    """Downloads what a ``kind: url`` source names.
+    """Download the file of a ``kind: url`` source and verify its checksum.
 
     Args:
-        source: url and sha256.
-        folder: where to put it, in a folder of its own.
+        source: a source block with ``url`` and ``sha256``.
+        folder: the folder to create ``download/`` in.
 
     Returns:
-        The file, under its name in the address, its checksum verified.
+        The file, named as in the URL.
 
     Raises:
-        UserError: where it cannot be had, or is not the file meant. What comes after a ``?`` in
-            the address may be a secret and is not shown.
+        UserError: if it cannot be downloaded, or the checksum differs. User, password and query of
+            the URL are not shown.
     """
     parts = urlsplit(source["url"])
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    display_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     path = folder / "download" / _get_file_name(parts.path)
     path.parent.mkdir()
-    print(f"fetching {shown}", flush=True)
+    print(f"fetching {display_url}", flush=True)
     try:
-        found = call_with_retries(lambda: _stream_to_file(source["url"], path), _TRANSIENT_ERRORS)
+        checksum = call_with_retries(
+            lambda: _stream_to_file(source["url"], path), _TRANSIENT_ERRORS
+        )
     except UnreachableError as error:
         raise UserError(
-            f"{shown} cannot be fetched: {parts.hostname} cannot be reached ({error})",
+            f"{display_url} cannot be fetched: {parts.hostname} cannot be reached ({error})",
             "check source.url and the network",
         ) from None
     except requests.HTTPError as error:
         status = error.response.status_code
         raise UserError(
-            f"{shown} cannot be fetched: HTTP status {status}", _HINTS_BY_STATUS.get(status)
+            f"{display_url} cannot be fetched: HTTP status {status}", _HINTS_BY_STATUS.get(status)
         ) from None
     except (requests.RequestException, UnicodeError) as error:
         raise UserError(
-            f"{shown} cannot be fetched: {type(error).__name__}", "check source.url"
+            f"{display_url} cannot be fetched: {type(error).__name__}", "check source.url"
         ) from None
-    if found != source["sha256"]:
+    if checksum != source["sha256"]:
         raise UserError(
             f"{path.name}: wrong checksum; sha256 by source.sha256 {source['sha256']}, "
-            f"downloaded {found}",
+            f"downloaded {checksum}",
             "look at what is there now: only if it is what you want, take its checksum",
         )
     return path
@@ -78,16 +80,16 @@ def _get_file_name(url_path: str) -> str:
 
 
 def _stream_to_file(url: str, path: Path) -> str:
-    """Writes the bytes as they are sent, and returns their SHA-256."""
+    """Write the response's raw bytes to a file and return their SHA-256."""
     digest = hashlib.sha256()
-    # a server that packs the file for the journey would change its checksum
+    # compression for transfer would change the checksum
     headers = {"Accept-Encoding": "identity"}
     with (
-        requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer,
+        requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response,
         path.open("wb") as file,
     ):
-        answer.raise_for_status()
-        for chunk in answer.raw.stream(_CHUNK_SIZE, decode_content=False):
+        response.raise_for_status()
+        for chunk in response.raw.stream(_CHUNK_SIZE, decode_content=False):
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()

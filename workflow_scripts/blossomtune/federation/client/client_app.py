@@ -7,20 +7,20 @@ from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 
 if TYPE_CHECKING:
     from blossomtune.federation.client.state_store import ClientStateStore
 
 
 def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
-    """A ClientApp for the job that ``job_of`` finds in its context."""
+    """A ClientApp for the run that ``job_of`` finds in its context."""
 
     def clip_update(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Clips a trained adapter where the client is to do it; by Flower's own mod."""
         from blossomtune.privacy import clipping
 
-        chosen = load_run(context).federation.privacy
+        chosen = load_run(context).spec.federation.privacy
         mod = clipping.build_clipping_mod(chosen) if chosen else None
         if mod is None or message.metadata.message_type != MessageType.TRAIN:
             return call_next(message, context)
@@ -46,11 +46,13 @@ def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
         from blossomtune.federation.client.train import train_round
         from blossomtune.federation.messages import replies, requests
 
-        job, order = load_run(context), requests.decode_request(message.content)
-        memory = _open_state_store(job, order.run_name, context)
+        run, order = load_run(context), requests.decode_request(message.content)
+        memory = _open_state_store(run, order.run_name, context)
         kept = memory.load(order.last_participation) if memory else {}
-        given = train_round(job, _get_partition_id(context), order, kept)
-        content, kept = replies.encode_train_reply(given, job.federation.communication.precision)
+        given = train_round(run, _get_partition_id(context), order, kept)
+        content, kept = replies.encode_train_reply(
+            given, run.spec.federation.communication.precision
+        )
         if memory:
             memory.save(order.round, kept)
         return Message(content, reply_to=message)
@@ -62,10 +64,10 @@ def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
         from blossomtune.federation.messages.records import METRICS_RECORD
         from blossomtune.federation.messages.requests import decode_request
 
-        job, order = load_run(context), decode_request(message.content)
-        memory = _open_state_store(job, order.run_name, context)
+        run, order = load_run(context), decode_request(message.content)
+        memory = _open_state_store(run, order.run_name, context)
         kept = memory.load(order.last_participation) if memory else {}
-        found = evaluate_round(job, _get_partition_id(context), order, kept)
+        found = evaluate_round(run, _get_partition_id(context), order, kept)
         return Message(RecordDict({METRICS_RECORD: MetricRecord(found)}), reply_to=message)
 
     return new
@@ -81,10 +83,10 @@ def _open_state_store(
     """Where a client keeps what it needs in its next round; None where that is nothing."""
     from blossomtune.federation.client.state_store import ClientStateStore
 
-    if not run.has_client_state:
+    if not run.spec.has_client_state:
         return None
-    folder = run.checkpoints / run_name / "clients" / str(_get_partition_id(context))
-    return ClientStateStore(folder, keep_last=run.federation.keep_checkpoints)
+    folder = run.paths.checkpoints / run_name / "clients" / str(_get_partition_id(context))
+    return ClientStateStore(folder, keep_last=run.spec.federation.keep_checkpoints)
 
 
-app = build_client_app(lambda context: FederatedRun.load(str(context.run_config["job"])))
+app = build_client_app(lambda context: FederatedRun.load(str(context.run_config["run"])))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages.base_deltas import flatten_base_deltas, unflatten_base_deltas
 from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import TrainRequest
+from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
@@ -26,21 +27,22 @@ def train_round(
     """Trains one client for one round.
 
     Args:
-        job: the federation.
+        run: the federation.
         client: the client's number.
         order: what the server sent.
         kept: what the client kept after its last round.
     """
     started = time.perf_counter()
-    federation, rows = run.federation, run.clients[client].num_rows
+    spec = run.spec
+    federation, rows = spec.federation, spec.clients[client].num_rows
     folded = unflatten_base_deltas(strip_prefix("fold", client_state)) | request.base_deltas
     worker = get_worker(run)
-    model = worker.prepare_model(run.clients[client].rank, folded)
-    if run.device == "cuda":
+    model = worker.prepare_model(spec.clients[client].rank, folded)
+    if run.resources.device == "cuda":
         torch.cuda.empty_cache()  # what another client left
         torch.cuda.reset_peak_memory_stats()
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
-    factor = schedule.select_trainable_factor(federation.aggregation, request.round)
+    factor = select_trainable_factor(federation.aggregation, request.round)
     adapter.set_trainable_factor(model, factor)
     start = adapter.select_factor(adapter.get_adapter_state(model), factor)
     mine, shift = None, None
@@ -50,19 +52,19 @@ def train_round(
         }
         shift = {name: request.server_control[name] - mine[name] for name in mine}
 
-    steps = schedule.count_local_steps(run.training, rows)
-    rate = schedule.compute_learning_rate(run.training, request.round, federation.rounds)
-    count = steps * schedule.effective_batch_size(run.training)
+    steps = schedule.count_local_steps(spec.training, rows)
+    rate = schedule.compute_learning_rate(spec.training, request.round, federation.rounds)
+    count = steps * schedule.effective_batch_size(spec.training)
     rounds = schedule.rounds_participated(
-        run.seed, client, request.round, len(run.clients), federation.fraction_train
+        spec.seed, client, request.round, len(spec.clients), federation.fraction_train
     )
-    chosen = schedule.select_examples(run.seed, client, rows, rounds * count, count)
+    chosen = schedule.select_examples(spec.seed, client, rows, rounds * count, count)
     with tempfile.TemporaryDirectory() as scratch:
         config = build_sft_config(
-            run.training.arguments,
+            spec.training.arguments,
             learning_rate=rate,
             max_steps=steps,
-            seed=derive_seed(run.seed, "training", client, request.round)
+            seed=derive_seed(spec.seed, "training", client, request.round)
             >> 1,  # numpy: below 2**32
             use_cpu=model.device.type == "cpu",
             output_dir=Path(scratch),
@@ -70,13 +72,13 @@ def train_round(
         trained = train_adapter(
             model,
             worker.tokenizer,
-            load_client_rows(run.preprocessed, client).select(chosen),
+            load_client_rows(run.paths.preprocessed, client).select(chosen),
             config,
             LocalObjective(
                 proximal_mu=getattr(federation.strategy, "mu", 0.0),
                 scaffold_correction=shift,
                 optimizer_state=strip_prefix(f"optimizer/{factor}", client_state) or None,
-                return_optimizer_state=run.training.optimizer_state == "kept",
+                return_optimizer_state=spec.training.optimizer_state == "kept",
             ),
         )
     state = adapter.select_factor(adapter.get_adapter_state(model), factor)
@@ -100,7 +102,9 @@ def train_round(
             "train-loss": trained.loss,
             "batch-size": float(trained.batch_size),
             "seconds": time.perf_counter() - started,
-            "gpu-memory": float(torch.cuda.max_memory_reserved() if run.device == "cuda" else 0),
+            "gpu-memory": float(
+                torch.cuda.max_memory_reserved() if run.resources.device == "cuda" else 0
+            ),
         },
         client_state=client_state,
     )
@@ -112,11 +116,11 @@ def evaluate_round(
     """Scores the global adapter on the rows that a client holds out for validation."""
     worker = get_worker(run)
     model = worker.prepare_model(
-        run.clients[client].rank,
+        run.spec.clients[client].rank,
         unflatten_base_deltas(strip_prefix("fold", client_state)) | request.base_deltas,
     )
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
-    rows = load_client_rows(run.preprocessed, client, ".validation")
+    rows = load_client_rows(run.paths.preprocessed, client, ".validation")
     return {
         "loss": compute_eval_loss(model, rows.to_list(), get_pad_token_id(worker.tokenizer)),
         "rows": float(len(rows)),

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages.base_deltas import BaseDeltas
+from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import adapter
@@ -19,24 +19,26 @@ class Worker:
     """One model in memory that becomes every client's in turn."""
 
     def __init__(self, run: FederatedRun) -> None:
-        torch.set_num_threads(run.federation.threads_per_client)
-        if run.device == "cuda":  # so that nobody takes the memory of those it shares a GPU with
-            torch.cuda.set_per_process_memory_fraction(run.federation.gpus_per_client)
+        torch.set_num_threads(run.spec.federation.threads_per_client)
+        if (
+            run.resources.device == "cuda"
+        ):  # so that nobody takes the memory of those it shares a GPU with
+            torch.cuda.set_per_process_memory_fraction(run.resources.gpus_per_client)
         self.run = run
-        self.tokenizer = load_tokenizer(run.model)
+        self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
         gc.freeze()  # trainers collect garbage twice a round, and all that is here stays
 
     def _load_model(self) -> None:
-        job = self.run
-        quantization = job.training.quantization
-        model = load_model(job.model, quantization=quantization, device=job.device)
-        self._attach_adapter(model, job.lora.r)
+        run = self.run
+        quantization = run.spec.training.quantization
+        model = load_model(run.paths.model, quantization=quantization, device=run.resources.device)
+        self._attach_adapter(model, run.spec.lora.r)
         self.initial_state = adapter.get_adapter_state(self._model)  # at the server's rank
         self._applied_rounds: list[int] = []
 
     def _attach_adapter(self, base: Any, rank: int) -> None:
-        self._model = adapter.build_peft_model(base, self.run.lora, self.run.seed, rank)
+        self._model = adapter.build_peft_model(base, self.run.spec.lora, self.run.spec.seed, rank)
         self._rank = rank
 
     def prepare_model(self, rank: int, base_deltas: BaseDeltas) -> Any:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from blossomtune.aggregation import drift
-from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.aggregation.layers import truncate_rank
 from blossomtune.aggregation.registry import AGGREGATIONS
 from blossomtune.aggregation.types import ClientUpdate, Factors
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import ROBUST_STRATEGIES
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
 
@@ -47,7 +47,7 @@ def single_threaded() -> Iterator[None]:
 
 @single_threaded()
 def aggregate_round(
-    job: FederatedRun,
+    spec: FederationSpec,
     strategy: ServerStrategy,
     round_number: int,
     global_state: StateDict,
@@ -60,17 +60,17 @@ def aggregate_round(
     every answer; all others get the average that the aggregation makes.
 
     Args:
-        job: the federation.
+        spec: the federation.
         strategy: of the server; it may take a step of its own.
         number: the round's number.
         state: the global adapter before the round.
         start: its trained part, as clients of the server's rank got it.
         answers: in the order of the clients; the trained part of each, at its own rank.
     """
-    f, lora = job.federation, job.lora
+    f, lora = spec.federation, spec.lora
     ours = compute_scaling(lora, lora.r)
     updates = [
-        ClientUpdate(a.state, compute_scaling(lora, job.clients[client].rank), a.weight)
+        ClientUpdate(a.state, compute_scaling(lora, spec.clients[client].rank), a.weight)
         for client, a in results.items()
     ]
     if f.strategy.name in ROBUST_STRATEGIES or f.privacy:
@@ -80,7 +80,7 @@ def aggregate_round(
         )
     else:
         begin = (
-            adapter.reinitialize_adapter(global_state, job.seed, round_number)
+            adapter.reinitialize_adapter(global_state, spec.seed, round_number)
             if f.aggregation == "flora"
             else start_state
         )
@@ -90,19 +90,19 @@ def aggregate_round(
     return AggregatedRound(
         global_state | new,
         folded,
-        None if lora.dora else _measure_drift(job, global_state, updates, results),
+        None if lora.dora else _measure_drift(spec, global_state, updates, results),
     )
 
 
 def _measure_drift(
-    job: FederatedRun,
+    spec: FederationSpec,
     global_state: StateDict,
     updates: list[ClientUpdate],
     results: Mapping[int, WeightedState],
 ) -> dict[str, dict[str, float]]:
     """The same with the factor that was not trained, since only products can be compared."""
-    lora = job.lora
-    ranks = [job.clients[client].rank for client in results]
+    lora = spec.lora
+    ranks = [spec.clients[client].rank for client in results]
     whole = [
         ClientUpdate(
             truncate_rank(global_state, rank, compute_scaling(lora, lora.r), u.scale) | u.state,

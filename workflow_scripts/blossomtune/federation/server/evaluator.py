@@ -2,8 +2,9 @@
 
 import torch
 
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages.base_deltas import BaseDeltas
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import ServerEvalSet
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
@@ -18,14 +19,14 @@ class ServerEvaluator:
         initial: the adapter that the first round starts from.
     """
 
-    def __init__(self, job: FederatedRun) -> None:
-        self._num_threads = job.cores
-        self._eval_set = ServerEvalSet(job.preprocessed, job.federation.evaluate_rows, job.seed)
-        self._pad_token_id = get_pad_token_id(load_tokenizer(job.model))
-        self._model = adapter.build_peft_model(load_model(job.model), job.lora, job.seed)
+    def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
+        self._num_threads = cores
+        self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
+        self._pad_token_id = get_pad_token_id(load_tokenizer(paths.model))
+        self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
         self._applied_rounds: set[int] = set()
         self.initial_state = adapter.get_adapter_state(self._model)
-        adapter.require_linear_layers(self.initial_state, job.lora, job.federation.aggregation)
+        adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
     def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> dict[str, float] | None:
         """Loss and perplexity with an adapter, and what was added to the base until then.

@@ -8,14 +8,14 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from blossomtune.errors import UserError
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages.records import METRICS_RECORD
+from blossomtune.federation.spec import FederationSpec
 
 POLL_SECONDS = 0.1
 
 
 def discover_clients(
-    grid: Grid, job: FederatedRun, authenticated_clients: Mapping[int, int] | None = None
+    grid: Grid, spec: FederationSpec, authenticated_clients: Mapping[int, int] | None = None
 ) -> dict[int, int]:
     """Which node is which client: node id by client number.
 
@@ -24,24 +24,24 @@ def discover_clients(
 
     Args:
         grid: the nodes.
-        job: the federation.
+        spec: the federation.
         owners: the client whose key a node has, by node id, where nodes have keys.
 
     Raises:
         UserError: where fewer than ``min_clients`` answered, naming those that did not.
     """
-    end = time.monotonic() + job.federation.round_timeout
+    end = time.monotonic() + spec.federation.round_timeout
     found: dict[int, int] = {}
     reasons: list[str] = []
     asked: set[int] = set()
-    while len(found) < len(job.clients) and _should_wait(end):
+    while len(found) < len(spec.clients) and _should_wait(end):
         new = [node for node in grid.get_node_ids() if node not in asked]
         asked.update(new)
         questions = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
         for question, reply in send_and_receive(grid, questions, end):
             node = question.metadata.dst_node_id
             try:
-                client = identify_client(reply, len(job.clients))
+                client = identify_client(reply, len(spec.clients))
                 if authenticated_clients is not None and authenticated_clients.get(node) != client:
                     raise ValueError(f"a node says that it is client {client}, with another's key")
                 if client in found:
@@ -49,11 +49,11 @@ def discover_clients(
                 found[client] = node
             except ValueError as error:
                 reasons.append(str(error))
-        if len(reasons) + len(found) >= len(job.clients):
+        if len(reasons) + len(found) >= len(spec.clients):
             break
         time.sleep(POLL_SECONDS)
-    missing = [(i, None) for i in range(len(job.clients)) if i not in found]
-    require_enough_clients(job, len(found), job.federation.min_clients, missing, reasons)
+    missing = [(i, None) for i in range(len(spec.clients)) if i not in found]
+    require_enough_clients(spec, len(found), spec.federation.min_clients, missing, reasons)
     return found
 
 
@@ -91,7 +91,7 @@ def _should_wait(deadline: float) -> bool:
 
 
 def require_enough_clients(
-    job: FederatedRun,
+    spec: FederationSpec,
     num_responding: int,
     num_required: int,
     missing_clients: Sequence[tuple[int, str | None]],
@@ -106,9 +106,9 @@ def require_enough_clients(
     if num_responding >= num_required:
         return
     where = "the federation cannot start" if round_number is None else f"round {round_number} stops"
-    key = "min_clients" if num_required <= job.federation.min_clients else "strategy"
+    key = "min_clients" if num_required <= spec.federation.min_clients else "strategy"
     named = [
-        f"{c} ({job.clients[c].name}){f': {why}' if why else ''}" for c, why in missing_clients
+        f"{c} ({spec.clients[c].name}){f': {why}' if why else ''}" for c, why in missing_clients
     ]
     detail = "\n  ".join([*named, *dict.fromkeys(node_errors)])
     raise UserError(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 from blossomtune.files import write_json
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_results(
-    job: FederatedRun,
+    run: FederatedRun,
     last_checkpoint: "Checkpoint",
     best_checkpoint: "Checkpoint | None",
     stop_reason: str | None,
@@ -20,7 +20,7 @@ def write_results(
     Raises:
         UserError: where not one round was trained.
     """
-    from blossomtune.aggregation.low_rank import stack_base_deltas
+    from blossomtune.aggregation.layers import stack_base_deltas
     from blossomtune.config.lora import compute_scaling
     from blossomtune.errors import UserError
     from blossomtune.federation.messages.base_deltas import unflatten_base_deltas
@@ -29,7 +29,8 @@ def write_results(
     from blossomtune.named_tensors import strip_prefix
     from blossomtune.training import adapter_files
 
-    federation = job.federation
+    spec, paths = run.spec, run.paths
+    federation = spec.federation
     if last_checkpoint.round_number == 0:
         raise UserError(f"no round was trained: {stop_reason}", "raise the budget")
     number = early_stopping.find_best_round(last_checkpoint.history, federation)
@@ -38,25 +39,27 @@ def write_results(
         if best_checkpoint is None or best_checkpoint.round_number != number:
             raise UserError(
                 f"the best round was {number}, and its checkpoint is gone",
-                f"remove {job.checkpoints} and train again, or use federation.result: last",
+                f"remove {paths.checkpoints} and train again, or use federation.result: last",
             )
         result = best_checkpoint
     folded = unflatten_base_deltas(strip_prefix("fold", result.server_state))
     if folded:
-        ours = compute_scaling(job.lora, job.lora.r)
+        ours = compute_scaling(spec.lora, spec.lora.r)
         with single_threaded():
             products = stack_base_deltas(
                 result.adapter_state, ours, [folded[n] for n in sorted(folded)]
             )
         adapter_files.save_adapter_from_factors(
-            products, job.lora, job.base_model_name, job.adapter
+            products, spec.lora, spec.base_model_name, paths.adapter
         )
     else:
-        adapter_files.save_adapter(result.adapter_state, job.lora, job.base_model_name, job.adapter)
+        adapter_files.save_adapter(
+            result.adapter_state, spec.lora, spec.base_model_name, paths.adapter
+        )
     history: dict[str, Any] = {
-        "clients": [client.name for client in job.clients],
-        "ranks": [client.rank for client in job.clients],
-        "device": job.device,
+        "clients": [client.name for client in spec.clients],
+        "ranks": [client.rank for client in spec.clients],
+        "device": run.resources.device,
         "strategy": federation.strategy.name,
         "aggregation": federation.aggregation,
         "precision": federation.communication.precision,
@@ -70,4 +73,4 @@ def write_results(
         spent = last_checkpoint.history[-1]["privacy"]
         told = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
         history["privacy"] = told | {k: spent[k] for k in ("epsilon", "delta")}
-    write_json(job.history, history)
+    write_json(paths.history, history)

@@ -13,11 +13,11 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from blossomtune.aggregation.low_rank import truncate_rank
+from blossomtune.aggregation.layers import truncate_rank
+from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.config.conflicts import REINITIALIZING_AGGREGATIONS
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import compute_min_clients
-from blossomtune.federation.job import FederatedRun
 from blossomtune.federation.messages import codec, replies, requests
 from blossomtune.federation.messages.base_deltas import (
     BaseDeltas,
@@ -34,6 +34,7 @@ from blossomtune.federation.server.nodes import (
 )
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
 from blossomtune.privacy import accounting, record_keys
 from blossomtune.training import adapter, scaffold, schedule
@@ -49,7 +50,7 @@ class RoundRunner:
 
     Args:
         grid: Flower's connection to the nodes.
-        job: what to run.
+        spec: what to train.
         state: the adapter to start from.
         saved: ``server`` after the last round, or nothing before the first.
         history: the records of all rounds so far.
@@ -58,7 +59,7 @@ class RoundRunner:
     def __init__(
         self,
         grid: Grid,
-        job: FederatedRun,
+        spec: FederationSpec,
         run_name: str,
         adapter_state: StateDict,
         server_state: Mapping[str, Any] | None = None,
@@ -66,14 +67,19 @@ class RoundRunner:
         authenticated_clients: Mapping[int, int] | None = None,
     ) -> None:
         server_state = dict(server_state or {})
-        self.grid, self.job, self.run_name, self.adapter_state = grid, job, run_name, adapter_state
+        self.grid, self.spec, self.run_name, self.adapter_state = (
+            grid,
+            spec,
+            run_name,
+            adapter_state,
+        )
         self.strategy = ServerStrategy(
-            job.federation, job.seed, strip_prefix("strategy", server_state)
+            spec.federation, spec.seed, strip_prefix("strategy", server_state)
         )
         self.residual = strip_prefix("residual", server_state)
         self.base_deltas: BaseDeltas = unflatten_base_deltas(strip_prefix("fold", server_state))
         self.control_variate: StateDict | None = None
-        if job.federation.strategy.name == "scaffold":
+        if spec.federation.strategy.name == "scaffold":
             zeros = {
                 name: value.new_zeros(value.shape)
                 for name, value in self._get_trainable_state(1).items()
@@ -81,7 +87,7 @@ class RoundRunner:
             self.control_variate = strip_prefix("control", server_state) or zeros
         self.last_participation = {c["client"]: r["round"] for r in history for c in r["clients"]}
         self.bytes_moved = sum(r["bytes_down"] + r["bytes_up"] for r in history)
-        self.node_ids = discover_clients(grid, job, authenticated_clients)
+        self.node_ids = discover_clients(grid, spec, authenticated_clients)
 
     def get_server_state(self) -> StateDict:
         """What a checkpoint needs besides the adapter, as tensors."""
@@ -100,14 +106,14 @@ class RoundRunner:
             UserError: where fewer clients than needed sent something useful.
         """
         started = time.monotonic()
-        job, federation = self.job, self.job.federation
+        spec, federation = self.spec, self.spec.federation
         chosen = schedule.sample_clients(
-            job.seed, round_number, len(job.clients), federation.fraction_train
+            spec.seed, round_number, len(spec.clients), federation.fraction_train
         )
         present = [client for client in chosen if client in self.node_ids]
         result = RoundResult(
             round_number,
-            schedule.compute_learning_rate(job.training, round_number, federation.rounds),
+            schedule.compute_learning_rate(spec.training, round_number, federation.rounds),
         )
         sent, residual = self._build_requests(
             round_number, present, self.strategy.configure_train()
@@ -129,7 +135,7 @@ class RoundRunner:
                 bytes_up[client] = codec.count_message_bytes(reply.content)
                 state, control = replies.decode_train_reply(
                     reply.content,
-                    starts[job.clients[client].rank],
+                    starts[spec.clients[client].rank],
                     federation.communication.precision,
                     with_control=self.control_variate is not None,
                 )
@@ -144,9 +150,9 @@ class RoundRunner:
                 "bytes_down": sent.bytes_by_client.get(client, 0),
                 "bytes_up": bytes_up[client],
             }
-            who = {"client": client, "name": job.clients[client].name}
+            who = {"client": client, "name": spec.clients[client].name}
             if client in answers:
-                rank = {"rank": job.clients[client].rank}
+                rank = {"rank": spec.clients[client].rank}
                 result.clients.append(who | rank | answers[client].metrics | moved)
             else:
                 why = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
@@ -168,10 +174,10 @@ class RoundRunner:
         result: RoundResult,
     ) -> None:
         """Makes of the answers, in the order of the clients, what the next round starts from."""
-        job, federation = self.job, self.job.federation
+        spec, federation = self.spec, self.spec.federation
         held = federation.client_weights == "held"
         weights = {
-            client: job.clients[client].num_rows if held else answer.metrics["examples"]
+            client: spec.clients[client].num_rows if held else answer.metrics["examples"]
             for client, answer in replies.items()
         }
         if (
@@ -182,8 +188,10 @@ class RoundRunner:
             client: WeightedState(answer.state, weights[client], answer.was_clipped)
             for client, answer in replies.items()
         }
-        start = start_by_rank.get(job.lora.r, self._get_trainable_state(round_number))
-        made = aggregate_round(job, self.strategy, round_number, self.adapter_state, start, results)
+        start = start_by_rank.get(spec.lora.r, self._get_trainable_state(round_number))
+        made = aggregate_round(
+            spec, self.strategy, round_number, self.adapter_state, start, results
+        )
         self.adapter_state, result.drift = made.state, made.drift
         if made.base_deltas:  # as clients get it, which may be rounded
             sent = requests.encode_base_deltas(
@@ -197,30 +205,30 @@ class RoundRunner:
                 if a.control_variate_delta is not None
             ]
             self.control_variate = scaffold.update_server_control(
-                self.control_variate, changes, len(job.clients)
+                self.control_variate, changes, len(spec.clients)
             )
         if federation.privacy:
-            asked = federation.count_sampled_clients(len(job.clients))
+            asked = federation.count_sampled_clients(len(spec.clients))
             spent = accounting.compute_epsilon(
-                federation.privacy, len(job.clients), asked, round_number
+                federation.privacy, len(spec.clients), asked, round_number
             )
             result.privacy = spent | (self.strategy.get_privacy_metrics() or {})
         self.last_participation |= dict.fromkeys(replies, round_number)
 
     def _evaluate_clients(self, round_number: int) -> dict[str, Any] | None:
         """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
-        job, budget = self.job, self.job.federation.communication.budget_mb
-        share = job.federation.fraction_evaluate
+        spec, budget = self.spec, self.spec.federation.communication.budget_mb
+        share = spec.federation.fraction_evaluate
         # Losses that are compared are those of the same clients.
-        when = 0 if job.federation.selects_model else round_number
+        when = 0 if spec.federation.selects_model else round_number
         chosen = schedule.sample_clients(
-            job.seed, when, len(job.clients), share, "evaluating clients"
+            spec.seed, when, len(spec.clients), share, "evaluating clients"
         )
         sent, _ = self._build_requests(round_number + 1, [c for c in chosen if c in self.node_ids])
         needed = sum(sent.bytes_by_client.values()) + len(chosen) * replies.MAX_EVALUATE_REPLY_BYTES
         if budget is not None and self.bytes_moved + needed > budget * 1e6:
             return None
-        limit = f"no answer in {job.federation.round_timeout:g} s"
+        limit = f"no answer in {spec.federation.round_timeout:g} s"
         found: dict[int, dict[str, Any]] = {
             client: {"reason": limit, "bytes_up": 0} for client in sent.content_by_client
         }
@@ -236,7 +244,7 @@ class RoundRunner:
         asked = [
             {
                 "client": client,
-                "name": job.clients[client].name,
+                "name": spec.clients[client].name,
                 "bytes_down": sent.bytes_by_client[client],
             }
             | found[client]
@@ -254,7 +262,7 @@ class RoundRunner:
 
     def _get_trainable_state(self, round_number: int, state: StateDict | None = None) -> StateDict:
         """The part of an adapter that clients train in a round."""
-        chosen = schedule.select_trainable_factor(self.job.federation.aggregation, round_number)
+        chosen = select_trainable_factor(self.spec.federation.aggregation, round_number)
         return adapter.select_factor(self.adapter_state if state is None else state, chosen)
 
     def _build_requests(
@@ -264,8 +272,8 @@ class RoundRunner:
         train_config: Mapping[str, float] | None = None,
     ) -> tuple["RequestBatch", StateDict]:
         """The contents of messages to clients, and what their precision leaves for later."""
-        job, precision = self.job, self.job.federation.communication.precision
-        aggregation = job.federation.aggregation
+        spec, precision = self.spec, self.spec.federation.communication.precision
+        aggregation = spec.federation.aggregation
         travelling = adapter.select_factor(
             self.adapter_state, "B" if aggregation == "ffa" else "both"
         )
@@ -276,9 +284,9 @@ class RoundRunner:
             coded, residual = codec.encode(travelling, precision, self.residual)
             known = codec.decode(coded)
         adapters: dict[int, tuple[ArrayRecord, StateDict]] = {}
-        for rank in {job.clients[client].rank for client in clients}:
-            to = compute_scaling(job.lora, rank)
-            smaller = truncate_rank(known, rank, compute_scaling(job.lora, job.lora.r), to)
+        for rank in {spec.clients[client].rank for client in clients}:
+            to = compute_scaling(spec.lora, rank)
+            smaller = truncate_rank(known, rank, compute_scaling(spec.lora, spec.lora.r), to)
             record, _ = codec.encode(smaller, precision)
             adapters[rank] = (record, codec.decode(record))
         control = (
@@ -288,7 +296,7 @@ class RoundRunner:
         )
         made: dict[tuple[int, int], tuple[RecordDict, int]] = {}
         for rank, last in {
-            (job.clients[c].rank, self.last_participation.get(c, 0)) for c in clients
+            (spec.clients[c].rank, self.last_participation.get(c, 0)) for c in clients
         }:
             news = {
                 n: f for n, f in self.base_deltas.items() if n >= last
@@ -303,7 +311,7 @@ class RoundRunner:
                 extra_config=train_config,
             )
             made[rank, last] = content, codec.count_message_bytes(content)
-        each = {c: made[job.clients[c].rank, self.last_participation.get(c, 0)] for c in clients}
+        each = {c: made[spec.clients[c].rank, self.last_participation.get(c, 0)] for c in clients}
         contents = {client: content for client, (content, _) in each.items()}
         return RequestBatch(
             contents, {c: size for c, (_, size) in each.items()}, adapters
@@ -315,7 +323,7 @@ class RoundRunner:
         asked = [
             Message(content, self.node_ids[c], message_type) for c, content in contents.items()
         ]
-        end = time.monotonic() + self.job.federation.round_timeout
+        end = time.monotonic() + self.spec.federation.round_timeout
         for message, reply in send_and_receive(self.grid, asked, end):
             yield client_of[message.metadata.dst_node_id], reply
 
@@ -326,17 +334,17 @@ class RoundRunner:
         start_by_rank: Mapping[int, StateDict],
     ) -> None:
         """Stops before a round that would move more than is left."""
-        job, communication = self.job, self.job.federation.communication
+        spec, communication = self.spec, self.spec.federation.communication
         if communication.budget_mb is None:
             return
-        bit = record_keys.sends_norm_bit(job.federation.privacy)
-        besides = {"scaffold": self.control_variate is not None, "norm_bit": bit}
+        bit = record_keys.sends_norm_bit(spec.federation.privacy)
+        besides = {"with_control": self.control_variate is not None, "with_norm_bit": bit}
         answer = {
             rank: replies.compute_max_reply_bytes(start, communication.precision, **besides)
             for rank, start in start_by_rank.items()
         }
         needed = sum(
-            size + answer[job.clients[client].rank] for client, size in request_bytes.items()
+            size + answer[spec.clients[client].rank] for client, size in request_bytes.items()
         )
         left = communication.budget_mb * 1e6 - self.bytes_moved
         if needed > left:
@@ -348,10 +356,10 @@ class RoundRunner:
     def _require_enough_replies(
         self, round_number: int, num_replies: int, failed: Sequence[Mapping[str, Any]]
     ) -> None:
-        federation = self.job.federation
+        federation = self.spec.federation
         needed = max(federation.min_clients, compute_min_clients(federation.strategy))
         lost = [(f["client"], f["reason"]) for f in failed]
-        require_enough_clients(self.job, num_replies, needed, lost, round_number=round_number)
+        require_enough_clients(self.spec, num_replies, needed, lost, round_number=round_number)
 
 
 @dataclass(frozen=True)

@@ -6,34 +6,34 @@ from collections.abc import Callable, Mapping
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from blossomtune.federation.job import FederatedRun
+from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.server.results import write_results
 from blossomtune.federation.server.round_log import format_round
 
 
-def build_server_app(load_job: Callable[[Context], FederatedRun]) -> ServerApp:
-    """A ServerApp for the job that ``job_of`` finds in its context."""
+def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
+    """A ServerApp for the run that ``job_of`` finds in its context."""
     new = ServerApp()
 
     @new.main()
     def main(grid: Grid, context: Context) -> None:
         """Runs the federation and writes its adapter and history."""
-        run_federation(grid, load_job(context))
+        run_federation(grid, load_run(context))
 
     return new
 
 
 def run_federation(
-    grid: Grid, job: FederatedRun, authenticated_clients: Mapping[int, int] | None = None
+    grid: Grid, run: FederatedRun, authenticated_clients: Mapping[int, int] | None = None
 ) -> None:
-    """Runs the rounds of a job that are not done yet, then writes the adapter and history.json.
+    """Runs the rounds of a run that are not done yet, then writes the adapter and history.json.
 
     Every round is kept as a checkpoint, so that a run that was stopped goes on after it.
 
     Args:
         grid: the nodes.
-        job: the federation.
+        run: the federation.
         owners: the client whose key a node has, by node id, where nodes have keys.
 
     Raises:
@@ -48,12 +48,14 @@ def run_federation(
     from blossomtune.gpus import GpuSampler, list_visible_gpus
     from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 
-    federation, total = job.federation, job.federation.rounds
+    federation, total = run.spec.federation, run.spec.federation.rounds
     kept = federation.keep_checkpoints
     checkpoints = CheckpointStore(
-        job.checkpoints, build_run_identity(job, job.device), save_total_limit=kept
+        run.paths.checkpoints,
+        build_run_identity(run.spec, run.paths, run.resources.device),
+        save_total_limit=kept,
     )
-    judge = ServerEvaluator(job)
+    judge = ServerEvaluator(run.spec, run.paths, run.resources.cores)
     last = checkpoints.load_latest(max_round=total)
     done = last.round_number if last else 0
     if last:
@@ -68,7 +70,7 @@ def run_federation(
     if done < total and not stopped:
         rounds = RoundRunner(
             grid,
-            job,
+            run.spec,
             checkpoints.folder.name,
             last.adapter_state,
             last.server_state,
@@ -80,8 +82,8 @@ def run_federation(
             last.history.append(first.to_record())
             print(format_round(last.history[-1], total, 0.0), flush=True)
         started = time.monotonic()
-        limit = JobDeadline(job.deadline)
-        with GpuSampler(list_visible_gpus() if job.device == "cuda" else []) as gpus:
+        limit = JobDeadline(run.resources.deadline)
+        with GpuSampler(list_visible_gpus() if run.resources.device == "cuda" else []) as gpus:
             for number in range(done + 1, total + 1):
                 limit.check(number - 1)
                 gpus.collect_usage()
@@ -105,7 +107,7 @@ def run_federation(
                     break
     if stopped:
         print(f"stopped: {stopped}", flush=True)
-    write_results(job, last, checkpoints.load_best(max_round=last.round_number), stopped)
+    write_results(run, last, checkpoints.load_best(max_round=last.round_number), stopped)
 
 
-app = build_server_app(lambda context: FederatedRun.load(str(context.run_config["job"])))
+app = build_server_app(lambda context: FederatedRun.load(str(context.run_config["run"])))

@@ -1,4 +1,4 @@
-"""Rows that begin alike are read as one sequence, and nothing but that changes."""
+"""Tests that merged rows have the losses and gradients of separate rows."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ SMALL = {
     "initializer_range": 0.3,
     "pad_token_id": 0,
 }
-STILL = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
 def llama(**chosen):
@@ -69,7 +69,7 @@ def mistral(**chosen):
 MODELS = {
     "llama": llama,
     "llama-eager": lambda: llama(attn_implementation="eager"),
-    "gpt2": lambda: gpt2(**STILL),
+    "gpt2": lambda: gpt2(**NO_DROPOUT),
     "mistral": lambda: mistral(sliding_window=None),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=8)),
     "experts": lambda: Qwen3MoeForCausalLM(
@@ -96,56 +96,55 @@ ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=6)
 
 @settings(max_examples=30)
 @given(ids, st.lists(st.tuples(ids, ids), min_size=1, max_size=5), st.data())
-def test_losses_and_gradients_are_those_of_the_rows_side_by_side(model, start, rests, data):
-    rows = [row([*start, *prompt], completion) for prompt, completion in rests]
-    shared = data.draw(st.integers(1, len(start)))
-    found = []
-    for batch in (collate(rows, pad_token_id=0), pack(rows, shared)):
+def test_losses_and_gradients_equal_those_of_separate_rows(model, prefix, suffixes, data):
+    rows = [row([*prefix, *prompt], completion) for prompt, completion in suffixes]
+    prefix_length = data.draw(st.integers(1, len(prefix)))
+    results = []
+    for batch in (collate(rows, pad_token_id=0), pack(rows, prefix_length)):
         nll, tokens = completion_nll(model, batch)
         model.zero_grad()
         nll.sum().backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         counts = [int(batch[key].sum()) for key in ("examples", "tokens")]
-        found.append((nll.sum().item(), gradient, counts, int(tokens.sum())))
-    (loss, gradient, *counted), (loss_together, gradient_together, *counted_together) = found
-    assert loss_together == pytest.approx(loss, rel=1e-4, abs=1e-4)
-    assert torch.allclose(gradient_together, gradient, rtol=1e-3, atol=1e-3 * gradient.abs().max())
-    assert counted_together == counted
+        results.append((nll.sum().item(), gradient, counts, int(tokens.sum())))
+    (loss, gradient, *counts), (merged_loss, merged_gradient, *merged_counts) = results
+    assert merged_loss == pytest.approx(loss, rel=1e-4, abs=1e-4)
+    assert torch.allclose(merged_gradient, gradient, rtol=1e-3, atol=1e-3 * gradient.abs().max())
+    assert merged_counts == counts
 
 
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=5))
-def test_what_is_shared_is_alike_in_all_rows_and_leaves_a_token_before_each_label(pairs):
+def test_prefix_is_common_and_leaves_a_token_before_each_label(pairs):
     rows = [row([1] * 30 + prompt, completion) for prompt, completion in pairs]
-    shared = choose_prefix_length(rows)
-    assert (shared >= 30) == (len(rows) > 1)
+    length = choose_prefix_length(rows)
+    assert (length >= 30) == (len(rows) > 1)
     for each in rows:
-        assert each["input_ids"][:shared] == rows[0]["input_ids"][:shared]
-        assert each["labels"][: shared + 1] == [IGNORE_INDEX] * (shared + 1)
+        assert each["input_ids"][:length] == rows[0]["input_ids"][:length]
+        assert each["labels"][: length + 1] == [IGNORE_INDEX] * (length + 1)
 
 
-def test_what_does_not_begin_alike_or_does_not_pay_is_left_as_it_is():
+def test_prefix_is_not_shared_without_benefit():
     assert choose_prefix_length([row([1, 2], [3]), row([2, 2], [3])]) == 0
-    assert (
-        choose_prefix_length([row([1], [3]), row([1], [3])]) == 0
-    )  # what predicts a label is not shared
+    # the token that predicts a label is not shared
+    assert choose_prefix_length([row([1], [3]), row([1], [3])]) == 0
     assert choose_prefix_length([row([], [3, 4]), row([], [3, 4])]) == 0  # plain text has no prompt
     assert choose_prefix_length([{"input_ids": [1, 2]}] * 2) == 0
     assert choose_prefix_length([row([1, 2], [3]) | {"seq_lengths": [3]}] * 2) == 0
-    # eight long texts behind a few tokens: in one sequence, too many would be looked at
-    apart = [row([1, 2, 3, *[5 + i] * 4000], [4]) for i in range(8)]
-    assert choose_prefix_length(apart) == 0
+    # eight long texts after a few tokens: attention over one sequence would cost more
+    rows = [row([1, 2, 3, *[5 + i] * 4000], [4]) for i in range(8)]
+    assert choose_prefix_length(rows) == 0
     assert choose_prefix_length([row([1] * 2000 + [5 + i] * 100, [4]) for i in range(8)]) == 2000
 
 
-def test_a_batch_is_shared_where_it_is_asked_for():
+def test_collate_shares_a_prefix_on_request():
     rows = [row([1, 2, 3, 4, 5 + i], [9]) for i in range(4)]
     assert collate(rows, pad_token_id=0)["input_ids"].shape == (4, 6)
     batch = collate(rows, pad_token_id=0, share_prefix=True)
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 9, 6, 9, 7, 9, 8, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, *[4, 5] * 4]]
     assert batch["labels"][0, 4:].tolist() == [IGNORE_INDEX, 9] * 4
-    seen = build_attention_mask(batch["segments"])[0, 0, :6] == 0
-    assert seen[:, :6].int().tolist() == [
+    visible = build_attention_mask(batch["segments"])[0, 0, :6] == 0
+    assert visible[:, :6].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0],
@@ -162,7 +161,7 @@ def test_a_batch_is_shared_where_it_is_asked_for():
     ]
 
 
-def test_models_that_read_it_rightly_are_sound(model):
+def test_full_attention_models_are_supported(model):
     assert is_supported(model)
     assert not model.training
     assert is_supported(
@@ -176,7 +175,7 @@ def test_models_that_read_it_rightly_are_sound(model):
 @pytest.mark.parametrize(
     "build",
     [
-        gpt2,  # drops out by default
+        gpt2,  # has dropout by default
         lambda: llama(attention_dropout=0.1),
         lambda: Starcoder2ForCausalLM(Starcoder2Config(**SMALL, residual_dropout=0.1)),
         lambda: mistral(sliding_window=8),
@@ -193,7 +192,7 @@ def test_models_that_read_it_rightly_are_sound(model):
         lambda: FalconMambaForCausalLM(
             FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
         ),
-        # places come from the mask
+        # positions come from the mask
         lambda: BloomForCausalLM(
             BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
         ),
@@ -209,12 +208,12 @@ def test_models_that_read_it_rightly_are_sound(model):
         "alibi",
     ],
 )
-def test_others_are_not(build):
+def test_dropout_windows_and_recurrent_state_are_not_supported(build):
     torch.manual_seed(0)
     assert not is_supported(build())
 
 
-def test_an_adapter_with_dropout_is_not():
+def test_adapter_with_dropout_is_not_supported():
     torch.manual_seed(0)
     base = llama()
     assert is_supported(base)
@@ -222,7 +221,7 @@ def test_an_adapter_with_dropout_is_not():
 
 
 @pytest.mark.parametrize("dora", [False, True])
-def test_looking_leaves_a_4_bit_base_as_it_is(four_bit, dora):
+def test_support_check_does_not_change_4_bit_weights(four_bit, dora):
     model = adapter.build_peft_model(four_bit, LoraSettings(r=2, dora=dora), seed=1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     batch = collate(
@@ -243,7 +242,7 @@ def test_looking_leaves_a_4_bit_base_as_it_is(four_bit, dora):
 
 @pytest.fixture(scope="module")
 def four_bit(tmp_path_factory):
-    """Wide enough for bitsandbytes to pack its weights for inference, where the CPU is able to."""
+    """Return a model that is wide enough for bitsandbytes to pack its weights on some CPUs."""
     torch.manual_seed(0)
     wide = SMALL | {"hidden_size": 128, "intermediate_size": 256}
     directory = tmp_path_factory.mktemp("wide")

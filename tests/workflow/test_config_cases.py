@@ -6,13 +6,13 @@ of the blocks change one key each: they must rerun, and what stands on them, and
 
 import re
 
-import every_key
+import config_cases
 import pytest
 import yaml
 from checkout import CONFIG
 
 # Sources of test rows are the same blocks; test_config_stages has them in both places.
-CASES = [case for case in every_key.cases() if not case.name.startswith("test.source")]
+CASES = [case for case in config_cases.build_cases() if not case.name.startswith("test.source")]
 CHANGED, FOLLOWS = "told something else", "after another job"
 
 
@@ -40,7 +40,7 @@ def finished(checkout, finish):
     (checkout.root / "own").mkdir()
     for name in ("a.csv", "b.csv"):
         (checkout.root / "own" / name).write_text(name)
-    configure(checkout, every_key.configuration())
+    configure(checkout, config_cases.build_configuration())
     return finish(checkout, *TARGETS, cores=64)
 
 
@@ -70,12 +70,12 @@ def expected(cases):
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_key_reruns_its_own_stage_and_what_follows_alone(finished, half):
     changed = CASES[half::2]
-    configure(finished, every_key.configuration(changed={case.name for case in changed}))
+    configure(finished, config_cases.build_configuration(changed={case.name for case in changed}))
     assert why(finished) == expected(changed)
 
 
 def test_a_mixture_follows_its_members(finished):
-    raw = every_key.configuration()
+    raw = config_cases.build_configuration()
     raw["datasets"]["two"]["limit"] = 5
     configure(finished, raw)
     mixtures = [
@@ -89,7 +89,7 @@ def test_a_mixture_follows_its_members(finished):
 
 
 def test_a_second_block_leaves_the_first_alone(finished):
-    raw = every_key.configuration()
+    raw = config_cases.build_configuration()
     for section in ("datasets", "partitions", "preprocessing"):
         raw[section]["another"] = raw[section]["base"]
     configure(finished, raw)

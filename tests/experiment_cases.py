@@ -1,12 +1,12 @@
-"""Every key of the blocks that an experiment is made of, with two values: for tests of what reruns.
+"""List two values of every key of an experiment's blocks, for tests of what reruns.
 
-``cases`` fails where a block has a key that is not here.
+``build_cases`` fails if a key of a block is missing here.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from every_key import PATH, classes
+from config_cases import PATH_SOURCE, collect_block_types
 
 from blossomtune.config.base import Block
 from blossomtune.config.engines import ENGINES, ExternalEngine
@@ -22,21 +22,26 @@ from blossomtune.config.lora import ColumnRanks, LoraSettings
 from blossomtune.config.strategies import STRATEGY_SETTINGS
 from blossomtune.config.training import TrainingSettings
 
-MIXED = {"aggregation": "flexlora"}
+HETEROGENEOUS = {"aggregation": "flexlora"}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A block at a place of an experiment, and another value of its keys.
+    """A block of an experiment, and another value of each of its keys.
 
-    ``around`` has what the experiment's federation needs for it.
+    Attributes:
+        block_type: Class of the block.
+        path: Keys from the experiment to the block.
+        values: The block's keys and values.
+        new_values: Another valid value per key.
+        federation: Keys of the federation that the block needs.
     """
 
-    block: type[Block]
-    place: tuple[str, ...]
-    given: dict[str, Any]
-    others: dict[str, Any]
-    around: dict[str, Any] = field(default_factory=dict)
+    block_type: type[Block]
+    path: tuple[str, ...]
+    values: dict[str, Any]
+    new_values: dict[str, Any]
+    federation: dict[str, Any] = field(default_factory=dict)
 
 
 EXAMPLES = [
@@ -53,13 +58,13 @@ EXAMPLES = [
         {"r": 4, "alpha": 1, "dropout": 0.5, "rslora": True, "dora": True}
         | {"target_modules": "all-linear"},
     ),
-    Example(LoraSettings, ("lora",), {"ranks": [4] * 11}, {"ranks": [2] * 11}, MIXED),
+    Example(LoraSettings, ("lora",), {"ranks": [4] * 11}, {"ranks": [2] * 11}, HETEROGENEOUS),
     Example(
         ColumnRanks,
         ("lora", "ranks"),
         {"column": "a", "ranks": {"x": 4}},
         {"column": "b", "ranks": {"x": 2}},
-        MIXED,
+        HETEROGENEOUS,
     ),
     Example(
         TrainingSettings,
@@ -136,12 +141,12 @@ ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
     "apptainer": {"image": "other"},
     "slurm": {"image": "other", "nodes": 2},
 }
-OUTSIDE = {"name": "external", "host": "a.example"}
+EXTERNAL = {"name": "external", "host": "a.example"}
 EXAMPLES += [
     Example(
         ExternalEngine,
         ("federation", "engine"),
-        OUTSIDE,
+        EXTERNAL,
         {"host": "b.example", "port": 9, "keys": "others"},
     )
 ]
@@ -160,55 +165,55 @@ EXAMPLES += [
 
 @dataclass(frozen=True)
 class Case:
-    """An experiment before and after a change of one key."""
+    """An experiment before and after one key changes."""
 
     path: str
     before: dict[str, Any]
     after: dict[str, Any]
 
 
-def _experiment(example: Example, block: dict[str, Any]) -> dict[str, Any]:
+def _build_experiment(example: Example, block: dict[str, Any]) -> dict[str, Any]:
     experiment: dict[str, Any] = dict.fromkeys(("model", "partition", "preprocessing"), "base")
-    experiment["federation"] = {"gpus_per_client": 1} | example.around
-    at = experiment
-    for key in example.place:
-        at = at.setdefault(key, {})
-    at |= block
+    experiment["federation"] = {"gpus_per_client": 1} | example.federation
+    parent = experiment
+    for key in example.path:
+        parent = parent.setdefault(key, {})
+    parent |= block
     return experiment
 
 
-def cases() -> list[Case]:
-    """A case for every key of every block that has more than one value."""
-    found, wanted = [], set()
-    for block in classes(ExperimentSettings):
-        wanted |= {(block, key) for key in block.model_fields}
-    inside = ("lora", "training", "federation", "baselines", "evaluation")
-    wanted -= {(ExperimentSettings, key) for key in inside}  # their own keys are here
-    wanted.remove((ExternalEngine, "name"))  # no other engine goes with its partition
+def build_cases() -> list[Case]:
+    """Return one case per key with more than one value of every block of an experiment."""
+    cases, missing = [], set()
+    for block_type in collect_block_types(ExperimentSettings):
+        missing |= {(block_type, key) for key in block_type.model_fields}
+    nested = ("lora", "training", "federation", "baselines", "evaluation")
+    missing -= {(ExperimentSettings, key) for key in nested}  # their own keys are here
+    missing.remove((ExternalEngine, "name"))  # no other engine goes with its partition
     for example in EXAMPLES:
-        for key, value in example.others.items():
-            wanted.discard((example.block, key))
-            kept = {} if key == "name" else example.given
-            found.append(
+        for key, value in example.new_values.items():
+            missing.discard((example.block_type, key))
+            unchanged = {} if key == "name" else example.values
+            cases.append(
                 Case(
-                    ".".join([*example.place, example.given.get("name", ""), key]),
-                    _experiment(example, example.given),
-                    _experiment(example, kept | {key: value}),
+                    ".".join([*example.path, example.values.get("name", ""), key]),
+                    _build_experiment(example, example.values),
+                    _build_experiment(example, unchanged | {key: value}),
                 )
             )
-    assert not wanted, f"two values of each of these keys are missing in {__file__}: {wanted}"
-    return found
+    assert not missing, f"two values of each of these keys are missing in {__file__}: {missing}"
+    return cases
 
 
-def configuration(experiment: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of this experiment ``x``; its other blocks are called base and other."""
-    cut = {"partitioner": "iid", "num_partitions": 11, "validation_size": 1}
+def build_configuration(experiment: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration of one experiment; other sections have ``base`` and ``other``."""
+    partition = {"partitioner": "iid", "num_partitions": 11, "validation_size": 1}
     if "host" in str(experiment["federation"].get("engine")):
-        cut = {"partitioner": "local", "clients": [f"client{i}" for i in range(11)]}
+        partition = {"partitioner": "local", "clients": [f"client{i}" for i in range(11)]}
     sections = {
         "models": {"source": {"kind": "path", "path": "own"}},
-        "datasets": {"source": PATH},
-        "partitions": cut | {"dataset": "base"},
+        "datasets": {"source": PATH_SOURCE},
+        "partitions": partition | {"dataset": "base"},
         "preprocessing": {"text": "{{ a }}"},
     }
     blocks = {section: {"base": block, "other": block} for section, block in sections.items()}

@@ -1,4 +1,4 @@
-"""What people see when a step fails."""
+"""Tests of what a script prints when it fails, and of its log."""
 
 import os
 import subprocess
@@ -11,20 +11,20 @@ import pytest
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 
 
-def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a step whose main is ``body``."""
+def run(body: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script whose main function is ``body``."""
     script = "import sys\nfrom pathlib import Path\nfrom blossomtune import cli\n"
     script += (
         f"def main():\n{textwrap.indent(textwrap.dedent(body), '    ')}\ncli.run_script(main)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY)}
+    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), **variables}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture
 def full_disk(tmp_path):
-    """A folder on a disk of 1 MiB."""
+    """Yield a folder on a disk of 1 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
@@ -80,7 +80,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_full_disk(full_disk, writer):
+def test_full_disk_is_reported_without_traceback(full_disk, writer):
     failed = run(WRITERS[writer], str(full_disk))
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: no space left on the disk while writing ")
@@ -90,12 +90,45 @@ def test_a_full_disk(full_disk, writer):
     assert not list(full_disk.iterdir())
 
 
-def test_what_a_user_can_mend_has_no_traceback():
+def test_user_error_has_no_traceback():
     failed = run("from blossomtune.errors import UserError\nraise UserError('no', 'say yes')")
     assert (failed.returncode, failed.stderr) == (1, "error: no\n  hint: say yes\n")
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
+def test_other_error_keeps_its_traceback():
     failed = run("1 / 0")
     assert failed.returncode == 1
     assert "ZeroDivisionError" in failed.stderr
+
+
+LOGGING = """
+    import logging, bitsandbytes, tqdm
+    cli.build_parser("", has_config=False).parse_args()
+    for level in (logging.DEBUG, logging.INFO):
+        logging.getLogger("blossomtune.data").log(level, "%s of the library", level)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").warning("a missing kernel")
+    logging.getLogger("bitsandbytes").error("an error of bitsandbytes")
+    for _ in tqdm.tqdm(range(3)):
+        pass
+"""
+
+
+def test_log_has_messages_and_errors_but_no_bars_and_notes_of_libraries():
+    result = run(LOGGING)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "20 of the library\nan error of bitsandbytes\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"), [(["--verbose"], {}), ([], {"BLOSSOMTUNE_LOG_LEVEL": "debug"})]
+)
+def test_verbose_log_has_debug_messages_and_notes_of_libraries(arguments, variables):
+    result = run(LOGGING, *arguments, **variables)
+    assert "10 of the library\n20 of the library\n" in result.stderr
+    assert "a missing kernel\n" in result.stderr
+
+
+def test_unknown_log_level_is_rejected():
+    result = run("pass", BLOSSOMTUNE_LOG_LEVEL="loud")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: BLOSSOMTUNE_LOG_LEVEL: 'LOUD' is not a log level")

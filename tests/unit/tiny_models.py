@@ -1,8 +1,8 @@
-"""Small tokenizers with the chat templates of four families, as they are on the hub in large."""
+"""Build small tokenizers with the chat templates of four model families."""
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-# `generation` is a mark for TRL, which masks by it; it writes nothing
+# TRL masks by `generation`; it writes nothing
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
     "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
@@ -53,8 +53,8 @@ FAMILIES = {
 }
 
 
-def build(template, bos, eos, others, merges=()):
-    """A tokenizer of bytes, and of what ``merges`` make of them."""
+def build_byte_tokenizer(template, bos, eos, others, merges=()):
+    """Return a tokenizer of bytes, plus the tokens that ``merges`` make of them."""
     special = [token for token in (bos, eos, *others) if token]
     pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
     plain = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges)))
@@ -63,11 +63,16 @@ def build(template, bos, eos, others, merges=()):
     return _wrap(plain, special, template, bos, eos)
 
 
-def sentencepiece(template, bos, eos, others, *, legacy=False, merges=()):
-    """A tokenizer that writes "▁" for a space, and one more where a text begins.
+def build_sentencepiece_tokenizer(template, bos, eos, others, *, legacy=False, merges=()):
+    """Return a tokenizer that writes "▁" for a space, and one before the first word of a text.
 
     Args:
-        legacy: whether also where a text goes on after a special token.
+        template: Chat template.
+        bos: Token that starts a text, or None.
+        eos: Token that ends a text, or None.
+        others: More special tokens.
+        legacy: Write "▁" also before the first word after a special token.
+        merges: Pairs of pieces that become one token.
     """
     special = [token for token in (bos, eos, *others) if token]
     words = [("▁", "g"), ("o", "d"), ("▁g", "o"), ("▁go", "od"), *merges]
@@ -92,7 +97,7 @@ def _wrap(plain, special, template, bos, eos):
     from transformers import PreTrainedTokenizerFast
 
     plain.add_special_tokens(special)
-    if bos:  # as real tokenizers do unless asked not to: that is how a second BOS comes about
+    if bos:  # real tokenizers add one, too: the cause of a second BOS
         plain.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, special.index(bos))]
         )
@@ -101,12 +106,12 @@ def _wrap(plain, special, template, bos, eos):
     )
 
 
-def tokenizers():
-    """Every family, by bytes and as SentencePiece does it: name to (tokenizer, end of turn)."""
-    made = {}
+def build_all_tokenizers():
+    """Return each family's byte and SentencePiece tokenizers: name to (tokenizer, end of turn)."""
+    tokenizers = {}
     for name, (*parts, end) in FAMILIES.items():
-        made[name] = build(*parts), end
-        made[f"{name}-sentencepiece"] = sentencepiece(*parts), end
+        tokenizers[name] = build_byte_tokenizer(*parts), end
+        tokenizers[f"{name}-sentencepiece"] = build_sentencepiece_tokenizer(*parts), end
     *parts, end = FAMILIES["mistral"]
-    made["mistral-legacy"] = sentencepiece(*parts, legacy=True), end
-    return made
+    tokenizers["mistral-legacy"] = build_sentencepiece_tokenizer(*parts, legacy=True), end
+    return tokenizers

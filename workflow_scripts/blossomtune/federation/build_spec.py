@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Build a federation's specification from configuration and manifests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,27 +7,29 @@ from typing import Any
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
-from blossomtune.federation.job import ClientSpec, FederatedRun
+from blossomtune.federation.spec import ClientSpec, FederationSpec
 from blossomtune.files import read_json
 from blossomtune.training import schedule
 from blossomtune.training.ranks import resolve_client_ranks
 
 
-def build_run(config: dict[str, Any], model: Path, partition: Path, **fields: Any) -> FederatedRun:
-    """A job from a stage's configuration and the directories that it was given.
+def build_spec(
+    config: dict[str, Any], model: Path, partition: Path, preprocessed: Path
+) -> FederationSpec:
+    """Build the specification of a federation.
 
     Args:
-        config: what ``blossomtune.config.stage_inputs.federate`` returned.
-        model: a model directory, with the provenance that fetch_model wrote.
-        partition: a partition's directory, for its clients' names and columns.
-        files: the remaining fields of ``Job``.
+        config: Result of ``blossomtune.config.stage_inputs.federate``.
+        model: Directory of the base model, with its provenance.
+        partition: Directory of the partition, with its manifest.
+        preprocessed: Directory of the tokenized rows, with their manifest.
 
     Raises:
-        UserError: where the column that ranks go by does not say one for a client, or where a
-            client's rows are too few for ADOPT.
+        UserError: If the ranks' column has no single value for a client, or if ADOPT would take
+            only one step with a client's rows.
     """
     source = read_json(model / "provenance.json")["source"]
-    counts = read_json(fields["preprocessed"] / "manifest.json")["clients"]
+    counts = read_json(preprocessed / "manifest.json")["clients"]
     rows = {c["client"]: c["rows"] if c["packed"] is None else c["packed"] for c in counts}
     names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
     ranks = resolve_client_ranks(LoraSettings.model_validate(config["lora"]), partition, names)
@@ -36,17 +38,13 @@ def build_run(config: dict[str, Any], model: Path, partition: Path, **fields: An
         for i, (name, rank) in enumerate(zip(names, ranks, strict=True))
     ]
     _require_two_adopt_steps(TrainingSettings.model_validate(config["training"]), clients)
-    return FederatedRun(
-        clients=clients,
-        base_model_name=source.get("repo") or model.name,
-        model=model,
-        **config,
-        **fields,
+    return FederationSpec(
+        clients=tuple(clients), base_model_name=source.get("repo") or model.name, **config
     )
 
 
 def _require_two_adopt_steps(training: TrainingSettings, clients: Sequence[ClientSpec]) -> None:
-    """Refuses clients that ADOPT would teach nothing, since its first step only measures."""
+    """Raise if ADOPT would take one step per round, because its first step only measures."""
     if training.arguments.get("optim") != "adopt" or training.optimizer_state == "kept":
         return
     for number, client in enumerate(clients):

@@ -1,4 +1,4 @@
-"""A Hugging Face hub with one repository, on the loopback address."""
+"""Serve one repository as a Hugging Face hub on the loopback address."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from urllib.parse import unquote
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
-class Hub:
-    """Serves files as a repository whose revision v1 is `COMMIT`.
+class LocalHub:
+    """A repository whose revision v1 is `COMMIT`.
 
     Attributes:
-        refusal: a status and the hub's code for the reason, instead of an answer.
-        refused: what `refusal` is about: paths that hold this text.
-        requests: path and Authorization of each.
-        sent: bytes of content, by file.
+        refusal: HTTP status and the hub's error code, sent instead of content.
+        refused: `refusal` applies to paths that contain this text.
+        requests: path and Authorization header of each request.
+        bytes_sent: bytes of content per file.
     """
 
     def __init__(self, kind: str, repo: str, files: dict[str, bytes]) -> None:
@@ -24,7 +24,7 @@ class Hub:
         self.refusal: tuple[int, str] | None = None
         self.refused = ""
         self.requests: list[tuple[str, str | None]] = []
-        self.sent: dict[str, int] = {}
+        self.bytes_sent: dict[str, int] = {}
         self.api = f"/api/{kind}/{repo}"
         self.content = f"{'' if kind == 'models' else f'/{kind}'}/{repo}/resolve/{COMMIT}/"
         outer = self
@@ -45,8 +45,8 @@ class Hub:
                 elif path.startswith(f"{outer.api}/tree/{COMMIT}"):
                     self.json(outer.tree(folder, "recursive=true" in self.path.lower()))
                 elif path == f"{outer.api}/paths-info/{COMMIT}":
-                    asked = json.loads(body)["paths"]
-                    self.json([e for e in outer.tree("", True) if e["path"] in asked])
+                    paths = json.loads(body)["paths"]
+                    self.json([e for e in outer.tree("", True) if e["path"] in paths])
                 elif name in outer.files:
                     self.file(name)
                 elif path.startswith(outer.content):
@@ -61,13 +61,13 @@ class Hub:
                 headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
                 headers |= {"X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
                 status, whole = 200, len(content)
-                if given := (self.headers.get("Range") or "").removeprefix("bytes="):
-                    start, _, end = given.partition("-")
+                if byte_range := (self.headers.get("Range") or "").removeprefix("bytes="):
+                    start, _, end = byte_range.partition("-")
                     last = min(int(end or whole), whole - 1)
                     status, content = 206, content[int(start) : last + 1]
                     headers["Content-Range"] = f"bytes {start}-{last}/{whole}"
                 if self.command == "GET":
-                    outer.sent[name] = outer.sent.get(name, 0) + len(content)
+                    outer.bytes_sent[name] = outer.bytes_sent.get(name, 0) + len(content)
                 self.answer(status, content, **headers)
 
             def json(self, value):
@@ -99,7 +99,7 @@ class Hub:
         return {"id": self.repo, "sha": COMMIT, "siblings": siblings, "cardData": card}
 
     def tree(self, folder: str, recursive: bool) -> list[dict]:
-        """What is in a folder, as the hub lists it."""
+        """Return a folder's entries as the hub lists them."""
         entries = {}
         for name, content in self.files.items():
             inside = f"{folder}/" if folder else ""

@@ -1,1 +1,0 @@
-"""Training rows cut into clients."""

@@ -1,1 +1,0 @@
-"""Rows as conversations, and conversations as token ids."""

@@ -1,0 +1,207 @@
+"""Import and patch non-public parts of Flower; no other module of this project may do so.
+
+The contract test ``tests/unit/deployment/test_flower_internal.py`` names what an upgrade changed.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from flwr.app import Message
+
+from blossomtune.errors import UserError
+
+SUPPORTED_VERSION = "1.41.0"
+
+if version("flwr") != SUPPORTED_VERSION:
+    raise UserError(
+        f"flwr {version('flwr')} is installed, and this workflow uses non-public parts of flwr "
+        f"{SUPPORTED_VERSION}",
+        "install envs/requirements.lock, or use federation.engine: simulation",
+    )
+
+# ruff: noqa: E402, I001 - after the check of the version, in groups
+# Control API: register SuperNodes, start a run
+from flwr.cli.build import build_fab_from_disk
+from flwr.common.serde import fab_to_proto, run_from_proto
+from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+
+# Runtime API: acquire a task, report its result
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+)
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
+from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterceptor
+from flwr.supercore.runtime import RuntimeHttpClient
+
+# ServerApp and ClientApp processes
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import HttpGrid
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
+
+# SuperLink
+from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
+from flwr.server.superlink.linkstate import LinkState
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
+from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
+from flwr.superlink.main import create_app as create_superlink_app
+
+# SuperNode
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supernode import start_client_internal as supernode_module
+from flwr.supernode.main import create_app as create_supernode_app
+from flwr.supernode.nodestate import NodeStateFactory
+from flwr.supernode.start_client_internal import start_client_internal
+
+__all__ = [
+    "FLWR_IN_MEMORY_DB_NAME",
+    "ISOLATION_MODE_PROCESS",
+    "SUPPORTED_VERSION",
+    "TRANSPORT_TYPE_GRPC_RERE",
+    "AcquireTaskRequest",
+    "ControlHttpClient",
+    "ErrorCode",
+    "Fab",
+    "HeartbeatSender",
+    "HttpGrid",
+    "NodeStateFactory",
+    "ObjectStoreFactory",
+    "PullTaskInputRequest",
+    "PushTaskOutputRequest",
+    "RegisterNodeRequest",
+    "RuntimeHttpClient",
+    "RuntimeTokenHttpInterceptor",
+    "RuntimeVersionHttpInterceptor",
+    "StartRunRequest",
+    "SubStatus",
+    "SuperLinkLifespan",
+    "SuperLinkLifespanConfig",
+    "TaskType",
+    "allow_reconnect",
+    "build_fab_from_disk",
+    "connect_client",
+    "create_superlink_app",
+    "create_supernode_app",
+    "fab_to_proto",
+    "load_control_authn_plugin",
+    "make_task_heartbeat_fn_http",
+    "notify_on_message",
+    "public_key_to_bytes",
+    "pull_task_input",
+    "push_message",
+    "run_from_proto",
+    "set_message_id",
+    "set_reply_to_message_id",
+    "set_task_identity",
+    "start_client_internal",
+]
+
+TIMEOUT_SECONDS = 30
+
+ClientT = TypeVar("ClientT", bound=ProtobufClient)
+
+
+def connect_client(
+    client_class: type[ClientT], path: Path, interceptors: Sequence[ProtobufClientInterceptor]
+) -> ClientT:
+    """Connect a Flower client to a Unix socket; Flower's constructor only takes TCP addresses.
+
+    Args:
+        client_class: class of the client.
+        path: path of the socket.
+        interceptors: interceptors of the client's requests.
+
+    Returns:
+        The client, whose HTTP client has been replaced.
+    """
+    client = client_class("http://localhost", interceptors=interceptors)
+    client._client.close()
+    client._client = httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(path)), timeout=TIMEOUT_SECONDS
+    )
+    return client
+
+
+def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
+    """Let a SuperNode that was killed reconnect at once.
+
+    Flower rejects it until it misses the heartbeats of the killed one, about a minute later.
+    A reconnecting SuperNode has signed its request with the node's key.
+
+    Args:
+        link_state: state of the SuperLink; its ``activate_node`` is replaced.
+        reconnects_file: file that gets one line per reconnect, the node id.
+    """
+    activate = link_state.activate_node
+    known_nodes: set[int] = set()
+
+    def reactivate_node(node_id: int, heartbeat_interval: float) -> bool:
+        link_state.deactivate_node(node_id)
+        activated = activate(node_id, heartbeat_interval)
+        if node_id in known_nodes:
+            with reconnects_file.open("a") as file:
+                file.write(f"{node_id}\n")
+        known_nodes.add(node_id)
+        return activated
+
+    link_state.activate_node = reactivate_node  # type: ignore[method-assign] # the patch
+
+
+def notify_on_message(notifications: Connection) -> None:
+    """Send a byte when the SuperNode has stored a message; Flower's ClientApp polls instead.
+
+    Args:
+        notifications: connection to the trainer process.
+    """
+    pull = supernode_module._pull_and_store_message
+
+    def pull_and_notify(*args: Any, **kwargs: Any) -> int | None:
+        run_id = pull(*args, **kwargs)
+        if run_id is not None:
+            notifications.send_bytes(b"!")
+        return run_id
+
+    supernode_module._pull_and_store_message = pull_and_notify
+
+
+def set_task_identity(task_id: int, run_id: int, node_id: int) -> None:
+    """Set this process's task, which Flower's messages name; Flower sets it in its own processes.
+
+    Args:
+        task_id: id of the task.
+        run_id: id of the run.
+        node_id: id of the node.
+    """
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = task_id, run_id, node_id
+
+
+def set_message_id(message: Message, message_id: str) -> None:
+    """Set the id of a message; Flower's metadata has no setter for it.
+
+    Args:
+        message: the message to change.
+        message_id: the new id.
+    """
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def set_reply_to_message_id(message: Message, message_id: str) -> None:
+    """Set the id of the message that a message replies to; Flower's metadata has no setter for it.
+
+    Args:
+        message: the reply to change.
+        message_id: id of the request.
+    """
+    message.metadata.__dict__["_reply_to_message_id"] = message_id

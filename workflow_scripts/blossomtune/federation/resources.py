@@ -1,0 +1,28 @@
+"""Resources of one attempt to run a federation."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Resources(BaseModel):
+    """Hardware and time that one attempt may use.
+
+    Attributes:
+        gpus_per_client: Share of a GPU per client; 0 trains on the CPU.
+        cores: Number of CPU cores.
+        deadline: Unix time in seconds at which the attempt is stopped from outside, if any.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    gpus_per_client: float = 0.0
+    cores: int = 1
+    deadline: float | None = None
+
+    @property
+    def device(self) -> str:
+        """Device that clients train on in this process's environment: ``cuda`` or ``cpu``."""
+        if not self.gpus_per_client:
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
