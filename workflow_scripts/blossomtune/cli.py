@@ -39,6 +39,9 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
     Args:
         description: Text for ``--help``.
         has_config: Add ``--config``, a JSON file with the stage's part of the configuration.
+
+    Returns:
+        Parser to add the script's own arguments to.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--verbose", action=_VerboseAction, nargs=0, help="log debug messages, too")
@@ -98,7 +101,7 @@ def run_script(main: Callable[[], None]) -> None:
 def write_benchmark(path: Path | None) -> Iterator[None]:
     """Write time and memory of this script in the columns of Snakemake's benchmark files.
 
-    Snakemake does not cache rules that it benchmarks, so the stages that it may cache do it themselves.
+    Snakemake does not cache rules that it benchmarks. Stages that it may cache measure themselves.
 
     Args:
         path: File to write when the block has ended without an error, or None.

@@ -53,7 +53,7 @@ def write_pip_config(path: Path) -> bool:
 
 def _run_pip_config_list() -> str:
     command = [sys.executable, "-m", "pip", "config", "list"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 def parse_pip_config_list(
@@ -65,6 +65,9 @@ def parse_pip_config_list(
         output: Printed lines.
         sections: Sections to read, in the order of pip's precedence: later ones win. By default,
             variables override the section ``install``, which overrides ``global``.
+
+    Returns:
+        Values of ``SETTING_KEYS``, as far as they are set.
     """
     values: dict[tuple[str, str], str] = {}
     for line in output.splitlines():

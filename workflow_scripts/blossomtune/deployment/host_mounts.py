@@ -1,4 +1,4 @@
-"""What a container sees of its host beside the working directory."""
+"""Show containers the files of this machine that stages need."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,12 @@ def apptainer_options(
 ) -> list[str]:
     """Return options of ``apptainer exec`` that show a stage what it needs of this machine.
 
-    Containers inherit environment variables and see the working directory. The options add local data,
-    folders and certificates that pip's settings or variables name, and pip's configuration files.
+    Containers inherit environment variables and see the working directory. The options add local
+    data, files that pip's settings and certificate variables name, and pip's configuration files.
 
     Args:
         environment: Environment variables of Snakemake.
-        local_paths: Files and folders, relative ones to the working directory; missing ones are ignored.
+        local_paths: Files and folders, relative to the working directory. Missing ones are ignored.
         pip_config: File to write the settings of pip's configuration files to.
 
     Returns:
@@ -40,13 +40,13 @@ def apptainer_options(
 
 
 def find_local_path(setting: str) -> Path | None:
-    """The file or folder that a word of pip's settings names, or None where it names none."""
+    """Return the existing file or folder that a word of pip's settings names, or None."""
     path = Path(setting.removeprefix("file://"))
     return path if path.is_absolute() and path.exists() else None
 
 
 def strip_container_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what would add variables or mounts to a container."""
+    """Return an environment without variables that change a container's variables or mounts."""
     prefixes = ("APPTAINERENV_", "SINGULARITYENV_")
     binds = {
         f"{p}_{b}" for p in ("APPTAINER", "SINGULARITY") for b in ("BIND", "BINDPATH", "MOUNT")
