@@ -8,7 +8,7 @@ from typing import Any
 from blossomtune.files import compute_json_sha256
 
 CONFIG_DIR = Path(".snakemake/blossomtune/config")
-"""Folder in the working directory. It is not in ``results/``, which people share: it has secrets."""
+"""Folder in the working directory, not in ``results/``, which people share: it has secrets."""
 
 
 def write_stage_config(stage: str, content: Any) -> str:
