@@ -121,4 +121,4 @@ def test_without_it_nothing_is_a_link(finish, checkout, tmp_path):
 def test_cache_folder_must_be_absolute_and_exist(checkout, folder):
     result = checkout.snakemake("--dry-run", "--cache", SNAKEMAKE_OUTPUT_CACHE=folder)
     assert result.returncode == 1
-    assert f"SNAKEMAKE_OUTPUT_CACHE: '{folder}' is not allowed" in result.stderr
+    assert f"SNAKEMAKE_OUTPUT_CACHE: '{folder}' is not allowed" in result.stdout
