@@ -6,7 +6,7 @@ VENV := .venv
 ENTER := . $(VENV)/bin/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint lock clean
+.PHONY: help run test bench docs lint lock clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -28,6 +28,11 @@ test: $(VENV)/.locked ## Runs the tests
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
+
+docs: $(VENV)/.locked ## Builds the documentation into site/
+	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.config.reference > docs/configuration.md
+	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.artifacts.schemas docs/schemas
+	@$(ENTER) zensical build --clean --strict
 
 lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakemake files
 	$(ENTER) ruff check .

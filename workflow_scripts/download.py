@@ -20,7 +20,7 @@ def main() -> None:
 
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_dataset.build_dataset(args.config, folder, args.members)
-    print("rows: " + ", ".join(f"{count} {kind}" for kind, count in manifest["rows"].items()))
+    print("rows: " + ", ".join(f"{count} {kind}" for kind, count in manifest.rows))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from blossomtune.cli import build_parser, run_script
 
 def main() -> None:
     """Read the partition's manifest and write the figure."""
+    from blossomtune.artifacts.files import read_artifact
     from blossomtune.artifacts.partition_manifest import PartitionManifest
-    from blossomtune.artifacts.reader import read_artifact
     from blossomtune.files import write_atomically
     from blossomtune.reporting import partition, svg
 

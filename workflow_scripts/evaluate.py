@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.cli import build_parser, run_script
 from blossomtune.evaluation.rows import load_evaluation_set
-from blossomtune.files import write_json
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     for baseline in args.baseline:
         name, _, adapter = baseline.partition("=")
         models[name] = StoredModel(args.base, Path(adapter))
-    write_json(args.output, evaluate_models(models, evaluation_set, args.config))
+    write_artifact(args.output, evaluate_models(models, evaluation_set, args.config))
 
 
 if __name__ == "__main__":

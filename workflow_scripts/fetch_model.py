@@ -17,7 +17,7 @@ def main() -> None:
 
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         provenance = fetch_model.fetch_model(args.config, folder)
-    print(f"{provenance['parameters'] / 1e6:.1f} million parameters, {provenance['licence']}")
+    print(f"{provenance.parameters / 1e6:.1f} million parameters, {provenance.licence}")
 
 
 if __name__ == "__main__":

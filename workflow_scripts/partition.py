@@ -18,9 +18,9 @@ def main() -> None:
 
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_partition.build_partition(args.config, args.dataset, folder)
-    for client in manifest["clients"]:
-        rows = "rows of its own" if client["rows"] is None else f"{client['rows']} rows"
-        print(f"client {client['client']} ({client['name']}): {rows}")
+    for client in manifest.clients:
+        rows = "rows of its own" if client.rows is None else f"{client.rows} rows"
+        print(f"client {client.client} ({client.name}): {rows}")
 
 
 if __name__ == "__main__":

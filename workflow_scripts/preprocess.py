@@ -24,9 +24,10 @@ def main() -> None:
         manifest = build_tokenized.tokenize_partition(
             args.config, args.model, args.dataset, args.partition, folder, args.cores
         )
-    for client in manifest["clients"]:
-        print(f"client {client['client']}: {client['rows']} rows, {client['tokens']} tokens")
-    print(f"test: {manifest['test']['rows']} rows, {manifest['test']['tokens']} tokens")
+    for client in manifest.clients:
+        print(f"client {client.client}: {client.rows} rows, {client.tokens} tokens")
+    if manifest.test:
+        print(f"test: {manifest.test.rows} rows, {manifest.test.tokens} tokens")
 
 
 if __name__ == "__main__":

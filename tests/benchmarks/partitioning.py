@@ -12,7 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow_scripts"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow_scripts"
+sys.path += [str(SCRIPTS), str(ROOT / "tests")]
 ROWS = 200_000
 
 
@@ -52,7 +54,10 @@ def _rows(folder: Path) -> None:
     """A data set of random words, as the download step writes it."""
     import numpy as np
     import pyarrow as pa
+    from artifact_samples import dataset_manifest
     from pyarrow import parquet
+
+    from blossomtune.artifacts.files import write_artifact
 
     random = np.random.default_rng(0)
     letters = random.integers(97, 123, (2000, 5), dtype=np.uint8)
@@ -61,8 +66,8 @@ def _rows(folder: Path) -> None:
     table = pa.table({"text": texts, "label": random.integers(0, 10, ROWS).astype(str)})
     folder.mkdir()
     parquet.write_table(table, folder / "train.parquet", compression="zstd", row_group_size=10_000)
-    about = {"source": {}, "revision": None, "licence": None, "stratify_by": "label"}
-    (folder / "manifest.json").write_text(json.dumps(about | {"columns": table.column_names}))
+    manifest = dataset_manifest(stratify_by="label", columns=table.column_names)
+    write_artifact(folder / "manifest.json", manifest)
 
 
 def _seconds(*command: object) -> float:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
 MODEL = ROOT / "results/models/smollm2-135m-instruct"
 ROWS, CHARACTERS, REPEATS = 40_000, 200, 3
-sys.path.insert(0, str(SCRIPTS))
+sys.path += [str(SCRIPTS), str(ROOT / "tests")]
 
 
 def preprocess(model: Path = MODEL, rows: int = ROWS, cores: int | None = None) -> dict:
@@ -46,8 +46,10 @@ def preprocess(model: Path = MODEL, rows: int = ROWS, cores: int | None = None) 
 
 def _write_rows(folder: Path, rows: int) -> None:
     """One client's texts of made-up words, the same each time."""
+    from artifact_samples import partition_manifest
+
+    from blossomtune.artifacts.files import write_artifact
     from blossomtune.data.sources.file_formats import write_parquet
-    from blossomtune.files import write_json
 
     random = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
@@ -60,7 +62,7 @@ def _write_rows(folder: Path, rows: int) -> None:
     batch = pa.record_batch({"text": texts, "label": labels})
     for name, part in (("client_0", batch), ("test", batch.slice(0, 10))):
         write_parquet([part], batch.schema, folder / f"{name}.parquet")
-    write_json(folder / "manifest.json", {"clients": [{"client": 0}]})
+    write_artifact(folder / "manifest.json", partition_manifest(["a"]))
 
 
 def _settings() -> str:

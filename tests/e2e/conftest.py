@@ -88,8 +88,16 @@ def image(request):
 def federation_files(tiny_model, tmp_path_factory):
     """Model, partition and preprocessed rows: three clients of 12 to 20, 4 for validation."""
     import pyarrow as pa
+    from artifact_samples import (
+        client_token_counts,
+        partition_manifest,
+        provenance,
+        token_counts,
+        tokenized_manifest,
+    )
 
-    from blossomtune.files import compute_file_sha256, write_json
+    from blossomtune.artifacts.files import write_artifact
+    from blossomtune.files import compute_file_sha256
     from blossomtune.modeling.chat_template import render_prompt
     from blossomtune.modeling.encoding import encode_example
     from blossomtune.modeling.tokenizer import load_tokenizer
@@ -98,7 +106,7 @@ def federation_files(tiny_model, tmp_path_factory):
     model = shutil.copytree(tiny_model, home / "model")
     for file in model.iterdir():
         file.chmod(0o644)  # as stages write them: containers have another user
-    write_json(model / "provenance.json", {"source": {"kind": "path"}, "files": {}})
+    write_artifact(model / "provenance.json", provenance())
     tokenizer = load_tokenizer(model)
 
     def write(name, count):
@@ -119,18 +127,20 @@ def federation_files(tiny_model, tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         with pa.ipc.new_stream(str(path), table.schema) as stream:
             stream.write_table(table)
-        return {"rows": count, "packed": None, "sha256": compute_file_sha256(path)}
+        return {"rows": count, "sha256": compute_file_sha256(path)}
 
-    rows = [{"client": i} | write(f"client_{i}", 12 + 4 * i) for i in range(CLIENTS)]
+    rows = [client_token_counts(i, **write(f"client_{i}", 12 + 4 * i)) for i in range(CLIENTS)]
     held_out = [
-        {"client": i, "validation": write(f"client_{i}.validation", 4), "test": None}
+        {"client": i, "test": None}
+        | {"validation": token_counts(**write(f"client_{i}.validation", 4))}
         for i in range(CLIENTS)
     ]
-    manifest = {"clients": rows, "test": write("test", 10), "held_out": held_out}
-    write_json(home / "preprocessed/manifest.json", manifest)
-    names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
+    test = token_counts(**write("test", 10))
+    manifest = tokenized_manifest(rows, test=test, held_out=held_out)
+    write_artifact(home / "preprocessed/manifest.json", manifest)
     (home / "partition").mkdir()
-    write_json(home / "partition/manifest.json", {"clients": names})
+    names = [f"lab {i}" for i in range(CLIENTS)]
+    write_artifact(home / "partition/manifest.json", partition_manifest(names))
     return {
         "model": model,
         "partition": home / "partition",

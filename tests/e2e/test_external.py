@@ -1,4 +1,4 @@
-"""Clients that run their own SuperNodes, each in a network of its own, by docs/external.md."""
+"""Clients with their own SuperNodes and networks, by docs/deployment/other-organisations.md."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from checkouts import ROOT, small_workflow, snakemake
 
 from blossomtune.files import compute_file_sha256, read_json
 
-GUIDE = (ROOT / "docs/external.md").read_text()
+GUIDE = (ROOT / "docs/deployment/other-organisations.md").read_text()
 CLIENTS = ("north", "south")
 ROUNDS = 5
 

@@ -5,9 +5,11 @@ import shutil
 import time
 
 import pytest
+from artifact_samples import partition_manifest
 from leftovers import until
 from test_engines import family, finished, has_round, weights
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.files import read_json, write_json
 
 CLIENTS, ROUNDS, KILLED = 50, 5, 10
@@ -28,8 +30,8 @@ def many(federation_files, tmp_path_factory):
         shutil.copy(preprocessed / f"client_{i % few}.arrow", preprocessed / f"client_{i}.arrow")
     write_json(preprocessed / "manifest.json", manifest)
     partition.mkdir()
-    names = [{"name": f"lab {i}"} for i in range(CLIENTS)]
-    write_json(partition / "manifest.json", {"clients": names})
+    names = [f"lab {i}" for i in range(CLIENTS)]
+    write_artifact(partition / "manifest.json", partition_manifest(names))
     return federation_files | {"preprocessed": preprocessed, "partition": partition}
 
 

@@ -108,7 +108,7 @@ def test_what_is_folded_into_the_base_is_in_the_adapter(train, aggregation):
     model = PeftModel.from_pretrained(load_model(run.paths.model), run.paths.adapter)
     held_out = ServerEvalSet(run.paths.preprocessed, 10, run.spec.seed)
     found = held_out.evaluate(model, get_pad_token_id(load_tokenizer(run.paths.model)))
-    assert found["loss"] == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
+    assert found.loss == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
 
 
 def test_drift_is_nothing_for_one_factor_and_something_for_two(train):

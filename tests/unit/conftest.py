@@ -20,8 +20,9 @@ def write_held_out(tiny_model):
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from artifact_samples import partition_manifest
 
-    from blossomtune.files import write_json
+    from blossomtune.artifacts.files import write_artifact
     from blossomtune.modeling.chat_template import render_prompt
     from blossomtune.modeling.encoding import encode_example
     from blossomtune.modeling.tokenizer import load_tokenizer
@@ -48,7 +49,8 @@ def write_held_out(tiny_model):
         preprocessed, dataset = home / "preprocessed", home / "dataset"
         preprocessed.mkdir()
         dataset.mkdir()
-        write_json(home / "partition/manifest.json", {"clients": []} | (partition or {}))
+        (home / "partition").mkdir()
+        write_artifact(home / "partition/manifest.json", partition or partition_manifest())
         tokenise(texts, labels, preprocessed / "test.arrow")
         for client, rows in (own or {}).items():
             tokenise(*rows, preprocessed / f"client_{client}.test.arrow")

@@ -80,6 +80,7 @@ def metrics(accuracy, loss, apart=1.0):
 def all_metrics(baselines, lower=0.0):
     """metrics.json: base, federated and those baselines that are asked for."""
     told = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - lower, 0.41 + lower)}
+    told |= {"centralised": None, "local": None}
     difference = {"base": {"accuracy": interval(0.3 - lower, 0.041), "loss": interval(-1.5, 0.06)}}
     if baselines["centralised"]:
         told["centralised"] = metrics(0.731, 0.39, 0.8)
@@ -148,6 +149,7 @@ def history(rounds=3, failed=(), block=None):
                 "batch_size": 4,
                 "train_loss": round((1.02, 0.71, 0.86, 0.55)[i] / (1 + 0.35 * (number - 1)), 4),
                 "seconds": 21.5,
+                "gpu_memory_mb": None,
                 "bytes_down": round(305_887 * size * ranks[i]),
                 "bytes_up": round(306_288 * size * ranks[i]),
             }
@@ -162,7 +164,7 @@ def history(rounds=3, failed=(), block=None):
                 | {"bytes_down": 1_000_000, "bytes_up": 500}
                 for i, n in enumerate(CLIENTS)
             ]
-            own = {"loss": scores[0]["loss"], "clients": scores}
+            own = {"loss": scores[0]["loss"], "clients": scores, "failed": []}
         watched = number % every == 0 or number == rounds
         norm = {"clipping_norm": 0.1 * 1.1**number, "noise_deviation": 0.1}
         records.append(
@@ -189,6 +191,7 @@ def history(rounds=3, failed=(), block=None):
                 "privacy": {"epsilon": 1.801 * number, "delta": private["delta"], **norm}
                 if private and number
                 else None,
+                "gpus": [],
             }
         )
     told = (
@@ -248,24 +251,28 @@ def make(results, raw, *, failed=(), rename=None):
     for name, block in used["datasets"].items():
         counts = {"read": 23703, "filtered": 0, "duplicates": 193, "limited": 0}
         counts |= {"train": 23110, "test": 400}
-        put(f"datasets/{name}/manifest.json", origin | {"source": block["source"], "rows": counts})
+        manifest = origin | {"source": block["source"], "rows": counts, "columns": []}
+        manifest |= {"stratify_by": "label", "seed": 42, "files": {}}
+        put(f"datasets/{name}/manifest.json", manifest)
     for name in used["partitions"]:
         shares = [
             {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels}
-            | {"validation": 0, "test": 0, "tokens": 9, "distance": i / 10, "sha256": ""}
+            | {"validation": 0, "test": 0, "tokens": 9, "distance": i / 10}
+            | {"sha256": "", "files": {}}
             for i, (n, labels) in enumerate(CLIENTS.items())
         ]
         whole = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
         put(
             f"partitions/{name}/manifest.json",
             {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
-            | {"labels": whole, "clients": shares},
+            | {"labels": whole, "clients": shares, "dataset": origin | {"source": {}}},
         )
     for number, (name, e) in enumerate(used["experiments"].items()):
         folder = f"{e['partition']}/{e['preprocessing']}/{e['model']}"
         counts = [
             {"client": i, "rows": 4000, "dropped": {"too_long": i, "unrenderable": 0}}
             | {"truncated": 0, "packed": None, "tokens": 371_204, "longest": 201}
+            | {"completion_tokens": 8000, "sha256": ""}
             for i in range(4)
         ]
         block = used["preprocessing"][e["preprocessing"]]
@@ -273,17 +280,21 @@ def make(results, raw, *, failed=(), rename=None):
         shape = {"name": "prompt_completion", "detected": False, "column": None}
         put(
             f"preprocessed/{folder}/manifest.json",
-            {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256},
+            {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256}
+            | {"packing": False, "held_out": [], "test": None},
         )
         told = history(e["federation"]["rounds"], failed, e)
         put(f"experiments/{name}/history.json", told)
         put(f"experiments/{name}/metrics.json", all_metrics(e["baselines"], number / 50))
         put(
             f"experiments/{name}/merged/merge.json",
-            {"largest_logit_difference": 1.9e-5, "prompts": 8},
+            {"largest_logit_difference": 1.9e-5, "prompts": 8}
+            | {"tolerance": 1e-3, "precision": "float32"},
         )
         adapter = results / f"experiments/{name}/adapter/adapter_model.safetensors"
-        put(f"experiments/{name}/adapter/adapter_config.json", {"r": e["lora"]["r"]})
+        lora = {"r": e["lora"]["r"], "lora_alpha": 16, "lora_dropout": 0.0}
+        lora |= {"use_rslora": False, "target_modules": ["q_proj"]}
+        put(f"experiments/{name}/adapter/adapter_config.json", lora)
         adapter.write_bytes(b"adapter")
         seconds = {f"preprocess/{folder}": 9.4}
         seconds |= {f"fetch_model/{e['model']}": 41.2, f"federate/{name}": 203.5}

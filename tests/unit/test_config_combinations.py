@@ -18,7 +18,7 @@ from blossomtune.config import conflicts, federation
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.strategies import STRATEGY_SETTINGS, FedAvgSettings, compute_min_clients
 
-README = Path(__file__).parents[2] / "config" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "federation-methods.md"
 AGGREGATIONS = get_args(federation.AggregationMethod)
 ADAPTERS = {
     "lora": {},
@@ -246,7 +246,7 @@ def test_a_trimmed_average_trims(beta):
     assert int(beta * (needed - 1)) == 0 < int(beta * needed)
 
 
-# The table in config/README.md.
+# The table in docs/federation-methods.md.
 
 OPTIONS = {
     "lora.ranks": [("lora.ranks", [2, 4, 8, 8, 8])],
@@ -260,8 +260,8 @@ OPTIONS = {
 
 def table():
     """The rows of the table: names in the first cell, and a cell for each aggregation."""
-    text = README.read_text(encoding="utf-8").partition("#### What goes together\n")[2]
-    text = text.partition("\n#### ")[0]
+    text = PAGE.read_text(encoding="utf-8").partition("## What can be combined\n")[2]
+    text = text.partition("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.splitlines()

@@ -492,8 +492,8 @@ def test_the_optimizers_are_those_of_transformers():
 
 
 def test_people_are_shown_what_is_really_told():
-    """The two examples in config/README.md."""
-    text = FILE.with_name("README.md").read_text(encoding="utf-8")
+    """The two examples in docs/getting-started.md."""
+    text = (FILE.parents[1] / "docs/getting-started.md").read_text(encoding="utf-8")
     wrong = {
         "preprocessing.sentiment.max_length": "long",
         f"{EXPERIMENT}.training.learning_rate_mx": 0.001,

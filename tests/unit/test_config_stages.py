@@ -157,11 +157,11 @@ def test_the_name_of_an_experiment_does_not_train(raw):
 
 
 def test_test_rows_that_decide_something_are_told_to_the_evaluation(raw):
-    def watched(**federation):
+    def count_server_eval_rows(**federation):
         raw["experiments"]["quickstart"]["federation"] |= federation
-        return stage_inputs.evaluate(load_configuration(raw), "quickstart")["watched"]
+        return stage_inputs.evaluate(load_configuration(raw), "quickstart")["server_eval_rows"]
 
-    assert watched(evaluate_rows=9) == 0
-    assert watched(result="best") == 9
+    assert count_server_eval_rows(evaluate_rows=9) == 0
+    assert count_server_eval_rows(result="best") == 9
     raw["partitions"]["by-domain"]["validation_size"] = 0.1
-    assert watched(fraction_evaluate=0.5) == 0  # the clients' own rows decide
+    assert count_server_eval_rows(fraction_evaluate=0.5) == 0  # the clients' own rows decide

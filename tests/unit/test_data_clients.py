@@ -4,11 +4,12 @@ import json
 
 import pyarrow as pa
 import pytest
+from artifact_samples import dataset_manifest
 from pyarrow import parquet
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.partitioning import build_partition
 from blossomtune.errors import UserError
-from blossomtune.files import write_json
 
 READING = {
     "format": None,
@@ -26,9 +27,8 @@ def dataset(tmp_path):
     """The data set of all: its training rows are nobody's."""
     folder = tmp_path / "dataset"
     folder.mkdir()
-    about = {"source": {"kind": "path"}, "revision": None, "licence": None}
-    about |= {"stratify_by": "label", "columns": ["label", "prompt"]}
-    write_json(folder / "manifest.json", about)
+    manifest = dataset_manifest(stratify_by="label", columns=["label", "prompt"])
+    write_artifact(folder / "manifest.json", manifest)
     parquet.write_table(pa.table({"prompt": [], "label": []}), folder / "train.parquet")
     return folder
 
@@ -45,9 +45,8 @@ def build(dataset, tmp_path):
             (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
         config = {"partitioner": "local", "paths": paths, "num_partitions": len(paths)}
         config |= {"label_column": None, "min_rows": 1, "validation_size": 0, "test_size": 0}
-        return out, build_partition.build_partition(
-            {**config, "seed": 1, "reading": READING, **changes}, dataset, out
-        )
+        config |= {"seed": 1, "reading": READING, **changes}
+        return out, build_partition.build_partition(config, dataset, out).model_dump()
 
     return run
 

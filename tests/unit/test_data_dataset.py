@@ -40,7 +40,7 @@ def block(path, **changes):
 
 def build(config, out):
     out.mkdir()
-    return build_dataset.build_dataset(config, out)
+    return build_dataset.build_dataset(config, out).model_dump()
 
 
 def counts(**rows):

@@ -4,14 +4,15 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
+from artifact_samples import dataset_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.datasets import DatasetSettings
 from blossomtune.data.preparation import build_dataset, mixture
 from blossomtune.errors import UserError
-from blossomtune.files import write_json
 from blossomtune.seeds import derive_seed
 
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=4)
@@ -84,7 +85,7 @@ def members(tmp_path):
         folder.mkdir()
         for part, columns in parts.items():
             parquet.write_table(pa.table(columns), folder / f"{part}.parquet")
-        write_json(folder / "manifest.json", {"licence": licence})
+        write_artifact(folder / "manifest.json", dataset_manifest(licence=licence))
         return folder
 
     texts = [f"news {i}" for i in range(20)]
@@ -109,7 +110,9 @@ def mixed(tmp_path, members, name="out", source=None, **block):
     out = tmp_path / name
     out.mkdir()
     manifest = build_dataset.build_dataset(config | {"seed": 5}, out, members)
-    return manifest, *(parquet.read_table(out / f"{n}.parquet") for n in ("train", "test"))
+    return manifest.model_dump(), *(
+        parquet.read_table(out / f"{n}.parquet") for n in ("train", "test")
+    )
 
 
 def test_test_rows_of_any_member_reach_no_client(tmp_path, members):
@@ -172,6 +175,6 @@ def test_types_that_clash(tmp_path, members):
 
 
 def test_a_mixture_without_test_rows_of_a_licence_that_is_unknown(tmp_path, members):
-    write_json(members[0] / "manifest.json", {"licence": None})
+    write_artifact(members[0] / "manifest.json", dataset_manifest(licence=None))
     manifest, _, _ = mixed(tmp_path, members, columns=["text"])
     assert manifest["licence"] is manifest["stratify_by"] is None

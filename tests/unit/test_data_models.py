@@ -10,7 +10,9 @@ from blossomtune.files import compute_file_sha256, read_json
 
 def build(path, out):
     out.mkdir()
-    return fetch_model.fetch_model({"source": {"kind": "path", "path": str(path)}}, out)
+    return fetch_model.fetch_model(
+        {"source": {"kind": "path", "path": str(path)}}, out
+    ).model_dump()
 
 
 @pytest.fixture

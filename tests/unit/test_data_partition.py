@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from artifact_samples import dataset_manifest
 from pyarrow import parquet
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.partitioning import build_partition
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH, write_parquet
 from blossomtune.errors import UserError
-from blossomtune.files import compute_file_sha256, read_json, to_canonical_json, write_json
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
 
 TABLE = pa.table(
     {
@@ -40,9 +42,9 @@ def dataset(tmp_path):
         folder = tmp_path / "dataset"
         folder.mkdir()
         write_parquet(table.to_batches(), table.schema, folder / "train.parquet")
-        about = {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"}
-        about |= {"stratify_by": stratify_by, "columns": table.column_names}
-        write_json(folder / "manifest.json", about)
+        about = {"revision": "7", "licence": "MIT", "stratify_by": stratify_by}
+        manifest = dataset_manifest(columns=table.column_names, **about)
+        write_artifact(folder / "manifest.json", manifest)
         return folder
 
     return write
@@ -57,7 +59,7 @@ def build(tmp_path):
         out.mkdir()
         made = build_partition.build_partition(config, folder, out)
         manifest = read_json(out / "manifest.json")
-        assert manifest == made
+        assert manifest == made.model_dump(mode="json")
         return out, manifest
 
     return run
@@ -77,6 +79,7 @@ def test_the_manifest_says_what_each_client_has(dataset, build):
         "seed": 1,
         "dataset": {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"},
         "labels": {"yes": 20, "no": 20},
+        "schema_version": 1,
     }
     assert [client["rows"] for client in clients] == [10, 10, 20]
     checksum = compute_file_sha256(out / "client_1.parquet")

@@ -18,10 +18,15 @@ from pydantic import TypeAdapter
 
 from blossomtune.config.partitions import AnyPartition
 from blossomtune.data.partitioning.labels import encode_labels, jensen_shannon_distance
-from blossomtune.data.partitioning.partitioners import PARTITIONERS, assign_rows
+from blossomtune.data.partitioning.partitioners import (
+    COLUMN_PARTITIONERS,
+    SIZE_PARTITIONERS,
+    assign_rows,
+)
 from blossomtune.errors import UserError
 from blossomtune.seeds import derive_seed
 
+PARTITIONERS = [*SIZE_PARTITIONERS, *COLUMN_PARTITIONERS]
 ROWS = 120
 NUMBERS = [i * 0.618 % 1 for i in range(ROWS)]
 LABELS = [f"label {int(4 * n * n)}" for n in NUMBERS]
@@ -336,8 +341,6 @@ def test_columns_that_decide_nothing(name, values, told):
 
 def test_a_partitioner_that_breaks_the_promise(monkeypatch):
     # none of today's does; one that a later Flower has might
-    monkeypatch.setitem(
-        PARTITIONERS, "iid", lambda *_: [("a", np.array([0, 1])), ("b", np.array([1]))]
-    )
-    with pytest.raises(RuntimeError, match="partitioner iid deals rows out twice, or not at all"):
+    monkeypatch.setitem(SIZE_PARTITIONERS, "iid", lambda *_: [np.array([0, 1]), np.array([1])])
+    with pytest.raises(RuntimeError, match="partitioner iid does not assign each row once"):
         assign_rows(block("iid", num_partitions=2), 3)

@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.tokenization import formats
 from blossomtune.errors import UserError
@@ -30,11 +31,11 @@ def find(columns, **given):
 def test_the_columns_say_what_the_rows_are(columns, name, column):
     shape = find(columns)
     assert (shape.name, shape.detected, shape.column) == (name, True, column)
-    assert find(columns, shape=name) == formats.RowFormat(name, False, column, shape.templates)
+    assert find(columns, shape=name) == shape.model_copy(update={"detected": False})
 
 
 def test_the_manifest_can_show_what_was_rendered():
-    assert find({"instruction": TEXT, "input": TEXT, "output": TEXT}).describe() == {
+    assert find({"instruction": TEXT, "input": TEXT, "output": TEXT}).model_dump() == {
         "name": "alpaca",
         "detected": True,
         "column": None,
@@ -55,8 +56,8 @@ def test_templates_and_columns_of_the_configuration_come_first():
     columns = {"messages": TURNS, "body": TEXT, "talk": TURNS, "chosen": TEXT, "rejected": TEXT}
     written = find(columns, prompt="{{ body }}", completion="yes")
     assert (written.name, written.detected, written.column) == ("prompt_completion", False, None)
-    assert find(columns, text="{{ body }}") == formats.RowFormat(
-        "text", False, None, {"text": "{{ body }}"}
+    assert find(columns, text="{{ body }}") == RowFormat(
+        name="text", detected=False, column=None, templates={"text": "{{ body }}"}
     )
     assert find(columns, shape="sharegpt", column="talk").column == "talk"
     assert find(columns, shape="text", column="body").column == "body"

@@ -8,13 +8,15 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pytest
+from artifact_samples import partition_manifest
 from pyarrow import parquet
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.sources.file_formats import write_parquet
 from blossomtune.data.tokenization import build_tokenized
 from blossomtune.errors import UserError
-from blossomtune.files import compute_file_sha256, read_json, to_canonical_json, write_json
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
 from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -36,7 +38,7 @@ def inputs(tmp_path):
     write(ROWS[:3], partition / "client_0.parquet")
     write(ROWS[3:5], partition / "client_1.parquet")
     write(ROWS[5:], dataset / "test.parquet")
-    write_json(partition / "manifest.json", {"clients": [{"client": i, "rows": 1} for i in (0, 1)]})
+    write_artifact(partition / "manifest.json", partition_manifest(["a", "b"]))
     return dataset, partition
 
 
@@ -48,7 +50,8 @@ def block(**changes):
 
 def build(config, model, inputs, out, cores=1):
     out.mkdir()
-    return build_tokenized.tokenize_partition(config, model, *inputs, out, cores)
+    manifest = build_tokenized.tokenize_partition(config, model, *inputs, out, cores)
+    return manifest.model_dump()
 
 
 def step(config, model, inputs, out, cores):
@@ -93,6 +96,7 @@ def test_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
         "max_length": 512,
         "packing": False,
         "held_out": [],
+        "schema_version": 1,
     }
     assert read_json(tmp_path / "out" / "manifest.json") == manifest
 

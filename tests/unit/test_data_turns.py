@@ -1,9 +1,9 @@
 import pyarrow as pa
 import pytest
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.tokenization import formats
-from blossomtune.data.tokenization.formats import RowFormat
 from blossomtune.data.tokenization.messages import ROLE_BY_ALIAS, MessageBuilder, parse_conversation
 from blossomtune.errors import UserError
 
@@ -15,7 +15,7 @@ def turns(*pairs):
 
 
 def reader(name, column=None, **templates):
-    return MessageBuilder(RowFormat(name, False, column, templates))
+    return MessageBuilder(RowFormat(name=name, detected=False, column=column, templates=templates))
 
 
 @pytest.mark.parametrize(

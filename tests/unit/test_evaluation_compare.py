@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifact_samples import partition_manifest
 
 from blossomtune.config.lora import LoraSettings
 from blossomtune.evaluation.compare import evaluate_models
@@ -27,7 +28,7 @@ SETTINGS = {
     "batch_size": 5,
     "bootstrap": 200,
     "seed": 42,
-    "watched": 0,
+    "server_eval_rows": 0,
 }
 STEP = Path(__file__).parents[2] / "workflow_scripts" / "evaluate.py"
 
@@ -53,7 +54,7 @@ def scores_of(directory, rows, settings=SETTINGS):
 
 def both(directory, rows, settings=SETTINGS):
     models = {"base": StoredModel(directory), "federated": StoredModel(directory)}
-    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings)
+    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings).model_dump()
 
 
 @torch.inference_mode()
@@ -152,12 +153,12 @@ def adapters(tiny_model, tmp_path_factory):
 def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
     """Metrics of base, federated and all baselines, where clients held out rows of their own."""
     own = {0: (["hm", "oh"], ["neutral", "positive"]), 1: (["no", "yes", "so"], CHOICES)}
-    names = {"clients": [{"name": "lab a"}, {"name": "lab b"}]}
+    names = partition_manifest(["lab a", "lab b"])
     home = tmp_path_factory.mktemp("compared")
     held = read(write_held_out(home, TEXTS, LABELS, own, names, domain=["a", "b"] * 6))
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     models |= {d.name: StoredModel(tiny_model, d) for d in sorted(adapters.iterdir())}
-    return held, models, evaluate_models(models, held, SETTINGS)
+    return held, models, evaluate_models(models, held, SETTINGS).model_dump()
 
 
 def plain(each):
@@ -169,7 +170,7 @@ def test_clients_own_models_are_one_contender(compared):
     held, models, found = compared
     local = found["local"]
     contenders = {"base", "federated", "centralised", "local"}
-    assert set(found) == contenders | {"difference", "left_out"}
+    assert set(found) == contenders | {"difference", "left_out", "schema_version"}
     assert set(local["models"]) == {"lab a", "lab b"}
     means = {
         name: np.mean([plain(m)[name] for m in local["models"].values()]) for name in plain(local)
@@ -217,13 +218,13 @@ def test_differences_are_the_federated_models_minus_each_other(compared):
 
 
 def test_groups_of_the_common_rows_stand_for_clients_of_that_value(tiny_model, held_out_files):
-    names = {"clients": [{"name": "b"}, {"name": "a"}, {"name": "c"}]}
-    natural = names | {"partitioner": "natural_id", "column": "domain"}
+    names = ["b", "a", "c"]
+    natural = partition_manifest(names, partitioner="natural_id", column="domain")
     files = held_out_files(TEXTS, LABELS, None, natural, domain=["a", "b"] * 6)
     held = read(files)
     found = evaluate_models(
         {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}, held, SETTINGS
-    )
+    ).model_dump()
     base = found["base"]
     assert list(base["clients"]) == ["b", "a"]
     assert {n: plain(p) for n, p in base["clients"].items()} == {
@@ -258,12 +259,12 @@ def step(tiny_model, files, output, *more, **changed):
 def test_the_step_writes_what_the_library_finds(tiny_model, adapters, files, tmp_path):
     output = tmp_path / "metrics.json"
     control = ["--baseline", f"centralised={adapters / 'centralised'}"]
-    done = step(tiny_model, files, output, *control, watched=3)
+    done = step(tiny_model, files, output, *control, server_eval_rows=3)
     assert done.returncode == 0, done.stderr
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
-    held = read(files, SETTINGS | {"watched": 3})
-    found = evaluate_models(models, held, SETTINGS)
+    held = read(files, SETTINGS | {"server_eval_rows": 3})
+    found = evaluate_models(models, held, SETTINGS).model_dump()
     assert json.loads(output.read_text()) == found
     assert (found["left_out"], found["base"]["rows"]) == (3, 9)
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blossomtune.artifacts.metrics import ClientValue, ConfidenceInterval, GroupMetrics
 from blossomtune.evaluation import metrics
 
 CLASSES = 3
@@ -57,9 +58,9 @@ def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
     found = metrics.compute_interval(
         metrics.weighted_mean(metrics.draw_bootstrap_weights(400, 4000, seed=1), right)
     )
-    assert found["value"] == 0.7
-    assert found["low"] == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
-    assert found["high"] == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
+    assert found.value == 0.7
+    assert found.low == pytest.approx(0.7 - 1.96 * 0.0229, abs=0.005)
+    assert found.high == pytest.approx(0.7 + 1.96 * 0.0229, abs=0.005)
 
 
 def test_resamples_depend_on_the_seed_alone():
@@ -79,8 +80,12 @@ def test_confusion_counts_every_row_once():
     assert table == {"no": {"no": 1.5, "yes": 0.5}, "yes": {"no": 0, "yes": 1}}
 
 
-def part(**values):
-    return {"accuracy": None} | {name: {"value": value} for name, value in values.items()}
+def part(loss, accuracy=None):
+    """Return a group's metrics with these values."""
+    interval, right = (
+        None if v is None else ConfidenceInterval(value=v, low=v, high=v) for v in (loss, accuracy)
+    )
+    return GroupMetrics(rows=1, loss=interval, perplexity=interval, accuracy=right)
 
 
 def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
@@ -89,28 +94,30 @@ def test_fairness_is_who_fares_worst_and_how_far_apart_they_are():
         "b": part(loss=0.2, accuracy=0.9),
         "c": part(loss=0.6, accuracy=0.7),
     }
-    assert metrics.summarize_fairness(clients) == {
+    assert metrics.summarize_fairness(clients, "own").model_dump() == {
         "measure": "accuracy",
         "worst": {"client": "a", "value": 0.5},
         "best": {"client": "b", "value": 0.9},
         "spread": 0.1633,  # sqrt((0.2² + 0.2² + 0²) / 3)
+        "row_source": "own",
     }
-    losses = {name: part(loss=each["loss"]["value"]) for name, each in clients.items()}
-    assert metrics.summarize_fairness(losses) == {
+    losses = {name: part(loss=each.loss.value) for name, each in clients.items()}
+    assert metrics.summarize_fairness(losses, "common").model_dump() == {
         "measure": "loss",
         "worst": {"client": "c", "value": 0.6},
         "best": {"client": "a", "value": 0.1},
         "spread": 0.21602,  # sqrt((0.2² + 0.1² + 0.3²) / 3)
+        "row_source": "common",
     }
 
 
 def test_one_client_is_best_and_worst():
-    found = metrics.summarize_fairness({"a": part(loss=0.1)})
-    assert found["worst"] == found["best"] == {"client": "a", "value": 0.1}
-    assert found["spread"] == 0
+    found = metrics.summarize_fairness({"a": part(loss=0.1)}, "own")
+    assert found.worst == found.best == ClientValue(client="a", value=0.1)
+    assert found.spread == 0
 
 
 def test_a_difference_is_rounded_where_its_terms_are():
     found = metrics.compute_interval(np.array([-1e-9, 0.123456, 0.123456]), decimals=4)
-    assert found == {"value": 0, "low": 0.1235, "high": 0.1235}
-    assert str(found["value"]) == "0.0"
+    assert found == ConfidenceInterval(value=0, low=0.1235, high=0.1235)
+    assert str(found.value) == "0.0"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from artifact_samples import partition_manifest
 
 from blossomtune.errors import UserError
 from blossomtune.evaluation.rows import load_evaluation_set
@@ -11,7 +12,7 @@ TEXTS, LABELS = ["good", "bad", "so so"], ["positive", "negative", "neutral"]
 
 def read(files, **changed):
     preprocessed, dataset = files
-    settings = {"choices": LABELS, "by": None, "seed": 42, "watched": 0} | changed
+    settings = {"choices": LABELS, "by": None, "seed": 42, "server_eval_rows": 0} | changed
     return load_evaluation_set(preprocessed, preprocessed.parent / "partition", dataset, settings)
 
 
@@ -60,12 +61,12 @@ def test_no_rows_are_an_error(held_out_files):
 def test_rows_that_decided_something_are_left_out(held_out_files):
     texts = [f"text {i}" for i in range(9)]
     files = held_out_files(texts, ["x"] * 9, stars=list(range(9)))
-    found = read(files, choices=[], by="stars", watched=4)
+    found = read(files, choices=[], by="stars", server_eval_rows=4)
     seen = np.random.default_rng(derive_seed(42, "server evaluation")).permutation(9)[:4]
     assert [row.group for row in found.rows] == [str(i) for i in range(9) if i not in seen]
     assert (found.num_common_rows, found.num_excluded_rows) == (5, 4)
     with pytest.raises(UserError, match=r"all 9 test rows decided .*\n  hint: lower federation"):
-        read(files, choices=[], watched=64)
+        read(files, choices=[], server_eval_rows=64)
 
 
 def test_the_server_looks_at_the_rows_that_are_left_out(held_out_files):
@@ -73,14 +74,15 @@ def test_the_server_looks_at_the_rows_that_are_left_out(held_out_files):
 
     files = held_out_files([f"{i}" * (i + 1) for i in range(9)], ["x"] * 9)
     looked_at = {tuple(row["input_ids"]) for row in ServerEvalSet(files[0], 4, seed=42).rows}
-    scored = {row.input_ids for row in read(files, choices=[], watched=4).rows}
+    scored = {row.input_ids for row in read(files, choices=[], server_eval_rows=4).rows}
     everything = {row.input_ids for row in read(files, choices=[]).rows}
     assert len(looked_at) == 4
     assert scored == everything - looked_at
 
 
-CLIENTS = {"clients": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}
-NATURAL = CLIENTS | {"partitioner": "natural_id", "column": "domain"}
+CLIENTS = partition_manifest(["a", "b", "c"])
+NATURAL = CLIENTS.model_copy(update={"partitioner": "natural_id", "column": "domain"})
+DIRICHLET = NATURAL.model_copy(update={"partitioner": "dirichlet"})
 
 
 def test_clients_have_the_rows_that_they_held_out(held_out_files):
@@ -108,9 +110,7 @@ def test_clients_that_are_values_of_a_column_have_its_test_rows(held_out_files):
     )
 
 
-@pytest.mark.parametrize(
-    "partition", [CLIENTS | {"partitioner": "dirichlet", "column": "domain"}, NATURAL]
-)
+@pytest.mark.parametrize("partition", [DIRICHLET, NATURAL])
 def test_else_clients_have_none(held_out_files, partition):
     columns = {"domain": ["a", "b", "c"]} if partition is not NATURAL else {}
     found = read(held_out_files(TEXTS, LABELS, None, partition, **columns))

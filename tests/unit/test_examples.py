@@ -214,7 +214,7 @@ def built(tiny_model, tmp_path, monkeypatch):
             ),
             build_tokenized.tokenize_partition(preprocessing, tiny_model, data, cut, tokens),
         )
-        clients = [f"client_{i}" for i in range(len(manifests[1]["clients"]))]
+        clients = [f"client_{i}" for i in range(len(manifests[1].clients))]
         files = [(cut / f"{client}.parquet", tokens / f"{client}.arrow") for client in clients]
         return manifests, [*files, (data / "test.parquet", tokens / "test.arrow")], preprocessing
 

@@ -1,7 +1,9 @@
 """Which round is best, and when to stop."""
 
 import pytest
+from artifact_samples import round_record, server_evaluation
 
+from blossomtune.artifacts.round_record import FederatedEvaluation
 from blossomtune.config.federation import FederationSettings
 from blossomtune.federation.server.early_stopping import (
     find_best_round,
@@ -10,14 +12,13 @@ from blossomtune.federation.server.early_stopping import (
 )
 
 
-def history(losses, key="evaluation"):
+def history(losses):
     """Records of rounds 0, 1, …; None where nothing was evaluated."""
 
-    def record(i, loss):
-        none = {"evaluation": None, "client_evaluation": None}
-        return {"round": i, **none, key: None if loss is None else {"loss": loss}}
-
-    return [record(i, loss) for i, loss in enumerate(losses)]
+    return [
+        round_record(i, evaluation=None if loss is None else server_evaluation(loss))
+        for i, loss in enumerate(losses)
+    ]
 
 
 def stopping(**keys):
@@ -68,6 +69,7 @@ def test_without_the_key_nothing_stops():
 
 
 def test_the_clients_losses_count_where_they_evaluate():
-    record = {"evaluation": {"loss": 1.0}, "client_evaluation": {"loss": 2.0}}
+    by_clients = FederatedEvaluation(loss=2.0, clients=[], failed=[])
+    record = round_record(1, evaluation=server_evaluation(1.0), client_evaluation=by_clients)
     assert get_monitored_loss(record, FederationSettings()) == 1.0
     assert get_monitored_loss(record, FederationSettings(fraction_evaluate=0.5)) == 2.0

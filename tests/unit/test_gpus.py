@@ -44,7 +44,7 @@ def test_device_order_is_passed_on_with_the_index(monkeypatch):
 def test_samples_become_mean_utilization_and_peak_memory():
     total = 80 * 10**9
     samples = [(0, 10**9, total), (100, 12 * 10**9, total), (50, 3 * 10**9, total)]
-    assert summarize_samples("H100", samples) == {
+    assert summarize_samples("H100", samples).model_dump() == {
         "name": "H100",
         "utilization": 50,
         "memory_mb": 12_000,

@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from artifact_samples import (
+    client_token_counts,
+    dataset_manifest,
+    federation_history,
+    provenance,
+    round_record,
+    server_evaluation,
+    tokenized_manifest,
+)
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.export import merge, model_card
 from blossomtune.modeling.load import load_model
 
@@ -46,8 +56,8 @@ def base(tiny_model, tmp_path):
         (tmp_path / "base").mkdir(exist_ok=True)
         (tmp_path / "base" / file.name).write_bytes(file.read_bytes())
     source = {"kind": "hub", "repo": "someone/tiny", "revision": "main"}
-    provenance = {"source": source, "revision": "c0ffee", "licence": "Apache-2.0"}
-    (tmp_path / "base" / "provenance.json").write_text(json.dumps(provenance))
+    origin = provenance(source=source, revision="c0ffee", licence="Apache-2.0")
+    write_artifact(tmp_path / "base" / "provenance.json", origin)
     return tmp_path / "base"
 
 
@@ -55,21 +65,27 @@ def base(tiny_model, tmp_path):
 def inputs(held_out_files, tmp_path):
     """What the stages before wrote: preprocessed, dataset, history."""
     preprocessed, dataset = held_out_files(["good", "bad"], ["yes", "no"])
-    clients = [{"client": 0, "rows": 30}, {"client": 1, "rows": 12}]
-    (preprocessed / "manifest.json").write_text(json.dumps({"clients": clients}))
+    clients = [client_token_counts(0, 30), client_token_counts(1, 12)]
+    write_artifact(preprocessed / "manifest.json", tokenized_manifest(clients))
     source = {"kind": "path", "path": "/secret/place", "files": "**"}
-    data = {"source": source, "revision": None, "licence": None}
-    data["rows"] = {"train": 42, "test": 2}
-    (dataset / "manifest.json").write_text(json.dumps(data))
+    rows = {"read": 44, "filtered": 0, "duplicates": 0, "limited": 0, "train": 42, "test": 2}
+    write_artifact(dataset / "manifest.json", dataset_manifest(source=source, rows=rows))
+    losses = (3.5, None, 0.25)
     rounds = [
-        {"round": 0, "evaluation": {"loss": 3.5}},
-        {"round": 1, "evaluation": None},
-        {"round": 2, "evaluation": {"loss": 0.25}},
+        round_record(i, evaluation=None if loss is None else server_evaluation(loss))
+        for i, loss in enumerate(losses)
     ]
     history = tmp_path / "history.json"
-    told = {"clients": ["tweets", "films"], "precision": "int8", "stop_reason": None}
-    told |= {"result_round": 2, "privacy": None, "rounds": rounds}
-    history.write_text(json.dumps(told))
+    write_artifact(
+        history,
+        federation_history(
+            clients=["tweets", "films"],
+            ranks=[4, 4],
+            precision="int8",
+            result_round=2,
+            rounds=rounds,
+        ),
+    )
     return preprocessed, dataset, history
 
 
@@ -93,7 +109,8 @@ def test_merged_is_base_and_adapter(tiny_model, adapter, tmp_path):
     assert (logits(load_model(tiny_model)) - logits(both)).abs().max() > 1  # the adapter does a lot
     record = json.loads((to / "merge.json").read_text())
     assert record.pop("largest_logit_difference") < record["tolerance"] == 1e-3
-    assert record == {"tolerance": 1e-3, "prompts": 2, "precision": "float32"}
+    expected = {"tolerance": 1e-3, "prompts": 2, "precision": "float32", "schema_version": 1}
+    assert record == expected
     assert AutoTokenizer.from_pretrained(to).chat_template
 
 
@@ -149,7 +166,7 @@ def test_the_card_says_what_it_was_made_from(base, adapter, inputs):
 def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapter, inputs):
     told = json.loads(inputs[2].read_text())
     told |= {"result_round": 1, "stop_reason": "the budget is spent"}
-    told["rounds"][1]["evaluation"] = {"loss": 1.25}
+    told["rounds"][1]["evaluation"] = {"loss": 1.25, "perplexity": 3.49, "rows": 8}
     told["privacy"] = {"epsilon": 4.2041, "delta": 1e-5, "noise_multiplier": 2.0}
     told["privacy"] |= {"clipping": "adaptive", "side": "client"}
     inputs[2].write_text(json.dumps(told))
@@ -172,9 +189,10 @@ def test_the_card_says_which_round_it_is_and_what_privacy_was_spent(base, adapte
 
 
 def test_the_card_of_many_clients_stays_short(base, adapter, inputs):
-    counted = [{"client": i, "rows": 2} for i in range(100)]
-    (inputs[0] / "manifest.json").write_text(json.dumps({"clients": counted}))
+    counts = [client_token_counts(i, 2) for i in range(100)]
+    write_artifact(inputs[0] / "manifest.json", tokenized_manifest(counts))
     told = json.loads(inputs[2].read_text()) | {"clients": [f"c{i}" for i in range(100)]}
+    told["ranks"] = [4] * 100
     inputs[2].write_text(json.dumps(told))
     card = model_card.render_model_card(CONFIG, base, adapter, *inputs)
     assert "200 for training" in card

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from artifact_samples import partition_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,18 +24,14 @@ def manifest(counts, **held):
     for client in counts:
         for label, size in client.items():
             labels[label] = labels.get(label, 0) + size
-    return {
-        "partitioner": "iid",
-        "column": None,
-        "label_column": "label" if labels else None,
-        "labels": labels or None,
-        "clients": [
-            {"client": i, "name": f"lab {i}", "rows": sum(c.values()) or 5, "labels": c or None}
-            | {"validation": 0, "test": 0, "distance": i / len(counts) if c else None}
-            | held
-            for i, c in enumerate(counts)
-        ],
-    }
+    clients = [
+        {"name": f"lab {i}", "rows": sum(c.values()) or 5, "labels": c or None}
+        | {"validation": 0, "test": 0, "distance": i / len(counts) if c else None}
+        | held
+        for i, c in enumerate(counts)
+    ]
+    column = "label" if labels else None
+    return partition_manifest(clients, label_column=column, labels=labels or None).model_dump()
 
 
 def drawn(*given, width=696.0, **held):

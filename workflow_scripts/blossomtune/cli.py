@@ -41,7 +41,7 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
         has_config: Add ``--config``, a JSON file with the stage's part of the configuration.
 
     Returns:
-        Parser to add the script's own arguments to.
+        Parser to add a script's own arguments to.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--verbose", action=_VerboseAction, nargs=0, help="log debug messages, too")

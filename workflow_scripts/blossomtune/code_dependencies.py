@@ -37,6 +37,9 @@ def compute_code_digest(script: str) -> str:
 
     Args:
         script: Name of a script, without ``.py``.
+
+    Returns:
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for name in list_sources(script):

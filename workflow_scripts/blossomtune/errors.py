@@ -13,12 +13,29 @@ class UserError(Exception):
         super().__init__(message if hint is None else f"{message}\n  hint: {hint}")
 
 
+def abbreviate(value: object, max_length: int = 60) -> str:
+    """Return ``repr(value)``, shortened if it is long.
+
+    Args:
+        value: Value to show in a message.
+        max_length: Characters of the result.
+
+    Returns:
+        Text of at most ``max_length`` characters.
+    """
+    text = repr(value)
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
 def find_closest_match(name: str, candidates: list[str]) -> str | None:
     """Return the most similar spelling, or None if none is similar.
 
     Args:
         name: What the user wrote.
         candidates: Known spellings.
+
+    Returns:
+        One of ``candidates``, or None.
     """
     import difflib
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+from blossomtune.artifacts.round_record import GpuUsage
+
 logger = logging.getLogger(__name__)
 
 VISIBLE_DEVICES, DEVICE_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
@@ -24,6 +26,9 @@ def parse_visible_devices(value: str | None, count: int) -> list[str]:
     Args:
         value: The variable's value, indices or UUIDs; None if it is not set.
         count: Number of GPUs that CUDA finds; it stops at the first name that it does not know.
+
+    Returns:
+        Indices or UUIDs, as text.
     """
     names = [str(i) for i in range(count)] if value is None else value.split(",")
     return [name.strip() for name in names[:count]]
@@ -69,8 +74,8 @@ class GpuSampler:
         if self._gpus:
             self._thread.join()
 
-    def collect_usage(self) -> list[dict[str, Any]]:
-        """Return a summary per GPU since the last call, without GPUs that NVML cannot read."""
+    def collect_usage(self) -> list[GpuUsage]:
+        """Return the usage per GPU since the last call, without GPUs that NVML cannot read."""
         samples_by_gpu, self._samples = self._samples, defaultdict(list)
         return [summarize_samples(self._names[gpu], s) for gpu, s in samples_by_gpu.items()]
 
@@ -98,23 +103,20 @@ class GpuSampler:
             pynvml.nvmlShutdown()
 
 
-def summarize_samples(name: str, samples: Sequence[GpuSample]) -> dict[str, Any]:
-    """Return the mean utilization in % and the peak memory in MB (10^6 bytes) of a GPU.
+def summarize_samples(name: str, samples: Sequence[GpuSample]) -> GpuUsage:
+    """Return the mean utilization and the peak memory of a GPU.
 
     Args:
         name: Model of the GPU.
         samples: At least one sample.
-
-    Returns:
-        The keys of a GPU in history.json; memory counts all processes on the GPU.
     """
     busy, used, total = zip(*samples, strict=True)
-    return {
-        "name": name,
-        "utilization": round(sum(busy) / len(busy)),
-        "memory_mb": max(used) // 10**6,
-        "memory_total_mb": total[0] // 10**6,
-    }
+    return GpuUsage(
+        name=name,
+        utilization=round(sum(busy) / len(busy)),
+        memory_mb=max(used) // 10**6,
+        memory_total_mb=total[0] // 10**6,
+    )
 
 
 def get_free_memory(gpu: str) -> int:

@@ -15,6 +15,9 @@ def add_prefix(prefix: str, state: Mapping[str, Tensor]) -> StateDict:
     Args:
         prefix: Text before the slash.
         state: Tensors by name.
+
+    Returns:
+        The same tensors by longer names.
     """
     return {f"{prefix}/{name}": value for name, value in state.items()}
 
@@ -25,6 +28,9 @@ def strip_prefix(prefix: str, state: Mapping[str, Tensor]) -> StateDict:
     Args:
         prefix: Text before the slash.
         state: Tensors by name.
+
+    Returns:
+        The matching tensors by shorter names.
     """
     inner = f"{prefix}/"
     return {n.removeprefix(inner): v for n, v in state.items() if n.startswith(inner)}

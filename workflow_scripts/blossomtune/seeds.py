@@ -8,7 +8,7 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
     Args:
         seed: The configuration's ``seed``.
-        purpose: What the random numbers are for, e.g. ``("batches", client, epoch)``.
+        *purpose: What the random numbers are for, e.g. ``("batches", client, epoch)``.
 
     Returns:
         Integer in [0, 2**32): the first four bytes of the SHA-256 of seed and purpose. It is the

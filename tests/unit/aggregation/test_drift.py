@@ -1,84 +1,84 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.aggregation.drift import measure_drift
 from blossomtune.aggregation.types import ClientUpdate
+from blossomtune.artifacts.round_record import LayerDrift
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
-SHORT = "layers.0.self_attn.q_proj"
+SHORT_NAME = "layers.0.self_attn.q_proj"
 A, B = LAYER + ".lora_A.weight", LAYER + ".lora_B.weight"
 
 
-def answers(ranks, seed, scales=None):
+def random_updates(ranks, seed, scales=None):
     generator = torch.Generator().manual_seed(seed)
-    return [
-        ClientUpdate(
-            {
-                A: torch.randn(rank, 11, generator=generator),
-                B: torch.randn(7, rank, generator=generator),
-            },
-            scales[i] if scales else 2.0,
-            weight=i + 1,
-        )
-        for i, rank in enumerate(ranks)
-    ]
+    updates = []
+    for i, rank in enumerate(ranks):
+        a = torch.randn(rank, 11, generator=generator)
+        b = torch.randn(7, rank, generator=generator)
+        updates.append(ClientUpdate({A: a, B: b}, scales[i] if scales else 2.0, weight=i + 1))
+    return updates
 
 
-def dense(updates):
-    """ΔW* and the clients' shares."""
+def normalized_weights(updates):
     total = sum(u.weight for u in updates)
-    shares = [u.weight / total for u in updates]
+    return [u.weight / total for u in updates]
+
+
+def dense_mean_update(updates):
     products = [u.scale * u.state[B].double() @ u.state[A].double() for u in updates]
-    return sum(p * w for p, w in zip(shares, products, strict=True)), shares
+    return sum(p * w for p, w in zip(normalized_weights(updates), products, strict=True))
 
 
-def near(found, expected):
-    return abs(found - expected) <= 1e-5 * abs(expected) + 1e-6
+def close_to(tensor):
+    return pytest.approx(float(tensor), rel=1e-5, abs=1e-6)
 
 
 @settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_drift_is_what_dense_matrices_say(clients, rank, server, seed):
-    updates = answers([rank] * clients, seed)
-    whole, shares = dense(updates)
+def test_drift_matches_dense_matrices(num_clients, rank, server_rank, seed):
+    updates = random_updates([rank] * num_clients, seed)
+    mean = dense_mean_update(updates)
     b, a = (
-        sum(p * u.state[name].double() for p, u in zip(shares, updates, strict=True))
-        for name in (B, A)
+        sum(
+            p * u.state[n].double()
+            for p, u in zip(normalized_weights(updates), updates, strict=True)
+        )
+        for n in (B, A)
     )
-    found = measure_drift(updates, server)[SHORT]
-    assert near(found["norm"], float(whole.norm()))
-    assert near(found["average"], float((whole - 2.0 * b @ a).norm() / whole.norm()))
-    rest = torch.linalg.svdvals(whole)[server:].norm()
-    assert near(found["best"], float(rest / whole.norm()))
+    drift = measure_drift(updates, server_rank)[SHORT_NAME]
+    assert drift.norm == close_to(mean.norm())
+    assert drift.average == close_to((mean - 2.0 * b @ a).norm() / mean.norm())
+    remainder = torch.linalg.svdvals(mean)[server_rank:].norm()
+    assert drift.best == close_to(remainder / mean.norm())
 
 
-def test_factors_of_several_ranks_or_scales_have_no_average():
-    for updates in (answers([2, 3], 0), answers([2, 2], 0, scales=[1.0, 2.0])):
-        whole, _ = dense(updates)
-        found = measure_drift(updates, 3)[SHORT]
-        assert found["average"] is None
-        assert near(found["norm"], float(whole.norm()))
+def test_factors_of_different_ranks_or_scalings_have_no_average():
+    different_ranks = random_updates([2, 3], 0)
+    different_scalings = random_updates([2, 2], 0, scales=[1.0, 2.0])
+    for updates in (different_ranks, different_scalings):
+        drift = measure_drift(updates, 3)[SHORT_NAME]
+        assert drift.average is None
+        assert drift.norm == close_to(dense_mean_update(updates).norm())
 
 
-def test_what_is_exact_is_zero_to_the_last_digit():
-    updates = answers([3, 3, 3], 0)
+def test_exact_average_has_a_drift_of_zero():
+    updates = random_updates([3, 3, 3], 0)
     for u in updates:
         u.state[A] = updates[0].state[A]
-    assert measure_drift(updates, 3)[SHORT] | {"norm": 0} == {
-        "norm": 0,
-        "average": 0.0,
-        "best": 0.0,
-    }
+    drift = measure_drift(updates, 3)[SHORT_NAME]
+    assert (drift.average, drift.best) == (0.0, 0.0)
 
 
-def test_without_an_update_there_is_no_drift():
-    updates = answers([3, 3], 0)
+def test_drift_is_zero_without_an_update():
+    updates = random_updates([3, 3], 0)
     for u in updates:
         u.state[B].zero_()
-    assert measure_drift(updates, 3) == {SHORT: {"norm": 0.0, "average": 0.0, "best": 0.0}}
+    assert measure_drift(updates, 3) == {SHORT_NAME: LayerDrift(norm=0.0, average=0.0, best=0.0)}
 
 
-def test_six_digits_are_enough():
-    found = measure_drift(answers([3, 3], 0), 3)[SHORT]
-    assert all(value == float(f"{value:.6g}") for value in found.values())
+def test_drift_has_six_significant_digits():
+    drift = measure_drift(random_updates([3, 3], 0), 3)[SHORT_NAME]
+    assert all(value == float(f"{value:.6g}") for _, value in drift)

@@ -1,55 +1,51 @@
-"""How far plain averaging of factors is from the clients' average update, layer by layer."""
+"""Measure what aggregation loses of the clients' mean update, per layer."""
 
 from collections.abc import Sequence
 
 import torch
 
-from blossomtune.aggregation import client_updates, layers, low_rank
+from blossomtune.aggregation.client_updates import mean_update, residual_update
+from blossomtune.aggregation.layers import list_layers
+from blossomtune.aggregation.low_rank import compute_qr_core
 from blossomtune.aggregation.types import LORA_A_SUFFIX, ClientUpdate
+from blossomtune.artifacts.round_record import LayerDrift
 
 
-def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, dict[str, float | None]]:
-    """Compares ΔW* = Σ p_i s_i B_i A_i with what an adapter of the server's rank can hold.
+def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, LayerDrift]:
+    """Compare ΔW* = Σ p_i s_i B_i A_i with adapters of the server's rank.
 
     Args:
-        updates: the clients' answers, both factors each.
-        rank: the server's.
+        updates: One update per client, with both factors.
+        rank: The server's rank.
 
     Returns:
-        By layer ``norm``: ‖ΔW*‖_F; ``average``: ‖ΔW* − s B̄ Ā‖_F as a share of it, None where
-        ranks or scales differ; ``best``: the same for the best approximation of the server's rank.
-        Six digits; 0 for shares below the precision of float32, and where ΔW* is zero.
+        Drift by layer, with six significant digits. ``norm`` is ‖ΔW*‖_F. ``average`` is
+        ‖ΔW* − s B̄ Ā‖_F / ‖ΔW*‖_F, or None if ranks or scalings differ. ``best`` is the same for
+        the best approximation of the server's rank. Ratios below float32's precision are 0.
     """
     return {
-        _strip_prefixes(layer): _measure_layer(updates, layer, rank)
-        for layer in layers.list_layers(updates[0].state)
+        layer.removeprefix("base_model.model.").removeprefix("model."): _measure_layer(
+            updates, layer, rank
+        )
+        for layer in list_layers(updates[0].state)
     }
 
 
-def _measure_layer(
-    updates: Sequence[ClientUpdate], layer: str, rank: int
-) -> dict[str, float | None]:
-    spectrum = torch.linalg.svdvals(
-        low_rank.compute_qr_core(client_updates.mean_update(updates, layer))[-1]
-    )
-    norm = float(spectrum.norm())
+def _measure_layer(updates: Sequence[ClientUpdate], layer: str, rank: int) -> LayerDrift:
+    singular_values = torch.linalg.svdvals(compute_qr_core(mean_update(updates, layer))[-1])
+    norm = float(singular_values.norm())
     average = None
     if len({(u.scale, len(u.state[layer + LORA_A_SUFFIX])) for u in updates}) == 1:
-        lost = low_rank.compute_qr_core(client_updates.residual_update(updates, layer))[-1]
-        average = _compute_ratio(float(lost.norm()), norm)
-    best = _compute_ratio(float(spectrum[rank:].norm()), norm)
-    return {"norm": _round_significant(norm), "average": average, "best": best}
+        residual = compute_qr_core(residual_update(updates, layer))[-1]
+        average = _compute_ratio(float(residual.norm()), norm)
+    best = _compute_ratio(float(singular_values[rank:].norm()), norm)
+    return LayerDrift(norm=_round_significant(norm), average=average, best=best)
 
 
 def _compute_ratio(part: float, whole: float) -> float:
-    share = part / whole if whole else 0.0
-    return _round_significant(share) if share > torch.finfo(torch.float32).eps else 0.0
+    ratio = part / whole if whole else 0.0
+    return _round_significant(ratio) if ratio > torch.finfo(torch.float32).eps else 0.0
 
 
 def _round_significant(value: float) -> float:
     return float(f"{value:.6g}")
-
-
-def _strip_prefixes(layer: str) -> str:
-    """A layer's name without the wrappings that PEFT and transformers put around every one."""
-    return layer.removeprefix("base_model.model.").removeprefix("model.")

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Typed models of the files that stages exchange."""

@@ -1,15 +1,28 @@
-"""TODO docstring."""
+"""adapter_config.json, in PEFT's format."""
 
 from pydantic import BaseModel
 
 
 class AdapterConfig(BaseModel):
-    """PEFT's adapter_config.json; what went into the base may need other ranks by layer."""
+    """The keys of PEFT's adapter_config.json that stages read.
+
+    Attributes:
+        r: rank.
+        lora_alpha: numerator of the scaling factor.
+        lora_dropout: dropout probability of the adapter's input.
+        use_rslora: whether the scaling divides by the square root of the rank.
+        rank_pattern: ranks that differ from ``r``, by layer.
+        target_modules: adapted modules, or a regular expression of their names.
+    """
 
     r: int
+    lora_alpha: int | float
+    lora_dropout: int | float
+    use_rslora: bool
     rank_pattern: dict[str, int] = {}
+    target_modules: str | list[str]
 
     @property
     def max_rank(self) -> int:
-        """The largest."""
+        """Largest rank of a layer."""
         return max([self.r, *self.rank_pattern.values()])

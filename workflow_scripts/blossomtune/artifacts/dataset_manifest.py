@@ -1,12 +1,20 @@
-"""TODO docstring."""
+"""manifest.json of a data set."""
 
-from typing import Any
+from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.origin import Origin
 
-from pydantic import BaseModel
 
+class RowCounts(Part):
+    """Rows of a data set after each step of its preparation.
 
-class RowCounts(BaseModel):
-    """How many rows a data set had, and what became of them."""
+    Attributes:
+        read: rows of all sources.
+        filtered: rows that the filter removed.
+        duplicates: rows that deduplication removed.
+        limited: rows beyond the limit.
+        train: training rows.
+        test: held-out rows.
+    """
 
     read: int
     filtered: int
@@ -16,10 +24,27 @@ class RowCounts(BaseModel):
     test: int
 
 
-class DatasetManifest(BaseModel):
-    """Where a data set came from."""
+class DatasetSummary(Origin):
+    """Origin and columns of a data set: what its clients need to prepare rows of their own.
 
-    source: dict[str, Any]
-    revision: str | None
-    licence: str | None
+    Attributes:
+        columns: names, in order.
+        stratify_by: column whose shares the split kept, if any.
+    """
+
+    columns: list[str]
+    stratify_by: str | None
+
+
+class DatasetManifest(Artifact, DatasetSummary):
+    """Origin, columns and rows of a data set.
+
+    Attributes:
+        rows: rows after each step.
+        seed: seed of the split and of the order.
+        files: SHA-256 by file name.
+    """
+
     rows: RowCounts
+    seed: int
+    files: dict[str, str]

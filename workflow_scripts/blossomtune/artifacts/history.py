@@ -1,14 +1,23 @@
-"""history.json: what server and clients did, round by round."""
+"""history.json of a federation."""
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from blossomtune.artifacts.base import Artifact, Part
 from blossomtune.artifacts.round_record import ClientFailure, RoundRecord
 
 
-class PrivacyGuarantee(BaseModel):
-    """The guarantee in the end."""
+class PrivacyGuarantee(Part):
+    """Differential privacy of the final adapter.
+
+    Attributes:
+        epsilon: upper bound, for all rounds together.
+        delta: probability that the bound does not hold.
+        noise_multiplier: standard deviation of the noise relative to the clipping norm.
+        clipping: whether the clipping norm is fixed or adaptive.
+        side: where updates are clipped.
+    """
 
     epsilon: float
     delta: float
@@ -17,8 +26,22 @@ class PrivacyGuarantee(BaseModel):
     side: Literal["server", "client"]
 
 
-class History(BaseModel):
-    """history.json."""
+class History(Artifact):
+    """Settings, rounds and result of a federation.
+
+    Attributes:
+        clients: names, in order.
+        ranks: rank of each client's adapter.
+        device: ``cpu`` or ``cuda``.
+        strategy: name of the server's strategy.
+        aggregation: name of the aggregation method.
+        precision: data type of the tensors in messages.
+        stop_reason: why the run ended before its last round, if it did.
+        best_round: round with the smallest monitored loss, if any loss was measured.
+        result_round: round whose adapter is the result.
+        privacy: the guarantee, if differential privacy is on.
+        rounds: round 0 and all trained rounds.
+    """
 
     clients: list[str]
     ranks: list[int]
@@ -40,28 +63,28 @@ class History(BaseModel):
 
     @property
     def trained_rounds(self) -> list[RoundRecord]:
-        """The rounds in which clients trained: all but round 0."""
+        """All rounds but round 0."""
         return [record for record in self.rounds if record.round > 0]
 
     @property
     def bytes_moved(self) -> int:
-        """Of all messages, down and up."""
-        return sum(record.bytes_down + record.bytes_up for record in self.rounds)
+        """Bytes of all messages, both ways."""
+        return sum(record.bytes_moved for record in self.rounds)
 
     @property
     def federated_losses(self) -> list[tuple[int, float]]:
-        """(round, loss) on rows that clients hold out, where any gave one."""
-        found = [(r.round, r.client_evaluation.loss) for r in self.rounds if r.client_evaluation]
-        return [(number, loss) for number, loss in found if loss is not None]
+        """Round and loss of the evaluations by clients."""
+        losses = [(r.round, r.client_evaluation.loss) for r in self.rounds if r.client_evaluation]
+        return [(number, loss) for number, loss in losses if loss is not None]
 
     @property
     def total_seconds(self) -> float:
-        """Of all rounds."""
+        """Wall time of all rounds."""
         return sum(record.seconds for record in self.rounds)
 
     @property
     def failures(self) -> list[tuple[int, ClientFailure]]:
-        """(round, failure) in order, also of scoring."""
+        """Round and failure, in order, of training and evaluation."""
         return [
             (record.round, failure)
             for record in self.rounds
@@ -77,12 +100,12 @@ class History(BaseModel):
         return len(set(self.ranks)) > 1
 
     def bytes_by_client(self) -> dict[int, tuple[int, int]]:
-        """Bytes down and up by client, of all rounds and kinds of messages."""
-        found = dict.fromkeys(range(len(self.clients)), (0, 0))
+        """Return each client's bytes down and up, of all rounds and messages."""
+        totals = dict.fromkeys(range(len(self.clients)), (0, 0))
         for record in self.rounds:
-            own = record.client_evaluation
-            scored = [*own.clients, *own.failed] if own else []
-            for one in [*record.clients, *record.failed, *scored]:
-                down, up = found.get(one.client, (0, 0))
-                found[one.client] = down + one.bytes_down, up + one.bytes_up
-        return found
+            evaluation = record.client_evaluation
+            evaluated = [*evaluation.clients, *evaluation.failed] if evaluation else []
+            for traffic in [*record.clients, *record.failed, *evaluated]:
+                down, up = totals.get(traffic.client, (0, 0))
+                totals[traffic.client] = down + traffic.bytes_down, up + traffic.bytes_up
+        return totals

@@ -1,41 +1,79 @@
-"""metrics.json: what was measured of every model on the held-out rows."""
+"""metrics.json: scores of all models on the held-out rows."""
 
 from typing import Literal
 
-from pydantic import BaseModel, model_validator
+from pydantic import model_validator
+
+from blossomtune.artifacts.base import Artifact, Part
 
 
-class ConfidenceInterval(BaseModel):
-    """A value and its 95 % interval; ``rows`` where it was measured on a sample."""
+class ConfidenceInterval(Part):
+    """A value and its 95 % bootstrap interval.
+
+    Attributes:
+        value: the value on the rows.
+        low: lower bound.
+        high: upper bound.
+    """
 
     value: float
     low: float
     high: float
-    rows: int | None = None
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether a difference is more than these rows could show by chance."""
+        """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
 
-class GroupMetrics(BaseModel):
-    """Metrics of the rows that have something in common."""
+class SampledInterval(ConfidenceInterval):
+    """A value that was measured on a sample of the rows.
+
+    Attributes:
+        rows: number of rows of the sample.
+    """
+
+    rows: int
+
+
+class GroupMetrics(Part):
+    """Metrics of a model on a group of rows.
+
+    Attributes:
+        rows: number of rows.
+        loss: mean loss in nats per completion token.
+        perplexity: exponential of the loss.
+        accuracy: share of rows whose most likely choice is right; None without choices.
+    """
 
     rows: int
     loss: ConfidenceInterval
-    accuracy: ConfidenceInterval | None = None
+    perplexity: ConfidenceInterval
+    accuracy: ConfidenceInterval | None
 
 
-class ClientValue(BaseModel):
-    """The client that fares worst, or best."""
+class ClientValue(Part):
+    """A client and its value of a metric.
+
+    Attributes:
+        client: name of the client.
+        value: accuracy or loss.
+    """
 
     client: str
     value: float
 
 
-class Fairness(BaseModel):
-    """How differently clients fare; ``rows`` says whether these are rows of their own."""
+class Fairness(Part):
+    """Differences between clients.
+
+    Attributes:
+        measure: the metric that is compared.
+        worst: the client with the worst value.
+        best: the client with the best value.
+        spread: standard deviation over clients.
+        row_source: whether the rows are the clients' own test rows or common ones.
+    """
 
     measure: Literal["accuracy", "loss"]
     worst: ClientValue
@@ -45,39 +83,67 @@ class Fairness(BaseModel):
 
 
 class ModelMetrics(GroupMetrics):
-    """Metrics of one model on the held-out rows."""
+    """Metrics of one model on the common held-out rows.
 
-    perplexity: ConfidenceInterval
-    macro_f1: ConfidenceInterval | None = None
-    exact_match: ConfidenceInterval | None = None
-    by: dict[str, GroupMetrics] | None = None
-    by_column: str | None = None
-    confusion: dict[str, dict[str, float]] | None = None
+    Attributes:
+        macro_f1: unweighted mean of the choices' F1 scores; None without choices.
+        exact_match: share of generated answers that are right; None if none were generated.
+        confusion: rows by right choice and predicted choice; None without choices.
+        by_column: column that ``by`` groups the rows by.
+        by: metrics by value of ``by_column``.
+        clients: metrics by client name, on the clients' rows.
+        fairness: differences between clients.
+    """
+
+    macro_f1: ConfidenceInterval | None
+    exact_match: SampledInterval | None
+    confusion: dict[str, dict[str, int | float]] | None
+    by_column: str | None
+    by: dict[str, GroupMetrics] | None
     clients: dict[str, GroupMetrics] | None
     fairness: Fairness | None
 
 
 class LocalBaselineMetrics(ModelMetrics):
-    """The clients' own models: means over them, and on the common rows each by itself."""
+    """Metrics of the models that clients trained alone, averaged over the models.
+
+    Attributes:
+        models: metrics of each model on the common rows, by client name.
+    """
 
     models: dict[str, GroupMetrics]
 
 
-class PairedDifference(BaseModel):
-    """By how much the federated model's metrics are above another's, taken row by row."""
+class PairedDifference(Part):
+    """Metrics of the federated model minus another model's, paired by row.
+
+    Attributes:
+        accuracy: difference of accuracies; None without choices.
+        loss: difference of losses in nats per token.
+    """
 
     accuracy: ConfidenceInterval | None
     loss: ConfidenceInterval
 
 
-class Metrics(BaseModel):
-    """A summary by model, and how far the federated one is from each other."""
+class Metrics(Artifact):
+    """Metrics of all models of an experiment.
+
+    Attributes:
+        base: the model before training.
+        federated: the model that the clients trained.
+        centralised: the baseline on the pooled rows, if it was trained.
+        local: the baselines of single clients, if they were trained.
+        difference: the federated model against each other model, by its name.
+        left_out: test rows that are not scored because they influenced the training.
+    """
 
     base: ModelMetrics
     federated: ModelMetrics
-    centralised: ModelMetrics | None = None
-    local: LocalBaselineMetrics | None = None
+    centralised: ModelMetrics | None
+    local: LocalBaselineMetrics | None
     difference: dict[str, PairedDifference]
+    left_out: int
 
     @model_validator(mode="after")
     def _check_differences(self) -> "Metrics":
@@ -88,11 +154,11 @@ class Metrics(BaseModel):
 
     @property
     def models(self) -> dict[str, ModelMetrics]:
-        """From what there was before to what could be had: controls where they belong."""
-        found = {
+        """Models that were scored, from the smallest to the largest expected accuracy."""
+        models = {
             "base": self.base,
             "local": self.local,
             "federated": self.federated,
             "centralised": self.centralised,
         }
-        return {name: model for name, model in found.items() if model}
+        return {name: model for name, model in models.items() if model}

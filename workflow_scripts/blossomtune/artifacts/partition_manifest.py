@@ -1,33 +1,69 @@
-"""TODO docstring."""
+"""manifest.json of a partition."""
 
-from pydantic import BaseModel
+from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.origin import Origin
 
 
-class ClientPartition(BaseModel):
-    """One client's part of a data set; labels are counted over its training rows.
+class ClientPartition(Part):
+    """One client's rows. All counts are None for an external client.
 
-    Of a client whose rows are elsewhere nothing is known but its name.
+    Attributes:
+        client: index of the client.
+        name: its name.
+        rows: training rows.
+        validation: rows of the validation split.
+        test: rows of the client's own test split.
+        labels: training rows by label; None without a label column.
+        tokens: estimated tokens of the training rows.
+        distance: Jensen–Shannon distance in [0, 1] from the labels of the whole data set.
+        sha256: digest of the file of training rows.
+        files: SHA-256 by file name.
     """
 
     client: int
     name: str
-    rows: int | None
-    validation: int | None
-    test: int | None
-    labels: dict[str, int] | None
-    distance: float | None
+    rows: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    labels: dict[str, int] | None = None
+    tokens: int | None = None
+    distance: float | None = None
+    sha256: str | None = None
+    files: dict[str, str]
 
 
-class PartitionManifest(BaseModel):
-    """How a data set was cut into clients; labels are counted over all of its rows."""
+class PartitionManifest(Artifact):
+    """Assignment of a data set's rows to clients.
+
+    Attributes:
+        partitioner: name of the method.
+        column: column that the method reads, if any.
+        label_column: column whose values are counted, if any.
+        seed: seed of the partition.
+        dataset: origin of the data set.
+        labels: rows by label, of all clients and splits; None without a label column.
+        clients: one entry per client, in order.
+    """
 
     partitioner: str
     column: str | None
     label_column: str | None
+    seed: int
+    dataset: Origin
     labels: dict[str, int] | None
     clients: list[ClientPartition]
 
     @property
     def has_external_clients(self) -> bool:
-        """Whether the clients' rows are with them, and unknown here."""
-        return any(share.rows is None for share in self.clients)
+        """Whether clients prepare rows that are unknown here."""
+        return any(client.rows is None for client in self.clients)
+
+    @property
+    def client_names(self) -> list[str]:
+        """Names of all clients, in order."""
+        return [client.name for client in self.clients]
+
+    @property
+    def local_clients(self) -> list[int]:
+        """Indices of the clients whose rows are here."""
+        return [client.client for client in self.clients if client.rows is not None]

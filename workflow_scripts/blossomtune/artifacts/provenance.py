@@ -1,14 +1,24 @@
-"""TODO docstring."""
+"""provenance.json: where a base model comes from."""
 
-from typing import Any
+from blossomtune.artifacts.base import Artifact
+from blossomtune.artifacts.origin import Origin
 
-from pydantic import BaseModel
 
+class Provenance(Artifact, Origin):
+    """Origin, size and files of a base model.
 
-class Provenance(BaseModel):
-    """Where a model came from."""
+    Attributes:
+        parameters: number of parameters.
+        files: SHA-256 by file name.
+    """
 
-    source: dict[str, Any]
-    revision: str | None
-    licence: str | None
     parameters: int
+    files: dict[str, str]
+
+    def get_repository(self, default: str) -> str:
+        """Return the model's repository on the Hugging Face hub.
+
+        Args:
+            default: name to return for a model that is not from the hub.
+        """
+        return self.source.get("repo") or default

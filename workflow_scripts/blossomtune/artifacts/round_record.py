@@ -1,47 +1,87 @@
-"""TODO docstring."""
+"""Records of rounds in history.json."""
 
-from pydantic import BaseModel
+from blossomtune.artifacts.base import Part
 
 
-class ServerEvaluation(BaseModel):
-    """What the server measured after a round."""
+class ServerEvaluation(Part):
+    """Evaluation of the global adapter by the server, after a round.
+
+    Attributes:
+        loss: mean loss in nats per completion token.
+        perplexity: exponential of the loss.
+        rows: number of test rows.
+    """
 
     loss: float
+    perplexity: float
     rows: int
 
 
-class ClientTraffic(BaseModel):
-    """A client, and the bytes of its messages."""
+class ClientTraffic(Part):
+    """A client and the size of its messages.
+
+    Attributes:
+        client: index of the client.
+        name: its name.
+        bytes_down: bytes from the server to the client.
+        bytes_up: bytes from the client to the server.
+    """
 
     client: int
     name: str
-    bytes_down: int = 0
-    bytes_up: int = 0
+    bytes_down: int
+    bytes_up: int
 
 
 class ClientEvaluation(ClientTraffic):
-    """What a client measured after a round, on rows that it holds out."""
+    """Evaluation of the global adapter by a client, on its validation rows.
+
+    Attributes:
+        rows: number of rows.
+        loss: mean loss in nats per completion token.
+    """
 
     rows: int
     loss: float
 
 
 class ClientFailure(ClientTraffic):
-    """A client that gave nothing in a round, and why."""
+    """A sampled client without a usable reply.
+
+    Attributes:
+        reason: why the client has no usable reply.
+    """
 
     reason: str
 
 
-class FederatedEvaluation(BaseModel):
-    """What clients measured after a round; the mean is weighted by rows, None without any."""
+class FederatedEvaluation(Part):
+    """Evaluation of the global adapter by clients, after a round.
+
+    Attributes:
+        loss: mean weighted by rows; None without any reply.
+        clients: usable replies.
+        failed: clients without a usable reply.
+    """
 
     loss: float | None
     clients: list[ClientEvaluation]
-    failed: list[ClientFailure] = []
+    failed: list[ClientFailure]
 
 
 class ClientTrainRecord(ClientTraffic):
-    """What one client did in a round."""
+    """One client's training in a round.
+
+    Attributes:
+        rank: rank of the client's adapter.
+        examples: examples trained on.
+        tokens: tokens of these examples.
+        steps: optimizer steps.
+        batch_size: examples per forward pass, after reduction for lack of memory.
+        train_loss: mean loss in nats per token.
+        seconds: wall time.
+        gpu_memory_mb: peak GPU memory in MB of 10^6 bytes; None on a CPU.
+    """
 
     rank: int
     examples: int
@@ -49,16 +89,17 @@ class ClientTrainRecord(ClientTraffic):
     steps: int
     batch_size: int
     train_loss: float
-    gpu_memory_mb: int | None = None
+    seconds: float
+    gpu_memory_mb: int | None
 
 
-class LayerDrift(BaseModel):
-    """How far adapters are from ΔW*, the mean of the clients' updates of a layer.
+class LayerDrift(Part):
+    """Distances from ΔW*, the clients' mean update of a layer.
 
     Attributes:
-        norm: ‖ΔW*‖, Frobenius'.
-        average: distance of the averaged factors, as a share of it; None where ranks differ.
-        best: distance of the best adapter of the server's rank.
+        norm: Frobenius norm of ΔW*.
+        average: distance of the averaged factors, relative to ``norm``; None if ranks differ.
+        best: distance of the best adapter of the server's rank, relative to ``norm``.
     """
 
     norm: float
@@ -66,16 +107,31 @@ class LayerDrift(BaseModel):
     best: float
 
 
-class PrivacySpent(BaseModel):
-    """What the rounds so far cost in privacy, and the norm that updates were clipped to."""
+class PrivacySpent(Part):
+    """Privacy cost of all rounds so far.
+
+    Attributes:
+        epsilon: upper bound.
+        delta: probability that the bound does not hold.
+        clipping_norm: L2 norm that updates were clipped to; None before the first round.
+        noise_deviation: standard deviation of the noise; None before the first round.
+    """
 
     epsilon: float
     delta: float
-    clipping_norm: float | None = None
+    clipping_norm: float | None
+    noise_deviation: float | None
 
 
-class GpuUsage(BaseModel):
-    """A GPU in a round: the mean share of time that it was busy, in %, and its memory in MB."""
+class GpuUsage(Part):
+    """Use of one GPU during a round.
+
+    Attributes:
+        name: model of the GPU.
+        utilization: mean share of time with a running kernel, in percent.
+        memory_mb: peak memory in MB of 10^6 bytes, by all processes.
+        memory_total_mb: size of the memory in MB of 10^6 bytes.
+    """
 
     name: str
     utilization: int
@@ -83,8 +139,25 @@ class GpuUsage(BaseModel):
     memory_total_mb: int
 
 
-class RoundRecord(BaseModel):
-    """One record of history.json; round 0 is the state before any training."""
+class RoundRecord(Part):
+    """One round. Round 0 is the state before training.
+
+    Attributes:
+        round: number of the round.
+        learning_rate: learning rate of the round; None for round 0.
+        train_loss: mean over clients, weighted by examples; None without any client.
+        evaluation: evaluation by the server, if it took place.
+        client_evaluation: evaluation by clients, if it took place.
+        clients: clients that trained.
+        failed: sampled clients without a usable reply.
+        tokens: tokens that all clients trained on.
+        bytes_down: bytes of all messages to clients.
+        bytes_up: bytes of all messages from clients.
+        seconds: wall time.
+        drift: distances from the clients' mean update, by layer.
+        privacy: privacy cost, if differential privacy is on.
+        gpus: use of the server machine's GPUs.
+    """
 
     round: int
     learning_rate: float | None
@@ -93,9 +166,15 @@ class RoundRecord(BaseModel):
     client_evaluation: FederatedEvaluation | None
     clients: list[ClientTrainRecord]
     failed: list[ClientFailure]
+    tokens: int
     bytes_down: int
     bytes_up: int
     seconds: float
     drift: dict[str, LayerDrift] | None
     privacy: PrivacySpent | None
-    gpus: list[GpuUsage] = []
+    gpus: list[GpuUsage]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of all messages, both ways."""
+        return self.bytes_down + self.bytes_up

@@ -1,1 +1,1 @@
-"""What a user may say, and what of it each stage uses."""
+"""Schema of the configuration, its validation, and the part that each stage depends on."""

@@ -1,4 +1,4 @@
-"""What the blocks of the configuration are made of."""
+"""Define the base class and the field types of all configuration blocks."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 
 class Block(BaseModel):
-    """A part of the configuration: unknown keys are errors, values never change after loading."""
+    """A block of the configuration; it refuses unknown keys and is immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
@@ -26,40 +26,50 @@ class Block(BaseModel):
 
 
 def with_error_message(message: str) -> WrapValidator:
-    """One message in words for a pattern, or where a value may be of several types."""
+    """Return a validator that replaces pydantic's errors by one message.
 
-    def check(value: Any, handler: Any) -> Any:
+    Args:
+        message: Description of the allowed values.
+
+    Returns:
+        Validator for ``Annotated``.
+    """
+
+    def validate(value: Any, handler: Any) -> Any:
         try:
             return handler(value)
         except ValidationError:
             raise PydanticCustomError("in_words", message) from None
 
-    return WrapValidator(check)
+    return WrapValidator(validate)
 
 
 def allow_name_shorthand(block_type: Any, names: Iterable[str]) -> BeforeValidator:
-    """Lets a name stand for the block of that name, with nothing else said.
+    """Return a validator that accepts a name instead of a block with defaults.
 
     Args:
-        blocks: type of all the blocks that may stand there.
-        names: of these blocks.
+        block_type: Union of the allowed blocks.
+        names: Names of these blocks.
+
+    Returns:
+        Validator for ``Annotated``.
     """
 
-    def by_name(value: Any) -> Any:
+    def expand_name(value: Any) -> Any:
         if isinstance(value, str):
             return {"name": value}
         if not isinstance(value, Mapping | Block):
             raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
         return value
 
-    return BeforeValidator(by_name, json_schema_input_type=Literal[tuple(names)] | block_type)
+    return BeforeValidator(expand_name, json_schema_input_type=Literal[tuple(names)] | block_type)
 
 
 def require_unique(values: list[str]) -> list[str]:
-    """The values, if none of them stands there twice."""
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice")
+    """Return the values; raise ValueError if one is repeated."""
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(map(repr, repeated))} stands there twice")
     return values
 
 
@@ -79,7 +89,7 @@ NonEmptyStr = Annotated[str, StringConstraints(min_length=1)]
 
 
 def _validate_template(text: str) -> str:
-    """The text, if it is Jinja2; what it writes is for the rows to show."""
+    """Return the text; raise ValueError if it is not a Jinja2 template."""
     try:
         Environment(autoescape=False).parse(text)  # noqa: S701 - nothing is rendered
     except TemplateSyntaxError as error:
@@ -100,13 +110,15 @@ JinjaExpression = Annotated[NonEmptyStr, AfterValidator(_validate_expression)]
 
 
 def _reject_bool(value: Any) -> Any:
-    """Without this, `rounds: yes` would be one round."""
+    """Raise an error for booleans: without it, `rounds: yes` would be one round."""
     if isinstance(value, bool):
         raise PydanticCustomError("in_words", "a number")
     return value
 
 
-REJECT_BOOL = BeforeValidator(_reject_bool)  # stands last: what is before it would lose its meaning
+REJECT_BOOL = BeforeValidator(
+    _reject_bool
+)  # goes last in Annotated: it would hide constraints after it
 Integer = Annotated[int, REJECT_BOOL]
 PositiveInt = Annotated[int, Field(ge=1), REJECT_BOOL]
 NonNegativeInt = Annotated[int, Field(ge=0), REJECT_BOOL]
@@ -117,4 +129,4 @@ CountOrFraction = Annotated[
     PositiveInt | Annotated[float, Field(gt=0, lt=1), REJECT_BOOL],
     with_error_message("a number of rows of at least 1, or a share of them between 0 and 1"),
 ]
-"""Rows, or a share of them below 1."""
+"""A number of rows, or a share of them below 1."""

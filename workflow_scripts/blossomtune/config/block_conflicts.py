@@ -1,55 +1,62 @@
-"""TODO docstring."""
+"""Find values that are valid alone and conflict with another block."""
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterator
 
 from blossomtune.config.configuration import Configuration
-from blossomtune.config.conflicts import find_conflicts
+from blossomtune.config.conflicts import Conflict, find_conflicts
+from blossomtune.config.experiments import ExperimentSettings
 from blossomtune.config.external_rules import find_external_conflicts
+from blossomtune.config.partitions import AnyPartition
 
 
 def _find_mixture_members(
-    configuration: Configuration, name: str, seen: frozenset[str] = frozenset()
+    configuration: Configuration, name: str, visited: frozenset[str] = frozenset()
 ) -> set[str]:
-    """All data sets that one is mixed from, directly or not."""
+    """Return all data sets that one is mixed from, directly or not."""
     block = configuration.datasets.get(name)
-    direct = set(getattr(block.source, "datasets", [])) - seen if block else set()
+    direct = set(getattr(block.source, "datasets", [])) - visited if block else set()
     return direct | {
-        m for d in direct for m in _find_mixture_members(configuration, d, seen | direct)
+        m for d in direct for m in _find_mixture_members(configuration, d, visited | direct)
     }
 
 
-def _find_cross_block_conflicts(configuration: Configuration) -> Iterable[str]:
-    """Faults of values of two blocks that are fine alone and wrong together."""
+def find_cross_block_conflicts(configuration: Configuration) -> Iterator[str]:
+    """Yield one message per conflict of two blocks."""
     for name in configuration.datasets:
         if name in _find_mixture_members(configuration, name):
             yield f"datasets.{name}.source.datasets: {name!r} would be mixed from itself"
-    for name, cut in configuration.partitions.items():
-        data, local = configuration.datasets.get(cut.dataset), cut.partitioner == "local"
+    for name, partition in configuration.partitions.items():
+        data = configuration.datasets.get(partition.dataset)
         if data is None:
             continue
-        if local and data.source.kind == "mixture":
+        is_local = partition.partitioner == "local"
+        if is_local and data.source.kind == "mixture":
             yield (
-                f"partitions.{name}.dataset: {cut.dataset!r} is a mixture, and a mixture is made "
-                "of pooled rows; partitioner local needs a data set that says how files are read"
+                f"partitions.{name}.dataset: {partition.dataset!r} is a mixture, and a mixture is "
+                "made of pooled rows; partitioner local needs a data set that says how files are read"
             )
-        if not local and data.test.size == "all" and data.test.source is None:
+        if not is_local and data.test.size == "all" and data.test.source is None:
             yield (
-                f"partitions.{name}.dataset: {cut.dataset!r} has test.size: all, so there are no "
-                "rows to train on; only partitioner local can do without"
+                f"partitions.{name}.dataset: {partition.dataset!r} has test.size: all, so there "
+                "are no rows to train on; only partitioner local can do without"
             )
-    for name, e in configuration.experiments.items():
-        partition = configuration.partitions.get(e.partition)
-        if partition is None:
-            continue
-        clients = partition.num_partitions
-        faults = find_conflicts(e, clients, bool(partition.validation_size))
-        for key, why in chain(faults, find_external_conflicts(e, partition)):
-            yield f"experiments.{name}.{key}: {why}"
-        sampled = e.federation.count_sampled_clients(clients)
-        if e.federation.min_clients > sampled:
-            yield (
-                f"experiments.{name}.federation.min_clients: {e.federation.min_clients} can never "
-                f"be reached; fraction_train {e.federation.fraction_train} of "
-                f"{clients} clients is {sampled} a round"
-            )
+    for name, experiment in configuration.experiments.items():
+        if experiment.partition in configuration.partitions:
+            partition = configuration.partitions[experiment.partition]
+            for key, reason in _find_experiment_conflicts(experiment, partition):
+                yield f"experiments.{name}.{key}: {reason}"
+
+
+def _find_experiment_conflicts(
+    experiment: ExperimentSettings, partition: AnyPartition
+) -> Iterator[Conflict]:
+    num_clients, federation = partition.num_partitions, experiment.federation
+    yield from find_conflicts(experiment, num_clients, bool(partition.validation_size))
+    yield from find_external_conflicts(experiment, partition)
+    sampled = federation.count_sampled_clients(num_clients)
+    if federation.min_clients > sampled:
+        yield (
+            "federation.min_clients",
+            f"{federation.min_clients} can never be reached; fraction_train "
+            f"{federation.fraction_train} of {num_clients} clients is {sampled} a round",
+        )

@@ -18,36 +18,54 @@ from blossomtune.config.sources import ModelSettings
 
 
 class ContainerSettings(Block):
-    """The image that every stage runs in under `--use-singularity`."""
+    """The image in which every stage runs under `--use-singularity`."""
 
     image: NonEmptyStr = Field(
         BUILT_IMAGE,
-        description="This path is built from containers/blossomtune.def; else docker://… or a SIF.",
+        description="With the default path, the image is built from "
+        "`containers/blossomtune.def`. Any other value names an existing image: `docker://…` or "
+        "the path of a SIF file.",
     )
     base: NonEmptyStr = Field(
         "docker://python:3.11-slim",
-        description="What the image is built on: docker://… or a folder.",
+        description="Base of the built image: `docker://…`, or a folder with a root file "
+        "system that has Python 3.11 or newer and its `venv` module.",
     )
 
 
 class ReportSettings(Block):
-    """What the report says of itself."""
+    """Title and text of the report page."""
 
-    title: NonEmptyStr = "Federated fine-tuning"
-    description: str = ""
+    title: NonEmptyStr = Field("Federated fine-tuning", description="Title of the report.")
+    description: str = Field("", description="A few sentences under the title.")
 
 
 class Configuration(Block):
-    """Everything a user may say; see config/README.md."""
+    """The whole configuration."""
 
-    seed: NonNegativeInt = 42
-    run: Annotated[list[Name], AfterValidator(require_unique)] = Field(
-        description="Experiments to build.", min_length=1
+    seed: NonNegativeInt = Field(
+        42,
+        description="Every random choice derives from it: test split, shuffling, initial "
+        "adapter, client sampling, row order, sampled evaluation rows. A change reruns "
+        "everything but fetch_model.",
     )
-    container: ContainerSettings = ContainerSettings()
-    models: dict[Name, ModelSettings] = {}
-    datasets: dict[Name, DatasetSettings] = {}
-    partitions: dict[Name, AnyPartition] = {}
-    preprocessing: dict[Name, PreprocessingSettings] = {}
-    experiments: dict[Name, ExperimentSettings] = {}
-    report: ReportSettings = ReportSettings()
+    run: Annotated[list[Name], AfterValidator(require_unique)] = Field(
+        description="Experiments to build and to report on: at least one, none twice. Other "
+        "experiments may stay in the file.",
+        min_length=1,
+    )
+    container: ContainerSettings = Field(
+        ContainerSettings(), description="Image for `--use-singularity`."
+    )
+    models: dict[Name, ModelSettings] = Field({}, description="Base models.")
+    datasets: dict[Name, DatasetSettings] = Field({}, description="Data sets.")
+    partitions: dict[Name, AnyPartition] = Field(
+        {}, description="Assignments of training rows to clients."
+    )
+    preprocessing: dict[Name, PreprocessingSettings] = Field(
+        {}, description="Conversions of rows to token ids."
+    )
+    experiments: dict[Name, ExperimentSettings] = Field(
+        {}, description="Federated fine-tuning runs."
+    )
+    report: ReportSettings = Field(ReportSettings(), description="Texts of the report.")

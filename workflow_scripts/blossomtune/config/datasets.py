@@ -19,11 +19,17 @@ from blossomtune.config.sources import FileSource, HubData, Mixture, PathData, P
 
 
 class FileFormat(Block):
-    """How files become rows; files compressed by gzip or zstd are read as they are."""
+    """File format of a data set.
 
-    kind: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow"]
+    Text is UTF-8. Files that end in `.gz` or `.zst` are decompressed.
+    """
+
+    kind: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow"] = Field(
+        description="`json` is a list of objects, `jsonl` has one object per line, `tsv` has "
+        "no quotation marks."
+    )
     columns: list[NonEmptyStr] | None = Field(
-        None, description="Column names of csv or tsv files that have no header line."
+        None, description="Column names of csv and tsv files without a header line."
     )
 
 
@@ -37,12 +43,18 @@ class TestSplitSettings(Block):
         with_error_message(
             "a number of rows of at least 1, a share of them between 0 and 1, or all"
         ),
-    ] = Field("all", description="Rows, or a share of them below 1.")
+    ] = Field(
+        "all",
+        description="Number of rows, a fraction below 1, or `all`. Without `source` the "
+        "default is 0.1.",
+    )
     stratify_by: NonEmptyStr | None = Field(
-        None, description="Column whose shares the split keeps."
+        None, description="The test rows keep the shares of this column's values."
     )
     source: FileSource | None = Field(
-        None, description="Take the test rows from here instead of from the data itself."
+        None,
+        description="Separate test rows from any source but a mixture. They go through the "
+        "same steps. Training rows that equal one of them by `deduplicate_by` are removed.",
     )
 
     @model_validator(mode="before")
@@ -55,37 +67,53 @@ class TestSplitSettings(Block):
 
 
 class DatasetSettings(Block):
-    """A data set: where it comes from and how it becomes training rows and test rows."""
+    """A data set: its source, and the steps that turn it into training and test rows.
+
+    [The steps](own-data.md#steps) run in the order of this table.
+    """
 
     source: Annotated[
         HubData | PypiData | UrlData | PathData | Mixture, Field(discriminator="kind")
-    ]
+    ] = Field(description="Where the rows come from.")
     format: FileFormat | None = Field(
-        None, description="Of the files; by default what their names end in. The hub needs none."
+        None,
+        description="How files become rows. The default follows the file names. The hub needs "
+        "none.",
     )
     rename: dict[NonEmptyStr, NonEmptyStr] = Field(
-        {}, description="Columns to rename: old name to new."
+        {},
+        description="Columns to rename, old name to new name. Everything below uses the new names.",
     )
     derive: dict[NonEmptyStr, JinjaTemplate] = Field(
-        {}, description="New columns: Jinja2 over a row's columns and `file`, its file's name."
+        {},
+        description="New text columns from [templates](own-data.md#templates), in this order. "
+        "A template sees the row's columns, earlier derived ones, and `file`.",
     )
     filter: JinjaExpression | None = Field(
-        None, description="Keep rows of which this Jinja2 expression is true."
+        None, description="Keep rows for which this expression is true, for example `stars > 3`."
     )
     columns: (
         Annotated[list[NonEmptyStr], Field(min_length=1), AfterValidator(require_unique)] | None
-    ) = Field(None, description="Keep these columns only.")
+    ) = Field(None, description="Keep only these columns. The default keeps all.")
     deduplicate_by: list[NonEmptyStr] = Field(
-        [], description="Of rows equal in these, keep the first."
+        [], description="Keep the first of several rows that are equal in all of these columns."
     )
     deduplicate_as: Literal["exact", "normalised"] = Field(
-        "exact", description="Normalised: letter case, spaces, marks and Unicode forms are equal."
+        "exact",
+        description="`normalised` ignores letter case, punctuation, spaces and Unicode variants.",
     )
-    shuffle_seed: Integer | None = Field(None, description="Shuffle the rows by this seed.")
-    limit: PositiveInt | None = Field(None, description="Keep the first rows, after shuffling.")
-    test: TestSplitSettings = TestSplitSettings()
+    shuffle_seed: Integer | None = Field(
+        None,
+        description="Shuffle the rows by this seed. Without it they keep the order of the files.",
+    )
+    limit: PositiveInt | None = Field(None, description="Keep the first rows.")
+    test: TestSplitSettings = Field(
+        TestSplitSettings(), description="Rows held out from every client."
+    )
     licence: NonEmptyStr | None = Field(
-        None, description="Licence of the data, for the model card."
+        None,
+        description="License for the model card and the report. The default is the one that "
+        "the source names.",
     )
 
     @model_validator(mode="after")

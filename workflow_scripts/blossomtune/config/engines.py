@@ -18,56 +18,69 @@ BUILT_IMAGE = "results/containers/blossomtune.sif"
 
 
 class SimulationEngine(Block):
-    """All clients in a few worker processes of this machine (Flower's simulation)."""
+    """Clients train in worker processes of this machine, by Flower's simulation."""
 
     name: Literal["simulation"] = "simulation"
 
 
 class ProcessEngine(Block):
-    """A SuperLink and a SuperNode a client, as processes of this machine."""
+    """One SuperLink, and one SuperNode per client, as processes of this machine."""
 
     name: Literal["process"]
 
 
 class DockerEngine(Block):
-    """A SuperLink and a SuperNode a client, each in a container of its own."""
+    """One SuperLink, and one SuperNode per client, each in a Docker container."""
 
     name: Literal["docker"]
-    image: NonEmptyStr = Field("blossomtune", description="Built from containers/Dockerfile.")
-    memory_mb: PositiveInt | None = Field(
-        None, description="That a SuperNode may use; all there is."
+    image: NonEmptyStr = Field(
+        "blossomtune",
+        description="Image built from `containers/Dockerfile`. The workflow's code comes from "
+        "the working directory.",
     )
-    cpus: PositiveFloat | None = Field(None, description="That a SuperNode may use; all there are.")
+    memory_mb: PositiveInt | None = Field(
+        None, description="Memory limit of a SuperNode in MB. The default is no limit."
+    )
+    cpus: PositiveFloat | None = Field(
+        None, description="CPU limit of a SuperNode. The default is no limit."
+    )
 
 
 class ApptainerEngine(Block):
-    """A SuperLink and a SuperNode a client, each in a container of Apptainer."""
+    """One SuperLink, and one SuperNode per client, each in an Apptainer container."""
 
     name: Literal["apptainer"]
     image: NonEmptyStr = Field(
-        BUILT_IMAGE, description="This path is built by the workflow; else another SIF."
+        BUILT_IMAGE,
+        description="With the default path, the workflow builds the image. Any other value is "
+        "the path of a SIF file.",
     )
 
 
 class SlurmEngine(ApptainerEngine):
-    """As apptainer, with the SuperNodes on all nodes of the job that federate is."""
+    """As `apptainer`, inside the Slurm job of federate, with the SuperNodes on all of its nodes."""
 
     name: Literal["slurm"]
-    nodes: PositiveInt = Field(1, description="Of the job; the SuperNodes are spread over them.")
+    nodes: PositiveInt = Field(
+        1, description="Nodes of the job. They share the file system of the working directory."
+    )
 
 
 class ExternalEngine(Block):
-    """A SuperLink here, and SuperNodes that other organisations run where their rows are."""
+    """The SuperLink runs here.
+
+    [Other organizations](deployment/other-organisations.md) run the SuperNodes.
+    """
 
     name: Literal["external"]
-    host: NonEmptyStr = Field(
-        description="Name or address of this machine, as SuperNodes reach it."
-    )
+    host: NonEmptyStr = Field(description="Name or address of this machine as SuperNodes reach it.")
     port: Annotated[int, Field(ge=1, le=65535), REJECT_BOOL] = Field(
-        9092, description="That the SuperLink listens on."
+        9092, description="Port of the SuperLink, on all addresses of this machine."
     )
     keys: NonEmptyStr = Field(
-        "keys", description="Folder of the authority, the certificate and the clients' keys."
+        "keys",
+        description="Folder of the authority, the SuperLink's certificate and the clients' "
+        "keys, made by `snakemake invite`.",
     )
 
 

@@ -15,25 +15,26 @@ from blossomtune.config.base import (
 
 
 class GenerationSettings(Block):
-    """Greedy answers, compared with the completion to the letter."""
+    """Greedy answers, compared with the completion."""
 
-    rows: NonNegativeInt = Field(64, description="Sampled test rows; 0 for none.")
-    max_new_tokens: PositiveInt = 16
+    rows: NonNegativeInt = Field(64, description="Number of sampled held-out rows; 0 for none.")
+    max_new_tokens: PositiveInt = Field(16, description="Maximum number of tokens per answer.")
 
 
 class EvaluationSettings(Block):
-    """What is measured on the held-out rows, for all models alike."""
+    """The final evaluation of base, federated model and baselines on the same held-out rows."""
 
     choices: Annotated[list[NonEmptyStr], AfterValidator(require_unique)] = Field(
-        [], description="Possible completions; the likeliest is the answer."
+        [],
+        description="All possible completions, two or more. The most likely one is the model's "
+        "answer; accuracy, macro-F1 and a confusion table follow. Without choices there are "
+        "loss, perplexity and exact match.",
     )
-    by: NonEmptyStr | None = Field(
-        None, description="Column whose values get metrics of their own."
-    )
-    generation: GenerationSettings = GenerationSettings()
-    batch_size: PositiveInt = 32
+    by: NonEmptyStr | None = Field(None, description="Column for loss and accuracy per value.")
+    generation: GenerationSettings = Field(GenerationSettings(), description="Generated answers.")
+    batch_size: PositiveInt = Field(32, description="Rows scored at once.")
     bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
-        2000, description="Resamples an interval."
+        2000, description="Resamples behind each 95 % interval."
     )
 
     @field_validator("choices")

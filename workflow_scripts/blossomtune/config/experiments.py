@@ -10,21 +10,32 @@ from blossomtune.config.training import TrainingSettings
 
 
 class BaselineSettings(Block):
-    """What the federated model is compared with, at the same number of steps."""
+    """Models to compare with, trained at equal steps.
 
-    centralised: bool = Field(False, description="One model, trained on all clients' rows pooled.")
-    local: bool = Field(False, description="Each client alone, scored on the common test rows.")
-    threads: PositiveInt = Field(2, description="CPU threads while training them.")
+    See [baselines](federation-methods.md#baselines).
+    """
+
+    centralised: bool = Field(False, description="One model on all clients' rows pooled.")
+    local: bool = Field(
+        False, description="One model per client on its own rows, scored on the common test rows."
+    )
+    threads: PositiveInt = Field(2, description="CPU threads for training a baseline.")
 
 
 class ExperimentSettings(Block):
-    """One federated fine-tuning run, from named blocks."""
+    """One federated fine-tuning run."""
 
-    model: Name
-    partition: Name
-    preprocessing: Name
-    lora: LoraSettings = LoraSettings()
-    training: TrainingSettings = TrainingSettings()
-    federation: FederationSettings = FederationSettings()
-    baselines: BaselineSettings = BaselineSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    model: Name = Field(description="A block of `models`.")
+    partition: Name = Field(description="A block of `partitions`, and through it the data.")
+    preprocessing: Name = Field(description="A block of `preprocessing`.")
+    lora: LoraSettings = Field(LoraSettings(), description="The adapter.")
+    training: TrainingSettings = Field(
+        TrainingSettings(), description="Local training of a client."
+    )
+    federation: FederationSettings = Field(
+        FederationSettings(), description="Rounds, aggregation and engine."
+    )
+    baselines: BaselineSettings = Field(BaselineSettings(), description="Models to compare with.")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="The final evaluation."
+    )

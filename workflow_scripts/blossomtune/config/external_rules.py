@@ -1,4 +1,4 @@
-"""What an experiment cannot ask for where the clients' rows are not on this machine."""
+"""Find settings that conflict with clients that keep their rows (engine external)."""
 
 from collections.abc import Iterator
 
@@ -11,22 +11,22 @@ from blossomtune.config.partitions import Partition
 def find_external_conflicts(
     experiment: ExperimentSettings, partition: Partition
 ) -> Iterator[Conflict]:
-    """What does not go with where the rows are.
+    """Yield conflicts of an experiment with the place of the clients' rows.
 
     Args:
-        e: the experiment.
-        partition: the one that it names.
+        experiment: The experiment.
+        partition: The partition that it names.
 
     Yields:
-        The key below the experiment, and a sentence.
+        Key below the experiment, and a message with the reason and an alternative.
     """
     engine = experiment.federation.engine.name
     if not partition.is_external:
         if engine == "external":
             yield (
                 "federation.engine",
-                f"external is for clients that keep their rows, and those of {experiment.partition!r} are "
-                "here; use partitioner local with a list of clients, or another engine",
+                "external is for clients that keep their rows, and those of "
+                f"{experiment.partition!r} are here; use partitioner local with a list of clients, or another engine",
             )
         return
     if engine != "external":

@@ -37,103 +37,165 @@ def compute_sample_size(fraction: float, num_clients: int) -> int:
 
 
 class CommunicationSettings(Block):
-    """How adapters travel."""
+    """Messages between server and clients."""
 
     precision: Literal["float32", "bfloat16", "int8"] = Field(
-        "float32", description="int8 has a scale a channel, and what it rounds off is sent later."
+        "float32",
+        description="Number format of adapters in messages: 4, 2 or 1 bytes per number. `int8` "
+        "has one scale per channel. Rounding errors are added to the next message (arXiv "
+        "1901.09847).",
     )
     budget_mb: PositiveFloat | None = Field(
-        None, description="Megabytes (10^6 bytes) that no round may go beyond, up and down."
+        None,
+        description="Limit in MB (10⁶ bytes) for all rounds and clients, in both directions. "
+        "The run ends before a round that would exceed it.",
     )
 
 
 class EarlyStoppingSettings(Block):
-    """When to stop before the last round."""
+    """Stop before the last round. `early_stopping: {}` takes the defaults."""
 
-    patience: PositiveInt = Field(3, description="Evaluations without an improvement.")
+    patience: PositiveInt = Field(
+        3, description="Stop after this many evaluations without improvement."
+    )
     min_delta: NonNegativeFloat = Field(
-        0.0, description="What counts as an improvement, in nats a token."
+        0.0,
+        description="Smallest decrease of the loss that counts as an improvement, in nats per "
+        "token.",
     )
 
 
 class PrivacySettings(Block):
-    """Differential privacy of clients (arXiv 1710.06963), by Flower's wrappers and mods."""
+    """Differential privacy of clients (arXiv 1710.06963).
+
+    `privacy: {}` takes the defaults. See [Privacy](privacy.md).
+    """
 
     clipping: Literal["fixed", "adaptive"] = Field(
-        "fixed", description="adaptive finds the norm itself (arXiv 1905.03871)."
+        "fixed", description="`adaptive` finds the norm itself (arXiv 1905.03871)."
     )
-    side: Literal["server", "client"] = Field("server", description="Who clips the updates.")
+    side: Literal["server", "client"] = Field(
+        "server",
+        description="Who clips: the server on arrival, or the client before sending. The "
+        "server adds the noise.",
+    )
     noise_multiplier: PositiveFloat = Field(
-        1.0, description="Deviation of the noise, as a multiple of the clipping norm."
+        1.0,
+        description="Standard deviation of the noise, as a multiple of the norm. More noise "
+        "gives a smaller epsilon.",
     )
     clipping_norm: PositiveFloat = Field(
-        0.1, description="Of a client's update; with adaptive, at first."
+        0.1,
+        description="Norm to which a client's update is clipped; with `adaptive`, the initial "
+        "norm.",
     )
     target_quantile: PositiveFraction = Field(
-        0.5, description="adaptive: share of updates left unclipped."
+        0.5, description="With `adaptive`: fraction of updates that are not clipped."
     )
-    clipping_rate: PositiveFloat = Field(0.2, description="adaptive: learning rate of the norm.")
+    clipping_rate: PositiveFloat = Field(
+        0.2, description="With `adaptive`: learning rate of the norm."
+    )
     delta: Annotated[float, Field(gt=0, lt=1), REJECT_BOOL] = Field(
-        1e-5, description="Chance with which the guarantee may fail."
+        1e-5,
+        description="Probability with which epsilon may not hold. It should be well below one "
+        "divided by the number of clients.",
     )
     secret: NonEmptyStr | None = Field(
-        None, description="File of at least 16 bytes that only the server has; the noise's seed."
+        None,
+        description="File of at least 16 bytes that only the server has. The noise derives "
+        "from it.",
     )
 
 
 class FederationSettings(Block):
-    """How clients and server work together."""
+    """Rounds of training on the clients and aggregation on the server."""
 
     engine: Engine = Field(
-        SimulationEngine(), description="Where SuperLink and SuperNodes run; a name, or a block."
+        SimulationEngine(),
+        description="Where SuperLink and SuperNodes run; see [Engines](deployment/engines.md). "
+        "The adapter is the same for every engine.",
     )
     tls: bool = Field(
-        True, description="Whether SuperLink and SuperNodes encrypt and authenticate themselves."
+        True,
+        description="SuperLink and SuperNodes encrypt messages and authenticate. `false` is "
+        "allowed with engine `process` only.",
     )
     strategy: StrategySettings = Field(
-        FedAvgSettings(), description="A name, or a block of name and parameters."
+        FedAvgSettings(),
+        description="How the server aggregates, and what clients do besides training; see "
+        "[strategies](federation-methods.md#strategies).",
     )
     aggregation: AggregationMethod = Field(
-        "fedavg", description="How low-rank factors become one adapter."
+        "fedavg",
+        description="How low-rank factors become one adapter; see "
+        "[aggregations](federation-methods.md#aggregations).",
     )
     client_weights: Literal["trained", "held"] = Field(
         "trained",
-        description="By which rows a client counts: trained on in the round, or all that it holds.",
+        description="Aggregation weight of a client: rows trained on in the round, or rows "
+        "held. With clients of different sizes and equal `max_steps`, `held` is the average of "
+        "FedAvg's paper.",
     )
-    rounds: PositiveInt = 3
+    rounds: PositiveInt = Field(
+        3,
+        description="Number of rounds. More rounds [continue a finished "
+        "run](reproducibility.md#keys-that-keep-finished-rounds) if the learning rate is "
+        "constant.",
+    )
     fraction_train: PositiveFraction = Field(
-        1.0, description="Share of the clients that train in a round."
+        1.0,
+        description="Fraction of clients that train in a round, at least one. Sampled anew in "
+        "each round.",
     )
     fraction_evaluate: Annotated[float, Field(ge=0, le=1), REJECT_BOOL] = Field(
-        0.0, description="Share of the clients that score the adapter on rows they held out."
+        0.0,
+        description="Fraction of clients that score the new adapter on their validation rows "
+        "after each round. Sampled anew in each round, unless their losses decide about "
+        "`early_stopping` or `result`.",
     )
     min_clients: PositiveInt = Field(
-        1, description="Fewest clients whose results make a round; with fewer the run stops."
+        1,
+        description="Minimum number of successful clients per round; not more than train in "
+        "one. With fewer the run stops and names the missing clients.",
     )
     round_timeout: PositiveFloat = Field(
-        3600, description="Seconds after which a round goes on without those that are missing."
+        3600,
+        description="Seconds after which a round continues without the missing clients. It "
+        "also limits the wait for clients at the start.",
     )
     threads_per_client: PositiveInt = Field(
-        1, description="CPU threads a client; more clients than fit take turns."
+        1, description="CPU threads per client. As many clients train at once as there are cores."
     )
     gpus_per_client: GpuShare = Field(
-        0.0, description="Share of a GPU; 0.5 puts two clients on one, and auto measures it."
+        0.0,
+        description="Share of a GPU per client, or `auto`; see "
+        "[GPUs](deployment/engines.md#gpus). Without a GPU the CPU is used.",
     )
     evaluate_rows: NonNegativeInt = Field(
-        64, description="Held-out rows that the server scores before round 1 and while training."
+        64,
+        description="Held-out test rows that the server scores before round 1 and during "
+        "training. If they decide about the result, the final evaluation leaves them out.",
     )
     evaluate_every: PositiveInt = Field(
-        1, description="Rounds from one evaluation of the server's to the next."
+        1,
+        description="Rounds between evaluations of the server. The last round always has one. "
+        "Clients evaluate in every round.",
     )
-    early_stopping: EarlyStoppingSettings | None = None
+    early_stopping: EarlyStoppingSettings | None = Field(
+        None, description="Stop before the last round."
+    )
     result: Literal["last", "best"] = Field(
-        "last", description="Which round's adapter is the result."
+        "last",
+        description="Round whose adapter is the result. `best` has the smallest evaluated "
+        "loss: the clients' if `fraction_evaluate` is above 0, else the server's.",
     )
     keep_checkpoints: Annotated[int, Field(ge=2), REJECT_BOOL] = Field(
-        2, description="Last rounds that stay; the best one stays too."
+        2, description="Number of last rounds to keep on disk. The best round stays too."
     )
-    communication: CommunicationSettings = CommunicationSettings()
-    privacy: PrivacySettings | None = None
+    communication: CommunicationSettings = Field(
+        CommunicationSettings(), description="Format and limit of messages."
+    )
+    privacy: PrivacySettings | None = Field(None, description="Differential privacy.")
 
     def count_sampled_clients(self, num_clients: int) -> int:
         """How many of so many clients train in a round."""

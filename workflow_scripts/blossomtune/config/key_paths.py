@@ -1,6 +1,6 @@
-"""TODO docstring."""
+"""Resolve the key paths of pydantic's errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -8,26 +8,34 @@ from pydantic import BaseModel
 from blossomtune.config.configuration import Configuration
 
 
-def _resolve_key_path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
-    """The key's full path as text and as steps.
+def resolve_key_path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str | int]]:
+    """Return a key's full path, as text and as steps.
 
-    Between the keys, pydantic names the member of a union that it tried; those parts are left out,
-    also where a member and one of its keys have the same name (`kind: path` has a `path`).
-    The last part is kept even where it is not in ``raw``: the key that is missing.
+    Pydantic's location also names the members of unions that it tried. These parts are removed,
+    even if a member and one of its keys have the same name (`kind: path` has a `path`).
+    The last part is kept if it is not in ``raw``: it is the missing key.
+
+    Args:
+        loc: Location of a pydantic error.
+        raw: Nested dictionaries as YAML has them.
+
+    Returns:
+        The path as in ``a.b[0]``, and its keys and indices.
     """
     steps: list[str | int] = []
-    at, member = raw, None
+    node, member = raw, None
     for i, part in enumerate(loc):
         if part == member:
             member = None
             continue
-        inside = (
-            at.keys() if isinstance(at, Mapping) else range(len(at) if isinstance(at, list) else 0)
-        )
-        if part in inside:
-            at = at[part]
-            member = _get_discriminator_value(at) if isinstance(at, Mapping) else None
-        elif i < len(loc) - 1 or not isinstance(at, Mapping):
+        if isinstance(node, Mapping):
+            keys: Collection[Any] = node.keys()
+        else:
+            keys = range(len(node)) if isinstance(node, list) else ()
+        if part in keys:
+            node = node[part]
+            member = _get_discriminator_value(node) if isinstance(node, Mapping) else None
+        elif i < len(loc) - 1 or not isinstance(node, Mapping):
             continue
         steps.append(part)
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
@@ -35,29 +43,37 @@ def _resolve_key_path(loc: Sequence[str | int], raw: Any) -> tuple[str, list[str
 
 
 def _get_discriminator_value(block: Mapping[str, Any]) -> Any:
-    """The member of a union that a block says it is."""
+    """Return the member of a union that a block selects."""
     return next((block[key] for key in ("kind", "partitioner", "name") if key in block), None)
 
 
-def _list_allowed_keys(path: list[str | int], raw: Any) -> list[str]:
-    """The keys that the block at this path may have."""
+def list_allowed_keys(path: list[str | int], raw: Any) -> list[str]:
+    """Return the keys that are allowed in the block at a path.
+
+    Args:
+        path: Steps from the top level to the block.
+        raw: Nested dictionaries as YAML has them.
+
+    Returns:
+        Keys in the order of the schema; empty if the path leads to no block.
+    """
     model: Any = Configuration
-    at = raw
+    node = raw
     for step in path:
-        at = at.get(step) if isinstance(at, Mapping) else None
+        node = node.get(step) if isinstance(node, Mapping) else None
         if isinstance(model, type) and issubclass(model, BaseModel):
             field = model.model_fields.get(str(step))
             model = field.annotation if field else None
         else:
             model = get_args(model)[-1] if get_args(model) else None
-        model = _select_union_member(model, at)
+        model = _select_union_member(model, node)
     if isinstance(model, type) and issubclass(model, BaseModel):
         return list(model.model_fields)
     return []
 
 
 def _select_union_member(annotation: Any, value: Any) -> Any:
-    """Of a union of blocks, the one that ``value``'s discriminator names."""
+    """Return the block class of a union that the discriminator of ``value`` selects."""
     candidates = [
         a
         for a in _flatten_annotation(annotation)

@@ -1,45 +1,49 @@
-"""From what YAML said to a Configuration, or to all that is wrong with it at once."""
+"""Validate a configuration and report all of its errors at once."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from blossomtune.config.block_conflicts import _find_cross_block_conflicts
+from blossomtune.config.block_conflicts import find_cross_block_conflicts
 from blossomtune.config.configuration import Configuration
-from blossomtune.config.error_messages import _format_error
-from blossomtune.config.references import _find_missing_references
-from blossomtune.config.sft_arguments import _replace_sft_arguments, _validate_sft_arguments
+from blossomtune.config.error_messages import format_error
+from blossomtune.config.references import find_missing_references
+from blossomtune.config.sft_arguments import replace_sft_arguments, validate_sft_arguments
 from blossomtune.errors import UserError
 
 
 class ConfigurationError(UserError):
-    """Every fault of a configuration: key's full path, value, what is allowed, a hint."""
+    """All errors of a configuration: the key's full path, its value, what is allowed, a hint.
+
+    Args:
+        errors: One message per error.
+    """
 
     def __init__(self, errors: list[str]) -> None:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-        super().__init__(f"{count} in the configuration\n" + "\n".join(f"  {f}" for f in errors))
+        super().__init__(f"{count} in the configuration\n" + "\n".join(f"  {e}" for e in errors))
 
 
 def load_configuration(raw: Mapping[str, Any]) -> Configuration:
-    """Checks a configuration.
+    """Validate a configuration.
 
     Args:
-        raw: nested dictionaries as YAML gives them.
+        raw: Nested dictionaries as YAML has them.
 
     Returns:
-        The configuration, all defaults filled in.
+        The configuration with all defaults.
 
     Raises:
-        ConfigurationError: with all faults, not only the first.
+        ConfigurationError: With all errors, not only the first.
     """
-    typed, wrong = _validate_sft_arguments(raw)
+    typed_arguments, argument_errors = validate_sft_arguments(raw)
     try:
-        configuration = _replace_sft_arguments(typed, Configuration.model_validate(raw))
-        faults = list(_find_cross_block_conflicts(configuration))
+        configuration = replace_sft_arguments(typed_arguments, Configuration.model_validate(raw))
+        errors = list(find_cross_block_conflicts(configuration))
     except ValidationError as error:
-        faults = [_format_error(fault, raw) for fault in error.errors()]
-    faults += [*_find_missing_references(raw), *wrong]
-    if faults:
-        raise ConfigurationError(faults)
+        errors = [format_error(details, raw) for details in error.errors()]
+    errors += [*find_missing_references(raw), *argument_errors]
+    if errors:
+        raise ConfigurationError(errors)
     return configuration

@@ -17,11 +17,11 @@ from blossomtune.config.base import (
 
 
 class ColumnRanks(Block):
-    """Ranks by a column of the clients' rows, e.g. the class of their hardware."""
+    """Ranks by a column of the clients' rows, for example the class of their hardware."""
 
-    column: NonEmptyStr = Field(description="Has one value in all rows of a client.")
+    column: NonEmptyStr = Field(description="Column with a single value in all rows of a client.")
     ranks: dict[NonEmptyStr, PositiveInt] = Field(
-        description="The rank for each value.", min_length=1
+        description='A rank for every value of the column. Values are text: `"1": 4`.', min_length=1
     )
 
 
@@ -43,21 +43,39 @@ ClientRanks = Annotated[
 
 
 class LoraSettings(Block):
-    """The adapter (LoRA, arXiv 2106.09685)."""
+    """The LoRA adapter that clients train (arXiv 2106.09685)."""
 
     r: PositiveInt = Field(
-        8, description="Rank on the server, and of clients where ranks is not given."
+        8,
+        description="Rank on the server, and of clients without a rank in `ranks`. The message "
+        "size is proportional to it.",
     )
-    alpha: PositiveFloat = 16
-    dropout: Annotated[float, Field(ge=0, lt=1), REJECT_BOOL] = 0.0
-    rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
-    dora: bool = Field(False, description="A trained magnitude a column (arXiv 2402.09353).")
+    alpha: PositiveFloat = Field(
+        16, description="The update is scaled by `alpha / r`, with the client's rank as `r`."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1), REJECT_BOOL] = Field(
+        0.0, description="Dropout on the adapter's input during training."
+    )
+    rslora: bool = Field(
+        False,
+        description="Scale by `alpha / √r` instead (arXiv 2312.03732). With different `ranks` "
+        "the scales stay closer together.",
+    )
+    dora: bool = Field(
+        False, description="Train a magnitude per output of a layer (arXiv 2402.09353)."
+    )
     target_modules: Annotated[
         Annotated[list[NonEmptyStr], Field(min_length=1)] | Literal["all-linear"],
         with_error_message("a list of layers' names, or all-linear"),
-    ] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    ] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        description="Layers with an adapter. An unknown name is an error that lists the "
+        "model's layers.",
+    )
     ranks: ClientRanks | None = Field(
-        None, description="Ranks of the clients where they differ; none above r."
+        None,
+        description="Ranks of the clients if they differ, none above `r`: a list in the order "
+        "of the partition's manifest, or a block.",
     )
 
     @field_validator("ranks")

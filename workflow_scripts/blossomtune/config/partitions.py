@@ -40,20 +40,32 @@ _PartitionSizes = Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 class Partition(Block):
-    """A data set cut into clients."""
+    """A data set assigned to clients."""
 
-    dataset: Name
-    num_partitions: PositiveInt = Field(description="How many clients.")
+    dataset: Name = Field(
+        description="A block of `datasets`. Its training rows are assigned to clients."
+    )
+    num_partitions: PositiveInt = Field(description="Number of clients.")
     label_column: NonEmptyStr | None = Field(
         None,
-        description="Column to count by client; by default stratify_by, else the partition's own.",
+        description="Column whose values are counted per client for manifest, figure and "
+        "report. It does not affect the assignment. The default is `stratify_by` of the test "
+        "split, else `column`.",
     )
-    min_rows: PositiveInt = Field(1, description="Fewest training rows of a client.")
+    min_rows: PositiveInt = Field(
+        1,
+        description="A client with fewer training rows is an error. `dirichlet` draws again "
+        "until all clients have them.",
+    )
     validation_size: _HoldoutSize = Field(
-        0, description="Rows, or a share, that each client keeps for validation."
+        0,
+        description="Rows, or a fraction below 1, that each client holds out for evaluation "
+        "during training.",
     )
     test_size: _HoldoutSize = Field(
-        0, description="Rows, or a share, that each client keeps for testing."
+        0,
+        description="Rows, or a fraction below 1, that each client holds out for the final "
+        "evaluation of its own model.",
     )
 
     @property
@@ -70,16 +82,16 @@ class Partition(Block):
 
 
 class IidPartition(Partition):
-    """Rows shuffled and dealt out evenly."""
+    """Rows are shuffled and assigned evenly."""
 
     partitioner: Literal["iid"]
 
 
 class SizePartition(Partition):
-    """Rows shuffled and dealt out in given numbers."""
+    """Rows are shuffled and assigned in given numbers."""
 
     partitioner: Literal["size"]
-    partition_sizes: _PartitionSizes = Field(description="Rows of each client; all rows together.")
+    partition_sizes: _PartitionSizes = Field(description="Rows per client; together all rows.")
 
     @model_validator(mode="after")
     def _validate_partition_sizes(self) -> "SizePartition":
@@ -87,52 +99,59 @@ class SizePartition(Partition):
 
 
 class LinearPartition(Partition):
-    """Rows shuffled; client 1 gets one share, client 2 two shares, client 3 three, …"""
+    """Rows are shuffled; the share of a client grows linearly with its number."""
 
     partitioner: Literal["linear"]
 
 
 class SquarePartition(Partition):
-    """Rows shuffled; shares grow with the square of the client's number."""
+    """Rows are shuffled; the share of a client grows with the square of its number."""
 
     partitioner: Literal["square"]
 
 
 class ExponentialPartition(Partition):
-    """Rows shuffled; shares grow exponentially with the client's number."""
+    """Rows are shuffled; the share of a client grows exponentially with its number."""
 
     partitioner: Literal["exponential"]
 
 
 class _ColumnPartition(Partition):
-    """A cut that looks at a column."""
+    """A partition by the values of a column."""
 
-    column: NonEmptyStr = Field(description="Column whose values decide.")
+    column: NonEmptyStr = Field(
+        description="Column that decides; `partition_by` in Flower Datasets."
+    )
 
 
 class NaturalIdPartition(_ColumnPartition):
-    """One client a value of a column."""
+    """One client per value of a column. `num_partitions` is the number of values."""
 
     partitioner: Literal["natural_id"]
 
 
 class GroupedNaturalIdPartition(_ColumnPartition):
-    """One client for several values of a column."""
+    """One client per `group_size` values of a column."""
 
     partitioner: Literal["grouped_natural_id"]
-    group_size: PositiveInt = Field(description="Values a client.")
+    group_size: PositiveInt = Field(description="Values per client.")
     mode: Literal["allow-smaller", "allow-bigger", "strict"] = Field(
-        "allow-smaller", description="What happens where the values cannot be grouped evenly."
+        "allow-smaller",
+        description="If the values cannot be grouped evenly: a smaller last group, bigger "
+        "groups, or an error.",
     )
 
 
 class DirichletPartition(_ColumnPartition):
-    """Each label's rows shared out by a Dirichlet distribution (arXiv 1905.12022)."""
+    """The rows of each label are divided at random among the clients (arXiv 1905.12022)."""
 
     partitioner: Literal["dirichlet"]
-    alpha: _Alpha = Field(description="Low for skewed labels, high for even ones.")
+    alpha: _Alpha = Field(
+        description="One number, or one per client. 0.1 gives clients of few labels, 100 "
+        "nearly the same mix to each."
+    )
     self_balancing: bool = Field(
-        False, description="No more rows for clients that have their average."
+        False, description="Clients that have the average number of rows get no more."
     )
 
     @model_validator(mode="after")
@@ -141,12 +160,14 @@ class DirichletPartition(_ColumnPartition):
 
 
 class InnerDirichletPartition(_ColumnPartition):
-    """Each client draws its labels from a Dirichlet distribution (arXiv 2111.04263)."""
+    """Each client draws its own mix of labels (arXiv 2111.04263)."""
 
     partitioner: Literal["inner_dirichlet"]
-    alpha: _Alpha = Field(description="Low for skewed labels; a list has a number a label.")
+    alpha: _Alpha = Field(
+        description="One number, or one per label. Low values give clients of few labels."
+    )
     partition_sizes: _PartitionSizes | None = Field(
-        None, description="Rows of each client; by default as even as they can be."
+        None, description="Rows per client; together all rows. The default is even."
     )
 
     @model_validator(mode="after")
@@ -155,43 +176,48 @@ class InnerDirichletPartition(_ColumnPartition):
 
 
 class DistributionPartition(_ColumnPartition):
-    """Labels assigned in turn, in the numbers of a table (arXiv 1812.06127)."""
+    """Labels are assigned to clients in turn, in the proportions of a table (arXiv 1812.06127)."""
 
     partitioner: Literal["distribution"]
     distribution_array: list[list[NonNegativeFloat]] = Field(
-        description="A list a label, sorted: weights of the clients that get it."
+        description="One list per label, in sorted order: weights of the clients that get the "
+        "label."
     )
-    num_unique_labels_per_partition: PositiveInt = Field(description="Labels a client.")
+    num_unique_labels_per_partition: PositiveInt = Field(description="Labels per client.")
     preassigned_num_samples_per_label: NonNegativeInt = Field(
-        0, description="Rows of each of its labels that every client gets first."
+        0, description="Rows of each of its labels that a client gets before the weights apply."
     )
 
 
 class ContinuousPartition(_ColumnPartition):
-    """Rows sorted by a number and dealt out in that order, more or less strictly."""
+    """Rows are sorted by a numeric column; neighboring values go to the same client."""
 
     partitioner: Literal["continuous"]
     strictness: Annotated[float, Field(ge=0, le=1), REJECT_BOOL] = Field(
-        description="1 for clients of neighbouring values only, 0 for chance."
+        description="1 keeps the sorted order, 0 assigns at random."
     )
 
 
 class PathologicalPartition(_ColumnPartition):
-    """Few labels a client (arXiv 2102.02079)."""
+    """Each client gets few labels (arXiv 2102.02079)."""
 
     partitioner: Literal["pathological"]
-    num_classes_per_partition: PositiveInt = Field(description="Labels a client.")
+    num_classes_per_partition: PositiveInt = Field(description="Labels per client.")
     class_assignment_mode: Literal["random", "deterministic", "first-deterministic"] = Field(
-        "random", description="How labels are given to clients."
+        "random", description="How clients get their labels."
     )
 
 
 class ShardPartition(_ColumnPartition):
-    """Rows sorted by label, cut into shards, some shards a client (arXiv 1602.05629)."""
+    """Rows are sorted by label and split into shards for the clients (arXiv 1602.05629)."""
 
     partitioner: Literal["shard"]
-    num_shards_per_partition: PositiveInt | None = Field(None, description="Shards a client.")
-    shard_size: PositiveInt | None = Field(None, description="Rows a shard.")
+    num_shards_per_partition: PositiveInt | None = Field(
+        None, description="Shards per client. Give this or `shard_size`."
+    )
+    shard_size: PositiveInt | None = Field(
+        None, description="Rows per shard. Give this or `num_shards_per_partition`."
+    )
 
     @model_validator(mode="after")
     def _require_exactly_one_shard_key(self) -> "ShardPartition":
@@ -201,21 +227,21 @@ class ShardPartition(_ColumnPartition):
 
 
 class LocalPartition(Partition):
-    """Shards that lie with the clients already: nothing is pooled.
+    """Clients have [shards of their own](own-data.md#shards-that-already-exist).
 
-    The data set's block says how files become rows; its own rows are the common test only.
+    Nothing is pooled. The data set's own rows are the common test only.
     """
 
     partitioner: Literal["local"]
     paths: Annotated[dict[Name, NonEmptyStr], Field(min_length=1)] | None = Field(
-        None, description="Client to its file, folder or archive on this machine."
+        None, description="Each client's file, folder or archive. Give this or `clients`."
     )
     clients: _ClientNames | None = Field(
-        None, description="Instead: clients whose rows stay with them, for engine external."
+        None,
+        description="Names of clients whose rows stay with them, for engine `external`. Give "
+        "this or `paths`.",
     )
-    num_partitions: PositiveInt = Field(
-        0, description="How many clients: as many as there are names."
-    )
+    num_partitions: PositiveInt = Field(0, description="Number of clients. It may be left out.")
 
     @model_validator(mode="before")
     @classmethod

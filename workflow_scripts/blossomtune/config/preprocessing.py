@@ -8,38 +8,54 @@ from blossomtune.config.base import REJECT_BOOL, Block, JinjaTemplate, NonEmptyS
 
 
 class PreprocessingSettings(Block):
-    """Rows as conversations: Jinja2 templates over a row's columns, or columns of a known shape."""
+    """Conversion of rows to conversations and token ids.
+
+    [Your own data](own-data.md#rows) explains the row formats.
+    """
 
     shape: Literal["prompt_completion", "alpaca", "messages", "sharegpt", "text"] | None = Field(
-        None, description="What the rows are; by default found out from the columns."
+        None, description="Format of the rows. The default is detected from the columns."
     )
     column: NonEmptyStr | None = Field(
-        None, description="Column of the conversation or text, where its name is not the usual one."
+        None,
+        description="Column of the conversation or text, if it has another name than "
+        "`messages`, `conversations` or `text`. Needs `shape`.",
     )
-    system: JinjaTemplate | None = Field(None, description="Template of a system turn.")
+    system: JinjaTemplate | None = Field(
+        None,
+        description="Template of a system turn. Conversations that start with their own keep it.",
+    )
     prompt: JinjaTemplate | None = Field(
-        None, description="Template of the user's turn; no loss on it."
+        None, description="Template of the user's turn, without loss. Needs `completion`."
     )
     completion: JinjaTemplate | None = Field(
-        None, description="Template of the model's turn; the loss is on it alone."
+        None,
+        description="Template of the model's turn, the only text with loss. It may not be empty.",
     )
     text: JinjaTemplate | None = Field(
-        None, description="Template of plain text; the loss is on all of it."
+        None, description="Template of plain text, instead of `prompt` and `completion`."
     )
     loss: Literal["every_turn", "last_turn"] = Field(
-        "every_turn", description="Of several turns of the model, which ones count."
+        "every_turn",
+        description="Which answers of a conversation have a loss. The evaluation scores the "
+        "last one.",
     )
     max_length: Annotated[int, Field(ge=8), REJECT_BOOL] = Field(
-        512, description="Tokens a row may have."
+        512, description="Maximum number of tokens per row, including those of the chat template."
     )
     too_long: Literal["error", "drop", "truncate"] = Field(
-        "error", description="What happens to a row with more tokens."
+        "error",
+        description="Action for longer rows. `truncate` cuts their end, and drops rows without "
+        "a remaining answer.",
     )
     unrenderable: Literal["error", "drop"] = Field(
-        "error", description="What happens to a row that does not fit templates or shape."
+        "error",
+        description="Action for rows that templates, format or chat template cannot render.",
     )
     packing: bool = Field(
-        False, description="Fill sequences of max_length tokens with several short rows."
+        False,
+        description="Fill sequences of `max_length` tokens with several short rows, which "
+        "attend only to themselves. `max_steps` then counts sequences.",
     )
 
     @model_validator(mode="after")

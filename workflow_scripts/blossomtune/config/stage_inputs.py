@@ -1,7 +1,6 @@
-"""What of the configuration each stage uses: nothing more, so that nothing else reruns it.
+"""Select the part of the configuration that each stage depends on, as JSON values.
 
-Every function returns plain JSON values. Snakemake gets them as one canonical string
-(``blossomtune.files.canonical``) and reruns a stage exactly when that string changes.
+Snakemake reruns a stage when the canonical JSON of its part changes.
 """
 
 from typing import Any
@@ -12,38 +11,77 @@ from blossomtune.files import compute_json_sha256
 
 
 def fetch_model(configuration: Configuration, model: str) -> dict[str, Any]:
-    """A model's source."""
+    """Return a model's source.
+
+    Args:
+        configuration: The whole configuration.
+        model: Name of the model.
+
+    Returns:
+        JSON object.
+    """
     return configuration.models[model].model_dump(mode="json")
 
 
 def download(configuration: Configuration, dataset: str) -> dict[str, Any]:
-    """A data set's block, and the seed of its test split."""
+    """Return a data set's block and the seed of its test split.
+
+    Args:
+        configuration: The whole configuration.
+        dataset: Name of the data set.
+
+    Returns:
+        JSON object.
+    """
     return configuration.datasets[dataset].model_dump(mode="json") | {"seed": configuration.seed}
 
 
 def partition(configuration: Configuration, partition: str) -> dict[str, Any]:
-    """A partition's block, and the seed of its shuffling.
+    """Return a partition's block and the seed of its shuffling.
 
-    Where the clients have their shards already, also how files become rows.
+    For partitioner ``local``, the data set's settings for reading files are added.
+
+    Args:
+        configuration: The whole configuration.
+        partition: Name of the partition.
+
+    Returns:
+        JSON object.
     """
     block = configuration.partitions[partition]
-    told = block.model_dump(mode="json") | {"seed": configuration.seed}
+    settings = block.model_dump(mode="json") | {"seed": configuration.seed}
     if block.partitioner == "local":
         keys = {"format", "rename", "derive", "filter", "columns"}
         keys |= {"deduplicate_by", "deduplicate_as"}
-        told["reading"] = configuration.datasets[block.dataset].model_dump(
+        settings["reading"] = configuration.datasets[block.dataset].model_dump(
             mode="json", include=keys
         )
-    return told
+    return settings
 
 
 def preprocess(configuration: Configuration, preprocessing: str) -> dict[str, Any]:
-    """A preprocessing block."""
+    """Return a preprocessing block.
+
+    Args:
+        configuration: The whole configuration.
+        preprocessing: Name of the block.
+
+    Returns:
+        JSON object.
+    """
     return configuration.preprocessing[preprocessing].model_dump(mode="json")
 
 
 def federate(configuration: Configuration, experiment: str) -> dict[str, Any]:
-    """Adapter, training and federation of an experiment."""
+    """Return an experiment's blocks ``lora``, ``training`` and ``federation``, and the seed.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
     e = configuration.experiments[experiment]
     return e.model_dump(mode="json", include={"lora", "training", "federation"}) | {
         "seed": configuration.seed
@@ -51,22 +89,38 @@ def federate(configuration: Configuration, experiment: str) -> dict[str, Any]:
 
 
 def invite(configuration: Configuration, experiment: str) -> dict[str, Any]:
-    """What clients that run their own SuperNodes have to know of an experiment."""
+    """Return the settings for clients that run their own SuperNodes.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
     e = configuration.experiments[experiment]
-    told = federate(configuration, experiment)
-    if told["federation"]["privacy"]:
-        told["federation"]["privacy"]["secret"] = None
+    settings = federate(configuration, experiment)
+    if settings["federation"]["privacy"]:
+        settings["federation"]["privacy"]["secret"] = None
     return {
         "model": fetch_model(configuration, e.model),
         "model_name": e.model,
-        "federate": told,
+        "federate": settings,
         "partition": partition(configuration, e.partition),
         "preprocessing": preprocess(configuration, e.preprocessing),
     }
 
 
 def train_baseline(configuration: Configuration, experiment: str) -> dict[str, Any]:
-    """What of an experiment its controls share: adapter and training, and how many steps."""
+    """Return the settings that an experiment's baselines share.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
     e = configuration.experiments[experiment]
     return e.model_dump(mode="json", include={"lora", "training"}) | {
         "seed": configuration.seed,
@@ -78,7 +132,15 @@ def train_baseline(configuration: Configuration, experiment: str) -> dict[str, A
 
 
 def merge(configuration: Configuration, experiment: str) -> dict[str, Any]:
-    """What the model card says of the configuration: its digest and the names of its blocks."""
+    """Return the settings that the model card shows: names of blocks and a digest.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
     e = configuration.experiments[experiment]
     names = {"model": e.model, "partition": e.partition, "preprocessing": e.preprocessing}
     return {
@@ -91,17 +153,27 @@ def merge(configuration: Configuration, experiment: str) -> dict[str, Any]:
 
 
 def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
-    """An experiment's evaluation block, the seed of its samples, and the rows to leave out.
+    """Return an experiment's evaluation block, the seed, and ``server_eval_rows``.
 
-    These are test rows that decided something while training: ``watched`` says how many.
+    The evaluation leaves out the test rows whose loss stopped training or selected the result.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
     """
     e = configuration.experiments[experiment]
-    watched = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    return e.evaluation.model_dump(mode="json") | {"seed": configuration.seed, "watched": watched}
+    rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
+    return e.evaluation.model_dump(mode="json") | {
+        "seed": configuration.seed,
+        "server_eval_rows": rows,
+    }
 
 
 def report(configuration: Configuration) -> dict[str, Any]:
-    """The report's block, and all that the experiments of this run were made from."""
+    """Return the report's block, and all blocks that the experiments of this run use."""
     return {
         "report": configuration.report.model_dump(mode="json"),
         "configuration": {
@@ -116,7 +188,15 @@ def report(configuration: Configuration) -> dict[str, Any]:
 
 
 def compute_experiment_digest(configuration: Configuration, experiment: str) -> str:
-    """SHA-256 of everything that an experiment's adapter depends on."""
+    """Return the SHA-256 of all settings that an experiment's adapter depends on.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     used = _dump_used_blocks(configuration, [experiment])
     for key in ("baselines", "evaluation"):
         del used["experiments"][experiment][key]
@@ -124,26 +204,34 @@ def compute_experiment_digest(configuration: Configuration, experiment: str) -> 
 
 
 def _dump_used_blocks(configuration: Configuration, experiments: list[str]) -> dict[str, Any]:
-    """The blocks that these experiments stand on."""
-    chosen: list[ExperimentSettings] = [configuration.experiments[name] for name in experiments]
+    """Return all blocks that some experiments use, per section."""
+    settings: list[ExperimentSettings] = [configuration.experiments[n] for n in experiments]
     names = {
-        "models": {e.model for e in chosen},
+        "models": {e.model for e in settings},
         "datasets": expand_mixtures(
-            configuration, {configuration.partitions[e.partition].dataset for e in chosen}
+            configuration, {configuration.partitions[e.partition].dataset for e in settings}
         ),
-        "partitions": {e.partition for e in chosen},
-        "preprocessing": {e.preprocessing for e in chosen},
+        "partitions": {e.partition for e in settings},
+        "preprocessing": {e.preprocessing for e in settings},
         "experiments": set(experiments),
     }
     return {
         section: {
-            n: getattr(configuration, section)[n].model_dump(mode="json") for n in sorted(wanted)
+            n: getattr(configuration, section)[n].model_dump(mode="json") for n in sorted(used)
         }
-        for section, wanted in names.items()
+        for section, used in names.items()
     }
 
 
 def expand_mixtures(configuration: Configuration, names: set[str]) -> set[str]:
-    """These data sets and those that they are mixed from."""
+    """Return data sets and those that they are mixed from, directly or not.
+
+    Args:
+        configuration: The whole configuration.
+        names: Names of data sets.
+
+    Returns:
+        The given names and those of all members.
+    """
     members = {m for n in names for m in getattr(configuration.datasets[n].source, "datasets", [])}
     return names | (expand_mixtures(configuration, members) if members else set())

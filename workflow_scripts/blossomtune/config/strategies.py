@@ -18,40 +18,44 @@ FractionBelowOne = Annotated[float, Field(ge=0, lt=1), REJECT_BOOL]
 
 
 class FedAvgSettings(Block):
-    """The average, weighted by ``client_weights`` (arXiv 1602.05629)."""
+    """Average, weighted by `client_weights` (arXiv 1602.05629)."""
 
     name: Literal["fedavg"] = "fedavg"
 
 
 class FedProxSettings(Block):
-    """FedAvg; clients stay near what they started from (arXiv 1812.06127)."""
+    """FedAvg; clients stay close to the round's start (arXiv 1812.06127)."""
 
     name: Literal["fedprox"]
-    mu: PositiveFloat = Field(0.1, description="Weight of half the squared distance in the loss.")
+    mu: PositiveFloat = Field(
+        0.1,
+        description="Clients add `mu / 2` times the squared distance from the round's start to "
+        "their loss.",
+    )
 
 
 class FedAvgMSettings(Block):
-    """The average, with momentum on the server (arXiv 1909.06335)."""
+    """A step of the server towards the average, with momentum (arXiv 1909.06335)."""
 
     name: Literal["fedavgm"]
-    learning_rate: PositiveFloat = 1.0
-    momentum: FractionBelowOne = 0.9
+    learning_rate: PositiveFloat = Field(1.0, description="Learning rate of the server.")
+    momentum: FractionBelowOne = Field(0.9, description="Momentum of the server.")
 
 
 class FedAdagradSettings(Block):
     """Adagrad on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadagrad"]
-    eta: PositiveFloat = Field(1e-2, description="The server's learning rate.")
-    tau: PositiveFloat = Field(1e-3, description="How adaptive: smaller is more.")
+    eta: PositiveFloat = Field(1e-2, description="Learning rate of the server.")
+    tau: PositiveFloat = Field(1e-3, description="Degree of adaptivity; smaller is more adaptive.")
 
 
 class FedAdamSettings(FedAdagradSettings):
     """Adam on the server (arXiv 2003.00295)."""
 
     name: Literal["fedadam"]
-    beta_1: FractionBelowOne = 0.9
-    beta_2: FractionBelowOne = 0.99
+    beta_1: FractionBelowOne = Field(0.9, description="Decay of the first moment.")
+    beta_2: FractionBelowOne = Field(0.99, description="Decay of the second moment.")
 
 
 class FedYogiSettings(FedAdamSettings):
@@ -61,42 +65,50 @@ class FedYogiSettings(FedAdamSettings):
 
 
 class FedMedianSettings(Block):
-    """The median of every number (arXiv 1803.01498)."""
+    """Coordinate-wise median (arXiv 1803.01498). A round needs 3 clients."""
 
     name: Literal["fedmedian"]
 
 
 class FedTrimmedAvgSettings(Block):
-    """The average of every number without its extremes (arXiv 1803.01498)."""
+    """Coordinate-wise trimmed mean (arXiv 1803.01498). A round needs `1 / beta` clients."""
 
     name: Literal["fedtrimmedavg"]
     beta: Annotated[float, Field(ge=0, lt=0.5), REJECT_BOOL] = Field(
-        0.2, description="Share of the clients to leave out at each end."
+        0.2, description="Fraction of clients to leave out at each end."
     )
 
 
 class KrumSettings(Block):
-    """The one client nearest to its neighbours (arXiv 1703.02757)."""
+    """The client closest to its neighbors (arXiv 1703.02757).
+
+    A round needs `2 malicious + 3` clients.
+    """
 
     name: Literal["krum"]
-    malicious: NonNegativeInt = Field(0, description="Clients that may be malicious.")
+    malicious: NonNegativeInt = Field(0, description="Number of clients that may be malicious.")
 
 
 class MultiKrumSettings(KrumSettings):
-    """The average of the clients nearest to their neighbours (arXiv 1703.02757)."""
+    """Average of the clients closest to their neighbors (arXiv 1703.02757)."""
 
     name: Literal["multikrum"]
-    selected: PositiveInt = Field(2, description="How many clients are averaged.")
+    selected: PositiveInt = Field(
+        2, description="Number of clients to average. A round needs `selected + malicious` clients."
+    )
 
 
 class BulyanSettings(KrumSettings):
-    """Krum's choice, then of every number the values nearest the median (arXiv 1802.07927)."""
+    """Krum's selection, then values closest to the median (arXiv 1802.07927).
+
+    A round needs `4 malicious + 3` clients.
+    """
 
     name: Literal["bulyan"]
 
 
 class ScaffoldSettings(Block):
-    """FedAvg; clients correct their steps by what the others would do (arXiv 1910.06378)."""
+    """FedAvg with control variates on the clients (arXiv 1910.06378). The message size doubles."""
 
     name: Literal["scaffold"]
 

@@ -8,20 +8,33 @@ from blossomtune.config.base import Block, NonNegativeFloat, PositiveFloat
 
 
 class TrainingSettings(Block):
-    """What a client does in a round."""
+    """Local training of a client in a round."""
 
-    learning_rate_max: PositiveFloat = Field(5e-4, description="In round 1.")
+    learning_rate_max: PositiveFloat = Field(
+        5e-4,
+        description="Learning rate in round 1. It follows half a cosine over the rounds and is "
+        "constant within a round (arXiv 1608.03983).",
+    )
     learning_rate_min: NonNegativeFloat = Field(
-        5e-5, description="In the last round.", validate_default=True
+        5e-5,
+        description="Learning rate in the last round; not above the maximum.",
+        validate_default=True,
     )
     optimizer_state: Literal["fresh", "kept"] = Field(
-        "fresh", description="Whether a client's optimizer starts anew in each round."
+        "fresh",
+        description="`fresh` resets a client's optimizer in each round. `kept` continues with "
+        "its state, which stays on the client.",
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="Of the base's weights while training, by bitsandbytes."
+        "none",
+        description="Quantization of the base weights during training, by bitsandbytes. `4bit` "
+        "is NF4 with double quantization, computed in bfloat16 (arXiv 2305.14314). The adapter "
+        "is merged into the original weights.",
     )
     arguments: dict[str, Any] = Field(
-        {}, description="Any argument of TRL's SFTConfig; optim may also be adopt."
+        {},
+        description="Arguments of TRL's SFTConfig; see [training "
+        "arguments](federation-methods.md#training-arguments). `optim` may also be `adopt`.",
     )
 
     @field_validator("learning_rate_min")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune import files
+from blossomtune.artifacts.files import write_artifact
+from blossomtune.artifacts.provenance import Provenance
 from blossomtune.data.sources import archives
 from blossomtune.errors import UserError
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -22,7 +24,7 @@ _MODEL_FILE_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Endings of a model's files: weights, configuration, tokenizer, chat template."""
 
 
-def fetch_model(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def fetch_model(config: Mapping[str, Any], folder: Path) -> Provenance:
     """Fetches a model and writes it as a plain Hugging Face directory, with provenance.json.
 
     Args:
@@ -40,14 +42,14 @@ def fetch_model(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         revision, licence = _FETCHERS[source["kind"]](source, folder, Path(scratch))
     _check_model(folder)
     kept = sorted(path for path in folder.iterdir() if path.is_file())
-    provenance = {
-        "source": source,
-        "revision": revision,
-        "licence": licence,
-        "parameters": sum(count_parameters(path) for path in folder.glob(_WEIGHTS_PATTERN)),
-        "files": {path.name: files.compute_file_sha256(path) for path in kept},
-    }
-    files.write_json(folder / PROVENANCE_FILE, provenance)
+    provenance = Provenance(
+        source=source,
+        revision=revision,
+        licence=licence,
+        parameters=sum(count_parameters(path) for path in folder.glob(_WEIGHTS_PATTERN)),
+        files={path.name: files.compute_file_sha256(path) for path in kept},
+    )
+    write_artifact(folder / PROVENANCE_FILE, provenance)
     return provenance
 
 

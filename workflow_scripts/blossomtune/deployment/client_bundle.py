@@ -5,8 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from blossomtune.artifacts.dataset_manifest import DatasetManifest, DatasetSummary
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.provenance import Provenance
 from blossomtune.deployment.keys import KeyStore
-from blossomtune.files import read_json, write_json, write_private_file
+from blossomtune.files import write_json, write_private_file
 from blossomtune.package_versions import get_package_versions
 
 BUNDLE_FILE, CA_CERTIFICATE_FILE, SUPERNODE_KEY_FILE = "invitation.json", "ca.crt", "supernode.key"
@@ -41,7 +44,7 @@ class ClientBundle(BaseModel):
     federate: dict[str, Any]
     partition: dict[str, Any]
     preprocessing: dict[str, Any]
-    dataset: dict[str, Any]
+    dataset: DatasetSummary
 
 
 def write_client_bundles(
@@ -62,8 +65,9 @@ def write_client_bundles(
     names = config["partition"]["clients"]
     keys = KeyStore(Path(engine["keys"]))
     keys.create_missing([engine["host"]], names)
-    of_dataset = read_json(dataset / "manifest.json")
-    columns = ("columns", "stratify_by", "source", "revision", "licence")
+    manifest = read_artifact(dataset / "manifest.json", DatasetManifest)
+    summary = manifest.model_dump(include=set(DatasetSummary.model_fields))
+    provenance = read_artifact(model / "provenance.json", Provenance)
     for name in names:
         invitation = ClientBundle(
             client=name,
@@ -72,9 +76,9 @@ def write_client_bundles(
             model=BaseModelSource(
                 name=model.name,
                 config=config["model"],
-                files=read_json(model / "provenance.json")["files"],
+                files=provenance.files,
             ),
-            dataset={key: of_dataset[key] for key in columns},
+            dataset=DatasetSummary(**summary),
             **{key: config[key] for key in ("federate", "partition", "preprocessing")},
         )
         own = keys.folder / "invitations" / experiment / name

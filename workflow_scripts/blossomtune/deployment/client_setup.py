@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.provenance import Provenance
 from blossomtune.cli import run_script
 from blossomtune.data import fetch_model
 from blossomtune.data.partitioning import build_partition
@@ -50,17 +52,15 @@ def prepare_client(folder: Path, data: Path, cores: int) -> None:
     model = _prepare_model(asked.model, folder / "model", work / "model")
     if not data.exists():
         raise UserError(f"there is nothing at {data}", "name the file or folder with your rows")
-    dataset, rows, tokens = work / "dataset", work / "rows", work / "tokens"
-    dataset.mkdir(exist_ok=True)
-    write_json(dataset / "manifest.json", asked.dataset)
+    rows, tokens = work / "rows", work / "tokens"
     with write_atomically(rows, directory=True) as new:
         told = asked.partition | {"paths": {asked.client: str(data)}}
-        build_partition.build_partition(told, dataset, new)
+        build_partition.write_partition(told, asked.dataset, None, new)
     with write_atomically(tokens, directory=True) as new:
         made = build_tokenized.tokenize_partition(
             asked.preprocessing, model, None, rows, new, cores
         )
-    print(f"{made['clients'][0]['rows']} rows, {made['clients'][0]['tokens']} tokens", flush=True)
+    print(f"{made.clients[0].rows} rows, {made.clients[0].tokens} tokens", flush=True)
     spec = build_spec(asked.federate, model, rows, tokens)
     share = spec.federation.gpus_per_client
     run = FederatedRun(
@@ -118,7 +118,7 @@ def _prepare_model(source: BaseModelSource, provided_dir: Path, cache_dir: Path)
         target.parent.mkdir(exist_ok=True)
         with write_atomically(target, directory=True) as new:
             fetch_model.fetch_model(config, new)
-    mine = read_json(target / "provenance.json")["files"]
+    mine = read_artifact(target / "provenance.json", Provenance).files
     other = sorted(name for name, digest in source.files.items() if mine.get(name) != digest)
     if other:
         raise UserError(

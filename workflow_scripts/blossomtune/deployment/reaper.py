@@ -73,7 +73,7 @@ def main(scratch_dir: Path) -> None:
     with suppress(FileNotFoundError):
         subprocess.run(
             json.loads((scratch_dir / CLEANUP_FILE).read_text()), cwd=CODE_DIR, check=False
-        )  # noqa: S603
+        )
     shutil.rmtree(scratch_dir, ignore_errors=True)
 
 

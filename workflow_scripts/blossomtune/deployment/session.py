@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
 from blossomtune.deployment.keys import KeyStore, load_public_key
@@ -51,7 +52,8 @@ class Deployment:
         self._scratch_dir, self._log_dir = scratch_dir, log_dir
         spec, paths = run.spec, run.paths
         identity = build_run_identity(spec, paths, run.resources.device)
-        self._client_state_dir = CheckpointStore(paths.checkpoints, identity).folder / "clients"
+        checkpoints = CheckpointStore(paths.checkpoints, identity, RoundRecord)
+        self._client_state_dir = checkpoints.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
         self.keys = (

@@ -1,1 +1,1 @@
-"""What a model is worth: metrics on rows that no client has seen."""
+"""Scores, metrics with intervals, and comparison of models on the held-out rows."""

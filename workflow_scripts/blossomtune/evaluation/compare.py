@@ -1,111 +1,113 @@
-"""Several models on the same held-out rows."""
+"""Evaluate several models on the same held-out rows."""
 
-import sys
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from blossomtune.artifacts.metrics import LocalBaselineMetrics, Metrics, ModelMetrics
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.evaluation.summaries import EvaluatedModel, Summarizer
 
+logger = logging.getLogger(__name__)
+
 LOCAL_PREFIX = "local_"
-"""How models are called that a client trained alone; the client's number follows."""
+"""Prefix of the names of local baselines; the client's number follows."""
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 def evaluate_models(
     models: Mapping[str, StoredModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Scores each model on the rows, one in memory at a time.
+) -> Metrics:
+    """Score each model on the rows, with one model in memory at a time.
 
     Args:
-        models: by name; ``base`` and ``federated`` are among them, and there may be
-            ``centralised`` and ``local_<i>``.
-        held: the held-out rows.
-        settings: the configuration of the stage: ``choices``, ``by``, ``generation``,
-            ``batch_size``, ``bootstrap`` and ``seed``.
+        models: Models by name: ``base`` and ``federated``, and optionally ``centralised`` and
+            ``local_<i>``.
+        evaluation_set: The held-out rows.
+        settings: The stage's settings ``choices``, ``by``, ``generation``, ``batch_size``,
+            ``bootstrap`` and ``seed``.
 
     Returns:
-        What metrics.json holds: a summary by contender, all clients' own models being one,
-        ``local``; how many test rows were ``left_out``; and under ``difference`` the federated
-        model's metrics minus those of each other contender. All answer the same rows, so a
-        difference is taken row by row and its interval is narrower than those of the two suggest.
+        Metrics of each model; the local baselines count as one model, ``local``. Differences are
+        paired by row, so their intervals are narrower than those of the two models suggest.
     """
-    contenders: dict[str, EvaluatedModel] = {}
-    alone: dict[str, RowScores] = {}
+    evaluated: dict[str, EvaluatedModel] = {}
+    local_scores: dict[str, RowScores] = {}
     for name, model in models.items():
-        client = (
-            evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
-            if name.startswith(LOCAL_PREFIX)
-            else None
-        )
-        scores = _score_evaluation_set(model, evaluation_set, settings, name, client)
-        if client is None:
-            contenders[name] = EvaluatedModel(
-                [scores], dict.fromkeys(evaluation_set.rows_by_client, scores)
-            )
+        if name.startswith(LOCAL_PREFIX):
+            client = evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
+            local_scores[client] = _score_all_rows(model, evaluation_set, settings, name, client)
         else:
-            alone[client] = scores
-    if alone:
-        asked = {name: alone[name] for name in evaluation_set.rows_by_client if name in alone}
-        contenders["local"] = EvaluatedModel(list(alone.values()), asked)
+            scores = _score_all_rows(model, evaluation_set, settings, name)
+            clients = dict.fromkeys(evaluation_set.rows_by_client, scores)
+            evaluated[name] = EvaluatedModel([scores], clients)
+    if local_scores:
+        clients = {c: local_scores[c] for c in evaluation_set.rows_by_client if c in local_scores}
+        evaluated["local"] = EvaluatedModel(list(local_scores.values()), clients)
 
-    summaries = Summarizer(evaluation_set, settings)
-    found = {name: summaries.summarize_model(each) for name, each in contenders.items()}
-    if alone:
-        each = {
-            client: summaries.summarize_common_rows([scores]) for client, scores in alone.items()
-        }
-        found["local"]["models"] = each
-    for name, summary in found.items():
-        print(f"{name}: {_format_summary(summary)}", file=sys.stderr, flush=True)
-    federated = contenders.pop("federated")
-    difference = {
-        name: summaries.compute_difference(federated, c) for name, c in contenders.items()
-    }
-    return {**found, "difference": difference, "left_out": evaluation_set.num_excluded_rows}
+    summarizer = Summarizer(evaluation_set, settings)
+    summaries = {name: summarizer.summarize_model(model) for name, model in evaluated.items()}
+    for name, summary in summaries.items():
+        logger.info("%s: %s", name, format_summary(summary))
+    federated = evaluated.pop("federated")
+    local = None
+    if local_scores:
+        local = LocalBaselineMetrics(
+            **dict(summaries["local"]),
+            models={c: summarizer.summarize_common_rows([s]) for c, s in local_scores.items()},
+        )
+    return Metrics(
+        base=summaries["base"],
+        federated=summaries["federated"],
+        centralised=summaries.get("centralised"),
+        local=local,
+        difference={n: summarizer.compute_difference(federated, m) for n, m in evaluated.items()},
+        left_out=evaluation_set.num_excluded_rows,
+    )
 
 
-def _score_evaluation_set(
+def format_summary(summary: ModelMetrics) -> str:
+    """Return a model's main metrics as text for a log."""
+    parts = [f"{summary.rows} rows", f"loss {summary.loss.value:.3f}"]
+    if summary.accuracy:
+        parts.append(f"accuracy {summary.accuracy.value:.1%}")
+    if summary.exact_match:
+        parts.append(f"exact match {summary.exact_match.value:.1%}")
+    return ", ".join(parts)
+
+
+def _score_all_rows(
     model: StoredModel,
     evaluation_set: EvaluationSet,
     settings: Mapping[str, Any],
     name: str,
-    client: str | None,
+    client: str | None = None,
 ) -> RowScores:
-    """A model's scores of all rows; a client's own model leaves out those of other clients."""
-    chosen = np.arange(len(evaluation_set.rows))
+    """Return a model's scores of all rows; a local baseline skips other clients' own rows."""
+    num_rows, num_common = len(evaluation_set.rows), evaluation_set.num_common_rows
+    positions = np.arange(num_rows)
     if client is not None:
-        mine = np.array(evaluation_set.rows_by_client.get(client, ()), dtype=int)
-        chosen = np.union1d(np.arange(evaluation_set.num_common_rows), mine)
-    scores = score_rows(
-        model,
-        [evaluation_set.rows[i] for i in chosen],
-        settings,
-        name,
-        evaluation_set.num_common_rows,
+        own = np.array(evaluation_set.rows_by_client.get(client, ()), dtype=int)
+        positions = np.union1d(np.arange(num_common), own)
+    rows = [evaluation_set.rows[int(i)] for i in positions]
+    scores = score_rows(model, rows, settings, name, num_common)
+
+    def scatter(values: NDArray[ScalarT]) -> NDArray[ScalarT]:
+        """Return (num_rows,) values, 0 for rows that were skipped."""
+        scattered = np.zeros(num_rows, values.dtype)
+        scattered[positions] = values
+        return scattered
+
+    return replace(
+        scores,
+        nll=scatter(scores.nll),
+        tokens=scatter(scores.tokens),
+        predicted=None if scores.predicted is None else scatter(scores.predicted),
     )
-
-    def back(values: np.ndarray | None) -> np.ndarray | None:
-        """Values of the rows that were read, each at its row's position."""
-        if values is None:
-            return None
-        whole = np.zeros(len(evaluation_set.rows), values.dtype)
-        whole[chosen] = values
-        return whole
-
-    placed = {what: back(getattr(scores, what)) for what in ("nll", "tokens", "predicted")}
-    return replace(scores, **placed)
-
-
-def _format_summary(summary: Mapping[str, Any]) -> str:
-    words = [f"{summary['rows']} rows", f"loss {summary['loss']['value']:.3f}"]
-    words += [
-        f"{name.replace('_', ' ')} {summary[name]['value']:.1%}"
-        for name in ("accuracy", "exact_match")
-        if summary[name]
-    ]
-    return ", ".join(words)

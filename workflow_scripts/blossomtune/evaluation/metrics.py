@@ -1,70 +1,90 @@
-"""Metrics as functions of row weights, so that one line gives both value and interval.
+"""Compute metrics as functions of row weights, which give both values and bootstrap intervals.
 
-With all weights 1 a function returns the metric itself; with the counts of a bootstrap resample
-it returns the metric of that resample. Intervals are Efron's percentile intervals (Annals of
+With weights of 1, a function returns the metric. With the counts of a bootstrap resample, it
+returns the metric of that resample. Intervals are percentile intervals (Efron, Annals of
 Statistics 7, 1979).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from blossomtune.artifacts.metrics import ClientValue, ConfidenceInterval, Fairness, GroupMetrics
 
 CONFIDENCE_LEVEL = 0.95
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
-def draw_bootstrap_weights(num_rows: int, num_resamples: int, seed: int) -> np.ndarray:
-    """How often each row counts: once, then as often as each resample drew it.
+
+def draw_bootstrap_weights(num_rows: int, num_resamples: int, seed: int) -> Floats:
+    """Return row weights: ones, then the counts of each bootstrap resample.
 
     Args:
-        rows: R, how many rows there are.
-        resamples: B, how many times R rows are drawn with replacement.
-        seed: of the draws.
+        num_rows: R, number of rows.
+        num_resamples: B, number of draws of R rows with replacement.
+        seed: Seed of the draws.
 
     Returns:
-        (1 + B, R) float64; every line sums to R, the first is all ones.
+        (1 + B, R) float64; each row sums to R.
     """
-    drawn = np.random.default_rng(seed).multinomial(
+    counts = np.random.default_rng(seed).multinomial(
         num_rows, np.full(num_rows, 1 / num_rows), size=num_resamples
     )
-    return np.concatenate([np.ones((1, num_rows)), drawn])
+    return np.concatenate([np.ones((1, num_rows)), counts])
 
 
-def compute_interval(values: np.ndarray, decimals: int | None = None) -> dict[str, float]:
-    """A metric's value (the first of ``values``) with its 95 % interval (from the others).
+def compute_interval(values: Floats, decimals: int | None = None) -> ConfidenceInterval:
+    """Return a metric's value, the first of ``values``, and its 95 % interval from the others.
 
     Args:
-        values: (1 + B,), of the rows and of every resample.
-        decimals: where to round; by default after five digits. More of them tell the order of
-            float32 sums, not the model. (A small difference of large values has fewer to tell.)
+        values: (1 + B,) metric of the rows and of each resample.
+        decimals: Decimals to round to; by default five significant digits. More digits would
+            depend on the order of float32 sums.
+
+    Returns:
+        Rounded value and bounds.
     """
     low, high = np.quantile(values[1:], [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
-    found = {"value": values[0], "low": low, "high": high}
-    if decimals is not None:
-        return {k: round(float(v), decimals) + 0.0 for k, v in found.items()}  # no -0.0
-    return {k: float(f"{v:.5g}") for k, v in found.items()}
+
+    def round_value(value: float) -> float:
+        if decimals is None:
+            return float(f"{value:.5g}")
+        return round(float(value), decimals) + 0.0  # no -0.0
+
+    return ConfidenceInterval(
+        value=round_value(values[0]), low=round_value(low), high=round_value(high)
+    )
 
 
-def weighted_mean(
-    weights: np.ndarray, values: np.ndarray, counts: np.ndarray | None = None
-) -> np.ndarray:
-    """Sum of ``values`` over the sum of ``each`` (by default 1 a row): (1 + B,) from (R,)."""
-    return weights @ values / (weights @ (np.ones(len(values)) if counts is None else counts))
-
-
-def macro_f1(
-    weights: np.ndarray, gold: np.ndarray, predicted: np.ndarray, num_classes: int
-) -> np.ndarray:
-    """Mean of the classes' F1, whatever their sizes.
-
-    A class that is neither right nor predicted anywhere in a resample has no F1 and is left out
-    of that resample's mean.
+def weighted_mean(weights: Floats, values: Floats, counts: Integers | None = None) -> Floats:
+    """Return the weighted sum of values divided by that of counts.
 
     Args:
-        w: (1 + B, R) weights.
-        gold: (R,) right class of each row, in [0, classes).
+        weights: (1 + B, R) row weights.
+        values: (R,) sum of a quantity per row, e.g. a loss over tokens.
+        counts: (R,) number of items per row, by default 1.
+
+    Returns:
+        (1 + B,) float64.
+    """
+    totals = weights @ (np.ones(len(values)) if counts is None else counts)
+    means: Floats = weights @ values / totals
+    return means
+
+
+def macro_f1(weights: Floats, gold: Integers, predicted: Integers, num_classes: int) -> Floats:
+    """Return the unweighted mean of the classes' F1 scores.
+
+    A class that is neither gold nor predicted in a resample is left out of that resample's mean.
+
+    Args:
+        weights: (1 + B, R) row weights.
+        gold: (R,) right class of each row, in [0, num_classes).
         predicted: (R,) predicted class of each row.
-        classes: how many there are.
+        num_classes: Number of classes.
 
     Returns:
         (1 + B,) macro-F1.
@@ -72,53 +92,60 @@ def macro_f1(
     total, present = np.zeros(len(weights)), np.zeros(len(weights))
     for c in range(num_classes):
         hits = weights @ ((gold == c) & (predicted == c))
-        marked = weights @ (gold == c) + weights @ (
-            predicted == c
-        )  # 2 hits + false positives + false negatives
+        marked = weights @ (gold == c) + weights @ (predicted == c)  # 2 TP + FP + FN
         total += np.divide(2 * hits, marked, out=np.zeros(len(weights)), where=marked > 0)
         present += marked > 0
     return total / present
 
 
 def confusion_matrix(
-    gold: np.ndarray, predicted: Sequence[np.ndarray], class_names: list[str]
-) -> dict:
-    """Rows by right class and predicted class: ``{gold: {predicted: rows}}``.
+    gold: Integers, predictions: Sequence[Integers], class_names: Sequence[str]
+) -> dict[str, dict[str, int | float]]:
+    """Return the rows per right and predicted class: ``{gold: {predicted: rows}}``.
 
     Args:
         gold: (R,) right class of each row.
-        predicted: (R,) predicted class of each row, by one model or more.
-        names: of the classes.
+        predictions: Per model, (R,) predicted class of each row.
+        class_names: Names of the classes.
 
     Returns:
-        Whole numbers for one model, means over several.
+        Counts for one model, means of counts for several.
     """
 
-    def rows(i: int, j: int) -> float:
-        found = [int(((gold == i) & (each == j)).sum()) for each in predicted]
-        return found[0] if len(found) == 1 else round(sum(found) / len(found), 2)
+    def count_rows(i: int, j: int) -> int | float:
+        counts = [int(((gold == i) & (predicted == j)).sum()) for predicted in predictions]
+        return counts[0] if len(counts) == 1 else round(sum(counts) / len(counts), 2)
 
     return {
-        a: {b: rows(i, j) for j, b in enumerate(class_names)} for i, a in enumerate(class_names)
+        a: {b: count_rows(i, j) for j, b in enumerate(class_names)}
+        for i, a in enumerate(class_names)
     }
 
 
-def summarize_fairness(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How differently clients fare.
+def summarize_fairness(
+    clients: Mapping[str, GroupMetrics], row_source: Literal["own", "common"]
+) -> Fairness:
+    """Return how much a metric differs between clients.
+
+    The metric is accuracy if there are choices, else the loss. ``spread`` is its standard deviation
+    over clients, unweighted.
 
     Args:
-        clients: name to a part's metrics; at least one.
+        clients: Metrics by client name, at least one.
+        row_source: Whether the rows are the clients' own test rows or common ones.
 
     Returns:
-        The measure (accuracy where there is one, else the loss), who fares worst and best by it,
-        and ``spread``, its standard deviation over the clients, each of them counting once.
+        Worst and best client, and the spread.
     """
-    measure = "loss" if next(iter(clients.values()))["accuracy"] is None else "accuracy"
-    found = {name: part[measure]["value"] for name, part in clients.items()}
-    order = sorted(found, key=lambda name: found[name], reverse=measure == "loss")
-    return {
-        "measure": measure,
-        "worst": {"client": order[0], "value": found[order[0]]},
-        "best": {"client": order[-1], "value": found[order[-1]]},
-        "spread": float(f"{np.std(list(found.values())):.5g}"),
-    }
+    measure: Literal["accuracy", "loss"] = "accuracy"
+    if next(iter(clients.values())).accuracy is None:
+        measure = "loss"
+    values = {name: getattr(group, measure).value for name, group in clients.items()}
+    order = sorted(values, key=lambda name: values[name], reverse=measure == "loss")
+    return Fairness(
+        measure=measure,
+        worst=ClientValue(client=order[0], value=values[order[0]]),
+        best=ClientValue(client=order[-1], value=values[order[-1]]),
+        spread=float(f"{np.std(list(values.values())):.5g}"),
+        row_source=row_source,
+    )

@@ -1,8 +1,7 @@
-"""Reading prompts once and going on from there in several ways.
+"""Score and generate answers with key-value caches that are shared between prompts and answers.
 
-Every answer to a prompt shares the prompt's keys and values, and all prompts share their
-beginning (system turn, instruction): both are computed once. Only logits that are looked at are
-computed, those of an answer's tokens.
+All prompts share a prefix (system turn, instruction), and all answers to a prompt share the prompt.
+Each is computed once. Logits are computed for the tokens of answers only.
 """
 
 import copy
@@ -15,23 +14,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from blossomtune.modeling.encoding import IGNORE_INDEX
+
 
 @dataclass
 class DecodingState:
-    """What a model has read of B texts.
+    """A model's state after B texts.
 
     Attributes:
-        cache: its keys and values, or None before the first token.
-        mask: (B, T) int64, 1 where a position holds a token and 0 where it holds padding.
-        logits: (B, V) float32, of the token after the last one.
+        past_key_values: Cache of keys and values, or None before the first token.
+        attention_mask: (B, T) int64, 1 for a token and 0 for padding.
+        next_token_logits: (B, V) float32, logits of the token after the last one.
     """
 
     past_key_values: Any
     attention_mask: Tensor
-    next_token_logits: Tensor | None = None
+    next_token_logits: Tensor
 
     def clone(self) -> "DecodingState":
-        """A context of its own to go on from; this one stays as it is."""
+        """Return an independent copy to continue from."""
         return DecodingState(
             copy.deepcopy(self.past_key_values), self.attention_mask, self.next_token_logits
         )
@@ -40,19 +41,19 @@ class DecodingState:
 def feed_tokens(
     model: Any, state: DecodingState, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int
 ) -> Tensor:
-    """Reads more tokens into ``context``.
+    """Run the model on more tokens and extend the state.
 
-    Positions count tokens, never padding, wherever the padding lies.
+    Positions count tokens, not padding.
 
     Args:
-        model: a causal language model.
-        context: of B texts; changed in place, its ``logits`` excepted.
-        ids: (B, W) int64.
-        mask: (B, W) int64, 0 over padding.
-        keep: for how many of the last positions logits are wanted.
+        model: A causal language model.
+        state: State of B texts; its cache and mask are changed in place.
+        input_ids: (B, W) int64.
+        attention_mask: (B, W) int64, 0 for padding.
+        logits_to_keep: Number of last positions to compute logits for.
 
     Returns:
-        Logits (B, keep, V) in float32.
+        (B, logits_to_keep, V) float32 logits.
     """
     state.attention_mask = torch.cat([state.attention_mask, attention_mask], dim=1)
     positions = (state.attention_mask.cumsum(dim=1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
@@ -65,74 +66,71 @@ def feed_tokens(
         logits_to_keep=logits_to_keep,
     )
     state.past_key_values = output.past_key_values
-    return output.logits.float()
+    logits: Tensor = output.logits
+    return logits.float()
 
 
 class PrefixCacheScorer:
-    """A model that has read the beginning that all its prompts share."""
+    """A model with a cache of the prefix that all prompts share.
+
+    Args:
+        model: A causal language model.
+        prompts: Token ids of all prompts that will be used; none is empty.
+        pad_token_id: Id to pad with.
+    """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad_token_id: int) -> None:
-        """Reads the shared beginning.
-
-        Args:
-            model: a causal language model.
-            prompts: token ids of every prompt that will be read; none is empty.
-            pad: the id to pad with.
-        """
         self.model = model
         self.pad_token_id = pad_token_id
-        # At least one token of each prompt is left: its logits are the answer's first.
-        shared = os.path.commonprefix([list(p) for p in prompts])  # noqa: RUF071 - of lists
-        shared = shared[: min(len(prompt) for prompt in prompts) - 1]
-        self.prefix_length = len(shared)
-        self._prefix_state = DecodingState(None, torch.zeros((1, 0), dtype=torch.int64))
-        if shared:
-            ids = torch.tensor([shared])
+        # each prompt keeps one token at least: its logits predict the answer's first token
+        prefix = os.path.commonprefix([list(p) for p in prompts])  # noqa: RUF071 - of lists
+        prefix = prefix[: min(len(prompt) for prompt in prompts) - 1]
+        self.prefix_length = len(prefix)
+        self._prefix_state = _empty_state()
+        if prefix:
+            ids = torch.tensor([prefix])
             with torch.inference_mode():
                 feed_tokens(model, self._prefix_state, ids, torch.ones_like(ids), logits_to_keep=1)
-            # A sliding window counts padding between beginning and rest as distance.
+            # a sliding window would count padding between prefix and suffix as distance
             if any(self._prefix_state.past_key_values.is_sliding):
-                self.prefix_length = 0
-                self._prefix_state = DecodingState(None, torch.zeros((1, 0), dtype=torch.int64))
+                self.prefix_length, self._prefix_state = 0, _empty_state()
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> DecodingState:
-        """The context of B prompts; the shorter ones are padded on the left of what differs."""
-        context = self._prefix_state.clone()
-        if context.past_key_values is not None:
-            context.past_key_values.batch_repeat_interleave(len(prompts))
-        context.attention_mask = context.attention_mask.repeat(len(prompts), 1)
-        rest = [list(prompt[self.prefix_length :]) for prompt in prompts]
-        width = max(map(len, rest))
-        ids = torch.tensor([[self.pad_token_id] * (width - len(r)) + r for r in rest])
-        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rest])
-        context.next_token_logits = feed_tokens(self.model, context, ids, mask, logits_to_keep=1)[
-            :, -1
-        ]
-        return context
+        """Return the state of B prompts; what follows the shared prefix is padded on the left."""
+        state = self._prefix_state.clone()
+        if state.past_key_values is not None:
+            state.past_key_values.batch_repeat_interleave(len(prompts))
+        state.attention_mask = state.attention_mask.repeat(len(prompts), 1)
+        suffixes = [list(prompt[self.prefix_length :]) for prompt in prompts]
+        width = max(map(len, suffixes))
+        ids = torch.tensor([[self.pad_token_id] * (width - len(s)) + s for s in suffixes])
+        mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in suffixes])
+        state.next_token_logits = feed_tokens(self.model, state, ids, mask, logits_to_keep=1)[:, -1]
+        return state
 
     @torch.inference_mode()
     def compute_nll(self, state: DecodingState, completions: Sequence[Sequence[int]]) -> Tensor:
-        """Negative log-likelihood of an answer to each prompt, in nats.
+        """Return the negative log-likelihood of one answer per prompt, in nats.
 
         Args:
-            context: of B prompts; left as it is.
-            answers: B lists of token ids, each with its end of turn.
+            state: State of B prompts; it is not changed.
+            completions: B lists of token ids, each with its end of turn.
 
         Returns:
             (B,) float32, the sum over an answer's tokens.
         """
         width = max(map(len, completions))
-        targets = torch.tensor([[*a, *[-100] * (width - len(a))] for a in completions])
+        targets = torch.tensor([[*c, *[IGNORE_INDEX] * (width - len(c))] for c in completions])
         logits = state.next_token_logits[:, None]
         if width > 1:
-            known = targets[:, :-1]  # each token is predicted from those before it
-            mask = (known != -100).long()
-            ids = known.masked_fill(mask == 0, self.pad_token_id)
-            after = feed_tokens(self.model, state.clone(), ids, mask, logits_to_keep=width - 1)
-            logits = torch.cat([logits, after], dim=1)
+            inputs = targets[:, :-1]  # each token is predicted from those before it
+            mask = (inputs != IGNORE_INDEX).long()
+            ids = inputs.masked_fill(mask == 0, self.pad_token_id)
+            more = feed_tokens(self.model, state.clone(), ids, mask, logits_to_keep=width - 1)
+            logits = torch.cat([logits, more], dim=1)
         losses = cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none"
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
         )
         return losses.view(targets.shape).sum(dim=1)
 
@@ -140,26 +138,27 @@ class PrefixCacheScorer:
     def generate_greedy(
         self, state: DecodingState, end_of_turn_id: int, max_new_tokens: int
     ) -> list[list[int]]:
-        """The likeliest next token, again and again.
-
-        The model's own generation settings (sampling, penalties) play no part.
+        """Generate answers greedily; the model's own generation settings are ignored.
 
         Args:
-            context: of B prompts; left as it is.
-            end: the token that ends a turn.
-            limit: most tokens of an answer.
+            state: State of B prompts; it is not changed.
+            end_of_turn_id: Id of the token that ends a turn.
+            max_new_tokens: Maximum tokens per answer.
 
         Returns:
-            B lists of token ids, without ``end``.
+            B lists of token ids, without the end of turn.
         """
         state = state.clone()
         steps = [state.next_token_logits.argmax(dim=-1)]
-        going = steps[0] != end_of_turn_id
-        while going.any() and len(steps) < max_new_tokens:
-            ids, mask = steps[-1][:, None], going.long()[:, None]
-            steps.append(
-                feed_tokens(self.model, state, ids, mask, logits_to_keep=1)[:, -1].argmax(dim=-1)
-            )
-            going &= steps[-1] != end_of_turn_id
+        is_running = steps[0] != end_of_turn_id
+        while is_running.any() and len(steps) < max_new_tokens:
+            ids, mask = steps[-1][:, None], is_running.long()[:, None]
+            logits = feed_tokens(self.model, state, ids, mask, logits_to_keep=1)
+            steps.append(logits[:, -1].argmax(dim=-1))
+            is_running &= steps[-1] != end_of_turn_id
         answers = torch.stack(steps, dim=1).tolist()
         return [a[: a.index(end_of_turn_id)] if end_of_turn_id in a else a for a in answers]
+
+
+def _empty_state() -> DecodingState:
+    return DecodingState(None, torch.zeros((1, 0), dtype=torch.int64), torch.zeros((1, 0)))

@@ -1,15 +1,16 @@
-"""The held-out rows, and whether the configuration's questions can be asked of them."""
+"""Load the held-out rows and check the evaluation's settings against them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.errors import UserError, find_closest_match
-from blossomtune.files import read_json
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
@@ -19,12 +20,11 @@ class EvaluationRow:
     """One held-out example.
 
     Attributes:
-        prompt: the conversation up to the model's last turn, as the chat template writes it; empty
-            for plain text.
-        completion: what the model should answer.
-        ids: token ids of both, as the model would be trained on them.
-        start: how many of them are the prompt's.
-        group: the row's value in the column that metrics are broken down by, if there is one.
+        prompt: Rendered conversation up to the model's last turn; empty for plain text.
+        completion: The right answer.
+        input_ids: Token ids of both, as in training.
+        completion_start: Number of the prompt's token ids.
+        group: The row's value in the column ``evaluation.by``, if there is one.
     """
 
     prompt: str
@@ -39,12 +39,13 @@ class EvaluationSet:
     """All rows that models are scored on.
 
     Attributes:
-        rows: first the common test rows, then what clients held out of their own.
-        common: how many are common.
-        left_out: how many test rows are not among them, since they decided something in training.
-        names: of all clients, in their order.
-        clients: which rows, by position, are a client's, for those that have any.
-        kind: whether these are their ``own`` or some of the ``common`` ones; None without clients.
+        rows: The common test rows, then the test rows of single clients.
+        num_common_rows: Number of common rows.
+        num_excluded_rows: Number of test rows that are left out, since they influenced training.
+        client_names: Names of all clients, in order.
+        rows_by_client: Positions of each client's rows, for clients with rows.
+        client_row_source: Whether these are the clients' ``own`` rows or ``common`` ones; None
+            without such rows.
     """
 
     rows: Sequence[EvaluationRow]
@@ -52,29 +53,28 @@ class EvaluationSet:
     num_excluded_rows: int = 0
     client_names: Sequence[str] = ()
     rows_by_client: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    client_row_source: str | None = None
+    client_row_source: Literal["own", "common"] | None = None
 
 
 def load_evaluation_set(
     preprocessed: Path, partition: Path, dataset: Path, settings: Mapping[str, Any]
 ) -> EvaluationSet:
-    """Reads the rows; it is here, before any model is loaded, that a wrong question shows.
+    """Load the held-out rows.
 
     Args:
-        preprocessed: directory with test.arrow and, where clients held rows out of their own,
+        preprocessed: Directory with test.arrow and, for clients with own test rows,
             client_<i>.test.arrow.
-        partition: directory with the manifest that names the clients.
-        dataset: directory with test.parquet, which has all columns.
-        settings: ``choices``, the possible completions, empty where any text may be the answer;
-            ``by``, a column of the data set, or None; ``seed``; ``watched``, how many test rows
-            the server looked at to decide something.
+        partition: Directory with the partition's manifest.
+        dataset: Directory with test.parquet, which has all columns.
+        settings: The stage's settings: ``choices``, possible completions, empty for any text;
+            ``by``, a column of the data set or None; ``seed``; ``server_eval_rows``, number of
+            test rows whose loss influenced training.
 
     Returns:
-        The rows, the common ones in the order of test.arrow.
+        The rows; common ones in the order of test.arrow.
 
     Raises:
-        UserError: where there is no row, ``by`` is not a column, or a completion is none of the
-            choices.
+        UserError: If there are no rows, ``by`` is not a column, or a completion is not a choice.
     """
     test, by = _read_arrow(preprocessed / "test.arrow"), settings["by"]
     if not test:
@@ -82,8 +82,8 @@ def load_evaluation_set(
             "there is no held-out row to evaluate on",
             "raise the data set's test.size, or preprocessing's max_length if all were too long",
         )
-    gone = set(select_server_eval_rows(settings["seed"], len(test), settings["watched"]))
-    common = [row for i, row in enumerate(test) if i not in gone]
+    used = set(select_server_eval_rows(settings["seed"], len(test), settings["server_eval_rows"]))
+    common = [row for i, row in enumerate(test) if i not in used]
     if not common:
         raise UserError(
             f"all {len(test)} test rows decided something while training (early_stopping, or "
@@ -91,23 +91,24 @@ def load_evaluation_set(
             "lower federation.evaluate_rows, raise the data set's test.size, or let the clients "
             "decide on rows of their own (federation.fraction_evaluate)",
         )
-    told = read_json(partition / "manifest.json")
-    names = [client["name"] for client in told["clients"]]
-    files = [preprocessed / f"client_{i}.test.arrow" for i in range(len(names))]
-    own = {name: _read_arrow(f) for name, f in zip(names, files, strict=True) if f.exists()}
-    rows, clients = list(common), {}
-    for name, mine in own.items():
-        clients[name] = range(len(rows), len(rows) + len(mine))
-        rows += mine
+    manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    names = manifest.client_names
+    rows, positions = list(common), dict[str, list[int]]()
+    for client, name in enumerate(names):
+        if (file := preprocessed / f"client_{client}.test.arrow").exists():
+            own_rows = _read_arrow(file)
+            positions[name] = list(range(len(rows), len(rows) + len(own_rows)))
+            rows += own_rows
+    has_own_rows = bool(positions)
     _check_choices([row["completion"] for row in rows], settings["choices"])
 
     file = dataset / "test.parquet"
-    column = told.get("column")
-    if not own and told.get("partitioner") == "natural_id" and column in pq.read_schema(file).names:
-        values = _read_column(file, column)
+    is_natural = manifest.partitioner == "natural_id" and not has_own_rows
+    if is_natural and manifest.column and manifest.column in pq.read_schema(file).names:
+        values = _read_column(file, manifest.column)
         for position, row in enumerate(common):
-            clients.setdefault(values[row["row"]], []).append(position)
-    clients = {name: clients[name] for name in names if clients.get(name)}
+            positions.setdefault(values[row["row"]], []).append(position)
+    positions = {name: positions[name] for name in names if positions.get(name)}
     groups = _read_column(file, by) if by is not None else None
     return EvaluationSet(
         rows=[
@@ -121,24 +122,25 @@ def load_evaluation_set(
             for position, row in enumerate(rows)
         ],
         num_common_rows=len(common),
-        num_excluded_rows=len(gone),
+        num_excluded_rows=len(used),
         client_names=names,
-        rows_by_client=clients,
-        client_row_source=("own" if own else "common") if clients else None,
+        rows_by_client=positions,
+        client_row_source=("own" if has_own_rows else "common") if positions else None,
     )
 
 
 def _read_arrow(file: Path) -> list[dict[str, Any]]:
     with pa.memory_map(str(file)) as mapped:
-        return pa.ipc.open_stream(mapped).read_all().to_pylist()
+        rows: list[dict[str, Any]] = pa.ipc.open_stream(mapped).read_all().to_pylist()
+    return rows
 
 
 def _check_choices(completions: Sequence[str], choices: Sequence[str]) -> None:
-    strange = sorted(set(completions) - set(choices)) if choices else []
-    if strange:
-        shown = ", ".join(repr(text[:60]) for text in strange[:5])
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-        rows = sum(text in set(strange) for text in completions)
+    unknown = sorted(set(completions) - set(choices)) if choices else []
+    if unknown:
+        shown = ", ".join(repr(text[:60]) for text in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        rows = sum(text in set(unknown) for text in completions)
         raise UserError(
             f"evaluation.choices: the completions of {rows} of {len(completions)} held-out rows "
             f"are none of the choices: {shown}{more}; choices: {', '.join(map(repr, choices))}",

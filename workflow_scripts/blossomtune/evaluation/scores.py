@@ -1,11 +1,12 @@
-"""What one model makes of the held-out rows, row by row."""
+"""Score one model on the held-out rows, row by row."""
 
-import sys
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
@@ -14,6 +15,8 @@ from blossomtune.modeling.encoding import IGNORE_INDEX, encode_examples
 from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
 from blossomtune.seeds import derive_seed
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class RowScores:
@@ -21,18 +24,18 @@ class RowScores:
 
     Attributes:
         nll: (R,) float64, negative log-likelihood of the completion in nats.
-        tokens: (R,) int64, tokens of the completion, its end of turn included.
-        predicted: (R,) int64, index of the likeliest choice; None where there are no choices.
-        sample: (S,) int64, the rows that were answered freely; None where none was asked for, and
-            for plain text, which asks nothing.
-        exact: (S,) bool, whether the free answer is the completion, to the letter.
+        tokens: (R,) int64, tokens of the completion, including its end of turn.
+        predicted: (R,) int64, index of the likeliest choice; None without choices.
+        sampled_rows: (S,) int64, rows with a generated answer; None if there are none, and for
+            plain text.
+        exact_match: (S,) bool, whether the generated answer equals the completion.
     """
 
-    nll: np.ndarray
-    tokens: np.ndarray
-    predicted: np.ndarray | None
-    sampled_rows: np.ndarray | None
-    exact_match: np.ndarray | None
+    nll: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    predicted: NDArray[np.int64] | None
+    sampled_rows: NDArray[np.int64] | None
+    exact_match: NDArray[np.bool_] | None
 
 
 def score_rows(
@@ -42,70 +45,74 @@ def score_rows(
     name: str,
     num_common_rows: int,
 ) -> RowScores:
-    """Scores the rows with one model, which is in memory for no longer than that.
+    """Score the rows with one model, which is freed afterwards.
 
     Args:
-        model: where it lies.
-        rows: the held-out rows.
-        settings: ``choices``, ``batch_size``, ``generation`` and ``seed`` of the configuration.
-        name: what to call the model in the lines of progress.
-        common: how many of the rows, from the first on, may be sampled for free answers.
+        model: Location of the model.
+        rows: The held-out rows.
+        settings: The stage's settings ``choices``, ``batch_size``, ``generation`` and ``seed``.
+        name: Name of the model in the log.
+        num_common_rows: Number of common rows, the first ones; answers are generated for a sample
+            of these.
+
+    Returns:
+        Scores of all rows.
     """
-    tokenizer = load_tokenizer(model.directory)
-    prompts, answers = _encode_rows(tokenizer, rows, settings["choices"])
-    reader = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(tokenizer))
+    tokenizer, choices = load_tokenizer(model.directory), settings["choices"]
+    prompts, answers = _encode_rows(tokenizer, rows, choices)
+    scorer = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(tokenizer))
 
-    nll = np.zeros((len(rows), len(answers[0])))
-    size = settings["batch_size"]
-    for done, batch in _iterate_batches(prompts, range(len(rows)), size):
-        context = reader.prefill([prompts[i] for i in batch])
+    nll, done = np.zeros((len(rows), len(answers[0]))), 0
+    for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):
+        state = scorer.prefill([prompts[i] for i in batch])
         for choice in range(nll.shape[1]):
-            nll[batch, choice] = reader.compute_nll(context, [answers[i][choice] for i in batch])
-        print(f"{name}: {done} of {len(rows)} rows scored", file=sys.stderr, flush=True)
+            nll[batch, choice] = scorer.compute_nll(state, [answers[i][choice] for i in batch])
+        done += len(batch)
+        logger.info("%s: %d of %d rows scored", name, done, len(rows))
 
-    right = [settings["choices"].index(r.completion) if settings["choices"] else 0 for r in rows]
-    sample = _sample_rows(num_common_rows, settings) if all(row.prompt for row in rows) else None
+    gold = [choices.index(row.completion) if choices else 0 for row in rows]
+    sample, exact_match = None, None
+    if all(row.prompt for row in rows):
+        sample = _sample_rows(num_common_rows, settings)
+    if sample is not None:
+        exact_match = _compute_exact_match(scorer, tokenizer, prompts, rows, sample, settings)
     return RowScores(
-        nll=nll[np.arange(len(rows)), right],
-        tokens=np.array([len(a[c]) for a, c in zip(answers, right, strict=True)]),
-        predicted=nll.argmin(axis=1) if settings["choices"] else None,
+        nll=nll[np.arange(len(rows)), gold],
+        tokens=np.array([len(a[c]) for a, c in zip(answers, gold, strict=True)]),
+        predicted=nll.argmin(axis=1) if choices else None,
         sampled_rows=sample,
-        exact_match=None
-        if sample is None
-        else _compute_exact_match(reader, tokenizer, prompts, rows, sample, settings),
+        exact_match=exact_match,
     )
 
 
 def _encode_rows(
     tokenizer: Any, rows: Sequence[EvaluationRow], choices: Sequence[str]
 ) -> tuple[list[list[int]], list[list[list[int]]]]:
-    """Ids of each row's prompt, and of each choice (or else the completion) as its answer."""
+    """Return ids of each row's prompt, and of its answers: the choices, else the completion."""
     if not choices:
-        return [list(r.input_ids[: r.completion_start]) for r in rows], [
-            [list(r.input_ids[r.completion_start :])] for r in rows
-        ]
-    asked = [row.prompt for row in rows]
-    columns = [[choice] * len(rows) for choice in choices]
+        prompts = [list(row.input_ids[: row.completion_start]) for row in rows]
+        return prompts, [[list(row.input_ids[row.completion_start :])] for row in rows]
+    texts = [row.prompt for row in rows]
+    columns = [encode_examples(tokenizer, texts, [choice] * len(rows)) for choice in choices]
     prompts, answers = [], []
-    for examples in zip(
-        *(encode_examples(tokenizer, asked, column) for column in columns), strict=True
-    ):
+    for examples in zip(*columns, strict=True):
         start = examples[0][1].count(IGNORE_INDEX)
         prompts.append(examples[0][0][:start])
         answers.append([ids[start:] for ids, _ in examples])
     return prompts, answers
 
 
-def _iterate_batches(prompts: Sequence[Sequence[int]], positions: Any, batch_size: int) -> Any:
-    """Yields how many rows are done after it, and a batch: rows of like length, little padding."""
+def _iterate_batches(
+    prompts: Sequence[Sequence[int]], positions: Iterable[int], batch_size: int
+) -> Iterator[list[int]]:
+    """Yield batches of rows with prompts of similar length, which need little padding."""
     order = sorted((int(i) for i in positions), key=lambda i: (len(prompts[i]), i))
     for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        yield start + len(batch), batch
+        yield order[start : start + batch_size]
 
 
-def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> np.ndarray | None:
-    """The rows to answer freely: the same for every model of an experiment."""
+def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """Draw the rows to generate answers for: the same for all models of an experiment."""
     size = min(num_rows, settings["generation"]["rows"])
     if size == 0:
         return None
@@ -118,14 +125,15 @@ def _compute_exact_match(
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
     rows: Sequence[EvaluationRow],
-    sampled_rows: np.ndarray,
+    sampled_rows: NDArray[np.int64],
     settings: Mapping[str, Any],
-) -> np.ndarray:
-    exact = {}
-    end, limit = get_end_of_turn_id(tokenizer), settings["generation"]["max_new_tokens"]
-    for _, batch in _iterate_batches(prompts, sampled_rows, settings["batch_size"]):
-        context = scorer.prefill([prompts[i] for i in batch])
-        for i, ids in zip(batch, scorer.generate_greedy(context, end, limit), strict=True):
+) -> NDArray[np.bool_]:
+    matches: dict[int, bool] = {}
+    end_id, max_new_tokens = get_end_of_turn_id(tokenizer), settings["generation"]["max_new_tokens"]
+    for batch in _iterate_batches(prompts, sampled_rows, settings["batch_size"]):
+        state = scorer.prefill([prompts[i] for i in batch])
+        answers = scorer.generate_greedy(state, end_id, max_new_tokens)
+        for i, ids in zip(batch, answers, strict=True):
             text = tokenizer.decode(ids, skip_special_tokens=True)
-            exact[i] = text.strip() == rows[i].completion.strip()
-    return np.array([exact[int(i)] for i in sampled_rows])
+            matches[i] = text.strip() == rows[i].completion.strip()
+    return np.array([matches[int(i)] for i in sampled_rows])

@@ -1,4 +1,4 @@
-"""The models that are compared: a base, with or without an adapter."""
+"""Load the models that are compared: a base model, optionally with an adapter."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +12,25 @@ from blossomtune.modeling.load import load_model
 
 @dataclass(frozen=True)
 class StoredModel:
-    """Where a model lies.
+    """The location of a model.
 
     Attributes:
-        directory: a Hugging Face directory.
-        adapter: in PEFT's layout, to be merged in memory, or None.
+        directory: Model directory in Hugging Face's layout.
+        adapter: Adapter directory in PEFT's layout, merged when the model is loaded, or None.
     """
 
     directory: Path
     adapter: Path | None = None
 
     def load(self) -> Any:
-        """The model in float32 on the CPU.
+        """Load the model in float32 on the CPU.
 
-        Merged weights are rounded to the base's own precision first, as those of a merged model
-        that was stored are: no model has more of it than another.
+        Merged weights are first rounded to the base's dtype, as those of a stored merged model are.
         """
         model = load_model(self.directory)
         if self.adapter is None:
             return model
-        from peft import PeftModel  # seconds that nobody without controls need wait
+        from peft import PeftModel  # imports for seconds; only baselines need it
 
         config = AutoConfig.from_pretrained(self.directory, local_files_only=True)
         merged = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()

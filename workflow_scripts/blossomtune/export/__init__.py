@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Export of merged models and their model cards."""

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Render the model card of a merged model."""
 
 import math
 import re
@@ -10,9 +10,15 @@ from typing import Any
 import jinja2
 import yaml
 
-from blossomtune.files import read_json
+from blossomtune.artifacts.adapter_config import AdapterConfig
+from blossomtune.artifacts.dataset_manifest import DatasetManifest
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.history import History
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 
 MODEL_CARD_PACKAGES = ("flwr", "torch", "transformers", "peft", "trl", "datasets", "safetensors")
+"""Packages whose versions the card lists."""
 
 
 def render_model_card(
@@ -23,26 +29,30 @@ def render_model_card(
     dataset: Path,
     history: Path,
 ) -> str:
-    """What the model was made from and how to use it, with the front matter that hubs read.
+    """Render a README.md on the model's origin, training and use, with front matter for hubs.
 
     Args:
-        config: the stage's configuration: names of the experiment's blocks, strategy,
+        config: The stage's configuration: names of the experiment's blocks, strategy,
             aggregation, digest.
-        model_dir: the base, with ``provenance.json``.
-        adapter_dir: the adapter, with ``adapter_config.json``.
-        preprocessed: with ``manifest.json``, which counts rows by client.
-        dataset: with ``manifest.json``.
+        model_dir: Directory of the base model, with ``provenance.json``.
+        adapter_dir: PEFT directory of the adapter.
+        preprocessed: Directory of tokenized rows, with ``manifest.json``.
+        dataset: Directory of the data set, with ``manifest.json``.
         history: ``history.json`` of the federation.
 
     Returns:
-        The text of README.md: no time, no machine, the same for the same inputs.
+        Markdown without times or machine names. The same inputs give the same text.
     """
-    base = read_json(model_dir / "provenance.json")
-    data = read_json(dataset / "manifest.json")
-    told = read_json(history)
-    counted = read_json(preprocessed / "manifest.json")["clients"]
-    lora = read_json(adapter_dir / "adapter_config.json")
-    seen = [r for r in told["rounds"] if r["evaluation"] and r["round"] <= told["result_round"]]
+    base = read_artifact(model_dir / "provenance.json", Provenance)
+    data = read_artifact(dataset / "manifest.json", DatasetManifest)
+    record = read_artifact(history, History)
+    counts = read_artifact(preprocessed / "manifest.json", TokenizedManifest).clients
+    lora = read_artifact(adapter_dir / "adapter_config.json", AdapterConfig)
+    losses = {
+        r.round: r.evaluation.loss
+        for r in record.rounds
+        if r.evaluation and r.round <= record.result_round
+    }
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
@@ -53,37 +63,37 @@ def render_model_card(
         base=base,
         data=data,
         dataset_name=dataset.name,
-        clients=[(told["clients"][c["client"]], c["rows"]) for c in counted],
-        told=told,
-        epsilon=_format_epsilon(told["privacy"]["epsilon"]) if told["privacy"] else None,
-        losses={r["round"]: r["evaluation"]["loss"] for r in seen[:1] + seen[-1:]},
+        clients=[(record.clients[c.client], c.rows) for c in counts],
+        history=record,
+        epsilon=_format_epsilon(record.privacy.epsilon) if record.privacy else None,
+        losses={r: losses[r] for r in [*list(losses)[:1], *list(losses)[-1:]]},
         lora=lora,
-        rank=max([lora["r"], *lora.get("rank_pattern", {}).values()]),
+        rank=lora.max_rank,
         versions={name: version(name) for name in MODEL_CARD_PACKAGES},
     )
 
 
 def _format_epsilon(epsilon: float) -> str:
-    """Two digits behind the point, rounded up: what is said of a bound must hold."""
+    """Format with two decimals, rounded up, since epsilon is an upper bound."""
     return f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
 
 
-def _build_front_matter(model_name: str, base: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """The YAML that the Hugging Face hub understands."""
+def _build_front_matter(model_name: str, base: Provenance, data: DatasetManifest) -> str:
+    """Return the YAML metadata that the Hugging Face hub reads."""
     fields: dict[str, Any] = {
-        "base_model": base["source"].get("repo", model_name),
-        **_build_license_fields(base["licence"]),
+        "base_model": base.get_repository(default=model_name),
+        **_build_license_fields(base.licence),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["federated-learning", "flower", "lora", "blossomtune"],
     }
-    if "repo" in data["source"]:  # only data sets of the hub have a name there
-        fields["datasets"] = [data["source"]["repo"]]
+    if "repo" in data.source:  # only data sets from the hub have a name there
+        fields["datasets"] = [data.source["repo"]]
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 
 def _build_license_fields(license_name: str | None) -> dict[str, str]:
-    """A licence as the hub names it: an SPDX identifier in small letters, else ``other``."""
+    """Return the hub's license fields: a lower-case SPDX identifier, or ``other``."""
     if license_name is None:
         return {"license": "unknown"}
     if re.fullmatch(r"[A-Za-z0-9.+-]+", license_name):

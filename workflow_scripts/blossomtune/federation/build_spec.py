@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
 from blossomtune.errors import UserError
 from blossomtune.federation.spec import ClientSpec, FederationSpec
-from blossomtune.files import read_json
 from blossomtune.training import schedule
 from blossomtune.training.ranks import resolve_client_ranks
 
@@ -28,10 +31,10 @@ def build_spec(
         UserError: If the ranks' column has no single value for a client, or if ADOPT would take
             only one step with a client's rows.
     """
-    source = read_json(model / "provenance.json")["source"]
-    counts = read_json(preprocessed / "manifest.json")["clients"]
-    rows = {c["client"]: c["rows"] if c["packed"] is None else c["packed"] for c in counts}
-    names = [c["name"] for c in read_json(partition / "manifest.json")["clients"]]
+    provenance = read_artifact(model / "provenance.json", Provenance)
+    tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
+    rows = {client.client: client.num_examples for client in tokenized.clients}
+    names = read_artifact(partition / "manifest.json", PartitionManifest).client_names
     ranks = resolve_client_ranks(LoraSettings.model_validate(config["lora"]), partition, names)
     clients = [
         ClientSpec(name=name, num_rows=rows.get(i, 0), rank=rank)
@@ -39,7 +42,9 @@ def build_spec(
     ]
     _require_two_adopt_steps(TrainingSettings.model_validate(config["training"]), clients)
     return FederationSpec(
-        clients=tuple(clients), base_model_name=source.get("repo") or model.name, **config
+        clients=tuple(clients),
+        base_model_name=provenance.get_repository(default=model.name),
+        **config,
     )
 
 

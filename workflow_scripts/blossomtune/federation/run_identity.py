@@ -4,9 +4,11 @@ from functools import lru_cache
 from typing import Any
 
 from blossomtune import code_dependencies
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
-from blossomtune.files import read_json
 from blossomtune.package_versions import get_package_versions
 
 EXECUTION_KEYS = {"engine", "tls", "gpus_per_client", "min_clients", "round_timeout"}
@@ -39,7 +41,8 @@ def build_run_identity(spec: FederationSpec, paths: ClientPaths, device: str) ->
         federation["privacy"]["secret"] = noise_seed.fingerprint_secret(spec.federation.privacy)
     if training.learning_rate_max == training.learning_rate_min:
         del federation["rounds"]
-    data = read_json(paths.preprocessed / "manifest.json")
+    data = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
+    counts = [*data.clients, *([data.test] if data.test else [])]
     return {
         "seed": spec.seed,
         "lora": spec.lora.model_dump(mode="json"),
@@ -47,9 +50,9 @@ def build_run_identity(spec: FederationSpec, paths: ClientPaths, device: str) ->
         "federation": federation,
         "clients": [client.name for client in spec.clients],
         "ranks": [client.rank for client in spec.clients],
-        "data": [client["sha256"] for client in [*data["clients"], data["test"]]],
-        "held_out": data.get("held_out", []),
-        "model": read_json(paths.model / "provenance.json")["files"],
+        "data": [count.sha256 for count in counts],
+        "held_out": [client.model_dump(mode="json") for client in data.held_out],
+        "model": read_artifact(paths.model / "provenance.json", Provenance).files,
         "device": device,
         "packages": get_package_versions(),
         "code": code_dependencies.compute_code_digest("federate"),

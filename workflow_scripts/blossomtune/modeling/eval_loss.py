@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
+from blossomtune.artifacts.round_record import ServerEvaluation
 from blossomtune.modeling import prefix_sharing
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
@@ -27,19 +28,17 @@ class ServerEvalSet:
         positions = select_server_eval_rows(seed, len(test), num_rows)
         self.rows = sorted(test.select(positions), key=lambda row: len(row["input_ids"]))
 
-    def evaluate(self, model: Any, pad_token_id: int) -> dict[str, float]:
-        """Return the loss in nats per completion token, its perplexity and the number of rows.
+    def evaluate(self, model: Any, pad_token_id: int) -> ServerEvaluation:
+        """Return the loss and its perplexity on the sample.
 
         Args:
             model: A causal language model.
             pad_token_id: Id to pad with.
         """
         loss = compute_eval_loss(model, self.rows, pad_token_id)
-        return {
-            "loss": round(loss, 6),
-            "perplexity": round(math.exp(loss), 6),
-            "rows": len(self.rows),
-        }
+        return ServerEvaluation(
+            loss=round(loss, 6), perplexity=round(math.exp(loss), 6), rows=len(self.rows)
+        )
 
 
 @torch.inference_mode()

@@ -7,12 +7,12 @@ from typing import Any
 from blossomtune import files
 from blossomtune.artifacts.adapter_config import AdapterConfig
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
+from blossomtune.artifacts.files import missing_file_error, read_artifact
 from blossomtune.artifacts.history import History
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import Metrics, ModelMetrics, PairedDifference
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
-from blossomtune.artifacts.reader import missing_file_error, read_artifact
 from blossomtune.artifacts.tokenized_manifest import ClientTokenCounts, RowFormat, TokenizedManifest
 
 

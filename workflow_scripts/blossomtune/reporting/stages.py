@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blossomtune.artifacts.reader import invalid_file_error
+from blossomtune.artifacts.files import invalid_file_error
 from blossomtune.reporting.load import ExperimentResults
 
 

@@ -1,34 +1,35 @@
-"""Controls: the same steps as the federation's, without one.
+"""Train non-federated baselines with the federation's steps, rows and learning rates."""
 
-``centralised`` trains one adapter on the rows of all clients, pooled. ``local_<i>`` trains one on
-client i's rows alone. In each round of the federation they take the learning rate of that round
-and the steps and rows that its clients take then, the centralised one in an order of its own. So
-all local controls together, and the centralised one alone, see the federation's rows, in as many
-steps.
-"""
-
+import logging
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
 
-from blossomtune import code_dependencies, named_tensors
+from blossomtune.artifacts.baseline_history import BaselineHistory, BaselineRoundRecord
+from blossomtune.artifacts.files import read_artifact, write_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+from blossomtune.code_dependencies import compute_code_digest
 from blossomtune.config.lora import LoraSettings
-from blossomtune.files import read_json, write_json
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
+from blossomtune.named_tensors import StateDict
 from blossomtune.package_versions import get_package_versions
-from blossomtune.training import adapter, adapter_files
+from blossomtune.training import adapter
+from blossomtune.training.adapter_files import save_adapter
 from blossomtune.training.baseline_schedule import Baseline, ScheduledRound
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.training.schedule import derive_training_seed
 from blossomtune.training.sft_config import build_sft_config
 from blossomtune.training.trainer import LocalObjective, train_adapter
+
+logger = logging.getLogger(__name__)
 
 
 def train_baseline(
@@ -41,116 +42,119 @@ def train_baseline(
     history: Path,
     checkpoints: Path,
 ) -> None:
-    """Trains a control, going on after the last round that an earlier attempt finished.
+    """Train a baseline and write its adapter and history. Completed rounds are resumed.
+
+    ``centralised`` trains on the rows of all clients, in a random order per round. ``local_<i>``
+    trains on the rows of client i. In each round a baseline trains on the rows that its clients
+    train on in the federation, with as many steps and the same learning rate.
 
     Args:
-        control: which one.
-        model: the base, with its provenance.
-        partition: for the clients' names, and the column that ranks may go by.
-        preprocessed: with every client's rows of tokens.
-        adapter_dir: where the adapter goes, in PEFT's layout.
-        history: where the records of the rounds go, as JSON.
-        checkpoints: where every round is kept.
+        baseline: The baseline to train.
+        model: Directory of the base model, with its provenance.
+        partition: Directory of the partition.
+        preprocessed: Directory of the clients' tokenized rows.
+        adapter_dir: PEFT directory to write.
+        history: JSON file to write.
+        checkpoints: Directory of checkpoints.
     """
-    config, training = baseline.config, baseline.training
+    config, client = baseline.config, baseline.client
     lora = LoraSettings.model_validate(config["lora"])
-    names = [client["name"] for client in read_json(partition / "manifest.json")["clients"]]
-    rank = (
-        lora.r
-        if baseline.client is None
-        else resolve_client_ranks(lora, partition, names)[baseline.client]
-    )
-    pieces = [Dataset.from_file(str(preprocessed / f"client_{i}.arrow")) for i in range(len(names))]
-    mine = concatenate_datasets(pieces) if baseline.client is None else pieces[baseline.client]
+    names = read_artifact(partition / "manifest.json", PartitionManifest).client_names
+    rank = lora.r if client is None else resolve_client_ranks(lora, partition, names)[client]
+    datasets = [
+        Dataset.from_file(str(preprocessed / f"client_{i}.arrow")) for i in range(len(names))
+    ]
+    dataset = concatenate_datasets(datasets) if client is None else datasets[client]
     torch.set_num_threads(config["threads"])
     device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
-    base = load_model(model, quantization=training.quantization, device=device)
+    base = load_model(model, quantization=baseline.training.quantization, device=device)
+    peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
     tokenizer = load_tokenizer(model)
-    adapted = adapter.build_peft_model(base, lora, config["seed"], rank)
 
-    kept = CheckpointStore(
-        checkpoints, _build_identity(baseline, rank, model, preprocessed, device)
-    )
-    optimizer: named_tensors.StateDict = {}
-    records: list[dict[str, Any]] = []
-    if done := kept.load_latest(config["rounds"]):
-        adapter.set_adapter_state(adapted, done.adapter_state)
-        optimizer, records = done.server_state, done.history
-    for turn in baseline.iterate_rounds([len(piece) for piece in pieces]):
-        if turn.round <= len(records):
+    identity = _build_identity(baseline, rank, model, preprocessed, device)
+    store = CheckpointStore(checkpoints, identity, BaselineRoundRecord)
+    optimizer_state: StateDict = {}
+    records: list[BaselineRoundRecord] = []
+    if checkpoint := store.load_latest(config["rounds"]):
+        adapter.set_adapter_state(peft_model, checkpoint.adapter_state)
+        optimizer_state, records = checkpoint.server_state, checkpoint.history
+    for scheduled in baseline.iterate_rounds([len(rows) for rows in datasets]):
+        number = scheduled.round
+        if number <= len(records):
             continue
-        record = {"round": turn.round, "learning_rate": turn.learning_rate, "train_loss": None}
-        record |= {"steps": 0, "examples": 0, "tokens": 0, "seconds": 0.0}
-        if turn.steps:
-            record |= _train_round(baseline, turn, adapted, tokenizer, mine, optimizer)
+        record = BaselineRoundRecord(round=number, learning_rate=scheduled.learning_rate)
+        if scheduled.steps:
+            record = _train_round(
+                baseline, scheduled, peft_model, tokenizer, dataset, optimizer_state
+            )
         records.append(record)
-        kept.save(Checkpoint(turn.round, adapter.get_adapter_state(adapted), records, optimizer))
-        print(_format_round(record, config["rounds"]), flush=True)
+        state = adapter.get_adapter_state(peft_model)
+        store.save(Checkpoint(number, state, records, optimizer_state))
+        logger.info(_format_round(record, config["rounds"]))
 
-    name = read_json(model / "provenance.json")["source"].get("repo") or model.name
-    adapter_files.save_adapter(adapter.get_adapter_state(adapted), lora, name, adapter_dir, rank)
-    clients = names if baseline.client is None else [names[baseline.client]]
-    write_json(history, {"clients": clients, "device": device, "rank": rank, "rounds": records})
+    provenance = read_artifact(model / "provenance.json", Provenance)
+    base_model_name = provenance.get_repository(default=model.name)
+    save_adapter(adapter.get_adapter_state(peft_model), lora, base_model_name, adapter_dir, rank)
+    clients = names if client is None else [names[client]]
+    result = BaselineHistory(clients=clients, device=device, rank=rank, rounds=records)
+    write_artifact(history, result)
 
 
 def _train_round(
     baseline: Baseline,
-    baseline_round: ScheduledRound,
+    scheduled: ScheduledRound,
     model: Any,
     tokenizer: Any,
-    rows: Dataset,
-    optimizer: named_tensors.StateDict,
-) -> dict[str, Any]:
-    """One round: the adapter and the state of its optimizer change in place."""
-    started = time.perf_counter()
-    training, seed = baseline.training, baseline.config["seed"]
+    dataset: Dataset,
+    optimizer_state: StateDict,
+) -> BaselineRoundRecord:
+    """Train one round; update the adapter and the optimizer state in place."""
+    start = time.perf_counter()
+    training, number = baseline.training, scheduled.round
     with tempfile.TemporaryDirectory() as scratch:
         config = build_sft_config(
             training.arguments,
-            learning_rate=baseline_round.learning_rate,
-            max_steps=baseline_round.steps,
-            seed=derive_training_seed(seed, baseline.seed_purpose, baseline_round.round),
+            learning_rate=scheduled.learning_rate,
+            max_steps=scheduled.steps,
+            seed=derive_training_seed(baseline.config["seed"], baseline.seed_purpose, number),
             use_cpu=model.device.type == "cpu",
             output_dir=Path(scratch),
         )
-        local = LocalObjective(
-            optimizer_state=optimizer or None,
+        objective = LocalObjective(
+            optimizer_state=optimizer_state or None,
             return_optimizer_state=training.optimizer_state == "kept",
         )
-        trained = train_adapter(
-            model, tokenizer, rows.select(baseline_round.row_indices), config, local
-        )
-    if local.return_optimizer_state:
-        optimizer.update(trained.optimizer_state)
-    return {
-        "train_loss": round(trained.loss, 6),
-        **trained.counts,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+        rows = dataset.select(scheduled.row_indices)
+        result = train_adapter(model, tokenizer, rows, config, objective)
+    optimizer_state.update(result.optimizer_state)
+    return BaselineRoundRecord(
+        round=number,
+        learning_rate=scheduled.learning_rate,
+        train_loss=round(result.loss, 6),
+        **result.counts,
+        seconds=round(time.perf_counter() - start, 3),
+    )
 
 
 def _build_identity(
     baseline: Baseline, rank: int, model: Path, preprocessed: Path, device: str
 ) -> dict[str, Any]:
-    """Everything that a round's result depends on, as plain JSON values.
-
-    The number of rounds is part of it only where the learning rate of a round depends on it.
-    """
-    told = dict(baseline.config)
+    """Return everything that a round's result depends on, as JSON values."""
+    config = dict(baseline.config)
     if baseline.training.learning_rate_max == baseline.training.learning_rate_min:
-        del told["rounds"]
-    clients = read_json(preprocessed / "manifest.json")["clients"]
-    return told | {
+        del config["rounds"]  # no round depends on their number
+    manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
+    return config | {
         "baseline": baseline.seed_purpose,
         "rank": rank,
-        "data": [client["sha256"] for client in clients],
-        "model": read_json(model / "provenance.json")["files"],
+        "data": [client.sha256 for client in manifest.clients],
+        "model": read_artifact(model / "provenance.json", Provenance).files,
         "device": device,
         "packages": get_package_versions(),
-        "code": code_dependencies.compute_code_digest("train_baseline"),
+        "code": compute_code_digest("train_baseline"),
     }
 
 
-def _format_round(record: Mapping[str, Any], num_rounds: int) -> str:
-    loss = "not taken" if record["train_loss"] is None else f"training loss {record['train_loss']}"
-    return f"round {record['round']}/{num_rounds}: {loss}, {record['steps']} steps"
+def _format_round(record: BaselineRoundRecord, num_rounds: int) -> str:
+    loss = "not sampled" if record.train_loss is None else f"training loss {record.train_loss}"
+    return f"round {record.round}/{num_rounds}: {loss}, {record.steps} steps"

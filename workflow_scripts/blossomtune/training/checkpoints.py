@@ -1,19 +1,17 @@
-"""Round checkpoints: what a federation needs to go on after its last whole round.
+"""Save and load checkpoints of completed rounds."""
 
-Who trains on what in a round follows from the seed and the round's number alone (see ``plan``), so
-the global adapter, what the server's strategy carries on and the history so far are all there is to
-keep. (What clients carry on is in ``memory``.)
-"""
-
+import logging
 import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import safetensors.torch
 
+from blossomtune.artifacts.checkpoint_record import CheckpointRecord, RecordT
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.errors import UserError
 from blossomtune.files import (
     compute_file_sha256,
@@ -25,134 +23,149 @@ from blossomtune.files import (
 from blossomtune.json_diff import diff_json
 from blossomtune.named_tensors import StateDict, clone_contiguous
 
+logger = logging.getLogger(__name__)
+
 ADAPTER_FILE, SERVER_STATE_FILE = "adapter.safetensors", "server.safetensors"
+TENSOR_FILES = (ADAPTER_FILE, SERVER_STATE_FILE)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A federation after a whole round.
+class Checkpoint(Generic[RecordT]):
+    """Training after a completed round.
+
+    The schedule of later rounds follows from the seed, so nothing else is needed to resume.
 
     Attributes:
-        round: the round's number; 0 before the first.
-        state: the global adapter.
-        history: the records of all rounds so far, round 0 included.
-        server: what the server needs besides to go on, as tensors by names of its own.
+        round_number: The last completed round, or 0.
+        adapter_state: The global adapter.
+        history: Records of all rounds so far, including round 0.
+        server_state: Other tensors that the server needs, by its own names.
     """
 
     round_number: int
     adapter_state: StateDict
-    history: list[dict[str, Any]]
+    history: list[RecordT]
     server_state: StateDict = field(default_factory=dict)
 
 
-class CheckpointStore:
-    """The checkpoints of one experiment, a folder for each way to train it.
+class CheckpointStore(Generic[RecordT]):
+    """Checkpoints of one experiment, with one folder per identity.
 
     Args:
-        root: the experiment's folder of checkpoints.
-        identity: everything that a round's result depends on, as plain JSON values.
-        keep: how many of the last rounds stay; a damaged one then costs a round and not the run.
+        root: The experiment's directory of checkpoints.
+        identity: Everything that a round's result depends on, as JSON values.
+        record_type: Class of the history's records.
+        save_total_limit: Number of latest rounds to keep. If one is damaged, an earlier one is
+            used.
 
     Raises:
-        UserError: where the folder of this identity says that it belongs to another.
+        UserError: If the identity's folder belongs to another identity.
     """
 
-    def __init__(self, root: Path, identity: Mapping[str, Any], save_total_limit: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: Mapping[str, Any],
+        record_type: type[RecordT],
+        save_total_limit: int = 2,
+    ) -> None:
+        record_class: Any = CheckpointRecord[record_type]  # type: ignore[valid-type]  # a variable
+        self._record_class: type[CheckpointRecord[RecordT]] = record_class
         self.folder = root / compute_json_sha256(identity)[:16]
         self._identity = identity
+        self._identity_file = self.folder / "identity.json"
         self._save_total_limit = save_total_limit
-        said = self.folder / "identity.json"
-        if said.exists() and (found := diff_json(read_json(said), identity)):
+        if self._identity_file.exists() and (
+            differences := diff_json(read_json(self._identity_file), identity)
+        ):
             raise UserError(
-                f"the checkpoints in {self.folder} belong to another federation: {found[0]}",
+                f"the checkpoints in {self.folder} belong to another federation: {differences[0]}",
                 "remove that folder",
             )
 
     def find_identity_changes(self) -> list[str]:
-        """In what the newest checkpoints of other identities differ from these; empty if none."""
-        said = [f for f in self.folder.parent.glob("*/identity.json") if f.parent != self.folder]
-        if not said:
-            return []
-        newest = max(said, key=lambda file: file.stat().st_mtime_ns)
-        return diff_json(read_json(newest), self._identity)
+        """Compare this identity with the latest other one in the experiment's directory.
 
-    def save(self, checkpoint: Checkpoint, is_best: bool = False) -> None:
-        """Keeps a round, whole or not at all, and forgets those before the last ``keep``.
+        Returns:
+            One line per difference, empty if there is no other identity.
+        """
+        files = self.folder.parent.glob("*/identity.json")
+        others = [file for file in files if file != self._identity_file]
+        if not others:
+            return []
+        latest = max(others, key=lambda file: file.stat().st_mtime_ns)
+        return diff_json(read_json(latest), self._identity)
+
+    def save(self, checkpoint: Checkpoint[RecordT], is_best: bool = False) -> None:
+        """Save a round atomically and delete rounds that are no longer needed.
+
+        Deleted are rounds before the latest ``save_total_limit``, rounds after this one, since they
+        will be trained again, and best rounds that no remaining round refers to.
 
         Args:
-            checkpoint: the round; what lies here of later ones goes, since they will come again.
-            best: whether it is the best round so far. That one stays until there is a better one
-                and no round that stays is older.
+            checkpoint: Training after the round.
+            is_best: Whether the round is the best one so far.
         """
-        said = self.folder / "identity.json"
-        if not said.exists():
+        if not self._identity_file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(said, self._identity)
-        if is_best:  # first, so that there is no round without the best one up to it
+            write_json(self._identity_file, self._identity)
+        if is_best:  # first, so that each saved round has its best round
             self._write("best", checkpoint)
         self._write("round", checkpoint)
         rounds, bests = self._list_folders("round"), self._list_folders("best")
-        stay = [number for number in rounds if number <= checkpoint.round_number][
-            -self._save_total_limit :
-        ]
-        known = [number for number in bests if number < checkpoint.round_number + is_best]
-        referred = {max((b for b in known if b <= number), default=None) for number in stay}
-        for number in rounds.keys() - set(stay):
+        earlier = [number for number in rounds if number <= checkpoint.round_number]
+        remaining = earlier[-self._save_total_limit :]
+        valid_bests = [number for number in bests if number < checkpoint.round_number + is_best]
+        referenced = {max((b for b in valid_bests if b <= n), default=None) for n in remaining}
+        for number in rounds.keys() - set(remaining):
             shutil.rmtree(rounds[number])
-        for number in bests.keys() - referred:
+        for number in bests.keys() - referenced:
             shutil.rmtree(bests[number])
 
-    def load_latest(self, max_round: int) -> Checkpoint | None:
-        """The last whole round up to ``upto``, or None; damaged ones are passed over."""
+    def load_latest(self, max_round: int) -> Checkpoint[RecordT] | None:
+        """Load the latest undamaged round up to ``max_round``, or return None."""
         return self._load_newest("round", max_round)
 
     def list_rounds_after(self, round_number: int) -> list[int]:
-        """Rounds after one that are kept."""
+        """Return the saved rounds after a round."""
         return [number for number in self._list_folders("round") if number > round_number]
 
-    def load_best(self, max_round: float = math.inf) -> Checkpoint | None:
-        """The round up to ``upto`` that was last saved as the best, or None."""
+    def load_best(self, max_round: float = math.inf) -> Checkpoint[RecordT] | None:
+        """Load the latest best round up to ``max_round``, or return None."""
         return self._load_newest("best", max_round)
 
-    def _write(self, kind: str, checkpoint: Checkpoint) -> None:
-        with write_atomically(
-            self.folder / f"{kind}-{checkpoint.round_number:05}", directory=True
-        ) as partial:
-            safetensors.torch.save_file(
-                clone_contiguous(checkpoint.adapter_state), partial / ADAPTER_FILE
+    def _write(self, kind: str, checkpoint: Checkpoint[RecordT]) -> None:
+        folder = self.folder / f"{kind}-{checkpoint.round_number:05}"
+        with write_atomically(folder, directory=True) as partial:
+            states = (checkpoint.adapter_state, checkpoint.server_state)
+            for name, state in zip(TENSOR_FILES, states, strict=True):
+                safetensors.torch.save_file(clone_contiguous(state), partial / name)
+            record = self._record_class(
+                round=checkpoint.round_number,
+                history=checkpoint.history,
+                files=_compute_digests(partial),
             )
-            safetensors.torch.save_file(
-                clone_contiguous(checkpoint.server_state), partial / SERVER_STATE_FILE
-            )
-            sums = {
-                name: compute_file_sha256(partial / name)
-                for name in (ADAPTER_FILE, SERVER_STATE_FILE)
-            }
-            record = {
-                "round": checkpoint.round_number,
-                "history": checkpoint.history,
-                "files": sums,
-            }
-            write_json(partial / "record.json", record)
+            write_artifact(partial / "record.json", record)
 
-    def _load_newest(self, kind: str, max_round: float) -> Checkpoint | None:
+    def _load_newest(self, kind: str, max_round: float) -> Checkpoint[RecordT] | None:
         for number, folder in reversed(self._list_folders(kind).items()):
             if number > max_round:
                 continue
             try:
-                record = read_json(folder / "record.json")
-                if record["files"] == {
-                    name: compute_file_sha256(folder / name)
-                    for name in (ADAPTER_FILE, SERVER_STATE_FILE)
-                }:
+                record = self._record_class.model_validate(read_json(folder / "record.json"))
+                if record.files == _compute_digests(folder):
                     state = safetensors.torch.load_file(folder / ADAPTER_FILE)
-                    server = safetensors.torch.load_file(folder / SERVER_STATE_FILE)
-                    return Checkpoint(number, state, record["history"], server)
-            except (OSError, ValueError, KeyError):
+                    server_state = safetensors.torch.load_file(folder / SERVER_STATE_FILE)
+                    return Checkpoint(number, state, record.history, server_state)
+            except (OSError, ValueError):
                 pass
-            print(f"the checkpoint {folder.name} is damaged, and is passed over", flush=True)
+            logger.warning("the checkpoint %s is damaged and is skipped", folder.name)
         return None
 
     def _list_folders(self, kind: str) -> dict[int, Path]:
-        """The folders of a kind by number, in order."""
+        """Return the folders of a kind by round, in ascending order."""
         return {int(f.name[-5:]): f for f in sorted(self.folder.glob(f"{kind}-?????"))}
+
+
+def _compute_digests(folder: Path) -> dict[str, str]:
+    return {name: compute_file_sha256(folder / name) for name in TENSOR_FILES}

@@ -3,7 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from blossomtune import files
+from blossomtune.artifacts.dataset_manifest import DatasetManifest, DatasetSummary
+from blossomtune.artifacts.files import read_artifact, write_artifact
+from blossomtune.artifacts.origin import Origin
+from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
 from blossomtune.data.columns import require_column
 from blossomtune.data.partitioning import client_split, token_estimate
 from blossomtune.data.partitioning.client_rows import (
@@ -24,8 +28,22 @@ from blossomtune.data.sources.file_formats import write_parquet
 
 def build_partition(
     config: Mapping[str, Any], dataset_folder: Path, folder: Path
-) -> dict[str, Any]:
-    """Writes client_<i>.parquet for each client, and manifest.json.
+) -> PartitionManifest:
+    """Assign the training rows of a data set to clients; see ``write_partition``.
+
+    Args:
+        config: a partition's block and ``seed``.
+        dataset_folder: directory that ``build_dataset`` wrote; its test rows are no client's.
+        folder: an empty folder to write to.
+    """
+    dataset = read_artifact(dataset_folder / "manifest.json", DatasetManifest)
+    return write_partition(config, dataset, dataset_folder / "train.parquet", folder)
+
+
+def write_partition(
+    config: Mapping[str, Any], dataset: DatasetSummary, train_file: Path | None, folder: Path
+) -> PartitionManifest:
+    """Write client_<i>.parquet for each client, and manifest.json.
 
     What a client keeps for validation and testing goes to client_<i>.validation.parquet and
     client_<i>.test.parquet. Rows are in the order of the data set. Clients whose rows are
@@ -35,7 +53,8 @@ def build_partition(
         config: a partition's block and ``seed``; for partitioner local also ``reading``, the keys
             of the data set's block that say how files become rows. A client that prepares its
             rows itself has ``clients`` and, for itself, ``paths``.
-        dataset: directory that ``dataset.build`` wrote; its test rows are no client's.
+        dataset: origin and columns of the data set.
+        train_file: its training rows; None for partitioner local, which has files of its own.
         folder: an empty folder to write to.
 
     Returns:
@@ -44,17 +63,15 @@ def build_partition(
     Raises:
         UserError: where a column is missing or the clients asked for cannot be made.
     """
-    of_dataset = files.read_json(dataset_folder / "manifest.json")
-    label, columns = _resolve_label_column(config, of_dataset), of_dataset["columns"]
-    clients, whole = [], Counter[str]()
+    label, columns = _resolve_label_column(config, dataset), dataset.columns
+    clients: list[ClientPartition] = []
+    whole = Counter[str]()
     elsewhere = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        if config["partitioner"] == "local":
+        if config["partitioner"] == "local" or train_file is None:
             found = iter_local_clients(config, columns, label, Path(scratch))
         else:
-            found = iter_pooled_clients(
-                config, dataset_folder / "train.parquet", columns, label, Path(scratch)
-            )
+            found = iter_pooled_clients(config, train_file, columns, label, Path(scratch))
         for some in found:
             first = len(clients)
             if elsewhere:
@@ -62,45 +79,45 @@ def build_partition(
             for client, labels in _write_clients(some, config, first, folder):
                 clients.append(client)
                 whole.update(labels)
-    clients += [_describe_absent_client(config["clients"].index(name), name) for name in elsewhere]
-    clients.sort(key=itemgetter("client"))
-    for client in clients:
-        counted = client["labels"] is not None
-        client["distance"] = jensen_shannon_distance(client["labels"], whole) if counted else None
-    manifest = {
-        "partitioner": config["partitioner"],
-        "column": config.get("column"),
-        "label_column": label,
-        "seed": config["seed"],
-        "dataset": {key: of_dataset[key] for key in ("source", "revision", "licence")},
-        "labels": whole if label is not None else None,
-        "clients": clients,
-    }
-    files.write_json(folder / "manifest.json", manifest)
+    clients += [
+        ClientPartition(client=config["clients"].index(name), name=name, files={})
+        for name in elsewhere
+    ]
+    manifest = PartitionManifest(
+        partitioner=config["partitioner"],
+        column=config.get("column"),
+        label_column=label,
+        seed=config["seed"],
+        dataset=Origin(source=dataset.source, revision=dataset.revision, licence=dataset.licence),
+        labels=whole if label is not None else None,
+        clients=[
+            _with_distance(client, whole) for client in sorted(clients, key=attrgetter("client"))
+        ],
+    )
+    write_artifact(folder / "manifest.json", manifest)
     return manifest
 
 
-def _describe_absent_client(client_index: int, name: str) -> dict[str, Any]:
-    """What the manifest says of a client whose rows are elsewhere."""
-    unknown = dict.fromkeys(("rows", *client_split.HELD_OUT_SPLITS, "labels", "tokens"))
-    return {"client": client_index, "name": name, **unknown, "sha256": None, "files": {}}
+def _with_distance(client: ClientPartition, labels: Mapping[str, int]) -> ClientPartition:
+    if client.labels is None:
+        return client
+    distance = jensen_shannon_distance(client.labels, labels)
+    return client.model_copy(update={"distance": distance})
 
 
-def _resolve_label_column(
-    config: Mapping[str, Any], dataset_manifest: Mapping[str, Any]
-) -> str | None:
+def _resolve_label_column(config: Mapping[str, Any], dataset: DatasetSummary) -> str | None:
     """The column to count."""
     if config["label_column"] is not None:
-        require_column("label_column", config["label_column"], dataset_manifest["columns"])
+        require_column("label_column", config["label_column"], dataset.columns)
         return config["label_column"]
-    if dataset_manifest["stratify_by"] is not None:
-        return dataset_manifest["stratify_by"]
+    if dataset.stratify_by is not None:
+        return dataset.stratify_by
     return None if config["partitioner"] == "continuous" else config.get("column")
 
 
 def _write_clients(
     client_rows: ClientRows, config: Mapping[str, Any], first_index: int, folder: Path
-) -> Iterator[tuple[dict[str, Any], Counter[str]]]:
+) -> Iterator[tuple[ClientPartition, Counter[str]]]:
     """Writes the files of clients; the number of the first one is ``first``.
 
     Yields:
@@ -126,16 +143,17 @@ def _write_clients(
                 files.compute_file_sha256(folder / file),
                 stream.num_tokens - before,
             )
-        client = {
-            "client": i,
-            "name": name,
-            "rows": len(part["train"]),
-            **{kind: len(part.get(kind, ())) for kind in client_split.HELD_OUT_SPLITS},
-            "labels": None if labels is None else labels.count_labels(part["train"]),
-            "tokens": tokens["train"],
-            "sha256": sums[f"client_{i}.parquet"],
-            "files": sums,
-        }
+        client = ClientPartition(
+            client=i,
+            name=name,
+            rows=len(part["train"]),
+            validation=len(part.get("validation", ())),
+            test=len(part.get("test", ())),
+            labels=None if labels is None else labels.count_labels(part["train"]),
+            tokens=tokens["train"],
+            sha256=sums[f"client_{i}.parquet"],
+            files=sums,
+        )
         yield client, Counter() if labels is None else labels.count_labels(rows)
 
 

@@ -1,4 +1,4 @@
-"""Clients and the rows that are theirs, before anything is written."""
+"""Rows of each client, from a pooled data set or from local files."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,13 @@ from blossomtune.errors import UserError
 
 @dataclass(frozen=True)
 class ClientRows:
-    """Clients whose rows lie in one spool.
+    """Clients whose rows are in one table.
 
     Attributes:
-        rows: of each client, by its name: row numbers in the spool, ascending.
-        spool: the rows of all of them.
-        columns: those to write, in order.
-        labels: the column that is counted, or None.
+        row_indices: name and ascending row indices of each client.
+        table: the rows of all these clients.
+        columns: the columns to write, in order.
+        labels: the label column, or None.
     """
 
     row_indices: list[tuple[str, np.ndarray]]
@@ -44,82 +44,78 @@ def iter_pooled_clients(
     label_column: str | None,
     scratch: Path,
 ) -> Iterator[ClientRows]:
-    """All clients at once, cut out of one file.
+    """Assign the rows of one file to all clients.
 
     Args:
         config: a partition's block and ``seed``.
-        train: a parquet file.
+        train_file: a Parquet file.
         columns: its columns.
-        label: the column to count, or None.
-        scratch: an empty folder, which the clients need as long as they are used.
+        label_column: the column whose labels are counted, or None.
+        scratch: an empty folder, needed as long as the result is used.
+
+    Yields:
+        All clients at once.
 
     Raises:
-        UserError: where the clients asked for cannot be made.
+        UserError: if the rows cannot be assigned as configured.
     """
     column = config.get("column")
     if column is not None:
         require_column("column", column, columns)
-    spool = DiskTable(scratch)
-    with parquet.ParquetFile(
-        train_file, pre_buffer=False
-    ) as file:  # else all of it stays in memory
+    table = DiskTable(scratch)
+    # a pre-buffered file would stay in memory
+    with parquet.ParquetFile(train_file, pre_buffer=False) as file:
         for batch in file.iter_batches(ROWS_PER_BATCH):
-            spool.append(batch)
-    values = None if column is None else _read_column(spool, column)
-    yield ClientRows(
-        assign_rows(config, spool.num_rows, values),
-        spool,
-        columns,
-        _encode_label_column(spool, label_column),
-    )
+            table.append(batch)
+    values = None if column is None else _read_column(table, column)
+    row_indices = assign_rows(config, table.num_rows, values)
+    yield ClientRows(row_indices, table, columns, _encode_label_column(table, label_column))
 
 
 def iter_local_clients(
     config: Mapping[str, Any], columns: list[str], label_column: str | None, scratch: Path
 ) -> Iterator[ClientRows]:
-    """The clients one by one, each read from where its rows lie; nothing is pooled.
+    """Read each client's rows from its own path; rows are never pooled.
 
     Args:
-        config: a partition's block, ``seed``, and ``reading``, which says how files become rows.
-        columns: those that every client must have.
-        label: the column to count, or None.
-        scratch: an empty folder; a client's rows are gone from it when the next one comes.
+        config: a partition's block, ``seed``, and ``reading``, the keys of a data set's block that
+            define how files become rows.
+        columns: the columns that every client must have.
+        label_column: the column whose labels are counted, or None.
+        scratch: an empty folder.
+
+    Yields:
+        One client at a time; its rows are deleted when the next one is requested.
 
     Raises:
-        UserError: where a client's files cannot be read, have other columns, or too few rows.
+        UserError: if a client's files cannot be read, have other columns, or too few rows.
     """
     for name, path in (config["paths"] or {}).items():
         source = {"kind": "path", "path": path, "files": "**", "split": None}
-        with tempfile.TemporaryDirectory(dir=scratch) as own:
+        with tempfile.TemporaryDirectory(dir=scratch) as client_scratch:
             try:
-                found = load_rows(config["reading"], source, Path(own))
+                loaded = load_rows(config["reading"], source, Path(client_scratch))
             except UserError as error:
                 raise UserError(f"paths.{name}: {error}") from None
-            spool = found.table
-            if set(spool.schema.names) != set(columns):
+            table = loaded.table
+            if set(table.schema.names) != set(columns):
                 raise UserError(
-                    f"paths.{name} has the columns {', '.join(spool.schema.names)}, but the data "
+                    f"paths.{name} has the columns {', '.join(table.schema.names)}, but the data "
                     f"set has {', '.join(columns)}",
                     "all clients need the columns of the data set, whose test rows are for all",
                 )
-            client_split.check_client_sizes([(name, len(found.row_indices))], config)
-            yield ClientRows(
-                [(name, np.sort(found.row_indices))],
-                spool,
-                columns,
-                _encode_label_column(spool, label_column),
-            )
+            client_split.check_client_sizes([(name, len(loaded.row_indices))], config)
+            row_indices = [(name, np.sort(loaded.row_indices))]
+            yield ClientRows(row_indices, table, columns, _encode_label_column(table, label_column))
 
 
 def _read_column(table: DiskTable, name: str) -> pa.ChunkedArray:
-    """A column, left on disk."""
+    """Return a column; its values stay on disk."""
     parts = [batch.column(0) for batch in table.iter_batches([name])]
     return pa.chunked_array(parts, table.schema.field(name).type)
 
 
 def _encode_label_column(table: DiskTable, name: str | None) -> EncodedLabels | None:
-    return (
-        None
-        if name is None
-        else encode_labels("label_column", name, _read_column(table, name).chunks)
-    )
+    if name is None:
+        return None
+    return encode_labels("label_column", name, _read_column(table, name).chunks)

@@ -1,4 +1,4 @@
-"""What each client keeps back for validation and for testing."""
+"""Split of each client's rows into training, validation and test rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,42 +10,43 @@ from blossomtune.errors import UserError
 from blossomtune.seeds import derive_seed
 
 HELD_OUT_SPLITS = ("test", "validation")
-"""In the order in which they are taken; the rest is trained on."""
+"""The splits in the order in which they are sampled; the remaining rows are trained on."""
 
 
 def check_client_sizes(client_sizes: Sequence[tuple[str, int]], config: Mapping[str, Any]) -> None:
-    """Checks that each client has enough rows.
+    """Check that each client has at least ``min_rows`` training rows.
 
     Args:
-        clients: name and number of rows of each.
+        client_sizes: name and number of rows of each client.
         config: a partition's block.
 
     Raises:
-        UserError: with the clients that have too few, and how many they have.
+        UserError: if clients have too few rows, with their names and sizes.
     """
-    few = [
+    too_small = [
         f"{name} has {n}"
         for name, n in client_sizes
         if _count_train_rows(n, config) < config["min_rows"]
     ]
-    if few:
-        kept = "".join(
-            f", {p}_size: {config[f'{p}_size']}" for p in HELD_OUT_SPLITS if config[f"{p}_size"]
+    if too_small:
+        sizes = "".join(
+            f", {s}_size: {config[f'{s}_size']}" for s in HELD_OUT_SPLITS if config[f"{s}_size"]
         )
-        shown = ", ".join(few[:5]) + (f", … ({len(few)} clients)" if len(few) > 5 else "")
+        shown = ", ".join(too_small[:5])
+        shown += f", … ({len(too_small)} clients)" if len(too_small) > 5 else ""
         raise UserError(
-            f"min_rows: {config['min_rows']}{kept}: too few rows: {shown}",
+            f"min_rows: {config['min_rows']}{sizes}: too few rows: {shown}",
             "use fewer clients, a more even partitioner, or smaller numbers for these keys",
         )
 
 
 def compute_min_client_rows(config: Mapping[str, Any]) -> int:
-    """Fewest rows of a client that leave it ``min_rows`` to train on."""
-    sizes = [config[f"{part}_size"] for part in HELD_OUT_SPLITS]
-    shares = sum(size for size in sizes if size < 1)
-    if shares >= 1:
+    """Return the smallest number of a client's rows that leaves ``min_rows`` training rows."""
+    sizes = [config[f"{split}_size"] for split in HELD_OUT_SPLITS]
+    fraction = sum(size for size in sizes if size < 1)
+    if fraction >= 1:
         raise UserError("test_size and validation_size: together they leave no rows to train on")
-    rows = int((config["min_rows"] + sum(size for size in sizes if size >= 1)) / (1 - shares))
+    rows = int((config["min_rows"] + sum(size for size in sizes if size >= 1)) / (1 - fraction))
     while _count_train_rows(rows, config) < config["min_rows"]:
         rows += 1
     return rows
@@ -57,32 +58,30 @@ def split_client_rows(
     config: Mapping[str, Any],
     client_index: int,
 ) -> dict[str, np.ndarray]:
-    """Shares a client's rows out.
+    """Split a client's rows into training, test and validation rows.
 
     Args:
-        rows: shape (N,), its rows in ascending order; as many as ``check`` asks for.
-        codes: shape (N,), numbers for their labels, so that each part has labels in the same
-            shares, as nearly as whole rows allow; None for plain sampling.
+        row_indices: shape (N,), ascending; at least ``compute_min_client_rows`` rows.
+        label_codes: shape (N,), label codes for stratified sampling; None for plain sampling.
         config: a partition's block and ``seed``.
-        client: its number.
+        client_index: index of the client.
 
     Returns:
-        ``train`` and, where there are any, ``test`` and ``validation``: rows in ascending order.
+        Ascending row indices of ``train`` and, if not empty, of ``test`` and ``validation``.
     """
-    parts, left = {}, np.arange(len(row_indices))
-    for part in HELD_OUT_SPLITS:
-        if wanted := _count_split_rows(config[f"{part}_size"], len(row_indices)):
+    splits, left = {}, np.arange(len(row_indices))
+    for split in HELD_OUT_SPLITS:
+        if count := _count_split_rows(config[f"{split}_size"], len(row_indices)):
             groups = None if label_codes is None else label_codes[left]
-            seed = derive_seed(config["seed"], part, "client", client_index)
-            mask = sample_row_mask(groups, len(left), wanted, seed)
-            parts[part], left = row_indices[left[mask]], left[~mask]
-    return {"train": row_indices[left], **parts}
+            seed = derive_seed(config["seed"], split, "client", client_index)
+            mask = sample_row_mask(groups, len(left), count, seed)
+            splits[split], left = row_indices[left[mask]], left[~mask]
+    return {"train": row_indices[left], **splits}
 
 
 def _count_train_rows(num_rows: int, config: Mapping[str, Any]) -> int:
-    return num_rows - sum(
-        _count_split_rows(config[f"{part}_size"], num_rows) for part in HELD_OUT_SPLITS
-    )
+    sizes = (config[f"{split}_size"] for split in HELD_OUT_SPLITS)
+    return num_rows - sum(_count_split_rows(size, num_rows) for size in sizes)
 
 
 def _count_split_rows(size: int | float, num_rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Flower Datasets' partitioners over row numbers instead of rows."""
+"""Adapter that runs Flower Datasets' partitioners on row indices."""
 
 import contextlib
 import io
@@ -13,29 +13,29 @@ from flwr_datasets.partitioner import Partitioner
 from blossomtune.errors import UserError
 
 VALUE_COLUMN = "value"
-"""The one column that partitioners see."""
+"""The only column that partitioners see."""
 
 
 def run_partitioner(
     partitioner: Partitioner, values: np.ndarray, key: str, message: str = "", hint: str = ""
 ) -> list[np.ndarray]:
-    """Asks a partitioner of Flower's who gets which rows.
+    """Run a partitioner of Flower Datasets.
 
     Args:
-        partitioner: one that has no data set yet; ``COLUMN`` is the column to partition by.
-        values: shape (N,), that column.
-        key: the configuration's key to name where the partitioner refuses.
-        problem: what to say then, instead of the partitioner's own words.
-        hint: what may help.
+        partitioner: a partitioner without data set, which partitions by ``VALUE_COLUMN``.
+        values: shape (N,), the values of that column.
+        key: configuration key that the error names.
+        message: the error's message; the partitioner's own if empty.
+        hint: the error's hint.
 
     Returns:
-        The row numbers of each partition.
+        Row indices of each partition.
 
     Raises:
-        UserError: where the partitioner refuses.
+        UserError: if the partitioner raises ValueError.
     """
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        warnings.simplefilter("ignore")  # of what is checked afterwards, or is done on purpose
+        warnings.simplefilter("ignore")  # callers check the result
         try:
             partitioner.dataset = _RowIndexDataset(values, np.arange(len(values)))
             return [partitioner.load_partition(i) for i in range(partitioner.num_partitions)]
@@ -43,11 +43,11 @@ def run_partitioner(
             raise UserError(f"{key}: {message or error}", hint or None) from None
 
 
-class _RowIndexDataset(datasets.Dataset):
-    """A data set of one column that is selected from by giving the row numbers themselves.
+class _RowIndexDataset(datasets.Dataset):  # type: ignore[misc]  # datasets is untyped
+    """A data set of one column whose ``select`` returns row indices.
 
-    Flower reads a column value by value and has a data set made for each client; for a thousand
-    clients this takes minutes. Whole arrays say the same in moments.
+    Flower reads the column value by value and selects one data set per client. Arrays avoid the
+    minutes that this takes for a thousand clients.
     """
 
     def __init__(self, values: np.ndarray, row_indices: np.ndarray) -> None:

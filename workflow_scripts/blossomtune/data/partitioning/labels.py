@@ -1,4 +1,4 @@
-"""Columns as numbers, and how far a client's labels are from those of all."""
+"""Label encoding, and distance of label distributions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,24 +7,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.spatial.distance import jensenshannon
 
 from blossomtune.errors import UserError
 
 
 @dataclass(frozen=True)
 class EncodedLabels:
-    """A column of N rows as numbers.
+    """A label column of N rows, encoded as integers.
 
     Attributes:
-        values: the column's K distinct values in ascending order; neither null nor NaN.
-        codes: shape (N,), each row's place in ``values``; -1 where it has no value.
+        categories: the K distinct labels in ascending order, without null and NaN.
+        codes: shape (N,), int64: each row's index in ``categories``; -1 for null and NaN.
     """
 
     categories: list[Any]
     codes: np.ndarray
 
     def count_labels(self, row_indices: np.ndarray) -> Counter[str]:
-        """How many of these rows have each value, by its text; no value counts as ``null``."""
+        """Count the rows per label text; rows without label count as ``null``."""
         counts = Counter[str]()
         for code, number in zip(
             *np.unique(self.codes[row_indices], return_counts=True), strict=True
@@ -34,42 +35,52 @@ class EncodedLabels:
 
 
 def encode_labels(key: str, column: str, arrays: Iterable[pa.Array]) -> EncodedLabels:
-    """Reads a column.
+    """Encode a column.
 
     Args:
-        key: the configuration's key that names the column.
-        column: its name.
-        arrays: its values, in parts; only the distinct ones are kept.
+        key: configuration key that names the column.
+        column: the column's name.
+        arrays: its values, in chunks.
+
+    Returns:
+        The encoded labels.
 
     Raises:
-        UserError: where the values are lists or objects.
+        UserError: if the values are lists or objects.
     """
-    seen: dict[Any, int] = {}
+    indices: dict[Any, int] = {}
     parts = [np.zeros(0, np.int64)]
     for array in arrays:
         try:
-            part = array.dictionary_encode()
+            encoded = array.dictionary_encode()
         except pa.ArrowNotImplementedError:
             raise UserError(
                 f"{key}: values of column {column!r} are {array.type}, which are no labels",
                 "choose a column of text, numbers or truth values",
             ) from None
-        numbers = [
-            seen.setdefault(value, len(seen)) if value is not None and value == value else -1
-            for value in part.dictionary.to_pylist()
+        codes = [
+            indices.setdefault(value, len(indices)) if value is not None and value == value else -1
+            for value in encoded.dictionary.to_pylist()
         ]
-        parts.append(np.array([*numbers, -1])[part.indices.fill_null(-1).to_numpy()])
-    values = sorted(seen)
-    place = np.full(len(seen) + 1, -1)
-    place[[seen[value] for value in values]] = np.arange(len(values))
-    return EncodedLabels(values, place[np.concatenate(parts)])
+        parts.append(np.array([*codes, -1])[encoded.indices.fill_null(-1).to_numpy()])
+    categories = sorted(indices)
+    sorted_codes = np.full(len(indices) + 1, -1)
+    sorted_codes[[indices[value] for value in categories]] = np.arange(len(categories))
+    return EncodedLabels(categories, sorted_codes[np.concatenate(parts)])
 
 
 def encode_required_labels(config: Mapping[str, Any], column: pa.ChunkedArray) -> EncodedLabels:
-    """The column that decides who gets which rows: every row must have a value.
+    """Encode the column that clients are assigned by; each row must have a label.
+
+    Args:
+        config: a partition's block.
+        column: labels, shape (N,).
+
+    Returns:
+        The encoded labels.
 
     Raises:
-        UserError: where a row has none, or the values are lists or objects.
+        UserError: if a row has no label, or the values are lists or objects.
     """
     labels = encode_labels("column", config["column"], column.chunks)
     if missing := np.count_nonzero(labels.codes < 0):
@@ -78,31 +89,35 @@ def encode_required_labels(config: Mapping[str, Any], column: pa.ChunkedArray) -
 
 
 def format_values(values: Sequence[Any], max_values: int = 20) -> str:
-    """Values in words; the first ones where there are many."""
+    """Return values as text.
+
+    Args:
+        values: any values.
+        max_values: number of values to list before an ellipsis.
+
+    Returns:
+        The values, comma-separated.
+    """
     return ", ".join(map(str, values[:max_values])) + (", …" if len(values) > max_values else "")
 
 
 def jensen_shannon_distance(
     client_counts: Mapping[str, int], total_counts: Mapping[str, int]
 ) -> float:
-    """How far a client's labels are from those of all: the Jensen–Shannon distance.
+    """Compute the Jensen-Shannon distance (base 2) of a client's labels from those of all clients.
 
-    With the shares P of the client and Q of all, and M = (P + Q) / 2, it is the square root of
-    ½ KL(P ‖ M) + ½ KL(Q ‖ M) to base 2: 0 for equal shares, 1 where they have no label in
-    common. The divergence is J. Lin's (Divergence measures based on the Shannon entropy, 1991);
-    that its root is a metric was shown by D. Endres and J. Schindelin (A new metric for
-    probability distributions, 2003).
+    The divergence is from J. Lin, Divergence measures based on the Shannon entropy (1991). Its
+    square root is a metric: D. Endres and J. Schindelin, A new metric for probability
+    distributions (2003).
 
     Args:
-        counts: rows of each of the client's labels; at least one row.
-        whole: rows of each label of all clients, those of ``counts`` among them.
+        client_counts: rows per label of the client; at least one row.
+        total_counts: rows per label of all clients, including this one.
 
     Returns:
-        A number in [0, 1], rounded to 6 digits.
+        A number in [0, 1], rounded to 6 digits: 0 for equal distributions, 1 for disjoint labels.
     """
-    p = np.array(list(client_counts.values())) / sum(client_counts.values())
-    q = np.array([total_counts[label] for label in client_counts]) / sum(total_counts.values())
-    m = (p + q) / 2
-    # a label that the client lacks adds q · log2(q / (q / 2)) = q; together: what is left of 1
-    divergence = (p @ np.log2(p / m) + q @ np.log2(q / m) + 1 - q.sum()) / 2
-    return round(float(np.sqrt(np.clip(divergence, 0, 1))), 6)
+    counts = [[client_counts.get(label, 0), total] for label, total in total_counts.items()]
+    distance = jensenshannon(*np.array(counts).T, base=2)
+    # rounding can make the divergence of nearly equal distributions negative
+    return 0.0 if np.isnan(distance) else round(float(distance), 6)

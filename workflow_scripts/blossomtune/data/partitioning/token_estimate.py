@@ -1,4 +1,4 @@
-"""How much text there is, without a tokenizer."""
+"""Estimate of the number of tokens, without a tokenizer."""
 
 import numpy as np
 import pyarrow as pa
@@ -17,40 +17,44 @@ _BYTE_CLASSES = bytes(map(_classify_byte, range(256)))
 
 
 def estimate_tokens(values: pa.RecordBatch | pa.Array) -> int:
-    r"""An estimate of tokens: words and marks, as ``\w+|[^\w\s]`` finds them in ASCII text.
+    r"""Count words and marks, as ``\w+|[^\w\s]`` matches them in ASCII text.
 
-    Letters of two bytes in UTF-8 (é, ж) belong to words as well; a character of three or more
-    (Chinese, emoji) counts on its own, which is near to what tokenizers make of it.
+    Letters of two bytes in UTF-8 (é, ж) are parts of words. Characters of three or more bytes
+    (Chinese, emoji) count one each, which approximates tokenizers.
 
     Args:
-        values: rows; texts inside lists and objects count, too.
+        values: rows or a column; texts inside lists and structs are counted as well.
+
+    Returns:
+        The estimated number of tokens.
     """
     if isinstance(values, pa.RecordBatch):
         return sum(map(estimate_tokens, values.columns))
-    kind = values.type
-    if pa.types.is_struct(kind):
+    type_, is_ = values.type, pa.types
+    if is_.is_struct(type_):
         return sum(map(estimate_tokens, values.flatten()))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if is_.is_list(type_) or is_.is_large_list(type_) or is_.is_fixed_size_list(type_):
         return estimate_tokens(values.flatten())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_.is_string(type_) or is_.is_large_string(type_):
         return _estimate_text_tokens(values.drop_null())
     return 0
 
 
 def _estimate_text_tokens(texts: pa.StringArray | pa.LargeStringArray) -> int:
-    """Words and marks of texts without nulls, byte by byte."""
+    """Count words and marks of texts without nulls, byte by byte."""
     _, offsets, data = texts.buffers()
     if not len(texts) or data is None:
         return 0
     width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
-    at = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
-    kinds = np.frombuffer(data[at[0] : at[-1]].to_pybytes().translate(_BYTE_CLASSES), np.uint8)
-    letters = kinds == _LETTER
-    follows = letters | (kinds == _CONTINUATION)  # what comes after these goes on with their word
-    starts = at[:-1][np.diff(at) > 0][1:] - at[0]  # but not from one text into the next
+    bounds = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
+    text_bytes = data[bounds[0] : bounds[-1]].to_pybytes()
+    classes = np.frombuffer(text_bytes.translate(_BYTE_CLASSES), np.uint8)
+    letters = classes == _LETTER
+    in_word = letters | (classes == _CONTINUATION)  # a letter after these continues their word
+    starts = bounds[:-1][np.diff(bounds) > 0][1:] - bounds[0]  # words end with their text
     return int(
-        np.count_nonzero(kinds == _SYMBOL)
+        np.count_nonzero(classes == _SYMBOL)
         + np.count_nonzero(letters)
-        - np.count_nonzero(letters[1:] & follows[:-1])
-        + np.count_nonzero(letters[starts] & follows[starts - 1])
+        - np.count_nonzero(letters[1:] & in_word[:-1])
+        + np.count_nonzero(letters[starts] & in_word[starts - 1])
     )

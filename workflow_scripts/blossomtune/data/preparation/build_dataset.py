@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from blossomtune import files
+from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.columns import read_column_as_text, require_column
 from blossomtune.data.preparation import deduplicate, mixture, test_split
 from blossomtune.data.preparation.disk_table import DiskTable
@@ -21,7 +23,7 @@ from blossomtune.seeds import derive_seed
 
 def build_dataset(
     config: Mapping[str, Any], folder: Path, member_folders: Sequence[Path] = ()
-) -> dict[str, Any]:
+) -> DatasetManifest:
     """Fetches a data set and writes train.parquet, test.parquet and manifest.json.
 
     Args:
@@ -63,19 +65,17 @@ def build_dataset(
             "test": _write_split((test or train).table, test_rows, schema, folder / "test.parquet"),
         }
     left = counts["read"] - counts["filtered"] - counts["duplicates"]
-    manifest = {
-        "source": source,
-        "revision": train.revision,
-        "licence": config["licence"] or train.licence,
-        "rows": counts | {"limited": left - sum(written.values())} | written,
-        "columns": schema.names,
-        "stratify_by": by,
-        "seed": config["seed"],
-        "files": {
-            f"{n}.parquet": files.compute_file_sha256(folder / f"{n}.parquet") for n in written
-        },
-    }
-    files.write_json(folder / "manifest.json", manifest)
+    manifest = DatasetManifest(
+        source=source,
+        revision=train.revision,
+        licence=config["licence"] or train.licence,
+        rows=RowCounts(**counts, limited=left - sum(written.values()), **written),
+        columns=schema.names,
+        stratify_by=by,
+        seed=config["seed"],
+        files={f"{n}.parquet": files.compute_file_sha256(folder / f"{n}.parquet") for n in written},
+    )
+    write_artifact(folder / "manifest.json", manifest)
     return manifest
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from blossomtune.artifacts.dataset_manifest import DatasetManifest
+from blossomtune.artifacts.files import read_artifact
 from blossomtune.data.preparation import source_rows
 from blossomtune.data.preparation.load import LoadedRows, transform_and_deduplicate
 from blossomtune.data.sources import file_formats
 from blossomtune.errors import UserError
-from blossomtune.files import read_json
 from blossomtune.seeds import derive_seed
 
 SOURCE_COLUMN = "source"
@@ -36,7 +37,10 @@ def load_mixture(
     """
     source = config["source"]
     members = dict(zip(source["datasets"], member_folders, strict=True))
-    licences = [read_json(folder / "manifest.json")["licence"] for folder in member_folders]
+    licences = [
+        read_artifact(folder / "manifest.json", DatasetManifest).licence
+        for folder in member_folders
+    ]
     licence = ", ".join(sorted(set(licences))) if all(licences) else None
     splits = []
     for split in ("train", "test"):

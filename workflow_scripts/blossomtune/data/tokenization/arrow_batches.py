@@ -1,4 +1,4 @@
-"""Examples gathered as flat arrays, and given out as an Arrow batch."""
+"""Collection of tokenized examples into Arrow batches."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -13,27 +13,27 @@ from blossomtune.modeling.encoding import IGNORE_INDEX
 
 _ID_LIST = pa.list_(pa.int32())
 TRAINING_SCHEMA = pa.schema([("row", pa.int32()), ("input_ids", _ID_LIST), ("labels", _ID_LIST)])
-"""Columns of a client's training examples; ``row`` is the number of the client's row."""
+"""Columns of a client's training examples; ``row`` is the index of the client's row."""
 
 PACKED_SCHEMA = pa.schema(
     [("input_ids", _ID_LIST), ("labels", _ID_LIST), ("seq_lengths", _ID_LIST)]
 )
-"""Columns of packed ones: each row holds examples of these lengths."""
+"""Columns of packed training examples; ``seq_lengths`` are the lengths of a row's examples."""
 
 HELD_OUT_SCHEMA = pa.schema(
     [*TRAINING_SCHEMA, pa.field("prompt", pa.string()), pa.field("completion", pa.string())]
 )
-"""Columns of what metrics are measured on."""
+"""Columns of held-out examples, with their texts."""
 
-_MAX_PENDING_TURNS = 2000  # lists of ids that are kept as lists until they become an array
+_MAX_PENDING_TURNS = 2000  # lists of token ids before they are converted to an array
 
 
 class ExampleBatchBuilder:
-    """Examples, one after the other.
+    """Builder of a batch from single examples.
 
     Attributes:
-        lengths: the tokens of each.
-        completion_tokens: how many have a label, in all.
+        lengths: number of tokens per example.
+        completion_tokens: number of all tokens with a label.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,12 @@ class ExampleBatchBuilder:
         self._labels: list[np.ndarray] = []
 
     def add(self, example: Example, texts: prompt_completion.PromptCompletion = ("", "")) -> None:
-        """Adds an example, and its prompt and completion where they are wanted."""
+        """Add an example.
+
+        Args:
+            example: the example.
+            texts: its prompt and completion, for ``HELD_OUT_SCHEMA``.
+        """
         self.lengths.append(example.num_tokens)
         self._rows.append(example.row)
         self._texts.append(texts)
@@ -55,11 +60,14 @@ class ExampleBatchBuilder:
             self._flatten()
 
     def build_batch(self, schema: pa.Schema, max_length: int) -> pa.RecordBatch:
-        """All of them; there must be one.
+        """Build a batch of all examples; there must be at least one.
 
         Args:
-            schema: TRAINING, PACKED or HELD_OUT.
-            max_length: tokens that a packed row may have.
+            schema: ``TRAINING_SCHEMA``, ``PACKED_SCHEMA`` or ``HELD_OUT_SCHEMA``.
+            max_length: maximum number of tokens of a packed row.
+
+        Returns:
+            The batch.
         """
         self._flatten()
         ids, labels = (
@@ -68,12 +76,13 @@ class ExampleBatchBuilder:
         if schema is PACKED_SCHEMA:
             sequences = pack_examples(self.lengths, max_length)
             order = pa.array(chain.from_iterable(sequences), pa.int64())
-            inside = [[self.lengths[i] for i in sequence] for sequence in sequences]
-            sums = [sum(lengths) for lengths in inside]
-            moved = (
+            seq_lengths = [[self.lengths[i] for i in sequence] for sequence in sequences]
+            row_lengths = [sum(lengths) for lengths in seq_lengths]
+            ordered = (
                 _build_list_array(a, self.lengths).take(order).flatten() for a in (ids, labels)
             )
-            return pa.record_batch([*(_build_list_array(a, sums) for a in moved), inside], schema)
+            packed = (_build_list_array(a, row_lengths) for a in ordered)
+            return pa.record_batch([*packed, seq_lengths], schema)
         columns = [
             self._rows,
             _build_list_array(ids, self.lengths),
@@ -86,10 +95,10 @@ class ExampleBatchBuilder:
     def _flatten(self) -> None:
         lengths = [len(turn) for turn in self._pending_turns]
         ids = np.fromiter(chain.from_iterable(self._pending_turns), np.int32, sum(lengths))
-        answers = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+        is_completion = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
         self._input_ids.append(ids)
-        self._labels.append(np.where(answers, ids, np.int32(IGNORE_INDEX)))
-        self.completion_tokens += int(answers.sum())
+        self._labels.append(np.where(is_completion, ids, np.int32(IGNORE_INDEX)))
+        self.completion_tokens += int(is_completion.sum())
         self._pending_turns = []
 
 

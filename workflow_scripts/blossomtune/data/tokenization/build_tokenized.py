@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,14 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune import files
+from blossomtune.artifacts.files import read_artifact, write_artifact
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.tokenized_manifest import (
+    ClientTokenCounts,
+    HeldOutTokenCounts,
+    TokenCounts,
+    TokenizedManifest,
+)
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
 from blossomtune.data.tokenization.parallel import map_ordered
@@ -21,6 +27,7 @@ from blossomtune.data.tokenization.row_groups import (
     RowGroupTokenizer,
     TokenizedRowGroup,
 )
+from blossomtune.files import compute_file_sha256
 from blossomtune.modeling.chat_template import detect_turn_format
 from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -32,7 +39,7 @@ def tokenize_partition(
     partition: Path,
     folder: Path,
     cores: int = 1,
-) -> dict[str, Any]:
+) -> TokenizedManifest:
     """Writes client_<i>.arrow and what the client holds out, test.arrow and manifest.json.
 
     Args:
@@ -49,8 +56,7 @@ def tokenize_partition(
     Raises:
         UserError: where a template, a row or the chat template does not fit the others.
     """
-    known = files.read_json(partition / "manifest.json")["clients"]
-    clients = [c["client"] for c in known if c["rows"] is not None]
+    clients = read_artifact(partition / "manifest.json", PartitionManifest).local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
     splits = [
         (client, split, file)
@@ -76,18 +82,18 @@ def tokenize_partition(
             file: _write_tokenized(file, islice(parts, len(groups)), work, file in held, folder)
             for file, groups in tasks.items()
         }
-    manifest = {
-        "shape": work.row_format.describe(),
-        "max_length": config["max_length"],
-        "packing": config["packing"],
-        "clients": [
-            {"client": client, **counts[file]}
+    manifest = TokenizedManifest(
+        shape=work.row_format,
+        max_length=config["max_length"],
+        packing=config["packing"],
+        clients=[
+            ClientTokenCounts(client=client, **dict(counts[file]))
             for client, file in zip(clients, training, strict=True)
         ],
-        "held_out": _group_counts_by_client(splits, counts),
-        "test": counts[common[0]] if common else None,
-    }
-    files.write_json(folder / "manifest.json", manifest)
+        held_out=_group_counts_by_client(splits, counts),
+        test=counts[common[0]] if common else None,
+    )
+    write_artifact(folder / "manifest.json", manifest)
     return manifest
 
 
@@ -106,7 +112,7 @@ def _write_tokenized(
     group_tokenizer: RowGroupTokenizer,
     is_held_out: bool,
     folder: Path,
-) -> dict[str, Any]:
+) -> TokenCounts:
     """Writes a file's parts as an Arrow stream, and returns its counts and checksum."""
     target, schema = folder / f"{source.stem}.arrow", group_tokenizer.select_schema(is_held_out)
     counts, problems = ExampleCounts(), {kind: [] for kind in ERROR_KINDS}
@@ -118,15 +124,16 @@ def _write_tokenized(
             if part.batch is not None:
                 stream.write_batch(part.batch)
     check_row_errors(source.name, counts.rows, counts.dropped, problems, group_tokenizer.config)
-    packed = counts.packed if schema is PACKED_SCHEMA else None
-    return {**asdict(counts), "packed": packed, "sha256": files.compute_file_sha256(target)}
+    return counts.to_artifact(compute_file_sha256(target), is_packed=schema is PACKED_SCHEMA)
 
 
 def _group_counts_by_client(
-    splits: Sequence[tuple[int, str, Path]], counts: Mapping[Path, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    held: dict[int, dict[str, Any]] = {}
+    splits: Sequence[tuple[int, str, Path]], counts: Mapping[Path, TokenCounts]
+) -> list[HeldOutTokenCounts]:
+    by_client: dict[int, dict[str, TokenCounts]] = {}
     for client, split, file in splits:
-        empty = {"client": client, "validation": None, "test": None}
-        held.setdefault(client, empty)[split] = counts[file]
-    return list(held.values())
+        by_client.setdefault(client, {})[split] = counts[file]
+    return [
+        HeldOutTokenCounts(client=client, validation=of.get("validation"), test=of.get("test"))
+        for client, of in by_client.items()
+    ]

@@ -1,4 +1,4 @@
-"""Rows as examples: token ids in turns, prompt and answer."""
+"""Conversion of rows to examples: token ids of prompts and completions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from blossomtune.modeling.encoding import encode_pairs, encode_texts
 
 
 class Example(NamedTuple):
-    """A row that can be learned from.
+    """A tokenized row.
 
     Attributes:
-        row: its number in the file.
-        turns: token ids of prompt, answer, prompt, answer and so on; the prompt of plain text is
-            empty.
-        pairs: their texts.
+        row: index of the row in the file.
+        turn_ids: token ids of prompt, completion, prompt, completion and so on; the prompt of
+            plain text is empty.
+        prompt_completions: their texts.
     """
 
     row: int
@@ -27,20 +27,20 @@ class Example(NamedTuple):
 
     @property
     def num_tokens(self) -> int:
-        """How many there are."""
+        """Number of tokens."""
         return sum(map(len, self.turn_ids))
 
     def truncate(self, max_length: int) -> "Example | None":
-        """The first ``limit`` tokens, up to the last of an answer; None if there is none."""
+        """Truncate to ``max_length`` tokens and end with a completion; None if none is left."""
         turns: list[list[int]] = []
         for turn in self.turn_ids:
             turns.append(turn[:max_length])
             max_length -= len(turns[-1])
-        answers = [i for i in range(1, len(turns), 2) if turns[i]]
-        if not answers:
+        completions = [i for i in range(1, len(turns), 2) if turns[i]]
+        if not completions:
             return None
-        last = answers[-1] + 1
-        return Example(self.row, turns[:last], self.prompt_completions[: last // 2])
+        end = completions[-1] + 1
+        return Example(self.row, turns[:end], self.prompt_completions[: end // 2])
 
 
 def build_examples(
@@ -50,38 +50,39 @@ def build_examples(
     tokenizer: Any,
     train_on_every_turn: bool,
 ) -> Iterator[Example | RowError]:
-    """Makes an example of each row.
+    """Tokenize rows.
 
     Args:
-        rows: the rows, column by column.
-        first: the number of the first of them.
-        reader: what makes turns or text of a row.
+        rows: the rows, each a mapping of column to value.
+        first_row: index of the first row in the file.
+        message_builder: converts rows to messages or text.
         tokenizer: a Hugging Face tokenizer with a chat template.
-        every_turn: whether the loss is on every answer of the model, or on the last.
+        train_on_every_turn: whether the loss is on every completion, or on the last one.
 
     Yields:
-        In the order of the rows, an example, or why the row cannot be rendered.
+        An example or error per row, in order.
     """
-    read = [_try_build_messages(message_builder, row) for row in rows]
-    texts = [text for text in read if isinstance(text, str)]
-    plain = zip(([[], ids] for ids in encode_texts(tokenizer, texts)), texts, strict=True)
-    cut = prompt_completion.split_conversations(
-        tokenizer, [t for t in read if isinstance(t, list)], train_on_every_turn=train_on_every_turn
+    parsed = [_try_build_messages(message_builder, row) for row in rows]
+    texts = [text for text in parsed if isinstance(text, str)]
+    text_ids = iter(encode_texts(tokenizer, texts))
+    conversations = prompt_completion.split_conversations(
+        tokenizer,
+        [messages for messages in parsed if isinstance(messages, list)],
+        train_on_every_turn=train_on_every_turn,
     )
-    parts, encoded = (
-        iter(cut),
-        _encode_conversations(tokenizer, [c for c in cut if isinstance(c, list)]),
+    conversation_ids = _encode_conversations(
+        tokenizer, [pairs for pairs in conversations if isinstance(pairs, list)]
     )
-    for row, seen in enumerate(read, first_row):
-        if isinstance(seen, str):
-            turns, text = next(plain)
-            yield Example(row, turns, [("", text)])
+    split = iter(conversations)
+    for row, value in enumerate(parsed, first_row):
+        if isinstance(value, str):
+            yield Example(row, [[], next(text_ids)], [("", value)])
             continue
-        found = seen if isinstance(seen, UserError) else next(parts)
-        if isinstance(found, UserError):
-            yield RowError(row, "unrenderable", found)
+        pairs = value if isinstance(value, UserError) else next(split)
+        if isinstance(pairs, UserError):
+            yield RowError(row, "unrenderable", pairs)
         else:
-            yield Example(row, next(encoded), found)
+            yield Example(row, next(conversation_ids), pairs)
 
 
 def _try_build_messages(
@@ -96,7 +97,8 @@ def _try_build_messages(
 def _encode_conversations(
     tokenizer: Any, conversations: Sequence[Sequence[prompt_completion.PromptCompletion]]
 ) -> Iterator[list[list[int]]]:
-    follows = [i > 0 for each in conversations for i in range(len(each))]
-    ids = iter(encode_pairs(tokenizer, [pair for each in conversations for pair in each], follows))
-    for each in conversations:
-        yield [turn for _ in each for turn in next(ids)]
+    pairs = [pair for conversation in conversations for pair in conversation]
+    is_continuation = [i > 0 for conversation in conversations for i in range(len(conversation))]
+    ids = iter(encode_pairs(tokenizer, pairs, is_continuation))
+    for conversation in conversations:
+        yield [turn for _ in conversation for turn in next(ids)]

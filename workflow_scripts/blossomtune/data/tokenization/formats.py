@@ -1,11 +1,11 @@
-"""What a data set's rows are: prompt and completion, conversations, or plain text."""
+"""Row formats: prompt and completion, conversations, or plain text."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from blossomtune.artifacts.tokenized_manifest import FormatName, RowFormat
 from blossomtune.data.columns import require_column
 from blossomtune.errors import UserError
 
@@ -14,8 +14,8 @@ _ALPACA_TEMPLATES = {
     "completion": "{{ output }}",
 }
 _PROMPT_COMPLETION_TEMPLATES = {"prompt": "{{ prompt }}", "completion": "{{ completion }}"}
-# name: the columns that a shape is known by
-_REQUIRED_COLUMNS = {
+# columns by which a format is detected
+_REQUIRED_COLUMNS: dict[FormatName, tuple[str, ...]] = {
     "messages": ("messages",),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
@@ -24,47 +24,29 @@ _REQUIRED_COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class RowFormat:
-    """How rows become turns or text.
-
-    Attributes:
-        name: prompt_completion, alpaca, messages, sharegpt or text.
-        detected: whether the columns said so, and not the configuration.
-        column: the column that is read as it is; None where templates write all.
-        templates: the templates that are used, by key: system, prompt, completion, text.
-    """
-
-    name: str
-    detected: bool
-    column: str | None
-    templates: dict[str, str]
-
-    def describe(self) -> dict[str, Any]:
-        """As the manifest tells it."""
-        return asdict(self)
-
-
 def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
-    """What the configuration says the rows are, or else what their columns say.
+    """Return the configured row format, or else detect it by the columns.
 
     Args:
         config: a preprocessing block.
-        schema: the columns.
+        schema: the rows' schema.
+
+    Returns:
+        The format.
 
     Raises:
-        UserError: where a column is missing, the rows are preference pairs, or nothing fits.
+        UserError: if a column is missing, the rows are preference pairs, or no format fits.
     """
     keys = ("system", "prompt", "completion", "text")
-    given = {key: config[key] for key in keys if config[key] is not None}
-    if "text" in given:
-        return RowFormat("text", False, None, given)
-    if "prompt" in given:
-        return RowFormat("prompt_completion", False, None, given)
+    templates = {key: config[key] for key in keys if config[key] is not None}
+    if "text" in templates:
+        return _build_format("text", False, None, templates)
+    if "prompt" in templates:
+        return _build_format("prompt_completion", False, None, templates)
     name, detected = config["shape"], config["shape"] is None
     if name is None:
         name = _detect_format_name(schema)
-        if name == "text" and given:
+        if name == "text" and templates:
             raise UserError(
                 "system: the rows are plain text, which has no turns",
                 "leave `system` out, or write `prompt` and `completion`",
@@ -72,23 +54,28 @@ def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
     if name in ("alpaca", "prompt_completion"):
         for column in _REQUIRED_COLUMNS[name]:
             require_column(f"shape: {name}", column, schema.names)
-        return RowFormat(name, detected, None, given | _get_default_templates(name, schema))
+        templates |= _get_default_templates(name, schema)
+        return _build_format(name, detected, None, templates)
     column = config["column"] or _REQUIRED_COLUMNS[name][0]
     require_column("column" if config["column"] else f"shape: {name}", column, schema.names)
-    return RowFormat(name, detected, column, given)
+    return _build_format(name, detected, column, templates)
+
+
+def _build_format(
+    name: FormatName, detected: bool, column: str | None, templates: Mapping[str, str]
+) -> RowFormat:
+    return RowFormat(name=name, detected=detected, column=column, templates=dict(templates))
 
 
 def _get_default_templates(name: str, schema: pa.Schema) -> dict[str, str]:
     if name == "prompt_completion":
         return _PROMPT_COMPLETION_TEMPLATES
-    return (
-        _ALPACA_TEMPLATES
-        if "input" in schema.names
-        else _ALPACA_TEMPLATES | {"prompt": "{{ instruction }}"}
-    )
+    if "input" in schema.names:
+        return _ALPACA_TEMPLATES
+    return _ALPACA_TEMPLATES | {"prompt": "{{ instruction }}"}
 
 
-def _detect_format_name(schema: pa.Schema) -> str:
+def _detect_format_name(schema: pa.Schema) -> FormatName:
     columns = ", ".join(schema.names)
     if {"chosen", "rejected"} <= set(schema.names):
         raise UserError(
@@ -98,9 +85,9 @@ def _detect_format_name(schema: pa.Schema) -> str:
             if _is_flat(schema, "chosen")
             else "shape: messages with column: chosen trains on the preferred answer",
         )
-    for name, needed in _REQUIRED_COLUMNS.items():
+    for name, required in _REQUIRED_COLUMNS.items():
         nested = name in ("messages", "sharegpt")
-        if all(c in schema.names and (nested or _is_flat(schema, c)) for c in needed):
+        if all(c in schema.names and (nested or _is_flat(schema, c)) for c in required):
             return name
     raise UserError(
         f"the columns are of no shape that is known; columns: {columns}",
@@ -111,5 +98,4 @@ def _detect_format_name(schema: pa.Schema) -> str:
 
 
 def _is_flat(schema: pa.Schema, column: str) -> bool:
-    kind = schema.field(column).type
-    return not pa.types.is_nested(kind)
+    return not pa.types.is_nested(schema.field(column).type)

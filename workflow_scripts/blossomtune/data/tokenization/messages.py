@@ -1,4 +1,4 @@
-"""A row as the turns of a conversation, or as plain text."""
+"""Conversion of rows to chat messages or plain text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
-from blossomtune.data.tokenization.formats import RowFormat
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatMessage
 
-# every name by which data sets call a speaker, in lower case
+# names of speakers in data sets, in lower case
 _ALIASES_BY_ROLE = {
     "user": ("user", "human", "prompter"),
     "assistant": (
@@ -25,57 +25,62 @@ _ALIASES_BY_ROLE = {
     ),
 }
 ROLE_BY_ALIAS = {name: role for role, names in _ALIASES_BY_ROLE.items() for name in names}
-"""The role that each known name of a speaker stands for."""
+"""Role per known name of a speaker."""
 
 
 class MessageBuilder:
-    """Makes turns or text of rows, all of one shape."""
+    """Builder of messages or text from the rows of one format.
+
+    Args:
+        row_format: the rows' format.
+
+    Raises:
+        UserError: if one of its templates is not valid.
+    """
 
     def __init__(self, row_format: RowFormat) -> None:
-        """Compiles the shape's templates.
-
-        Raises:
-            UserError: where one is not valid.
-        """
         self._column, self._is_text = row_format.column, row_format.name == "text"
         self._templates = {
             key: Template(key, source) for key, source in row_format.templates.items()
         }
 
     def select_columns(self, available: Sequence[str]) -> list[str]:
-        """Of the columns that there are, those that are read.
-
-        All of them where one is missing, so that a message can list them.
-        """
+        """Select the available columns that are read; all if one is missing, for the error."""
         used = {self._column} if self._column is not None else set()
         for template in self._templates.values():
             used |= meta.find_undeclared_variables(SandboxedEnvironment().parse(template.source))
         return [c for c in available if c in used] if used <= set(available) else list(available)
 
     def build_messages(self, row: Mapping[str, Any]) -> list[ChatMessage] | str:
-        """The turns of a row, of which the last is the model's; plain text as it is.
+        """Build the messages or the text of a row.
+
+        Args:
+            row: value per column.
+
+        Returns:
+            Messages, the last one the assistant's; or plain text.
 
         Raises:
-            UserError: where there is nothing to learn from the row, and why.
+            UserError: if the row has no valid messages or text.
         """
         if self._is_text:
             return _require_text("text", self._read_text(row))
         system = self._render("system", row).strip() if "system" in self._templates else ""
-        first = [{"role": "system", "content": system}] if system else []
+        system_messages = [{"role": "system", "content": system}] if system else []
         if self._column is not None:
-            turns = parse_conversation(self._column, _get_cell(row, self._column))
-            return turns if turns[0]["role"] == "system" else first + turns
-        prompt, answer = self._render("prompt", row), self._render("completion", row)
+            messages = parse_conversation(self._column, _get_cell(row, self._column))
+            return messages if messages[0]["role"] == "system" else system_messages + messages
+        prompt, completion = self._render("prompt", row), self._render("completion", row)
         return [
-            *first,
+            *system_messages,
             {"role": "user", "content": prompt},
-            {"role": "assistant", "content": _require_text("completion", answer)},
+            {"role": "assistant", "content": _require_text("completion", completion)},
         ]
 
     def _render(self, key: str, row: Mapping[str, Any]) -> str:
         try:
             return self._templates[key].render(row, "row")
-        except UserError as error:  # which row it is, the caller knows
+        except UserError as error:  # the caller adds the row
             raise UserError(str(error).removeprefix("row: ")) from None
 
     def _read_text(self, row: Mapping[str, Any]) -> str:
@@ -88,31 +93,31 @@ class MessageBuilder:
 
 
 def parse_conversation(column: str, cell: Any) -> list[ChatMessage]:
-    """A cell of turns, each role and content or from and value, up to the model's last turn.
+    """Parse a cell with a list of messages, up to the assistant's last message.
 
     Args:
-        column: where it is from, for messages.
-        cell: the turns.
+        column: the cell's column, for errors.
+        cell: messages with ``role`` and ``content``, or ``from`` and ``value``.
 
     Returns:
-        Turns of system, user and assistant, stripped; empty system turns are left out.
+        Stripped messages of system, user and assistant, without empty system messages.
 
     Raises:
-        UserError: where it is not that, a turn is a tool's, or the model says nothing.
+        UserError: if it is no such list, a message is a tool's, or the assistant says nothing.
     """
     if isinstance(cell, str):
         hint = "if it is JSON, write the turns as such into the file"
         raise UserError(f"{column}: text, and not a list of turns", hint)
     if not isinstance(cell, list | tuple):
         raise UserError(f"{column}: {_describe_type(cell)}, and not a list of turns")
-    turns = [_parse_message(f"turn {i} of {column}", turn) for i, turn in enumerate(cell)]
-    answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
-    asked = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), len(turns))
-    if not answers or answers[-1] < asked:
+    messages = [_parse_message(f"turn {i} of {column}", item) for i, item in enumerate(cell)]
+    roles = [message["role"] for message in messages]
+    answers = [i for i, role in enumerate(roles) if role == "assistant"]
+    if "user" not in roles or not answers or answers[-1] < roles.index("user"):
         raise UserError(f"{column}: the model answers no user's turn")
     for i in answers:
-        _require_text(f"turn {i} of {column}", turns[i]["content"])
-    return [t for t in turns[: answers[-1] + 1] if t["content"] or t["role"] != "system"]
+        _require_text(f"turn {i} of {column}", messages[i]["content"])
+    return [m for m in messages[: answers[-1] + 1] if m["content"] or m["role"] != "system"]
 
 
 def _parse_message(location: str, message: Any) -> ChatMessage:

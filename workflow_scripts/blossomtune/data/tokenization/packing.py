@@ -1,4 +1,4 @@
-"""Whole examples put together so that they fill sequences: best-fit decreasing."""
+"""Packing of whole examples into sequences by best-fit decreasing."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
@@ -8,36 +8,36 @@ import numpy as np
 
 
 def pack_examples(lengths: Sequence[int] | np.ndarray, max_length: int) -> list[list[int]]:
-    """Which examples go into which sequence.
+    """Assign examples to sequences by best-fit decreasing.
 
-    Longest first, each into the sequence that it fills best, or else into a new one; of equal
-    ones the first. This is "bfd" of TRL, after Ding et al., *Fewer Truncations Improve Language
-    Modeling* (2024, https://arxiv.org/abs/2404.10830).
+    The longest example comes first. Each goes to the sequence with the least sufficient space, or
+    to a new one; ties go to the first. This is "bfd" of TRL, after Ding et al., *Fewer
+    Truncations Improve Language Modeling* (arXiv 2404.10830).
 
     Args:
-        lengths: tokens of each example, from 1 to ``size``.
-        size: tokens that a sequence may have.
+        lengths: tokens per example, from 1 to ``max_length``.
+        max_length: maximum tokens of a sequence.
 
     Returns:
-        The numbers of the examples in each sequence, every example once.
+        Example indices per sequence; each example occurs once.
     """
     sequences: list[list[int]] = []
-    spaces: list[int] = []  # that are left somewhere, ascending, each once
-    having: dict[int, deque[int]] = defaultdict(deque)  # the sequences with a space
+    spaces: list[int] = []  # distinct free spaces, ascending
+    sequences_by_space: dict[int, deque[int]] = defaultdict(deque)
     for i in np.argsort(-np.asarray(lengths), kind="stable"):
         length = int(lengths[i])
-        at = bisect_left(spaces, length)
-        if at < len(spaces):
-            space = spaces[at]
-            chosen = having[space].popleft()
-            if not having[space]:
-                del spaces[at]
+        position = bisect_left(spaces, length)
+        if position < len(spaces):
+            space = spaces[position]
+            sequence = sequences_by_space[space].popleft()
+            if not sequences_by_space[space]:
+                del spaces[position]
         else:
-            space, chosen = max_length, len(sequences)
+            space, sequence = max_length, len(sequences)
             sequences.append([])
-        sequences[chosen].append(int(i))
-        if left := space - length:
-            if not having[left]:
-                insort(spaces, left)
-            having[left].append(chosen)
+        sequences[sequence].append(int(i))
+        if rest := space - length:
+            if not sequences_by_space[rest]:
+                insort(spaces, rest)
+            sequences_by_space[rest].append(sequence)
     return sequences

@@ -1,45 +1,54 @@
-"""The same work on many tasks, on all cores, with the results in order."""
+"""Ordered parallel map over worker processes."""
 
 import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from blossomtune.errors import UserError
 from blossomtune.process_lifetime import exit_with_parent
 
-_worker_function: Callable[[Any], Any]  # of a worker process
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_worker_function: Callable[[Any], Any]
+"""The function that a worker process applies."""
 
 
-def map_ordered(function: Callable[[Any], Any], tasks: Iterable[Any], cores: int) -> Iterator[Any]:
-    """Yields ``work(task)`` of each task, in the order of the tasks.
+def map_ordered(
+    function: Callable[[Task], Result], tasks: Iterable[Task], cores: int
+) -> Generator[Result, None, None]:
+    """Apply a function to tasks in worker processes, in the order of the tasks.
 
     Args:
-        work: what to do; worker processes inherit it, so it need not be picklable.
-        tasks: what to do it with; picklable.
-        cores: how many processes work. With one or none, it is this one.
+        function: the function; workers are forked, so it need not be picklable.
+        tasks: the arguments; they must be picklable.
+        cores: number of worker processes; with 1 or less, this process does the work.
+
+    Yields:
+        The results, in the order of the tasks.
 
     Raises:
-        UserError: where a worker was killed. What ``work`` raises is raised here, too.
+        UserError: if a worker process was killed. Errors of ``function`` are raised as they are.
     """
     if cores <= 1:
         yield from map(function, tasks)
         return
-    coming = iter(tasks)
+    remaining = iter(tasks)
     pool = ProcessPoolExecutor(
         cores, multiprocessing.get_context("fork"), _initialize_worker, (function,)
     )
     try:
-        # two a worker, so that none waits for the next, and memory stays bounded
-        under_way = deque(pool.submit(_run_task, task) for task in islice(coming, 2 * cores))
-        while under_way:
-            result = under_way.popleft().result()
-            under_way.extend(pool.submit(_run_task, task) for task in islice(coming, 1))
+        # two tasks per worker: none waits for the next one, and memory is bounded
+        pending = deque(pool.submit(_run_task, task) for task in islice(remaining, 2 * cores))
+        while pending:
+            result: Result = pending.popleft().result()
+            pending.extend(pool.submit(_run_task, task) for task in islice(remaining, 1))
             yield result
     except BrokenProcessPool:
         raise UserError(
@@ -53,9 +62,9 @@ def map_ordered(function: Callable[[Any], Any], tasks: Iterable[Any], cores: int
 def _initialize_worker(function: Callable[[Any], Any]) -> None:
     global _worker_function
     _worker_function = function
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a worker is one core's
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     exit_with_parent()
 
 

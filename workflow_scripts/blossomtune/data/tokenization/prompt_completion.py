@@ -1,62 +1,75 @@
-"""Conversations cut into prompts and answers.
+"""Split of conversations into prompts and completions.
 
-What stands before an answer is exactly what the model sees when it is asked for it, and the loss
-is on the answers and their ends, and on nothing else.
+A prompt is exactly the text that the model sees at inference. The loss is on completions and their
+end-of-turn tokens only.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import ChatMessage, detect_turn_format, render_prompts
+from blossomtune.modeling.chat_template import (
+    ChatMessage,
+    TurnFormat,
+    detect_turn_format,
+    render_prompts,
+)
 
 PromptCompletion = tuple[str, str]
-"""What the chat template writes since the last answer's end, and the next answer without its."""
+"""Template text after the previous end of turn, and the next answer without its end of turn."""
 
 
 def split_conversations(
     tokenizer: Any, conversations: Sequence[Sequence[ChatMessage]], *, train_on_every_turn: bool
 ) -> list[list[PromptCompletion] | UserError]:
-    """The pairs of each conversation.
+    """Split conversations into prompt-completion pairs.
+
+    The pairs of a conversation join to its whole text, except for its last end of turn.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
-        conversations: turns, each ending with the model's.
-        every_turn: whether every answer to a user counts, or only the last.
+        conversations: messages; the last of each is the assistant's.
+        train_on_every_turn: whether every answer to a user is a completion, or only the last.
 
     Returns:
-        For each conversation its pairs, which together are the whole of it but for the end of its
-        last turn; or why it has none.
+        Pairs, or the error, per conversation.
     """
-    answers = [
-        _find_answer_positions(turns) if train_on_every_turn else [len(turns) - 1]
-        for turns in conversations
+    positions = [
+        _find_answer_positions(messages) if train_on_every_turn else [len(messages) - 1]
+        for messages in conversations
     ]
-    asked = [turns[:i] for turns, at in zip(conversations, answers, strict=True) for i in at]
-    texts = iter(_try_render_prompts(tokenizer, asked))
+    histories = [
+        messages[:i] for messages, at in zip(conversations, positions, strict=True) for i in at
+    ]
+    prompts = iter(_try_render_prompts(tokenizer, histories))
     return [
         _build_prompt_completions(
-            tokenizer, [turns[i]["content"] for i in at], [next(texts) for _ in at]
+            tokenizer, [messages[i]["content"] for i in at], [next(prompts) for _ in at]
         )
-        for turns, at in zip(conversations, answers, strict=True)
+        for messages, at in zip(conversations, positions, strict=True)
     ]
 
 
 def render_full_prompt(tokenizer: Any, prompt_completions: Sequence[PromptCompletion]) -> str:
-    """The prompt of the last of some pairs, with all that stands before it."""
-    *earlier, (last, _) = prompt_completions
-    how = detect_turn_format(tokenizer)
-    told = (
-        prompt + how.answer_prefix + answer + how.answer_suffix + how.end_of_turn_token
-        for prompt, answer in earlier
-    )
-    return "".join(told) + last
+    """Return the last pair's prompt with the whole text before it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        prompt_completions: the pairs of a conversation.
+
+    Returns:
+        The text that the model sees at inference.
+    """
+    *earlier, (last_prompt, _) = prompt_completions
+    turn_format = detect_turn_format(tokenizer)
+    return "".join(p + _format_answer(turn_format, answer) for p, answer in earlier) + last_prompt
 
 
 def _find_answer_positions(messages: Sequence[ChatMessage]) -> list[int]:
-    """Where the model answers; what it says before any user does is nobody's answer."""
-    first = next(i for i, turn in enumerate(messages) if turn["role"] == "user")
-    return [i for i, turn in enumerate(messages) if turn["role"] == "assistant" and i > first]
+    """Return the indices of the assistant's messages after the first user message."""
+    roles = [message["role"] for message in messages]
+    first_user = roles.index("user")
+    return [i for i, role in enumerate(roles) if role == "assistant" and i > first_user]
 
 
 def _try_render_prompts(
@@ -65,11 +78,11 @@ def _try_render_prompts(
     if not conversations:
         return []
     try:
-        return render_prompts(tokenizer, conversations)
+        return [*render_prompts(tokenizer, conversations)]
     except UserError as error:
         if len(conversations) == 1:
             return [error]
-        middle = len(conversations) // 2  # find those that the template refuses
+        middle = len(conversations) // 2  # bisect for those that the template refuses
         halves = conversations[:middle], conversations[middle:]
         return [text for half in halves for text in _try_render_prompts(tokenizer, half)]
 
@@ -77,16 +90,22 @@ def _try_render_prompts(
 def _build_prompt_completions(
     tokenizer: Any, answers: Sequence[str], prompts: Sequence[str | UserError]
 ) -> list[PromptCompletion] | UserError:
-    how, told, pairs = detect_turn_format(tokenizer), "", []
+    turn_format, previous, pairs = detect_turn_format(tokenizer), "", []
     for answer, text in zip(answers, prompts, strict=True):
         if isinstance(text, UserError):
             return text
-        if not text.startswith(told):
+        if not text.startswith(previous):
             return UserError(
                 "the model's chat template rewrites earlier turns, so that not every turn can be "
                 "learned from at once",
                 "loss: last_turn trains on the last answer alone",
             )
-        pairs.append((text[len(told) :], answer))
-        told = text + how.answer_prefix + answer + how.answer_suffix + how.end_of_turn_token
+        pairs.append((text[len(previous) :], answer))
+        previous = text + _format_answer(turn_format, answer)
     return pairs
+
+
+def _format_answer(turn_format: TurnFormat, answer: str) -> str:
+    """Return an answer as the chat template writes it, with its end of turn."""
+    text = turn_format.answer_prefix + answer + turn_format.answer_suffix
+    return text + turn_format.end_of_turn_token

@@ -1,4 +1,4 @@
-"""What to say of rows that no example can be made of."""
+"""Errors of rows that cannot become examples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from blossomtune.errors import UserError
 
 ERROR_KINDS = ("unrenderable", "too_long")
-"""Kinds of problems; each is also the key that says what happens then."""
+"""Kinds of errors; each is also the configuration key that sets how it is handled."""
 
 MAX_SHOWN_ROWS = 5
-"""How many rows a message names."""
+"""Maximum number of rows that a message lists."""
 
 _HINTS = {
     "unrenderable": "set unrenderable: drop to leave such rows out",
@@ -19,7 +19,7 @@ _HINT_SEPARATOR = "\n  hint: "
 
 
 class RowError(NamedTuple):
-    """A row that is no example, and why."""
+    """A row that cannot become an example, with kind and reason."""
 
     row: int
     kind: str
@@ -33,46 +33,44 @@ def check_row_errors(
     first_errors: Mapping[str, Sequence[RowError]],
     config: Mapping[str, Any],
 ) -> None:
-    """Checks what became of a file's rows.
+    """Raise an error if rows of a file were dropped against the configuration.
 
     Args:
-        name: the file.
-        left: how many rows became examples.
-        lost: how many did not, by kind.
-        first: the first of these, by kind.
+        file_name: name of the file.
+        num_examples: number of rows that became examples.
+        num_dropped: number of other rows per kind of error.
+        first_errors: the first of their errors, per kind.
         config: a preprocessing block.
 
     Raises:
-        UserError: where a row is lost and the configuration calls that an error, or none is left.
+        UserError: if a row was dropped whose kind of error is set to ``error``, or none is left.
     """
     rows = num_examples + sum(num_dropped.values())
     kinds = [kind for kind in ERROR_KINDS if num_dropped[kind] and config[kind] == "error"]
     if kinds:
-        cannot = sum(num_dropped[kind] for kind in kinds)
-        title, hints = (
-            f"{file_name}: {cannot} of {rows} rows cannot be used",
-            [_HINTS[k] for k in kinds],
-        )
+        num_failed = sum(num_dropped[kind] for kind in kinds)
+        title = f"{file_name}: {num_failed} of {rows} rows cannot be used"
+        hints = [_HINTS[kind] for kind in kinds]
     elif not num_examples:
-        cannot, kinds = rows, [kind for kind in ERROR_KINDS if num_dropped[kind]]
+        num_failed, kinds = rows, [kind for kind in ERROR_KINDS if num_dropped[kind]]
         title = f"{file_name}: none of {rows} rows is left"
         hints = ["raise max_length"] if "too_long" in kinds else []
     else:
         return
-    shown = sorted(problem for kind in kinds for problem in first_errors[kind])[:MAX_SHOWN_ROWS]
-    told, more = _format_row_errors(shown)
-    if cannot > len(shown):
-        told.append(f"  and {cannot - len(shown)} more")
-    raise UserError("\n".join([title, *told]), "; ".join([*more, *hints]) or None)
+    shown = sorted(error for kind in kinds for error in first_errors[kind])[:MAX_SHOWN_ROWS]
+    lines, row_hints = _format_row_errors(shown)
+    if num_failed > len(shown):
+        lines.append(f"  and {num_failed - len(shown)} more")
+    raise UserError("\n".join([title, *lines]), "; ".join([*row_hints, *hints]) or None)
 
 
 def _format_row_errors(row_errors: Sequence[RowError]) -> tuple[list[str], list[str]]:
-    """A line for each reason, with its rows; and the hints that the reasons came with."""
+    """Return one line per reason with its rows, and the reasons' hints."""
     rows: dict[str, list[str]] = {}
     hints: dict[str, None] = {}
-    for problem in row_errors:
-        reason, _, hint = str(problem.reason).partition(_HINT_SEPARATOR)
-        rows.setdefault(reason, []).append(str(problem.row))
+    for error in row_errors:
+        reason, _, hint = str(error.reason).partition(_HINT_SEPARATOR)
+        rows.setdefault(reason, []).append(str(error.row))
         hints |= {hint: None} if hint else {}
     lines = [f"  row{'s' * (len(n) > 1)} {', '.join(n)}: {reason}" for reason, n in rows.items()]
     return lines, list(hints)

@@ -1,13 +1,14 @@
-"""A row group of a partition's file as a batch of examples: the work that cores share."""
+"""Tokenization of one row group of a Parquet file, the unit of parallel work."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from blossomtune.artifacts.tokenized_manifest import RowFormat, TokenCounts
 from blossomtune.data.tokenization import prompt_completion
 from blossomtune.data.tokenization.arrow_batches import (
     HELD_OUT_SCHEMA,
@@ -16,24 +17,22 @@ from blossomtune.data.tokenization.arrow_batches import (
     ExampleBatchBuilder,
 )
 from blossomtune.data.tokenization.examples import Example, build_examples
-from blossomtune.data.tokenization.formats import RowFormat
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_errors import ERROR_KINDS, MAX_SHOWN_ROWS, RowError
 from blossomtune.errors import UserError
 
-_BATCH_ROWS = (
-    250  # rows that are rendered and tokenised at a time; tokenizers need much memory for it
-)
+_BATCH_ROWS = 250
+"""Rows that are tokenized at a time; tokenizers need much memory per call."""
 
 
 class RowGroup(NamedTuple):
-    """Which row group.
+    """A row group of a file.
 
     Attributes:
         source: a Parquet file.
-        group: the number of the row group.
-        first: the number of its first row in the file.
-        held_out: whether metrics are measured on it: it is never packed, and keeps its texts.
+        group_index: index of the row group.
+        first_row: index of its first row in the file.
+        is_held_out: whether it is for evaluation: it is not packed, and its texts are stored.
     """
 
     source: Path
@@ -44,7 +43,17 @@ class RowGroup(NamedTuple):
 
 @dataclass
 class ExampleCounts:
-    """What became of rows: examples and their tokens, and ``dropped`` ones by kind."""
+    """Counts of examples, of their tokens, and of dropped rows per kind of error.
+
+    Attributes:
+        rows: number of examples.
+        dropped: number of dropped rows per kind of error.
+        truncated: number of truncated examples.
+        packed: number of packed sequences.
+        tokens: number of all tokens.
+        completion_tokens: number of tokens with a label.
+        longest: tokens of the longest example.
+    """
 
     rows: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ERROR_KINDS, 0))
@@ -55,16 +64,26 @@ class ExampleCounts:
     longest: int = 0
 
     def add(self, other: "ExampleCounts") -> None:
-        """Counts other rows, too."""
+        """Add the counts of other rows."""
         for key in ("rows", "truncated", "packed", "tokens", "completion_tokens"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.dropped = {kind: self.dropped[kind] + other.dropped[kind] for kind in ERROR_KINDS}
         self.longest = max(self.longest, other.longest)
 
+    def to_artifact(self, sha256: str, *, is_packed: bool) -> TokenCounts:
+        """Return the counts as the manifest holds them.
+
+        Args:
+            sha256: digest of the file of token ids.
+            is_packed: whether the examples were packed.
+        """
+        counts = asdict(self) | {"packed": self.packed if is_packed else None}
+        return TokenCounts(**counts, sha256=sha256)
+
 
 @dataclass
 class TokenizedRowGroup:
-    """A row group's examples, what became of the other rows, and the first of them by kind."""
+    """Examples of a row group, with counts and the first errors per kind."""
 
     batch: pa.RecordBatch | None
     counts: ExampleCounts
@@ -72,92 +91,77 @@ class TokenizedRowGroup:
 
 
 class RowGroupTokenizer:
-    """Makes parts of tasks, all in the same way.
+    """Tokenizer of row groups in one format.
+
+    Args:
+        config: a preprocessing block.
+        row_format: the rows' format.
+        tokenizer: a Hugging Face tokenizer with a chat template.
 
     Attributes:
         config: the preprocessing block.
-        shape: what the rows are.
+        row_format: the rows' format.
+
+    Raises:
+        UserError: if a template is not valid.
     """
 
     def __init__(self, config: Mapping[str, Any], row_format: RowFormat, tokenizer: Any) -> None:
-        """Compiles the templates.
-
-        Args:
-            config: a preprocessing block.
-            shape: what the rows are.
-            tokenizer: a Hugging Face tokenizer with a chat template.
-
-        Raises:
-            UserError: where a template is not valid.
-        """
         self.config, self.row_format = config, row_format
         self._message_builder, self._tokenizer = MessageBuilder(row_format), tokenizer
 
     def select_schema(self, is_held_out: bool) -> pa.Schema:
-        """The columns of a file of examples."""
-        return (
-            HELD_OUT_SCHEMA
-            if is_held_out
-            else PACKED_SCHEMA
-            if self.config["packing"]
-            else TRAINING_SCHEMA
-        )
+        """Return the schema of a file of examples."""
+        if is_held_out:
+            return HELD_OUT_SCHEMA
+        return PACKED_SCHEMA if self.config["packing"] else TRAINING_SCHEMA
 
     def __call__(self, row_group: RowGroup) -> TokenizedRowGroup:
-        """Reads a row group and makes its examples."""
-        part, kept = (
-            TokenizedRowGroup(None, ExampleCounts(), {kind: [] for kind in ERROR_KINDS}),
-            ExampleBatchBuilder(),
-        )
-        for made in self._read_examples(row_group):
-            example = (
-                self._enforce_max_length(made, part.counts) if isinstance(made, Example) else made
-            )
+        """Read a row group and tokenize its rows."""
+        builder, counts = ExampleBatchBuilder(), ExampleCounts()
+        row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
+        for example in self._read_examples(row_group):
+            if isinstance(example, Example):
+                example = self._enforce_max_length(example, counts)
             if isinstance(example, RowError):
-                part.counts.dropped[example.kind] += 1
-                if len(part.row_errors[example.kind]) < MAX_SHOWN_ROWS:
-                    part.row_errors[example.kind].append(example)
+                counts.dropped[example.kind] += 1
+                if len(row_errors[example.kind]) < MAX_SHOWN_ROWS:
+                    row_errors[example.kind].append(example)
+            elif row_group.is_held_out:
+                builder.add(example, self._render_prompt_completion(example))
             else:
-                kept.add(
-                    example,
-                    self._render_prompt_completion(example) if row_group.is_held_out else ("", ""),
-                )
-        if kept.lengths:
-            schema = self.select_schema(row_group.is_held_out)
-            part.batch = kept.build_batch(schema, self.config["max_length"])
-            part.counts.rows, part.counts.tokens = len(kept.lengths), sum(kept.lengths)
-            part.counts.longest = max(kept.lengths)
-            part.counts.completion_tokens = kept.completion_tokens
-            part.counts.packed = part.batch.num_rows if schema is PACKED_SCHEMA else 0
-        return part
+                builder.add(example)
+        if not builder.lengths:
+            return TokenizedRowGroup(None, counts, row_errors)
+        schema = self.select_schema(row_group.is_held_out)
+        batch = builder.build_batch(schema, self.config["max_length"])
+        counts.rows, counts.tokens = len(builder.lengths), sum(builder.lengths)
+        counts.longest, counts.completion_tokens = max(builder.lengths), builder.completion_tokens
+        counts.packed = batch.num_rows if schema is PACKED_SCHEMA else 0
+        return TokenizedRowGroup(batch, counts, row_errors)
 
     def _read_examples(self, row_group: RowGroup) -> Iterator[Example | RowError]:
-        every, at = self.config["loss"] == "every_turn", row_group.first_row
+        every_turn, row = self.config["loss"] == "every_turn", row_group.first_row
         with parquet.ParquetFile(row_group.source) as file:
-            columns = self._message_builder.select_columns(file.schema_arrow.names)
-            # threads of Arrow's own would not survive a fork
-            read = {
-                "row_groups": [row_group.group_index],
-                "columns": columns or None,
-                "use_threads": False,
-            }
-            for batch in file.iter_batches(_BATCH_ROWS, **read):
+            columns = self._message_builder.select_columns(file.schema_arrow.names) or None
+            groups = [row_group.group_index]
+            # Arrow's threads do not survive a fork
+            for batch in file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False):
                 yield from build_examples(
-                    batch.to_pylist(), at, self._message_builder, self._tokenizer, every
+                    batch.to_pylist(), row, self._message_builder, self._tokenizer, every_turn
                 )
-                at += batch.num_rows
+                row += batch.num_rows
 
     def _enforce_max_length(self, example: Example, counts: ExampleCounts) -> Example | RowError:
-        limit = self.config["max_length"]
-        if example.num_tokens <= limit:
+        max_length = self.config["max_length"]
+        if example.num_tokens <= max_length:
             return example
-        if self.config["too_long"] == "truncate" and (shorter := example.truncate(limit)):
+        if self.config["too_long"] == "truncate" and (truncated := example.truncate(max_length)):
             counts.truncated += 1
-            return shorter
-        reason = UserError(f"{example.num_tokens} tokens; max_length is {limit}")
+            return truncated
+        reason = UserError(f"{example.num_tokens} tokens; max_length is {max_length}")
         return RowError(example.row, "too_long", reason)
 
     def _render_prompt_completion(self, example: Example) -> prompt_completion.PromptCompletion:
-        return prompt_completion.render_full_prompt(
-            self._tokenizer, example.prompt_completions
-        ), example.prompt_completions[-1][1]
+        pairs = example.prompt_completions
+        return prompt_completion.render_full_prompt(self._tokenizer, pairs), pairs[-1][1]

@@ -124,7 +124,7 @@ def decode_train_metrics(content: RecordDict) -> dict[str, Any]:
         "batch_size": int(numbers["batch-size"]),
         "train_loss": round(numbers["train-loss"], 6),
         "seconds": round(numbers["seconds"], 3),
-        **({"gpu_memory_mb": memory} if memory else {}),
+        "gpu_memory_mb": memory or None,
     }
 
 

@@ -10,6 +10,7 @@ from blossomtune.aggregation import drift
 from blossomtune.aggregation.layers import truncate_rank
 from blossomtune.aggregation.registry import AGGREGATIONS
 from blossomtune.aggregation.types import ClientUpdate, Factors
+from blossomtune.artifacts.round_record import LayerDrift
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import ROBUST_STRATEGIES
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
@@ -31,7 +32,7 @@ class AggregatedRound:
 
     state: StateDict
     base_deltas: dict[str, Factors]
-    drift: dict[str, dict[str, float]] | None
+    drift: dict[str, LayerDrift] | None
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def _measure_drift(
     global_state: StateDict,
     updates: list[ClientUpdate],
     results: Mapping[int, WeightedState],
-) -> dict[str, dict[str, float]]:
+) -> dict[str, LayerDrift]:
     """The same with the factor that was not trained, since only products can be compared."""
     lora = spec.lora
     ranks = [spec.clients[client].rank for client in results]

@@ -1,27 +1,24 @@
 """What the losses while training decide: which round is best, and whether to go on."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.config.federation import FederationSettings
 
-RoundRecords = Sequence[Mapping[str, Any]]
-"""Records of rounds, as history.json has them."""
 
-
-def get_monitored_loss(record: Mapping[str, Any], federation: FederationSettings) -> float | None:
+def get_monitored_loss(record: RoundRecord, federation: FederationSettings) -> float | None:
     """A round's loss that counts: the clients' where they evaluate, else the server's."""
-    found = record["client_evaluation" if federation.fraction_evaluate else "evaluation"]
-    return found["loss"] if found else None
+    evaluation = record.client_evaluation if federation.fraction_evaluate else record.evaluation
+    return evaluation.loss if evaluation else None
 
 
-def find_best_round(history: RoundRecords, federation: FederationSettings) -> int | None:
+def find_best_round(history: Sequence[RoundRecord], federation: FederationSettings) -> int | None:
     """The trained round with the smallest loss, the first of several; None before there is one."""
     losses = [(loss, number) for number, loss in _collect_losses(history, federation)]
     return min(losses)[1] if losses else None
 
 
-def get_stop_reason(history: RoundRecords, federation: FederationSettings) -> str | None:
+def get_stop_reason(history: Sequence[RoundRecord], federation: FederationSettings) -> str | None:
     """Why no further round should be trained, as a sentence; None to go on.
 
     As usual with patience: an evaluation counts as an improvement if it is below the best one so
@@ -45,10 +42,10 @@ def get_stop_reason(history: RoundRecords, federation: FederationSettings) -> st
 
 
 def _collect_losses(
-    history: RoundRecords, federation: FederationSettings
+    history: Sequence[RoundRecord], federation: FederationSettings
 ) -> list[tuple[int, float]]:
     """Round and loss; not of a round that the server looked at as the last of fewer rounds."""
     every = 1 if federation.fraction_evaluate else federation.evaluate_every
-    counted = [r for r in history if r["round"] % every == 0 or r["round"] == federation.rounds]
-    found = [(r["round"], get_monitored_loss(r, federation)) for r in counted if r["round"]]
-    return [(number, loss) for number, loss in found if loss is not None]
+    counted = [r for r in history if r.round % every == 0 or r.round == federation.rounds]
+    losses = [(r.round, get_monitored_loss(r, federation)) for r in counted if r.round]
+    return [(number, loss) for number, loss in losses if loss is not None]

@@ -2,6 +2,7 @@
 
 import torch
 
+from blossomtune.artifacts.round_record import ServerEvaluation
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
@@ -28,7 +29,7 @@ class ServerEvaluator:
         self.initial_state = adapter.get_adapter_state(self._model)
         adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
-    def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> dict[str, float] | None:
+    def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> ServerEvaluation | None:
         """Loss and perplexity with an adapter, and what was added to the base until then.
 
         Args:

@@ -1,9 +1,11 @@
 """TODO docstring."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from blossomtune.artifacts.files import write_artifact
+from blossomtune.artifacts.history import History, PrivacyGuarantee
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.federation.run import FederatedRun
-from blossomtune.files import write_json
 
 if TYPE_CHECKING:
     from blossomtune.training.checkpoints import Checkpoint
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
 
 def write_results(
     run: FederatedRun,
-    last_checkpoint: "Checkpoint",
-    best_checkpoint: "Checkpoint | None",
+    last_checkpoint: "Checkpoint[RoundRecord]",
+    best_checkpoint: "Checkpoint[RoundRecord] | None",
     stop_reason: str | None,
 ) -> None:
     """Writes what came out.
@@ -56,21 +58,21 @@ def write_results(
         adapter_files.save_adapter(
             result.adapter_state, spec.lora, spec.base_model_name, paths.adapter
         )
-    history: dict[str, Any] = {
-        "clients": [client.name for client in spec.clients],
-        "ranks": [client.rank for client in spec.clients],
-        "device": run.resources.device,
-        "strategy": federation.strategy.name,
-        "aggregation": federation.aggregation,
-        "precision": federation.communication.precision,
-        "stop_reason": stop_reason,
-        "best_round": number,
-        "result_round": result.round_number,
-        "privacy": None,
-        "rounds": last_checkpoint.history,
-    }
-    if federation.privacy:
-        spent = last_checkpoint.history[-1]["privacy"]
-        told = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
-        history["privacy"] = told | {k: spent[k] for k in ("epsilon", "delta")}
-    write_json(paths.history, history)
+    guarantee, spent = None, last_checkpoint.history[-1].privacy
+    if federation.privacy and spent:
+        settings = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
+        guarantee = PrivacyGuarantee(epsilon=spent.epsilon, delta=spent.delta, **settings)
+    history = History(
+        clients=[client.name for client in spec.clients],
+        ranks=[client.rank for client in spec.clients],
+        device=run.resources.device,
+        strategy=federation.strategy.name,
+        aggregation=federation.aggregation,
+        precision=federation.communication.precision,
+        stop_reason=stop_reason,
+        best_round=number,
+        result_round=result.round_number,
+        privacy=guarantee,
+        rounds=last_checkpoint.history,
+    )
+    write_artifact(paths.history, history)

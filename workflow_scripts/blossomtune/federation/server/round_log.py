@@ -1,26 +1,31 @@
-"""TODO docstring."""
+"""Log line of a round."""
+
+from blossomtune.artifacts.round_record import RoundRecord
 
 
-def format_round(record: dict, num_rounds: int, seconds_left: float) -> str:
-    """A round in one line for people."""
-    parts = [f"round {record['round']}/{num_rounds}"]
-    if record["clients"]:
-        parts.append(f"train loss {record['train_loss']:.4f}")
-    if record["evaluation"]:
-        parts.append(f"held-out loss {record['evaluation']['loss']:.4f}")
-    scored = record["client_evaluation"] or {"clients": [], "failed": []}
-    if scored["clients"]:
-        parts.append(f"clients' loss {scored['loss']:.4f}")
-    if record["clients"]:
-        asked = len(record["clients"]) + len(record["failed"])
-        moved = (record["bytes_down"] + record["bytes_up"]) / 1e6
-        parts += [f"{len(record['clients'])} of {asked} clients", f"{record['seconds']:.0f} s"]
-        parts += [f"{moved:.1f} MB", f"about {seconds_left:.0f} s left"]
-    if record["privacy"]:
-        parts.append(f"epsilon {record['privacy']['epsilon']:.2f}")
-    failed = [
-        f"\n  {what}: client {f['client']} ({f['name']}): {f['reason']}"
-        for what, those in (("failed", record["failed"]), ("gave no loss", scored["failed"]))
-        for f in those
-    ]
-    return " · ".join(parts) + "".join(failed)
+def format_round(record: RoundRecord, num_rounds: int, seconds_left: float) -> str:
+    """Return one line about a round, and one per failed client.
+
+    Args:
+        record: the round.
+        num_rounds: rounds of the whole run.
+        seconds_left: estimated time until the end of the run.
+    """
+    parts = [f"round {record.round}/{num_rounds}"]
+    if record.train_loss is not None:
+        parts.append(f"train loss {record.train_loss:.4f}")
+    if record.evaluation:
+        parts.append(f"held-out loss {record.evaluation.loss:.4f}")
+    evaluation = record.client_evaluation
+    if evaluation and evaluation.loss is not None:
+        parts.append(f"clients' loss {evaluation.loss:.4f}")
+    if record.clients:
+        num_sampled = len(record.clients) + len(record.failed)
+        parts += [f"{len(record.clients)} of {num_sampled} clients", f"{record.seconds:.0f} s"]
+        parts += [f"{record.bytes_moved / 1e6:.1f} MB", f"about {seconds_left:.0f} s left"]
+    if record.privacy:
+        parts.append(f"epsilon {record.privacy.epsilon:.2f}")
+    failures = [("failed", failure) for failure in record.failed]
+    failures += [("gave no loss", failure) for failure in evaluation.failed] if evaluation else []
+    lines = [f"\n  {event}: client {f.client} ({f.name}): {f.reason}" for event, f in failures]
+    return " · ".join(parts) + "".join(lines)

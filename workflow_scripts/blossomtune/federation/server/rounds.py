@@ -15,6 +15,14 @@ from flwr.serverapp import Grid
 
 from blossomtune.aggregation.layers import truncate_rank
 from blossomtune.aggregation.registry import select_trainable_factor
+from blossomtune.artifacts.round_record import (
+    ClientEvaluation,
+    ClientFailure,
+    ClientTrainRecord,
+    FederatedEvaluation,
+    PrivacySpent,
+    RoundRecord,
+)
 from blossomtune.config.conflicts import REINITIALIZING_AGGREGATIONS
 from blossomtune.config.lora import compute_scaling
 from blossomtune.config.strategies import compute_min_clients
@@ -63,7 +71,7 @@ class RoundRunner:
         run_name: str,
         adapter_state: StateDict,
         server_state: Mapping[str, Any] | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
+        history: Sequence[RoundRecord] = (),
         authenticated_clients: Mapping[int, int] | None = None,
     ) -> None:
         server_state = dict(server_state or {})
@@ -85,8 +93,8 @@ class RoundRunner:
                 for name, value in self._get_trainable_state(1).items()
             }
             self.control_variate = strip_prefix("control", server_state) or zeros
-        self.last_participation = {c["client"]: r["round"] for r in history for c in r["clients"]}
-        self.bytes_moved = sum(r["bytes_down"] + r["bytes_up"] for r in history)
+        self.last_participation = {c.client: r.round for r in history for c in r.clients}
+        self.bytes_moved = sum(r.bytes_moved for r in history)
         self.node_ids = discover_clients(grid, spec, authenticated_clients)
 
     def get_server_state(self) -> StateDict:
@@ -146,17 +154,18 @@ class RoundRunner:
             except ValueError as error:
                 reasons[client] = str(error)
         for client in chosen:
-            moved = {
+            traffic = {
+                "client": client,
+                "name": spec.clients[client].name,
                 "bytes_down": sent.bytes_by_client.get(client, 0),
                 "bytes_up": bytes_up[client],
             }
-            who = {"client": client, "name": spec.clients[client].name}
             if client in answers:
-                rank = {"rank": spec.clients[client].rank}
-                result.clients.append(who | rank | answers[client].metrics | moved)
+                rank, metrics = spec.clients[client].rank, answers[client].metrics
+                result.clients.append(ClientTrainRecord(**traffic, rank=rank, **metrics))
             else:
-                why = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
-                result.failed.append(who | {"reason": why} | moved)
+                reason = reasons.get(client, f"no answer in {federation.round_timeout:g} s")
+                result.failed.append(ClientFailure(**traffic, reason=reason))
         self._require_enough_replies(round_number, len(answers), result.failed)
         in_order = {client: answers[client] for client in sorted(answers)}
         self._aggregate(round_number, starts, in_order, result)
@@ -212,10 +221,12 @@ class RoundRunner:
             spent = accounting.compute_epsilon(
                 federation.privacy, len(spec.clients), asked, round_number
             )
-            result.privacy = spent | (self.strategy.get_privacy_metrics() or {})
+            noise = self.strategy.get_privacy_metrics()
+            unknown = {"clipping_norm": None, "noise_deviation": None}
+            result.privacy = PrivacySpent(**spent, **(noise or unknown))
         self.last_participation |= dict.fromkeys(replies, round_number)
 
-    def _evaluate_clients(self, round_number: int) -> dict[str, Any] | None:
+    def _evaluate_clients(self, round_number: int) -> FederatedEvaluation | None:
         """Has clients score the new adapter on rows that they hold out, if the budget allows it."""
         spec, budget = self.spec, self.spec.federation.communication.budget_mb
         share = spec.federation.fraction_evaluate
@@ -229,36 +240,32 @@ class RoundRunner:
         if budget is not None and self.bytes_moved + needed > budget * 1e6:
             return None
         limit = f"no answer in {spec.federation.round_timeout:g} s"
-        found: dict[int, dict[str, Any]] = {
-            client: {"reason": limit, "bytes_up": 0} for client in sent.content_by_client
-        }
-        for client, reply in self._request_replies(sent.content_by_client, MessageType.EVALUATE):
-            if reply.has_error():
-                found[client] = {"reason": extract_error_message(reply), "bytes_up": 0}
-                continue
-            score = replies.decode_evaluate_metrics(reply.content)
-            senseless = {"reason": "the score makes no sense"}
-            found[client] = (score or senseless) | {
-                "bytes_up": codec.count_message_bytes(reply.content)
-            }
-        asked = [
-            {
+        received: dict[int, Message] = dict(
+            self._request_replies(sent.content_by_client, MessageType.EVALUATE)
+        )
+        clients: list[ClientEvaluation] = []
+        failed: list[ClientFailure] = []
+        for client in sorted(sent.content_by_client):
+            reply = received.get(client)
+            has_content = reply is not None and not reply.has_error()
+            traffic: dict[str, Any] = {
                 "client": client,
                 "name": spec.clients[client].name,
                 "bytes_down": sent.bytes_by_client[client],
+                "bytes_up": codec.count_message_bytes(reply.content) if has_content else 0,
             }
-            | found[client]
-            for client in sorted(found)
-        ]
-        self.bytes_moved += sum(c["bytes_down"] + c["bytes_up"] for c in asked)
-        clients = [c for c in asked if "loss" in c]
-        rows = sum(c["rows"] for c in clients)
-        loss = sum(c["loss"] * c["rows"] for c in clients) / rows if clients else None
-        return {
-            "loss": None if loss is None else round(loss, 6),
-            "clients": clients,
-            "failed": [c for c in asked if "reason" in c],
-        }
+            if reply is None:
+                failed.append(ClientFailure(**traffic, reason=limit))
+            elif reply.has_error():
+                failed.append(ClientFailure(**traffic, reason=extract_error_message(reply)))
+            elif score := replies.decode_evaluate_metrics(reply.content):
+                clients.append(ClientEvaluation(**traffic, **score))
+            else:
+                failed.append(ClientFailure(**traffic, reason="the score makes no sense"))
+        self.bytes_moved += sum(c.bytes_down + c.bytes_up for c in [*clients, *failed])
+        rows = sum(c.rows for c in clients)
+        loss = round(sum(c.loss * c.rows for c in clients) / rows, 6) if clients else None
+        return FederatedEvaluation(loss=loss, clients=clients, failed=failed)
 
     def _get_trainable_state(self, round_number: int, state: StateDict | None = None) -> StateDict:
         """The part of an adapter that clients train in a round."""
@@ -354,11 +361,11 @@ class RoundRunner:
             )
 
     def _require_enough_replies(
-        self, round_number: int, num_replies: int, failed: Sequence[Mapping[str, Any]]
+        self, round_number: int, num_replies: int, failed: Sequence[ClientFailure]
     ) -> None:
         federation = self.spec.federation
         needed = max(federation.min_clients, compute_min_clients(federation.strategy))
-        lost = [(f["client"], f["reason"]) for f in failed]
+        lost = [(f.client, f.reason) for f in failed]
         require_enough_clients(self.spec, num_replies, needed, lost, round_number=round_number)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.server.results import write_results
@@ -50,10 +51,9 @@ def run_federation(
 
     federation, total = run.spec.federation, run.spec.federation.rounds
     kept = federation.keep_checkpoints
+    identity = build_run_identity(run.spec, run.paths, run.resources.device)
     checkpoints = CheckpointStore(
-        run.paths.checkpoints,
-        build_run_identity(run.spec, run.paths, run.resources.device),
-        save_total_limit=kept,
+        run.paths.checkpoints, identity, RoundRecord, save_total_limit=kept
     )
     judge = ServerEvaluator(run.spec, run.paths, run.resources.cores)
     last = checkpoints.load_latest(max_round=total)

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Read and write the files that stages exchange."""
 
 import json
 from pathlib import Path
@@ -7,19 +7,23 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from blossomtune import files
+from blossomtune.artifacts.base import Artifact
 from blossomtune.errors import UserError
 
-ArtifactT = TypeVar("ArtifactT", bound=BaseModel)
-
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _REGENERATE_HINT = "remove the file and run the workflow again; it makes what is missing"
 
 
-def read_artifact(path: Path, model_type: type[ArtifactT]) -> ArtifactT:
-    """Reads and checks one JSON file.
+def read_artifact(path: Path, model_type: type[ModelT]) -> ModelT:
+    """Read a JSON file and validate it.
+
+    Args:
+        path: the file.
+        model_type: class of the file's content.
 
     Raises:
-        UserError: where it is missing, is not JSON, or lacks what the report needs.
+        UserError: if the file is missing, is not JSON, or does not match ``model_type``.
     """
     try:
         return model_type.model_validate(files.read_json(path))
@@ -33,11 +37,29 @@ def read_artifact(path: Path, model_type: type[ArtifactT]) -> ArtifactT:
         raise invalid_file_error(path, f"{where}: {fault['msg']}") from None
 
 
+def write_artifact(path: Path, artifact: Artifact) -> None:
+    """Write an artifact as JSON with sorted keys, atomically.
+
+    Infinite and undefined numbers, such as a diverged loss, are written as ``Infinity`` and
+    ``NaN``.
+
+    Args:
+        path: the file to write.
+        artifact: its content.
+    """
+    files.write_json(path, artifact.model_dump(mode="json"))
+
+
 def missing_file_error(path: Path) -> UserError:
-    """The error about a file that is not there."""
+    """Return the error for a file that does not exist."""
     return invalid_file_error(path, "this file is needed and it is not there")
 
 
 def invalid_file_error(path: Path, reason: str) -> UserError:
-    """The error about a file that the report cannot use, and why."""
+    """Return the error for a file that cannot be used.
+
+    Args:
+        path: the file.
+        reason: why it cannot be used.
+    """
     return UserError(f"{path}: {reason}", _REGENERATE_HINT)

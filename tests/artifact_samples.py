@@ -1,0 +1,80 @@
+"""Small valid artifacts; keyword arguments replace their fields."""
+
+from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
+from blossomtune.artifacts.history import History
+from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.round_record import ClientTrainRecord, RoundRecord, ServerEvaluation
+from blossomtune.artifacts.tokenized_manifest import (
+    ClientTokenCounts,
+    RowFormat,
+    TokenCounts,
+    TokenizedManifest,
+)
+
+_ORIGIN = {"source": {"kind": "path"}, "revision": None, "licence": None}
+
+
+def provenance(**fields):
+    return Provenance(**_ORIGIN | {"parameters": 1, "files": {}} | fields)
+
+
+def dataset_manifest(**fields):
+    rows = RowCounts(**dict.fromkeys(RowCounts.model_fields, 0))
+    defaults = {"columns": [], "stratify_by": None, "rows": rows, "seed": 0, "files": {}}
+    return DatasetManifest(**_ORIGIN | defaults | fields)
+
+
+def client_partition(client, **fields):
+    return ClientPartition(**{"client": client, "name": str(client), "files": {}} | fields)
+
+
+def partition_manifest(clients=(), **fields):
+    """Return a manifest; ``clients`` are names, or fields of each client."""
+    parts = [c if isinstance(c, dict) else {"name": c, "rows": 1} for c in clients]
+    defaults = {"partitioner": "iid", "column": None, "label_column": None, "seed": 0}
+    defaults |= {"dataset": _ORIGIN, "labels": None}
+    defaults["clients"] = [client_partition(i, **part) for i, part in enumerate(parts)]
+    return PartitionManifest(**defaults | fields)
+
+
+def token_counts(rows=1, **fields):
+    defaults = {"rows": rows, "dropped": {"unrenderable": 0, "too_long": 0}, "truncated": 0}
+    defaults |= {"packed": None, "tokens": rows, "completion_tokens": rows, "longest": 1}
+    return TokenCounts(**defaults | {"sha256": "0"} | fields)
+
+
+def client_token_counts(client, rows=1, **fields):
+    return ClientTokenCounts(client=client, **dict(token_counts(rows, **fields)))
+
+
+def tokenized_manifest(clients=(), **fields):
+    shape = RowFormat(name="text", detected=False, column=None, templates={})
+    defaults = {"shape": shape, "max_length": 128, "packing": False, "held_out": []}
+    defaults |= {"clients": clients, "test": token_counts()}
+    return TokenizedManifest(**defaults | fields)
+
+
+def client_train_record(client, **fields):
+    counts = ("rank", "examples", "tokens", "steps", "batch_size", "bytes_down", "bytes_up")
+    defaults = {"client": client, "name": str(client), **dict.fromkeys(counts, 1)}
+    defaults |= {"train_loss": 1.0, "seconds": 1.0, "gpu_memory_mb": None}
+    return ClientTrainRecord(**defaults | fields)
+
+
+def server_evaluation(loss, **fields):
+    return ServerEvaluation(**{"loss": loss, "perplexity": 2.0, "rows": 8} | fields)
+
+
+def round_record(number, **fields):
+    defaults = {"round": number, "tokens": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0}
+    empty = ("learning_rate", "train_loss", "evaluation", "client_evaluation", "drift", "privacy")
+    defaults |= {**dict.fromkeys(empty), "clients": [], "failed": [], "gpus": []}
+    return RoundRecord(**defaults | fields)
+
+
+def federation_history(**fields):
+    defaults = {"clients": ["a"], "ranks": [1], "device": "cpu", "strategy": "fedavg"}
+    defaults |= {"aggregation": "fedavg", "precision": "float32", "stop_reason": None}
+    defaults |= {"best_round": None, "result_round": 1, "privacy": None}
+    return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)

@@ -1,0 +1,19 @@
+"""Origin of a model's or data set's files."""
+
+from typing import Any
+
+from blossomtune.artifacts.base import Part
+
+
+class Origin(Part):
+    """Where a model or a data set comes from.
+
+    Attributes:
+        source: the block ``source`` of its configuration.
+        revision: version or commit that was fetched; None if the source has none.
+        licence: SPDX identifier or free text; None if unknown.
+    """
+
+    source: dict[str, Any]
+    revision: str | None
+    licence: str | None

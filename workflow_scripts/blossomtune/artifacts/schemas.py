@@ -1,0 +1,46 @@
+"""Write one JSON schema per artifact: ``python -m blossomtune.artifacts.schemas DIR``."""
+
+import argparse
+from pathlib import Path
+
+from blossomtune import files
+from blossomtune.artifacts.base import Artifact
+from blossomtune.artifacts.baseline_history import BaselineHistory
+from blossomtune.artifacts.dataset_manifest import DatasetManifest
+from blossomtune.artifacts.history import History
+from blossomtune.artifacts.merge_check import MergeCheck
+from blossomtune.artifacts.metrics import Metrics
+from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+
+ARTIFACTS: dict[str, type[Artifact]] = {
+    "provenance": Provenance,
+    "dataset_manifest": DatasetManifest,
+    "partition_manifest": PartitionManifest,
+    "tokenized_manifest": TokenizedManifest,
+    "history": History,
+    "baseline_history": BaselineHistory,
+    "merge_check": MergeCheck,
+    "metrics": Metrics,
+}
+"""Artifacts by the name of their schema."""
+
+
+def write_schemas(folder: Path) -> None:
+    """Write ``<name>.schema.json`` for every artifact into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model_type in ARTIFACTS.items():
+        schema = model_type.model_json_schema(mode="serialization")
+        files.write_json(folder / f"{name}.schema.json", schema)
+
+
+def main() -> None:
+    """Parse the command line and write the schemas."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    write_schemas(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()

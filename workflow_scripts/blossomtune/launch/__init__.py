@@ -1,1 +1,0 @@
-"""Where a federation runs, and the container image that it runs in."""
