@@ -168,7 +168,7 @@ def report_figure(name, title):
         expand(
             f"results/report/figures/{{experiment}}/{name}.svg", experiment=CONFIG.run
         ),
-        caption=f"report/{name}.rst",
+        caption=f"../report/{name}.rst",
         category="Figures",
         subcategory=title,
     )

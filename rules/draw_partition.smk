@@ -8,7 +8,7 @@ rule draw_partition:
     output:
         report(
             "results/report/partitions/{partition}.svg",
-            caption="report/partition.rst",
+            caption="../report/partition.rst",
             category="Figures",
             subcategory="Rows by client",
         ),

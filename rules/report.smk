@@ -1,4 +1,4 @@
-report: "report/workflow.rst"
+report: "../report/workflow.rst"
 
 
 rule report:
@@ -18,7 +18,7 @@ rule report:
         code=library_sources("report"),
     output:
         report(
-            "results/report/index.html", caption="report/page.rst", category="Report"
+            "results/report/index.html", caption="../report/page.rst", category="Report"
         ),
         report_figure("outcome", "Before and after"),
         report_figure("loss", "Loss by round"),
@@ -26,7 +26,7 @@ rule report:
         report_figure("traffic", "Megabytes moved"),
         report(
             "results/report/figures/time.svg",
-            caption="report/time.rst",
+            caption="../report/time.rst",
             category="Figures",
             subcategory="Time by stage",
         ),

@@ -13,6 +13,7 @@ PARTS = (
     "Snakefile",
     "workflow",
     "rules",
+    "report",
     "profiles",
     "config",
     "workflow_scripts",
