@@ -1,92 +1,90 @@
-"""A small federation on files that the real stages would have made, and ways to run it."""
+"""A small federation on files as the stages write them, and ways to run it."""
 
-import json
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import leftovers
+import orphan_processes
 import pytest
-from checkouts import CONFIG, IMAGE, PARTITION, PARTS, ROOT, snakemake
+from checkout import copy_workflow
+from federate_process import SIMULATED_KEYS, FederateProcess
 from filelock import FileLock
-from leftovers import MARK, until
+from orphan_processes import wait_until
+from small_workflow import IMAGE, PARTITION, build_partition_config, run_snakemake, write_config
+
+from blossomtune.files import read_json
 
 CLIENTS = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_left():
-    """After a module's tests: no process of theirs, and nothing of a run that is over."""
-    mark = secrets.token_hex(8)
-    os.environ[MARK] = mark  # what starts now has it in its environment
-    there = leftovers.runs()
+def check_for_orphans():
+    """Fail a module whose tests leave processes, containers, networks or folders behind."""
+    test_id = secrets.token_hex(8)
+    os.environ[orphan_processes.TEST_ID] = test_id  # new processes inherit it
+    before = orphan_processes.find_orphaned_runs()
     yield
-    until(lambda: not leftovers.processes(mark))
-    until(lambda: leftovers.runs() <= there)
+    wait_until(lambda: not orphan_processes.find_marked_processes(test_id))
+    wait_until(lambda: orphan_processes.find_orphaned_runs() <= before)
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
-    """A function that makes copies of the workflow, with a small data set outside of them."""
+def create_workflow(tmp_path_factory):
+    """Return a function that copies the workflow; its small data set lies outside of the copy."""
     data = tmp_path_factory.mktemp("elsewhere") / "words.csv"
     rows = "".join(f"text {i},{'even' if i % 2 == 0 else 'odd'}\n" for i in range(100))
     data.write_text("text,label\n" + rows)
     base = os.environ.get("BLOSSOMTUNE_BASE", "docker://python:3.11-slim")
 
-    def make(name):
-        where = tmp_path_factory.mktemp(name)
-        for part in PARTS:
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, where / part)
-        (where / "config").mkdir()
-        (where / "config" / "config.yaml").write_text(CONFIG.format(base=base, data=data))
-        return where
+    def create(name):
+        home = tmp_path_factory.mktemp(name)
+        copy_workflow(home)
+        write_config(home, build_partition_config(data, base))
+        return home
 
-    return make
+    return create
 
 
 @pytest.fixture(scope="session")
-def built(engine, checkout, tmp_path_factory, worker_id):
-    """A checkout whose partition was made in the image, which Snakemake built before.
+def container_workflow(engine, create_workflow, tmp_path_factory, worker_id):
+    """Return a workflow that has built the Apptainer image and, in it, a partition.
 
-    All processes of pytest share it.
+    All workers of pytest share it.
     """
     engine("apptainer")
-    home = tmp_path_factory.getbasetemp()
-    note = (home if worker_id == "master" else home.parent) / "built"
-    with FileLock(f"{note}.lock"):
-        if not note.exists():
-            where = checkout("inside")
-            snakemake(where, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
-            note.write_text(str(where))
-    return Path(note.read_text())
+    base = tmp_path_factory.getbasetemp()
+    marker = (base if worker_id == "master" else base.parent) / "container_workflow"
+    with FileLock(f"{marker}.lock"):
+        if not marker.exists():
+            home = create_workflow("container")
+            run_snakemake(home, "--use-singularity", PARTITION, APPTAINERENV_LEAKED="yes")
+            marker.write_text(str(home))
+    return Path(marker.read_text())
 
 
 @pytest.fixture(scope="session")
-def sif(request):
-    """The path of the image: that of BLOSSOMTUNE_SIF, else one that is built now."""
-    given = os.environ.get("BLOSSOMTUNE_SIF")
-    return given or str(request.getfixturevalue("built") / IMAGE)
+def apptainer_image(request):
+    """Return the path of BLOSSOMTUNE_SIF, or of an image that is built now."""
+    path = os.environ.get("BLOSSOMTUNE_SIF")
+    return path or str(request.getfixturevalue("container_workflow") / IMAGE)
 
 
 @pytest.fixture
-def image(request):
-    """A function of an engine's name: its block. Docker's image is made before."""
+def container_engine(request):
+    """Return a function of an engine's name that returns its block of the configuration."""
 
-    def block(name):
+    def build_block(name):
         if name != "apptainer":
             return {"name": name}
-        return {"name": name, "image": request.getfixturevalue("sif")}
+        return {"name": name, "image": request.getfixturevalue("apptainer_image")}
 
-    return block
+    return build_block
 
 
 @pytest.fixture(scope="session")
 def federation_files(tiny_model, tmp_path_factory):
-    """Model, partition and preprocessed rows: three clients of 12 to 20, 4 for validation."""
+    """Return model, partition and tokenized rows of three clients, each with 4 validation rows."""
     import pyarrow as pa
     from artifact_samples import (
         client_token_counts,
@@ -105,12 +103,12 @@ def federation_files(tiny_model, tmp_path_factory):
     home = tmp_path_factory.mktemp("federation")
     model = shutil.copytree(tiny_model, home / "model")
     for file in model.iterdir():
-        file.chmod(0o644)  # as stages write them: containers have another user
+        file.chmod(0o644)  # as stages write them; containers have another user
     write_artifact(model / "provenance.json", provenance())
     tokenizer = load_tokenizer(model)
 
     def write(name, count):
-        pairs = [
+        examples = [
             encode_example(
                 tokenizer, render_prompt(tokenizer, f"{name} says {i}"), "yes" if i % 2 else "no"
             )
@@ -119,8 +117,8 @@ def federation_files(tiny_model, tmp_path_factory):
         table = pa.table(
             {
                 "row": pa.array(range(count), pa.int32()),
-                "input_ids": pa.array([ids for ids, _ in pairs], pa.list_(pa.int32())),
-                "labels": pa.array([marked for _, marked in pairs], pa.list_(pa.int32())),
+                "input_ids": pa.array([ids for ids, _ in examples], pa.list_(pa.int32())),
+                "labels": pa.array([labels for _, labels in examples], pa.list_(pa.int32())),
             }
         )
         path = home / "preprocessed" / f"{name}.arrow"
@@ -149,10 +147,10 @@ def federation_files(tiny_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def federations(tmp_path_factory):
-    """Starts the federate step as the workflow does: (files, cores, **federation) -> process.
+def start_federate(tmp_path_factory):
+    """Return a function that starts the federate step as the workflow does.
 
-    Its adapter and history go to ``process.adapter`` and ``process.history``.
+    Its keywords are keys of ``federation``, and those below; it returns a FederateProcess.
     """
 
     def start(
@@ -168,8 +166,6 @@ def federations(tmp_path_factory):
         from blossomtune.config.lora import LoraSettings
         from blossomtune.config.training import TrainingSettings
 
-        arguments = {"per_device_train_batch_size": 4, "max_steps": 2} | (training or {})
-        chosen = FederationSettings(**({"rounds": 2, "evaluate_rows": 4} | federation))
         config = {
             "seed": 7,
             "lora": LoraSettings(r=4, alpha=8).model_dump(),
@@ -177,61 +173,53 @@ def federations(tmp_path_factory):
                 learning_rate_max=rates[0],
                 learning_rate_min=rates[1],
                 optimizer_state=optimizer_state,
-                arguments=arguments,
+                arguments={"per_device_train_batch_size": 4, "max_steps": 2} | (training or {}),
             ).model_dump(),
-            "federation": chosen.model_dump(),
+            "federation": FederationSettings(
+                **{"rounds": 2, "evaluate_rows": 4} | federation
+            ).model_dump(),
         }
-        out = tmp_path_factory.mktemp("run")
-        paths = {**files, "adapter": out / "adapter", "history": out / "history.json"}
-        paths["checkpoints"] = checkpoints or out / "checkpoints"
-        paths["logs"] = out / "logs"
-        options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "workflow_scripts/federate.py", "--config", json.dumps(config)),
-                *(*options, "--cores", str(cores)),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"TMPDIR": "/tmp", "CUDA_VISIBLE_DEVICES": ""},
-        )
-        process.adapter, process.history = paths["adapter"], paths["history"]
-        process.logs = paths["logs"]
-        return process
+        return FederateProcess(config, files, tmp_path_factory.mktemp("run"), cores, checkpoints)
 
     return start
 
 
 @pytest.fixture
-def federate(federations):
-    """The same for one test, which may leave them running."""
-    started = []
+def federate(start_federate):
+    """Return the same function for one test; what is left running is killed after it."""
+    processes = []
 
-    def start(*arguments, **options):
-        started.append(federations(*arguments, **options))
-        return started[-1]
+    def start(*args, **kwargs):
+        processes.append(start_federate(*args, **kwargs))
+        return processes[-1]
 
     yield start
-    for process in started:
+    for process in processes:
         process.kill()
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def simulated_run(start_federate, federation_files):
+    """Return a finished federation on the simulation engine, to compare others with."""
+    process = start_federate(federation_files, engine="simulation", **SIMULATED_KEYS)
+    process.finish()
+    return process
+
+
 @pytest.fixture
 def train(federation_files, tmp_path):
-    """Trains in this process: ``(experiment, folder, order, files) -> (run, history)``."""
+    """Return a function that runs a federation in this process; it returns run and history."""
 
-    def start(e, folder="run", order=None, files=federation_files):
-        from in_process import InProcess
+    def run_experiment(experiment, folder="run", order=None, files=federation_files):
+        from local_grid import LocalGrid
 
         from blossomtune.federation.build_spec import build_spec
         from blossomtune.federation.paths import ServerPaths
         from blossomtune.federation.run import FederatedRun
         from blossomtune.federation.server.server_app import run_federation
 
-        config = e.model_dump(mode="json", include={"lora", "training", "federation"})
+        config = experiment.model_dump(mode="json", include={"lora", "training", "federation"})
         home = tmp_path / folder
         paths = ServerPaths(
             model=files["model"],
@@ -242,7 +230,7 @@ def train(federation_files, tmp_path):
         )
         spec = build_spec(config | {"seed": 7}, **files)
         run = FederatedRun(spec=spec, paths=paths)
-        run_federation(InProcess(run, order), run)
-        return run, json.loads(paths.history.read_text())
+        run_federation(LocalGrid(run, order), run)
+        return run, read_json(paths.history)
 
-    return start
+    return run_experiment

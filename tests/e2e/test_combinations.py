@@ -1,22 +1,22 @@
-"""Everything that the configuration accepts, trained for real on a tiny model, in this process.
+"""Train every combination of strategy, aggregation and adapter that the configuration accepts.
 
-What is combined is read from the configuration's own blocks, so that nothing new is forgotten.
+The combinations come from the configuration's own blocks, so that new ones are not forgotten.
 """
 
 import itertools
 import typing
 
 import pytest
-from in_process import experiment
+from local_grid import build_experiment
 
-from blossomtune.config import federation as blocks
-from blossomtune.config import strategies
 from blossomtune.config.conflicts import find_conflicts
+from blossomtune.config.federation import AggregationMethod
 from blossomtune.config.lora import LoraSettings
+from blossomtune.config.strategies import STRATEGY_SETTINGS
 
-PARAMETERS = {"fedtrimmedavg": {"beta": 0.34}}  # of three clients, one at each end
-STRATEGIES = [{"name": name, **PARAMETERS.get(name, {})} for name in strategies.STRATEGY_SETTINGS]
-AGGREGATIONS = typing.get_args(blocks.AggregationMethod)
+PARAMETERS = {"fedtrimmedavg": {"beta": 0.34}}  # drops one of three clients at each end
+STRATEGIES = [{"name": name, **PARAMETERS.get(name, {})} for name in STRATEGY_SETTINGS]
+AGGREGATIONS = typing.get_args(AggregationMethod)
 ADAPTERS = {
     "lora": {},
     "rslora": {"rslora": True, "alpha": 4},
@@ -24,43 +24,44 @@ ADAPTERS = {
     "mixed": {"ranks": [2, 3, 4]},
     "rslora mixed": {"rslora": True, "alpha": 4, "ranks": [2, 3, 4]},
 }
-SIZES = {"r", "alpha", "dropout", "target_modules"}
-"""Keys of an adapter that leave its kind alone."""
+SIZE_KEYS = {"r", "alpha", "dropout", "target_modules"}
+"""Keys of ``lora`` that do not change the kind of adapter."""
 
 
-def named(names):
-    return "-".join([names[0]["name"], *names[1:]])
+def build(combination):
+    strategy, aggregation, adapter = combination
+    return build_experiment(strategy=strategy, aggregation=aggregation, lora=ADAPTERS[adapter])
 
 
-ALL = list(itertools.product(STRATEGIES, AGGREGATIONS, ADAPTERS))
+def list_conflicts(combination):
+    return list(find_conflicts(build(combination), num_clients=3, has_validation_rows=True))
 
 
-def made(strategy, aggregation, adapter):
-    return experiment(strategy=strategy, aggregation=aggregation, lora=ADAPTERS[adapter])
+def format_id(combination):
+    strategy, *others = combination
+    return "-".join([strategy["name"], *others])
 
 
-def faults(e):
-    return list(find_conflicts(e, num_clients=3, has_validation_rows=True))
+COMBINATIONS = list(itertools.product(STRATEGIES, AGGREGATIONS, ADAPTERS))
+ACCEPTED = [combination for combination in COMBINATIONS if not list_conflicts(combination)]
+REJECTED = [combination for combination in COMBINATIONS if combination not in ACCEPTED]
 
 
-ACCEPTED = [names for names in ALL if not faults(made(*names))]
+def test_every_kind_of_adapter_is_combined():
+    keys = {key for keys in ADAPTERS.values() for key in keys}
+    assert set(LoraSettings.model_fields) - SIZE_KEYS == keys - SIZE_KEYS
 
 
-def test_no_kind_of_adapter_is_forgotten():
-    used = {key for keys in ADAPTERS.values() for key in keys}
-    assert set(LoraSettings.model_fields) - SIZES == used - SIZES
-
-
-@pytest.mark.parametrize("names", ACCEPTED, ids=named)
-def test_what_is_accepted_learns(train, names):
-    _, history = train(made(*names))
+@pytest.mark.parametrize("combination", ACCEPTED, ids=format_id)
+def test_accepted_combination_decreases_the_loss(train, combination):
+    _, history = train(build(combination))
     first, *_, last = history["rounds"]
     assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01
     assert [len(r["clients"]) for r in history["rounds"]] == [0, 3, 3]
 
 
-@pytest.mark.parametrize("names", [n for n in ALL if n not in ACCEPTED], ids=named)
-def test_what_is_refused_says_why(names):
-    for key, sentence in faults(made(*names)):
+@pytest.mark.parametrize("combination", REJECTED, ids=format_id)
+def test_rejected_combination_names_key_and_alternative(combination):
+    for key, message in list_conflicts(combination):
         assert key.startswith(("lora.", "federation."))
-        assert "; use " in sentence
+        assert "; use " in message

@@ -1,76 +1,51 @@
-"""One federation on every engine that this host has, and what can go wrong there."""
+"""One federation on every engine, killed processes, and SuperNodes without the right keys."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from leftovers import guarded, until
+from federate_process import SIMULATED_KEYS, wait_for_exit
+from orphan_processes import wait_until
 
 from blossomtune.config.engines import ProcessEngine
 from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
+from blossomtune.deployment.docker_engine import RUN_LABEL
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.subprocess_backend import SubprocessBackend
-from blossomtune.files import compute_file_sha256, read_json
+from blossomtune.files import read_json
 
-KEYS = {"rounds": 3, "optimizer_state": "kept"}
 NO_GPU = "federation.gpus_per_client is 0.5, and there is no GPU here: clients train on the CPU"
 
 
-def finished(process):
-    said, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, said
-    return said
-
-
-def weights(process):
-    return compute_file_sha256(process.adapter / "adapter_model.safetensors")
-
-
-def family(process, kind):
-    """The processes below one of a kind (supernode, trainer), by client."""
-    found = {}
-    for child in psutil.Process(process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            name, _, client = child.name().partition("_")
-            if name == kind and client:
-                found[int(client)] = child
-    return found
-
-
-def has_round(process, number):
-    """Waits until a round is done."""
-    folder = process.adapter.parent / "checkpoints"
-
-    def done():
-        found = any(int(f.name[-5:]) >= number for f in folder.glob("*/round-?????"))
-        assert found or process.poll() is None, process.stdout.read()
-        return found
-
-    until(done)
-
-
 @pytest.fixture
-def foreign(tmp_path):
-    """Keys of somebody else."""
+def foreign_keys(tmp_path):
+    """Return keys that the SuperLink under test does not know."""
     keys = KeyStore(tmp_path / "foreign")
     keys.create_missing(["127.0.0.1"], clients=range(1))
     return keys
 
 
-def knock(port, options):
-    """What comes of the SuperNode that Flower itself brings, at a SuperLink on this host."""
+def connect_supernode(port, options):
+    """Run Flower's own SuperNode against a SuperLink on this host; return the finished process."""
     command = [Path(sys.executable).parent / "flower-supernode", "--isolation", "process"]
-    command += ["--superlink", f"127.0.0.1:{port}", "--max-retries", "1", "--port", free()]
+    command += [
+        "--superlink",
+        f"127.0.0.1:{port}",
+        "--max-retries",
+        "1",
+        "--port",
+        find_free_port(),
+    ]
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
-            [str(word) for word in (*command, *options)],
+            [str(item) for item in (*command, *options)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -78,36 +53,29 @@ def knock(port, options):
         )
 
 
-@pytest.fixture(scope="module")
-def simulated(federations, federation_files):
-    """The federation of these tests, as a simulation."""
-    process = federations(federation_files, engine="simulation", **KEYS)
-    finished(process)
-    return process
+def find_free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
-def test_processes_make_the_same_adapter_whoever_is_killed(
-    simulated, federate, federation_files, foreign
+def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
+    simulated_run, federate, federation_files, foreign_keys
 ):
-    """A SuperNode and another one's trainer die in round 2; both come back and train again.
-
-    Meanwhile strangers knock.
-    """
-    two = federate(federation_files, engine="process", gpus_per_client=0.5, **KEYS)
-    has_round(two, 1)
-    family(two, "supernode")[0].kill()
-    family(two, "trainer")[1].kill()
-    link = scratch(psutil.Process(two.pid).children(recursive=True)) / SUPERLINK
-    for options in (["--insecure"], ["--root-certificates", foreign.ca_certificate]):
-        assert knock(read_json(link / "superlink.json")["port"], options).returncode != 0
-    said = finished(two)
-    assert weights(simulated) == weights(two), said
-    assert NO_GPU in said
-    assert "supernode_0 ended with -9" in said
-    assert "the trainer of client 1 was killed by signal 9" in said
-    rounds = read_json(two.history)["rounds"]
-    assert [len(r["clients"]) for r in rounds] == [0, 3, 3, 3]
-    assert {path.name for path in two.logs.iterdir()} == {
+    """A SuperNode and another one's trainer are killed in round 2; foreign SuperNodes connect."""
+    process = federate(federation_files, engine="process", gpus_per_client=0.5, **SIMULATED_KEYS)
+    process.wait_for_round(1)
+    process.find_children("supernode")[0].kill()
+    process.find_children("trainer")[1].kill()
+    port = read_json(process.get_run_folder() / SUPERLINK / "superlink.json")["port"]
+    for options in (["--insecure"], ["--root-certificates", foreign_keys.ca_certificate]):
+        assert connect_supernode(port, options).returncode != 0
+    output = process.finish()
+    assert process.hash_adapter() == simulated_run.hash_adapter(), output
+    assert NO_GPU in output
+    assert "supernode_0 ended with -9" in output
+    assert "the trainer of client 1 was killed by signal 9" in output
+    assert process.list_clients() == [[0, 1, 2]] * 3
+    assert {path.name for path in process.logs.iterdir()} == {
         "superlink.log",
         *(f"supernode_{i}.log" for i in range(3)),
     }
@@ -115,115 +83,103 @@ def test_processes_make_the_same_adapter_whoever_is_killed(
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_containers_make_the_same_adapter(
-    engine, simulated, federate, federation_files, image, name
+def test_container_engine_makes_the_same_adapter(
+    engine, simulated_run, federate, federation_files, container_engine, name
 ):
     engine(name)
-    two = federate(federation_files, engine=image(name), gpus_per_client=0.5, **KEYS)
-    said = finished(two)
-    assert weights(simulated) == weights(two), said
-    assert NO_GPU in said
-    assert [len(r["clients"]) for r in read_json(two.history)["rounds"]] == [0, 3, 3, 3]
+    block = container_engine(name)
+    process = federate(federation_files, engine=block, gpus_per_client=0.5, **SIMULATED_KEYS)
+    output = process.finish()
+    assert process.hash_adapter() == simulated_run.hash_adapter(), output
+    assert NO_GPU in output
+    assert process.list_clients() == [[0, 1, 2]] * 3
 
 
-def test_a_killed_run_leaves_nothing_behind_and_told_no_key(federate, federation_files):
+def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federation_files):
     """No key is in a log, on a command line, or in the environment of a process."""
-    process = federate(federation_files, engine="process", **(KEYS | {"rounds": 50}))
-    has_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    # the guard, the SuperLink, two that SuperNodes are forked by, they and their trainers
+    process = federate(federation_files, engine="process", **(SIMULATED_KEYS | {"rounds": 50}))
+    process.wait_for_round(1)
+    children = process.list_children()
+    # reaper, SuperLink, two processes that fork SuperNodes, three SuperNodes and their trainers
     assert len(children) == 1 + 1 + 2 + 3 * 2
-    folder = scratch(children) / "keys"
+    folder = process.get_run_folder() / "keys"
     secrets = [path.read_text() for path in folder.iterdir() if "PRIVATE" in path.read_text()]
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
-    told = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
+    texts = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
     process.kill()
-    said, _ = process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
+    output, _ = process.communicate(timeout=60)
+    wait_for_exit(children)
     assert not folder.parent.exists()
-    told += [said, *(log.read_text() for log in process.logs.iterdir())]
+    texts += [output, *(log.read_text() for log in process.logs.iterdir())]
     for secret in secrets:
         for line in secret.splitlines():
-            assert "PRIVATE" in line or not any(line in text for text in told)
-
-
-def scratch(children):
-    """The folder of a run, which its guard removes."""
-    [folder] = guarded(children)
-    return folder
+            assert "PRIVATE" in line or not any(line in text for text in texts)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("name", "number"), [("docker", signal.SIGKILL), ("apptainer", signal.SIGTERM)]
 )
-def test_a_run_that_ends_leaves_no_container_behind(
-    engine, federate, federation_files, image, name, number
+def test_stopped_run_leaves_no_container_network_or_folder_behind(
+    engine, federate, federation_files, container_engine, name, number
 ):
-    """Neither a network, nor a folder."""
     engine(name)
-    chosen = image(name)
-    process = federate(federation_files, engine=chosen, **(KEYS | {"rounds": 50}))
-    has_round(process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    folder = scratch(children)
+    block = container_engine(name)
+    process = federate(federation_files, engine=block, **(SIMULATED_KEYS | {"rounds": 50}))
+    process.wait_for_round(1)
+    children, folder = process.list_children(), process.get_run_folder()
     if name == "docker":
-        assert len(left_in_docker(folder)) == 1 + 3 + 1
+        assert len(list_docker_resources(folder)) == 1 + 3 + 1
     process.send_signal(number)
     process.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert alive == []
+    wait_for_exit(children, 60)
     assert not folder.exists()
     if name == "docker":
-        assert left_in_docker(folder) == []
+        assert list_docker_resources(folder) == []
 
 
-def left_in_docker(folder):
-    """Containers and networks of a run."""
+def list_docker_resources(folder):
+    """Return the containers and networks of a run."""
     import docker
 
-    label = {"label": f"ai.blossomtune.run={folder.name}"}
+    label = {"label": f"{RUN_LABEL}={folder.name}"}
     client = docker.from_env()
     return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
 
 
 @pytest.mark.engine
-def test_a_dead_superlink_stops_the_run_which_then_goes_on(
-    engine, simulated, federate, federation_files
+def test_killed_superlink_stops_the_run_and_the_next_run_resumes(
+    engine, simulated_run, federate, federation_files
 ):
     engine("process")
-    process = federate(federation_files, engine="process", **KEYS)
-    has_round(process, 1)
-    [link] = [c for c in psutil.Process(process.pid).children() if c.name() == SUPERLINK]
-    link.kill()
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "error: superlink ended with -9" in said, said
-    checkpoints = process.adapter.parent / "checkpoints"
-    again = federate(federation_files, engine="process", checkpoints=checkpoints, **KEYS)
-    said = finished(again)
-    assert "going on after round" in said
-    assert weights(again) == weights(simulated)
+    process = federate(federation_files, engine="process", **SIMULATED_KEYS)
+    process.wait_for_round(1)
+    [superlink] = [c for c in process.list_children() if c.name() == SUPERLINK]
+    superlink.kill()
+    assert "error: superlink ended with -9" in process.finish(returncode=1, timeout=120)
+    keys = SIMULATED_KEYS | {"checkpoints": process.checkpoints}
+    resumed = federate(federation_files, engine="process", **keys)
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()
 
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory):
-    """A SuperLink that nobody is registered with: its port, keys, log and socket."""
+    """Start a SuperLink without registered SuperNodes; return its port, keys, log and socket."""
     home = tmp_path_factory.mktemp("superlink")
     keys = KeyStore(home / "keys")
     keys.create_missing(["127.0.0.1"], clients=range(1))
-    part = ProcessSpec(SUPERLINK, ("--key-dir", str(keys.folder)), home / SUPERLINK)
-    part.home.mkdir()
-    with SubprocessBackend(home, home, ProcessEngine(name="process")) as running:
-        running.start(part)
-        until((part.home / "superlink.json").exists)
-        port = read_json(part.home / "superlink.json")["port"]
-        yield port, keys, home / "superlink.log", part.home / "superlink.sock"
+    spec = ProcessSpec(SUPERLINK, ("--key-dir", str(keys.folder)), home / SUPERLINK)
+    spec.home.mkdir()
+    with SubprocessBackend(home, home, ProcessEngine(name="process")) as backend:
+        backend.start(spec)
+        wait_until((spec.home / "superlink.json").exists)
+        port = read_json(spec.home / "superlink.json")["port"]
+        yield port, keys, home / "superlink.log", spec.home / "superlink.sock"
 
 
 @pytest.mark.parametrize(
-    ("who", "said"),
+    ("supernode", "message"),
     [
         ("foreign key", "Failed to activate SuperNode"),
         ("no key", "All SuperNodes must be registered"),
@@ -231,41 +187,32 @@ def superlink(tmp_path_factory):
         ("plain text", "Server disconnected without sending a response"),
     ],
 )
-def test_strangers_are_turned_away(superlink, foreign, who, said):
+def test_supernode_without_the_right_keys_is_rejected(superlink, foreign_keys, supernode, message):
     port, keys, log, _ = superlink
-    trusting = ["--root-certificates", keys.ca_certificate]
+    trusted = ["--root-certificates", keys.ca_certificate]
     options = {
-        "foreign key": [*trusting, "--auth-supernode-private-key", foreign.supernode_key(0)],
-        "no key": trusting,
-        "another authority": ["--root-certificates", foreign.ca_certificate],
+        "foreign key": [*trusted, "--auth-supernode-private-key", foreign_keys.supernode_key(0)],
+        "no key": trusted,
+        "another authority": ["--root-certificates", foreign_keys.ca_certificate],
         "plain text": ["--insecure"],
-    }[who]
-    ran = knock(port, options)
-    assert ran.returncode != 0
-    assert said in ran.stdout + ran.stderr
-    turned_away = {
+    }[supernode]
+    result = connect_supernode(port, options)
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    log_lines = {
         "another authority": "a connection was turned away: TLSV1_ALERT_",
         "plain text": "a connection was turned away: HTTP_REQUEST",
     }
-    assert turned_away.get(who, "") in log.read_text()
-    if "key" in who:
+    assert log_lines.get(supernode, "") in log.read_text()
+    if "key" in supernode:
         assert "Attempted to register SuperNode with public key" in log.read_text()
 
 
-def test_the_port_for_supernodes_starts_no_runs(superlink):
-    """Neither does the socket for others than this user."""
-    port, keys, _, socket = superlink
+def test_supernode_port_starts_no_runs_and_the_socket_is_private(superlink):
+    port, keys, _, control_socket = superlink
     with httpx.Client(verify=str(keys.ca_certificate)) as client:
         for path in ("control/start-run", "runtime/acquire-task", "runtime/push-messages"):
             assert client.post(f"https://127.0.0.1:{port}/v1/{path}").status_code == 404
-    assert socket.stat().st_mode & 0o777 == 0o600
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
+    assert control_socket.stat().st_mode & 0o777 == 0o600
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(control_socket))) as client:
         assert client.post("http://localhost/v1/control/start-run").status_code != 404
-
-
-def free():
-    """A port that is free at the moment."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Clients with their own SuperNodes and networks, by docs/deployment/other-organisations.md."""
+"""The commands of docs/deployment/other-organisations.md, with a server and two organisations."""
 
 import os
 import re
@@ -6,14 +6,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from checkouts import ROOT, small_workflow, snakemake
+from checkout import ROOT
+from orphan_processes import wait_until
+from small_workflow import PATH, create_small_workflow, run_snakemake, write_config
 
 from blossomtune.files import compute_file_sha256, read_json
 
@@ -22,19 +21,19 @@ CLIENTS = ("north", "south")
 ROUNDS = 5
 
 
-def commands(words):
-    """The commands of the guide that have these words in them."""
-    [found] = [block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.S) if words in block]
-    return found
+def find_commands(text):
+    """Return the guide's block of commands that contains a text."""
+    blocks = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
+    [block] = [block for block in blocks if text in block]
+    return block
 
 
-def follow(where, block):
-    """Does what the guide says, in a folder."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def start_commands(folder, commands):
+    """Start commands of the guide in a folder; return the process."""
     return subprocess.Popen(
-        ["bash", "-euc", block],
-        cwd=where,
-        env=os.environ | {"PATH": path},
+        ["bash", "-euc", commands],
+        cwd=folder,
+        env=os.environ | {"PATH": PATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -42,36 +41,33 @@ def follow(where, block):
     )
 
 
-def done(process):
-    """What it said, once it has ended well."""
-    said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
-    return said
+def run_commands(folder, commands):
+    """Run commands of the guide in a folder until they succeed; return their output."""
+    process = start_commands(folder, commands)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.fixture
 def server(engine, tiny_model, tmp_path):
-    """A checkout with the guide's configuration, and one that simulates the same federation."""
+    """Return a workflow with the guide's experiment and one that simulates the same clients."""
     import docker
 
     engine("docker")
     bridge = docker.from_env().networks.get("bridge").attrs["Options"]
     addresses = psutil.net_if_addrs()[bridge["com.docker.network.bridge.name"]]
     [host] = [a.address for a in addresses if a.family == socket.AF_INET]
-    told = re.search(r"```yaml\n(.*?)```", GUIDE, re.S)[1]
-    told = told.replace("federation.example.org", host)
-    home = tmp_path / "server"
-    home.mkdir()
-    small_workflow(home, tiny_model)
-    file = home / "config/config.yaml"
-    data = yaml.safe_load(file.read_text())
-    guide = yaml.safe_load(told)
+    guide_config = re.search(r"```yaml\n(.*?)```", GUIDE, re.S)[1]
+    guide = yaml.safe_load(guide_config.replace("federation.example.org", host))
+    home = create_small_workflow(tmp_path / "server", tiny_model)
+    data = yaml.safe_load((home / "config/config.yaml").read_text())
     data["datasets"] = {"reports": data["datasets"]["words"]}
     data["datasets"]["reports"]["test"] = {"size": "all"}
-    ours = guide["partitions"]["clinics"]
-    here = {name: f"{name}.csv" for name in ours.pop("clients")}
-    data["partitions"] = guide["partitions"] | {"here": ours | {"paths": here}}
-    ours["clients"] = list(here)
+    clinics = guide["partitions"]["clinics"]
+    paths = {name: f"{name}.csv" for name in clinics.pop("clients")}
+    data["partitions"] = guide["partitions"] | {"here": clinics | {"paths": paths}}
+    clinics["clients"] = list(paths)
     small = data["experiments"]["small"]
     small["training"]["optimizer_state"] = "kept"
     small["federation"] = {"rounds": ROUNDS}
@@ -81,16 +77,16 @@ def server(engine, tiny_model, tmp_path):
         "simulated": small | {"partition": "here"},
         "together": small | together,
     }
-    file.write_text(yaml.safe_dump(data | {"run": ["together"]}))
+    write_config(home, data | {"run": ["together"]})
     return home
 
 
 @pytest.fixture
-def clients(tmp_path):
-    """A function that makes the clients' folders of what they are sent, and starts them."""
+def start_client(tmp_path):
+    """Return a function that starts the SuperNode of a client in its folder."""
 
     def start(name):
-        return done(follow(tmp_path / name, commands("docker run").replace("north", name)))
+        return run_commands(tmp_path / name, find_commands("docker run").replace("north", name))
 
     yield start
     for name in CLIENTS:
@@ -98,29 +94,28 @@ def clients(tmp_path):
 
 
 @pytest.mark.engine
-def test_the_guide(server, clients, tmp_path, tiny_model):
-    """North's SuperNode is killed in the middle, and the server, too."""
+def test_guide_trains_the_same_adapter_as_a_simulation(server, start_client, tmp_path, tiny_model):
+    """The SuperNode of north and the server are killed during the run."""
     head, *rows = (server / "words.csv").read_text().splitlines()
     (server / "words.csv").write_text("\n".join([head, *rows[:20]]) + "\n")
-    assert "for north: keys/invitations/together/north" in done(follow(server, commands("invite")))
+    output = run_commands(server, find_commands("invite"))
+    assert "for north: keys/invitations/together/north" in output
     for number, name in enumerate(CLIENTS):
         shutil.copytree(server / "keys/invitations/together" / name, tmp_path / name)
         shutil.copytree(tiny_model, tmp_path / name / "model")
-        mine = rows[20 + 28 * number : 48 + 28 * number]
-        mine = [f"secret{name}{line}" for line in mine]
-        (tmp_path / name / "rows.csv").write_text("\n".join([head, *mine]) + "\n")
-        clients(name)
+        own = [f"secret{name}{row}" for row in rows[20 + 28 * number : 48 + 28 * number]]
+        (tmp_path / name / "rows.csv").write_text("\n".join([head, *own]) + "\n")
+        start_client(name)
 
-    train = commands("cores all\n").replace("cores all", "cores 2")
-    folder = server / "results/checkpoints/together"
-    running = follow(server, train)
-    wait(running, lambda: list(folder.glob("*/round-00001")))
+    train = find_commands("cores all\n").replace("cores all", "cores 2")
+    process = start_commands(server, train)
+    wait_for_round(server, process, 1)
     subprocess.run(["docker", "kill", "supernode-north"], check=True, capture_output=True)
-    clients("north")
-    wait(running, lambda: list(folder.glob("*/round-00003")))
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
-    done(follow(server, f"snakemake --unlock; {train.strip()} --rerun-incomplete"))
+    start_client("north")
+    wait_for_round(server, process, 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    run_commands(server, f"snakemake --unlock; {train.strip()} --rerun-incomplete")
 
     history = read_json(server / "results/experiments/together/history.json")
     assert [len(r["clients"]) for r in history["rounds"]] == [0] + [2] * ROUNDS
@@ -129,21 +124,22 @@ def test_the_guide(server, clients, tmp_path, tiny_model):
     for file in server.rglob("*"):
         assert not file.is_file() or b"secretnorth" not in file.read_bytes(), file
     for name in CLIENTS:
-        said = done(follow(tmp_path, f"docker logs supernode-{name}; docker stop supernode-{name}"))
-        assert "28 rows" in said
+        logs = f"docker logs supernode-{name}; docker stop supernode-{name}"
+        assert "28 rows" in run_commands(tmp_path, logs)
         shutil.copy(tmp_path / name / "rows.csv", server / f"{name}.csv")
-    snakemake(server, "results/experiments/simulated/adapter")
-    one, two = (
+    run_snakemake(server, "results/experiments/simulated/adapter")
+    simulated, together = (
         server / "results/experiments" / name / "adapter/adapter_model.safetensors"
         for name in ("simulated", "together")
     )
-    assert compute_file_sha256(one) == compute_file_sha256(two)
+    assert compute_file_sha256(simulated) == compute_file_sha256(together)
 
 
-def wait(process, condition):
-    """Waits while a process runs."""
-    end = time.monotonic() + 300
-    while not condition():
+def wait_for_round(server, process, number):
+    """Wait until the checkpoint of a round is written."""
+
+    def is_done():
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.2)
+        return list(server.glob(f"results/checkpoints/together/*/round-{number:05}"))
+
+    wait_until(is_done)

@@ -1,4 +1,4 @@
-"""What goes wrong with real SuperNodes: the round goes on, or the run stops and goes on later."""
+"""Faults of SuperNodes and disks: the round continues, or the run stops and is resumed."""
 
 import os
 import shutil
@@ -6,11 +6,10 @@ import signal
 import subprocess
 from contextlib import suppress
 
-import psutil
 import pytest
+from federate_process import SIMULATED_KEYS, wait_for_exit
 from flwr.app import Message, MetricRecord, RecordDict
-from leftovers import until
-from test_engines import KEYS, family, finished, has_round, scratch, weights
+from orphan_processes import wait_until
 
 from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
@@ -18,127 +17,107 @@ from blossomtune.deployment.session import MAX_RESTARTS
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD, METRICS_RECORD
 from blossomtune.federation.messages.replies import TRAIN_METRICS
-from blossomtune.files import read_json
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def simulated(federations, federation_files):
-    """The federation without faults, as a simulation."""
-    process = federations(federation_files, engine="simulation", **KEYS)
-    finished(process)
-    return process
-
-
 @pytest.fixture
 def start(engine, federate, federation_files):
-    """Starts it with SuperNodes."""
+    """Return a function that starts the federation on the process engine."""
     engine("process")
-    return lambda **keys: federate(federation_files, engine="process", **(KEYS | keys))
+    return lambda **keys: federate(federation_files, engine="process", **(SIMULATED_KEYS | keys))
 
 
-def stopped(process):
-    """What a run says that ends with an error."""
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, said
-    return said
+def suspend_trainer(process, client):
+    process.find_children("trainer")[client].send_signal(signal.SIGSTOP)
 
 
-def who(process):
-    """The clients of each round but the first, which trains nobody."""
-    rounds = read_json(process.history)["rounds"][1:]
-    return [[c["client"] for c in r["clients"]] for r in rounds]
-
-
-def test_a_client_past_the_deadline_is_left_out_and_nothing_of_it_is_left(start):
+def test_client_past_the_round_timeout_is_left_out(start):
     process = start(min_clients=2, round_timeout=60, rounds=2)
-    has_round(process, 1)
-    everyone = psutil.Process(process.pid).children(recursive=True)
-    family(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    said = finished(process)
-    assert "failed: client 1 (lab 1): no answer in 60 s" in said
-    assert who(process) == [[0, 1, 2], [0, 2]]
-    _, left = psutil.wait_procs(everyone, timeout=30)
-    assert left == []
+    process.wait_for_round(1)
+    children = process.list_children()
+    suspend_trainer(process, 1)
+    assert "failed: client 1 (lab 1): no answer in 60 s" in process.finish()
+    assert process.list_clients() == [[0, 1, 2], [0, 2]]
+    wait_for_exit(children)
 
 
-def test_too_few_in_time_stop_the_run_which_then_goes_on(start, simulated):
+def test_too_few_replies_in_time_stop_the_run_and_the_next_run_resumes(start, simulated_run):
     process = start(min_clients=3, round_timeout=60)
-    has_round(process, 1)
-    family(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    said = stopped(process)
-    assert "2 of the 3 clients that federation.min_clients asks for answered" in said
-    assert "1 (lab 1): no answer in 60 s" in said
-    again = start(checkpoints=process.adapter.parent / "checkpoints")
-    assert "going on after round" in finished(again)
-    assert weights(again) == weights(simulated)
+    process.wait_for_round(1)
+    suspend_trainer(process, 1)
+    output = process.finish(returncode=1)
+    assert "2 of the 3 clients that federation.min_clients asks for answered" in output
+    assert "1 (lab 1): no answer in 60 s" in output
+    resumed = start(checkpoints=process.checkpoints)
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()
 
 
-def test_a_supernode_that_never_comes_is_gone_after_a_few_attempts(start):
+def test_supernode_that_keeps_failing_is_given_up(start):
     process = start(min_clients=2, rounds=1)
     for _ in range(1 + MAX_RESTARTS):
-        node = until(lambda: family(process, "supernode").get(0))
+        node = wait_until(lambda: process.find_children("supernode").get(0))
         node.kill()
-        until(lambda node=node: not node.is_running())
-    said = finished(process)
-    assert said.count("it is started again") == MAX_RESTARTS
-    assert "supernode_0 ended with -9" in said
-    assert who(process) == [[1, 2]]
+        wait_until(lambda node=node: not node.is_running())
+    output = process.finish()
+    assert output.count("it is started again") == MAX_RESTARTS
+    assert "supernode_0 ended with -9" in output
+    assert process.list_clients() == [[1, 2]]
 
 
-def spoiled(content, how):
-    """A client's answer with another shape than wanted, or with a NaN."""
+def build_invalid_reply(content, fault):
+    """Return a train reply in which one tensor has another shape, or a NaN."""
     state = codec.decode(content[ADAPTER_RECORD])
     name = next(iter(state))
-    state[name] = state[name][1:] if how == "shape" else state[name] / 0 * 0
-    numbers = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
-    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: numbers})
+    state[name] = state[name][1:] if fault == "shape" else state[name] / 0 * 0
+    metrics = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
+    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: metrics})
 
 
 @pytest.mark.parametrize(
-    ("how", "why"), [("shape", "instead of"), ("nan", "holds values that are not finite")]
+    ("fault", "reason"), [("shape", "instead of"), ("nan", "holds values that are not finite")]
 )
-def test_garbage_of_a_client_with_the_right_key_does_not_count(start, how, why):
-    """Its trainer is stopped, and we answer in its place."""
+def test_invalid_reply_of_an_authenticated_client_does_not_count(start, fault, reason):
+    """The client's trainer is suspended, and the test replies in its place."""
     process = start(min_clients=2, rounds=2)
-    has_round(process, 1)
-    folder = scratch(psutil.Process(process.pid).children(recursive=True))
-    family(process, "trainer")[1].send_signal(signal.SIGSTOP)
-    socket = folder / "supernode_1" / "supernode.sock"
+    process.wait_for_round(1)
+    suspend_trainer(process, 1)
+    socket = process.get_run_folder() / "supernode_1" / "supernode.sock"
     with connect_runtime(socket) as tasks:
-        token = until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
+        token = wait_until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
     with connect_runtime(socket, token) as task, heartbeat(task):
         message, context, _, _ = pull_task_input(task)
-        push_message(task, Message(spoiled(message.content, how), reply_to=message), context)
-    said = finished(process)
-    assert who(process) == [[0, 1, 2], [0, 2]], said
-    assert why in said
+        content = build_invalid_reply(message.content, fault)
+        push_message(task, Message(content, reply_to=message), context)
+    output = process.finish()
+    assert process.list_clients() == [[0, 1, 2], [0, 2]], output
+    assert reason in output
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of eight megabytes."""
+    """Mount a file system of eight megabytes; return its folder."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", mount_point], check=True)
+    yield mount_point
+    subprocess.run(["umount", "--lazy", mount_point], check=True)
 
 
-def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_space(start, simulated, small_disk):
+def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, small_disk):
     process = start(checkpoints=small_disk / "checkpoints")
-    until(lambda: any(small_disk.glob("checkpoints/*/round-?????")))
+    wait_until(lambda: any(small_disk.glob("checkpoints/*/round-?????")))
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(bytes(2**12)):
             pass
     assert shutil.disk_usage(small_disk).free < 2**12
-    said = stopped(process)
-    assert "no space left on the disk" in said.lower() or "no space left on device" in said.lower()
+    output = process.finish(returncode=1).lower()
+    assert "no space left on the disk" in output or "no space left on device" in output
     filler.unlink()
-    again = start(checkpoints=small_disk / "checkpoints")
-    assert "going on after round" in finished(again)
-    assert weights(again) == weights(simulated)
+    resumed = start(checkpoints=small_disk / "checkpoints")
+    assert "going on after round" in resumed.finish()
+    assert resumed.hash_adapter() == simulated_run.hash_adapter()

@@ -1,4 +1,4 @@
-"""Rounds of a federation in this process: what they depend on, and what they keep."""
+"""Rounds of a federation: resuming, aggregation, evaluation, early stopping and privacy."""
 
 import math
 import shutil
@@ -6,19 +6,19 @@ import shutil
 import pytest
 import torch
 from flwr.app import MessageType
-from in_process import InProcess, experiment, told, trained, weights
+from local_grid import LocalGrid, build_experiment, drop_seconds, hash_adapter, load_adapter
 
 from blossomtune.errors import UserError
 from blossomtune.federation.client import worker
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD
-from blossomtune.federation.server import aggregate_round
+from blossomtune.federation.server import aggregate_round, rounds
 
-CARRYING = {
+STATEFUL = {
     "momentum": {"strategy": "fedavgm"},
     "adam": {"strategy": "fedadam"},
     "adam by factor": {"strategy": "fedadam", "aggregation": "rolora"},
-    "baselines": {"strategy": "scaffold"},
+    "control variates": {"strategy": "scaffold"},
     "optimizers": {"training": {"optimizer_state": "kept"}},
     "optimizers by factor": {"training": {"optimizer_state": "kept"}, "aggregation": "rolora"},
     "adopt": {"training": {"optimizer_state": "kept"}, "arguments": {"optim": "adopt"}},
@@ -30,104 +30,101 @@ CARRYING = {
     "noise of clients": {"privacy": {"clipping": "adaptive", "side": "client"}},
     "dropout": {"lora": {"dropout": 0.3}, "arguments": {"neftune_noise_alpha": 5.0}},
 }
-"""Federations that carry something from round to round, on the server or on the clients."""
+"""Federations with state that lasts from round to round, on the server or on the clients."""
 
 
-def again(home, to):
-    """The checkpoints of a run, for another to go on from."""
-    shutil.copytree(home / "checkpoints", to / "checkpoints")
-
-
-@pytest.mark.parametrize("keys", CARRYING.values(), ids=CARRYING)
-def test_stopped_after_any_round_is_as_not_stopped(train, tmp_path, keys):
-    """Two of the three clients a round; order of arrival, restarts and other rounds between."""
-    chosen = {"fraction_train": 0.6, "evaluate_rows": 4} | keys
-    whole, history = train(experiment(rounds=3, **chosen), "whole", order=[102, 101, 100])
+@pytest.mark.parametrize("keys", STATEFUL.values(), ids=STATEFUL)
+def test_run_resumed_after_each_round_equals_an_uninterrupted_run(train, keys):
+    """Two of the three clients train per round, and replies arrive in another order."""
+    keys = {"fraction_train": 0.6, "evaluate_rows": 4} | keys
+    whole, history = train(build_experiment(rounds=3, **keys), "whole", order=[102, 101, 100])
     assert [len(r["clients"]) for r in history["rounds"]] == [0, 2, 2, 2]
-    for rounds in (1, 2, 3):
-        worker.get_worker.cache_clear()  # another process
-        run, resumed = train(experiment(rounds=rounds, **chosen), "parts")
+    for number in (1, 2, 3):
+        worker.get_worker.cache_clear()  # as in a new process
+        run, resumed = train(build_experiment(rounds=number, **keys), "parts")
         shutil.rmtree(run.paths.adapter)
-    run, resumed = train(experiment(rounds=3, **chosen), "parts")
-    assert weights(run) == weights(whole)
-    assert told(resumed) == told(history)
+    run, resumed = train(build_experiment(rounds=3, **keys), "parts")
+    assert hash_adapter(run) == hash_adapter(whole)
+    assert drop_seconds(resumed) == drop_seconds(history)
 
 
-def test_arrival_order_changes_no_bit(train):
-    one, first = train(experiment(), "one", order=[100, 101, 102])
-    two, second = train(experiment(), "two", order=[102, 100, 101])
-    assert weights(one) == weights(two)
-    assert told(first) == told(second)
+def test_order_of_arrival_does_not_change_the_adapter(train):
+    one, first = train(build_experiment(), "one", order=[100, 101, 102])
+    two, second = train(build_experiment(), "two", order=[102, 100, 101])
+    assert hash_adapter(one) == hash_adapter(two)
+    assert drop_seconds(first) == drop_seconds(second)
 
 
-def test_clients_count_by_the_rows_that_they_trained_on_or_hold(train, monkeypatch):
-    """All train on as many rows, and hold 12, 16 and 20."""
-    answer, sent = InProcess._reply, {}
+def test_clients_are_weighted_by_rows_trained_on_or_rows_held(train, monkeypatch):
+    """All train on the same number of rows, and hold 12, 16 and 20."""
+    send_reply, states = LocalGrid._reply, {}
 
-    def recorded(grid, message):
-        reply = answer(grid, message)
+    def record(grid, message):
+        reply = send_reply(grid, message)
         if message.metadata.message_type == MessageType.TRAIN:
-            sent[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
+            states[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
         return reply
 
-    monkeypatch.setattr(InProcess, "_reply", recorded)  # listens; what answers is the real one
-    for how, shares in {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}.items():
-        run, _ = train(experiment(rounds=1, client_weights=how), how)
-        for name, value in trained(run).items():
-            average = sum(share * sent[i][name] for i, share in enumerate(shares))
+    monkeypatch.setattr(LocalGrid, "_reply", record)
+    expected = {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}
+    for client_weights, weights in expected.items():
+        run, _ = train(build_experiment(rounds=1, client_weights=client_weights), client_weights)
+        for name, value in load_adapter(run).items():
+            average = sum(weight * states[i][name] for i, weight in enumerate(weights))
             assert torch.allclose(value, average, atol=1e-7)
 
 
-def test_ffa_leaves_a_as_it_began_and_rolora_takes_turns(train):
+def test_ffa_trains_only_b_and_rolora_alternates_the_factors(train):
     from blossomtune.modeling.load import load_model
     from blossomtune.training import adapter
 
-    def changed(aggregation, rounds):
-        run, _ = train(experiment(aggregation=aggregation, rounds=rounds), f"{aggregation}{rounds}")
+    def list_changed_factors(aggregation, rounds):
+        experiment = build_experiment(aggregation=aggregation, rounds=rounds)
+        run, _ = train(experiment, f"{aggregation}{rounds}")
         initial = adapter.get_adapter_state(
             adapter.build_peft_model(load_model(run.paths.model), run.spec.lora, run.spec.seed)
         )
-        found = trained(run)
-        return {n.split(".")[-2] for n in initial if not torch.equal(found[n], initial[n])}
+        final = load_adapter(run)
+        return {n.split(".")[-2] for n in initial if not torch.equal(final[n], initial[n])}
 
-    assert changed("ffa", 2) == {"lora_B"}
-    assert changed("rolora", 1) == {"lora_B"}
-    assert changed("rolora", 2) == {"lora_A", "lora_B"}
+    assert list_changed_factors("ffa", 2) == {"lora_B"}
+    assert list_changed_factors("rolora", 1) == {"lora_B"}
+    assert list_changed_factors("rolora", 2) == {"lora_A", "lora_B"}
 
 
 @pytest.mark.parametrize("aggregation", ["flora", "fedex"])
-def test_what_is_folded_into_the_base_is_in_the_adapter(train, aggregation):
-    """The server scored base, folded updates and adapter; the file says the same alone."""
+def test_written_adapter_contains_the_deltas_of_the_base(train, aggregation):
+    """Base model and written adapter alone have the loss that the server measured."""
     from peft import PeftModel
 
     from blossomtune.modeling.eval_loss import ServerEvalSet
     from blossomtune.modeling.load import load_model
     from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 
-    run, history = train(experiment(aggregation=aggregation, rounds=3))
+    run, history = train(build_experiment(aggregation=aggregation, rounds=3))
     model = PeftModel.from_pretrained(load_model(run.paths.model), run.paths.adapter)
-    held_out = ServerEvalSet(run.paths.preprocessed, 10, run.spec.seed)
-    found = held_out.evaluate(model, get_pad_token_id(load_tokenizer(run.paths.model)))
-    assert found.loss == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
+    eval_set = ServerEvalSet(run.paths.preprocessed, 10, run.spec.seed)
+    result = eval_set.evaluate(model, get_pad_token_id(load_tokenizer(run.paths.model)))
+    assert result.loss == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
 
 
-def test_drift_is_nothing_for_one_factor_and_something_for_two(train):
-    apart = {}
+def test_drift_is_zero_for_one_trained_factor_and_positive_for_two(train):
+    drift = {}
     for aggregation in ("fedavg", "ffa"):
-        _, history = train(experiment(aggregation=aggregation), aggregation)
+        _, history = train(build_experiment(aggregation=aggregation), aggregation)
         layers = history["rounds"][-1]["drift"]
         assert "layers.0.self_attn.q_proj" in layers
-        apart[aggregation] = max(numbers["average"] for numbers in layers.values())
+        drift[aggregation] = max(numbers["average"] for numbers in layers.values())
         assert all(0 <= n["best"] <= 1 for n in layers.values())
-    assert apart["ffa"] == 0
-    assert apart["fedavg"] > 0.01
+    assert drift["ffa"] == 0
+    assert drift["fedavg"] > 0.01
 
 
 def test_early_stopping_keeps_the_best_round(train):
-    rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}  # gets worse
+    rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}  # too high: losses increase
     keys = {"training": rates, "rounds": 10, "fraction_evaluate": 0.6, "evaluate_every": 2}
     keys |= {"early_stopping": {"patience": 2}, "result": "best"}
-    run, history = train(experiment(**keys), "stopping")
+    run, history = train(build_experiment(**keys), "stopping")
     assert "early stopping: the loss has not improved" in history["stop_reason"]
     losses = {
         r["round"]: r["client_evaluation"]["loss"]
@@ -140,167 +137,156 @@ def test_early_stopping_keeps_the_best_round(train):
     assert [bool(r["evaluation"]) for r in history["rounds"]][:4] == [True, False, True, False]
     clients = history["rounds"][1]["client_evaluation"]["clients"]
     assert [c["rows"] for c in clients] == [4, 4]
-    until, _ = train(experiment(**keys | {"rounds": history["best_round"]}), "until")
-    assert weights(until) == weights(run)
+    shorter, _ = train(build_experiment(**keys | {"rounds": history["best_round"]}), "shorter")
+    assert hash_adapter(shorter) == hash_adapter(run)
 
 
-def test_early_stopping_after_the_last_round_is_not_told(train):
-    """Written again from the last checkpoint, the history is the same."""
+def test_early_stopping_after_the_last_round_is_no_stop_reason(train):
+    """A history that is rebuilt from the last checkpoint is the same."""
     rates = {"learning_rate_max": 0.3, "learning_rate_min": 0.3}
     keys = {"training": rates, "early_stopping": {"patience": 1, "min_delta": 100.0}}
-    _, history = train(experiment(rounds=2, **keys))
-    _, again = train(experiment(rounds=2, **keys))
-    assert told(again) == told(history)
+    _, history = train(build_experiment(rounds=2, **keys))
+    _, rebuilt = train(build_experiment(rounds=2, **keys))
+    assert drop_seconds(rebuilt) == drop_seconds(history)
     assert history["stop_reason"] is None
-    _, stopped = train(experiment(rounds=3, **keys))  # here something is left
+    _, stopped = train(build_experiment(rounds=3, **keys))  # a round remains
     assert "early stopping" in stopped["stop_reason"]
 
 
-def test_a_client_that_sends_nonsense_is_left_out(train, federation_files, tmp_path):
-    """Its first row has a token that the vocabulary does not have."""
+def copy_with_invalid_tokens(files, name, target):
+    """Return a copy of the files in which the tokens of one file are not in the vocabulary."""
     import pyarrow as pa
 
-    spoiled = tmp_path / "preprocessed"
-    shutil.copytree(federation_files["preprocessed"], spoiled)
-    with pa.OSFile(str(spoiled / "client_1.arrow")) as file:
+    preprocessed = shutil.copytree(files["preprocessed"], target / "preprocessed")
+    path = str(preprocessed / name)
+    with pa.OSFile(path) as file:
         table = pa.ipc.open_stream(file).read_all()
-    rows = table.to_pylist()
-    rows = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in rows]
-    with pa.ipc.new_stream(str(spoiled / "client_1.arrow"), table.schema) as stream:
+    rows = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in table.to_pylist()]
+    with pa.ipc.new_stream(path, table.schema) as stream:
         stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
-    files = federation_files | {"preprocessed": spoiled}
-    _, history = train(experiment(min_clients=2), files=files)
+    return files | {"preprocessed": preprocessed}
+
+
+def test_client_that_fails_to_train_is_left_out(train, federation_files, tmp_path):
+    files = copy_with_invalid_tokens(federation_files, "client_1.arrow", tmp_path)
+    _, history = train(build_experiment(min_clients=2), files=files)
     for record in history["rounds"][1:]:
         assert [c["client"] for c in record["clients"]] == [0, 2]
         assert [f["client"] for f in record["failed"]] == [1]
     with pytest.raises(UserError, match="2 of the 3 clients that federation"):
-        train(experiment(strategy="krum"), "krum", files=files)
+        train(build_experiment(strategy="krum"), "krum", files=files)
 
 
-def test_who_gives_no_score_is_told_and_counted(train, federation_files, tmp_path):
-    """A row that a client holds out has a token that the vocabulary does not have."""
-    import pyarrow as pa
-
-    spoiled = tmp_path / "preprocessed"
-    shutil.copytree(federation_files["preprocessed"], spoiled)
-    with pa.OSFile(str(spoiled / "client_1.validation.arrow")) as file:
-        table = pa.ipc.open_stream(file).read_all()
-    rows = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in table.to_pylist()]
-    with pa.ipc.new_stream(str(spoiled / "client_1.validation.arrow"), table.schema) as stream:
-        stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
-    files = federation_files | {"preprocessed": spoiled}
-    _, history = train(experiment(fraction_evaluate=1.0), files=files)
+def test_client_that_fails_to_evaluate_is_recorded(train, federation_files, tmp_path):
+    files = copy_with_invalid_tokens(federation_files, "client_1.validation.arrow", tmp_path)
+    _, history = train(build_experiment(fraction_evaluate=1.0), files=files)
     for record in history["rounds"][1:]:
-        scored = record["client_evaluation"]
-        assert [c["client"] for c in scored["clients"]] == [0, 2]
-        [failed] = scored["failed"]
+        evaluation = record["client_evaluation"]
+        assert [c["client"] for c in evaluation["clients"]] == [0, 2]
+        [failed] = evaluation["failed"]
         assert failed["client"] == 1 and failed["bytes_down"] > 0 and failed["reason"]
-        every = [*record["clients"], *scored["clients"], failed]
-        assert record["bytes_down"] == sum(c["bytes_down"] for c in every)
+        records = [*record["clients"], *evaluation["clients"], failed]
+        assert record["bytes_down"] == sum(r["bytes_down"] for r in records)
 
 
-def test_the_last_round_is_the_result_where_none_was_looked_at(train):
+def test_last_round_is_the_result_if_none_was_evaluated(train):
     """The budget ends the run before the first evaluation."""
-    _, free = train(experiment(rounds=1), "free")
-    [_, first] = free["rounds"]
+    _, unlimited = train(build_experiment(rounds=1), "unlimited")
+    [_, first] = unlimited["rounds"]
     budget = 1.5e-6 * (first["bytes_down"] + first["bytes_up"])
     keys = {"result": "best", "evaluate_every": 5, "communication": {"budget_mb": budget}}
-    _, history = train(experiment(rounds=5, **keys))
+    _, history = train(build_experiment(rounds=5, **keys))
     assert (history["best_round"], history["result_round"]) == (None, 1)
     assert "budget" in history["stop_reason"]
 
 
-def test_scaffold_counts_every_client_alike(train, monkeypatch):
-    weights = []
+def test_scaffold_gives_every_client_the_same_weight(train, monkeypatch):
+    weights, original = [], rounds.aggregate_round
 
-    def recorded(spec, strategy, number, state, start, answers):
-        weights.append([a.weight for a in answers.values()])
-        return aggregate_round(spec, strategy, number, state, start, answers)
+    def record(spec, strategy, number, state, start, replies):
+        weights.append([reply.weight for reply in replies.values()])
+        return original(spec, strategy, number, state, start, replies)
 
-    from blossomtune.federation.server.aggregate_round import aggregate_round
-
-    monkeypatch.setattr(
-        "blossomtune.federation.server.rounds.aggregate_round", recorded
-    )  # listens only
-    for strategy, alike in (("scaffold", True), ("fedavg", False)):
-        train(experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
-        assert (len(set(weights.pop())) == 1) == alike
+    monkeypatch.setattr(rounds, "aggregate_round", record)
+    for strategy, equal in (("scaffold", True), ("fedavg", False)):
+        train(build_experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
+        assert (len(set(weights.pop())) == 1) == equal
 
 
 @pytest.mark.parametrize("side", ["server", "client"])
 @pytest.mark.parametrize("clipping", ["fixed", "adaptive"])
-def test_privacy_is_accounted_for(train, side, clipping):
+def test_privacy_budget_is_in_the_history(train, side, clipping):
     privacy = {"side": side, "clipping": clipping, "noise_multiplier": 2.0}
-    _, history = train(experiment(aggregation="ffa", privacy=privacy))
-    spent = [r["privacy"]["epsilon"] for r in history["rounds"][1:]]
-    assert 0 < spent[0] < spent[1] == history["privacy"]["epsilon"] < math.inf
+    _, history = train(build_experiment(aggregation="ffa", privacy=privacy))
+    epsilons = [r["privacy"]["epsilon"] for r in history["rounds"][1:]]
+    assert 0 < epsilons[0] < epsilons[1] == history["privacy"]["epsilon"] < math.inf
     assert history["privacy"]["side"] == side
     norms = [r["privacy"]["clipping_norm"] for r in history["rounds"][1:]]
     assert (norms[0] != norms[1]) == (clipping == "adaptive")
 
 
-def test_a_secret_changes_the_noise_and_is_nowhere(train, tmp_path):
-    made = {}
+def test_secret_changes_the_noise_and_is_not_written(train, tmp_path):
+    runs = {}
     for name, content in (("one", b"1" * 32), ("two", b"2" * 32)):
         file = tmp_path / name
         file.write_bytes(content)
         file.chmod(0o600)
         privacy = {"secret": str(file)}
-        made[name], _ = train(experiment(aggregation="ffa", privacy=privacy), f"run {name}")
-    assert weights(made["one"]) != weights(made["two"])
+        runs[name], _ = train(build_experiment(aggregation="ffa", privacy=privacy), f"run {name}")
+    assert hash_adapter(runs["one"]) != hash_adapter(runs["two"])
     for file in (tmp_path / "run one").rglob("*"):
         assert not file.is_file() or b"1" * 16 not in file.read_bytes()
 
 
-def test_checkpoints_of_another_strategy_are_not_taken(train, capsys):
-    train(experiment(), "same")
-    train(experiment(strategy="fedadam"), "same")
+def test_checkpoints_of_another_strategy_are_not_resumed(train, capsys):
+    train(build_experiment(), "same")
+    train(build_experiment(strategy="fedadam"), "same")
     said = capsys.readouterr().out
     assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said
 
 
-def test_fewer_rounds_than_are_kept_start_over_and_say_so(train, capsys):
-    train(experiment(rounds=4), "same")
-    fewer, history = train(experiment(rounds=1), "same")
+def test_fewer_rounds_than_have_checkpoints_start_over(train, capsys):
+    train(build_experiment(rounds=4), "same")
+    fewer, history = train(build_experiment(rounds=1), "same")
     said = capsys.readouterr().out
     assert "starting with round 1: of the first 1 rounds none is kept" in said
-    fresh, expected = train(experiment(rounds=1), "fresh")
-    assert weights(fewer) == weights(fresh)
-    assert told(history) == told(expected)
+    fresh, expected = train(build_experiment(rounds=1), "fresh")
+    assert hash_adapter(fewer) == hash_adapter(fresh)
+    assert drop_seconds(history) == drop_seconds(expected)
 
 
-def test_the_server_adds_up_on_one_thread(train, monkeypatch):
-    """Cores are no part of what a result depends on, and threads add up in an order of theirs."""
-    seen, average, before = [], aggregate_round.AGGREGATIONS["fedavg"], torch.get_num_threads()
+def test_server_aggregates_on_one_thread(train, monkeypatch):
+    """The order in which threads add up depends on their number."""
+    threads, average, before = [], aggregate_round.AGGREGATIONS["fedavg"], torch.get_num_threads()
 
-    def recorded(*given):
-        seen.append(torch.get_num_threads())
-        return average(*given)
+    def record(*args):
+        threads.append(torch.get_num_threads())
+        return average(*args)
 
-    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", recorded)  # listens only
+    monkeypatch.setitem(aggregate_round.AGGREGATIONS, "fedavg", record)
     try:
         torch.set_num_threads(3)
-        train(experiment(evaluate_rows=0, threads_per_client=3))  # else those set one, too
-        assert (seen, torch.get_num_threads()) == ([1, 1], 3)
+        train(build_experiment(evaluate_rows=0, threads_per_client=3))  # else clients set one, too
+        assert (threads, torch.get_num_threads()) == ([1, 1], 3)
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_client_that_adopt_would_teach_nothing_is_told_before(train):
-    """The clients hold 12, 16 and 20 rows: of 12 at a time, the first takes one step an epoch."""
+def test_client_with_too_few_steps_for_adopt_is_rejected(train):
+    """The clients hold 12, 16 and 20 rows, so the first takes one step of 12 rows per epoch."""
     twelve = {"optim": "adopt", "per_device_train_batch_size": 12, "max_steps": -1}
     one, two = ({"arguments": twelve | {"num_train_epochs": n}} for n in (1, 2))
     with pytest.raises(UserError, match=r"client 0 \(.+\) takes one step in a round, with 12 rows"):
-        train(experiment(**one), "refused")
+        train(build_experiment(**one), "refused")
     for keys in (two, one | {"training": {"optimizer_state": "kept"}}):
-        _, history = train(experiment(rounds=1, **keys), f"run {len(keys)}")
+        _, history = train(build_experiment(rounds=1, **keys), f"run {len(keys)}")
         assert history["rounds"][-1]["clients"][0]["steps"] == (1 if "training" in keys else 2)
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
-def test_a_quantised_base_is_trained_on_with_ranks_that_differ(train, quantization):
+def test_quantized_base_trains_with_mixed_ranks(train, quantization):
     training = {"quantization": quantization}
-    e = experiment(aggregation="flexlora", lora={"ranks": [2, 3, 4]}, training=training)
+    e = build_experiment(aggregation="flexlora", lora={"ranks": [2, 3, 4]}, training=training)
     _, history = train(e)
     first, *_, last = history["rounds"]
     assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01

@@ -1,112 +1,110 @@
-"""The workflow on a real Slurm, every stage a job in a container."""
+"""The workflow on Slurm, with every stage as a job in a container."""
 
-import os
 import subprocess
-import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from checkouts import small_workflow
+from orphan_processes import wait_until
+from small_workflow import create_small_workflow, start_snakemake, write_config
 
 from blossomtune.files import compute_file_sha256
 
 ROUNDS = 6
 
 
-def slurm(*words):
-    """What a command of Slurm prints."""
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+@dataclass
+class SlurmRun:
+    """A finished run: its folder, cancelled job, output, and the cancelled job's log."""
+
+    home: Path
+    cancelled_job: str
+    output: str
+    first_log: str
 
 
-def nodes():
-    """How many nodes of the cluster to use: two, where it has so many."""
-    return min(2, len(slurm("sinfo", "--Node", "--noheader").splitlines()))
+def run_slurm(*command):
+    """Run a Slurm command; return its output."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def jobs(home, rule):
-    """Ids of a workflow's jobs of a rule that are running or have run, the latest last."""
-    told = slurm("squeue", "--noheader", "--states=all", "--format=%i %Z %k", "--sort=i")
-    lines = [line.split() for line in told.splitlines()]
-    return [words[0] for words in lines if words[1] == str(home) and f"rule_{rule}" in words[2]]
+def count_nodes():
+    """Return the number of nodes to use: two, or one where the cluster has one."""
+    return min(2, len(run_slurm("sinfo", "--Node", "--noheader").splitlines()))
+
+
+def list_jobs(home, rule):
+    """Return the ids of a workflow's running and finished jobs of a rule, in order."""
+    output = run_slurm("squeue", "--noheader", "--states=all", "--format=%i %Z %k", "--sort=i")
+    jobs = [line.split() for line in output.splitlines()]
+    return [job for job, folder, name in jobs if folder == str(home) and f"rule_{rule}" in name]
 
 
 @pytest.fixture(scope="module")
-def ran(engine, sif, tiny_model, tmp_path_factory):
-    """A run of two experiments that differ in their engine; one's federate job is cancelled."""
+def finished_run(engine, apptainer_image, tiny_model, tmp_path_factory):
+    """Run two experiments that differ in their engine; cancel the federate job of one."""
     engine("slurm")
-    home = small_workflow(tmp_path_factory.mktemp("slurm"), tiny_model)
-    file = home / "config/config.yaml"
-    data = yaml.safe_load(file.read_text())
-    data["container"] = {"image": sif}
+    home = create_small_workflow(tmp_path_factory.mktemp("slurm"), tiny_model)
+    data = yaml.safe_load((home / "config/config.yaml").read_text())
+    data["container"] = {"image": apptainer_image}
     one = data["experiments"].pop("small")
     one["federation"] = {"rounds": ROUNDS, "gpus_per_client": 1}
     two = one | {"federation": one["federation"] | {"gpus_per_client": 0}}
-    two["federation"]["engine"] = {"name": "slurm", "image": sif, "nodes": nodes()}
+    slurm = {"name": "slurm", "image": apptainer_image, "nodes": count_nodes()}
+    two["federation"]["engine"] = slurm
     data |= {"experiments": {"simulated": one, "deployed": two}, "run": ["simulated", "deployed"]}
-    file.write_text(yaml.safe_dump(data))
+    write_config(home, data)
     for path in tiny_model.iterdir():
         path.chmod(0o644)
-    words = ["--profile", "profiles/slurm", "--use-singularity", "--slurm-status-command", "squeue"]
-    words += [
-        "--seconds-between-status-checks",
-        "3",
-        "--slurm-init-seconds-before-status-checks",
-        "3",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *words],
-        cwd=home,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    rounds = home / "results/checkpoints/simulated"
-    end = time.monotonic() + 600
-    while not list(rounds.glob("*/round-00002")):
+    options = ["--profile", "profiles/slurm", "--use-singularity", "--slurm-status-command"]
+    options += ["squeue", "--seconds-between-status-checks", "3"]
+    options += ["--slurm-init-seconds-before-status-checks", "3"]
+    process = start_snakemake(home, *options)
+
+    def has_second_round():
         assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    cancelled = (home / "results/logs/federate/simulated.log").read_text()
-    [job] = [j for j in jobs(home, "federate") if "gpu" in slurm("scontrol", "show", "job", j)]
-    slurm("scancel", job)
-    said, _ = process.communicate(timeout=900)
-    return home, job, said, process.returncode, cancelled
+        return list((home / "results/checkpoints/simulated").glob("*/round-00002"))
+
+    wait_until(has_second_round, 600)
+    first_log = (home / "results/logs/federate/simulated.log").read_text()
+    jobs = list_jobs(home, "federate")
+    [job] = [job for job in jobs if "gpu" in run_slurm("scontrol", "show", "job", job)]
+    run_slurm("scancel", job)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return SlurmRun(home, job, output, first_log)
 
 
 @pytest.mark.engine
-def test_the_whole_workflow_runs_as_jobs(ran):
-    home, _, said, status, _ = ran
-    assert status == 0, said
-    assert (home / "results/report/index.html").exists()
+def test_every_stage_runs_as_a_job(finished_run):
+    assert (finished_run.home / "results/report/index.html").exists()
     for rule in ("preprocess", "federate", "merge", "evaluate", "report"):
-        assert jobs(home, rule)
+        assert list_jobs(finished_run.home, rule)
 
 
 @pytest.mark.engine
-def test_gpus_are_asked_for(ran):
-    assert "gpu:1" in slurm("scontrol", "show", "job", ran[1]).replace("gpu=1", "gpu:1")
+def test_federate_job_requests_a_gpu(finished_run):
+    job = run_slurm("scontrol", "show", "job", finished_run.cancelled_job)
+    assert "gpu:1" in job.replace("gpu=1", "gpu:1")
 
 
 @pytest.mark.engine
-def test_a_cancelled_job_goes_on_where_it_was(ran):
-    home, _, said, _, cancelled = ran
-    assert "round 2/" in cancelled
-    log = (home / "results/logs/federate/simulated.log").read_text()
-    assert "going on after round" in log, said
+def test_cancelled_job_is_resumed(finished_run):
+    assert "round 2/" in finished_run.first_log
+    log = (finished_run.home / "results/logs/federate/simulated.log").read_text()
+    assert "going on after round" in log, finished_run.output
 
 
 @pytest.mark.engine
-def test_supernodes_in_steps_of_a_job_make_the_same_adapter(ran):
-    """On two nodes, where the cluster has them."""
-    home = ran[0]
-    used = [slurm("scontrol", "show", "job", job) for job in jobs(home, "federate")]
-    assert any(f"NumNodes={nodes()} " in job for job in used)
+def test_slurm_engine_makes_the_same_adapter(finished_run):
+    """The SuperNodes are steps of a job on two nodes, where the cluster has them."""
+    home = finished_run.home
+    jobs = [run_slurm("scontrol", "show", "job", job) for job in list_jobs(home, "federate")]
+    assert any(f"NumNodes={count_nodes()} " in job for job in jobs)
     name = "adapter/adapter_model.safetensors"
-    made = {
+    digests = {
         compute_file_sha256(home / f"results/experiments/{e}" / name)
         for e in ("simulated", "deployed")
     }
-    assert len(made) == 1
+    assert len(digests) == 1

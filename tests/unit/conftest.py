@@ -1,4 +1,4 @@
-"""Small assets of the unit tests."""
+"""Fixtures of the unit tests."""
 
 from functools import partial
 
@@ -7,16 +7,16 @@ import pytest
 
 @pytest.fixture
 def held_out_files(write_held_out, tmp_path):
-    """``write_held_out`` into the test's own folder."""
+    """Return ``write_held_out`` for the test's own folder."""
     return partial(write_held_out, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def write_held_out(tiny_model):
-    """Writes held-out rows as download, partition and preprocess do.
+    """Return a function that writes held-out rows as download, partition and preprocess do.
 
-    (folder, texts, labels, own, partition, columns) -> (preprocessed, dataset), beside which lies
-    the partition: ``own`` are texts and labels by a client's number, ``partition`` its manifest.
+    (folder, texts, labels, own, partition, columns) -> (preprocessed, dataset); the partition is
+    beside them. ``own`` has texts and labels by client number; ``partition`` is a manifest.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -29,7 +29,7 @@ def write_held_out(tiny_model):
 
     tokenizer = load_tokenizer(tiny_model)
 
-    def tokenise(texts, labels, path):
+    def write_tokenized(texts, labels, path):
         prompts = [render_prompt(tokenizer, text) for text in texts]
         pairs = [encode_example(tokenizer, p, c) for p, c in zip(prompts, labels, strict=True)]
         integers = pa.list_(pa.int32())
@@ -37,7 +37,7 @@ def write_held_out(tiny_model):
             {
                 "row": pa.array(range(len(texts)), pa.int32()),
                 "input_ids": pa.array([ids for ids, _ in pairs], integers),
-                "labels": pa.array([marked for _, marked in pairs], integers),
+                "labels": pa.array([labels for _, labels in pairs], integers),
                 "prompt": prompts,
                 "completion": labels,
             }
@@ -51,9 +51,9 @@ def write_held_out(tiny_model):
         dataset.mkdir()
         (home / "partition").mkdir()
         write_artifact(home / "partition/manifest.json", partition or partition_manifest())
-        tokenise(texts, labels, preprocessed / "test.arrow")
+        write_tokenized(texts, labels, preprocessed / "test.arrow")
         for client, rows in (own or {}).items():
-            tokenise(*rows, preprocessed / f"client_{client}.test.arrow")
+            write_tokenized(*rows, preprocessed / f"client_{client}.test.arrow")
         pq.write_table(
             pa.table({"text": texts, "label": labels, **columns}), dataset / "test.parquet"
         )

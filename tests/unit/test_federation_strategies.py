@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.config.federation import FederationSettings
 from blossomtune.config.strategies import SERVER_OPTIMIZERS, StrategySettings
+from blossomtune.deployment.flower_internal import set_task_identity
 from blossomtune.errors import UserError
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
 from blossomtune.federation.server.strategy_registry import FLOWER_STRATEGIES, build_strategy
@@ -44,7 +44,7 @@ def little_garbage():
 @pytest.fixture(autouse=True)
 def inside_a_run():
     """Flower's messages can only be made inside a run."""
-    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+    set_task_identity(1, 1, 1)
 
 
 def server(saved=None, **federation):

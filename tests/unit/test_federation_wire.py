@@ -6,8 +6,11 @@ import pytest
 import safetensors.torch
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, push_objects
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects  # oracle
+from flwr.supercore.inflatable.inflatable_utils import (  # oracle
+    inflate_object_from_contents,
+    push_objects,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ PARTS = (
     "envs",
 )
 CONFIG = "config/config.yaml"
+
+
+def copy_workflow(target):
+    """Copy the files of the workflow into a folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, target / part, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / part, target / part)
 
 
 class Checkout:

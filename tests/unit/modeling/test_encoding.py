@@ -15,6 +15,7 @@ from blossomtune.modeling.encoding import (
     encode_example,
     encode_examples,
     encode_texts,
+    find_completion_start,
 )
 
 TOKENIZERS = build_all_tokenizers()
@@ -139,3 +140,11 @@ def test_tokenizer_without_compiled_backend_works():
     ids, labels = encode_example(tokenizer, render_prompt(tokenizer, "Hi"), "good")
     assert tokenizer.decode(ids) == render_prompt(tokenizer, "Hi") + "good</s>"
     assert tokenizer.decode([label for label in labels if label != IGNORE_INDEX]) == "good</s>"
+
+
+def test_completion_starts_after_the_last_ignored_label():
+    ignored = [-100] * 3
+    assert find_completion_start([*ignored, 5, 6]) == 3
+    assert find_completion_start([*ignored, 5, *ignored, 6, 7]) == 7
+    assert find_completion_start([5, 6, 7]) == 1  # plain text: nothing predicts its first token
+    assert find_completion_start([-100, 6]) == 1

@@ -1,10 +1,11 @@
 """Fixtures of the privacy tests."""
 
 import pytest
-from flwr.supercore.task_identity import TaskIdentity
+
+from blossomtune.deployment.flower_internal import set_task_identity
 
 
 @pytest.fixture(autouse=True)
 def flower_task():
     """Set the task identity that Flower needs to create messages."""
-    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+    set_task_identity(1, 1, 1)

@@ -1,4 +1,4 @@
-from flwr.supercore import differential_privacy
+from flwr.supercore import differential_privacy  # oracle
 
 from blossomtune.privacy import clipping, record_keys
 

@@ -33,7 +33,8 @@ def find_cross_block_conflicts(configuration: Configuration) -> Iterator[str]:
         if is_local and data.source.kind == "mixture":
             yield (
                 f"partitions.{name}.dataset: {partition.dataset!r} is a mixture, and a mixture is "
-                "made of pooled rows; partitioner local needs a data set that says how files are read"
+                "made of pooled rows; partitioner local needs a data set that says how files "
+                "are read"
             )
         if not is_local and data.test.size == "all" and data.test.source is None:
             yield (

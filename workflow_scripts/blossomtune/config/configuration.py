@@ -1,8 +1,4 @@
-"""What a user may say, as a whole; every part has its block and all defaults in a file here.
-
-``config/README.md`` explains the keys to people, ``config/schema.json`` to editors; both are
-kept in step with these files by tests.
-"""
+"""Define the whole configuration; its sections are in the other modules."""
 
 from typing import Annotated
 

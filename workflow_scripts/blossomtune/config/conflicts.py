@@ -227,8 +227,8 @@ def _find_privacy_conflicts(experiment: ExperimentSettings) -> Iterator[Conflict
     if federation.privacy.side == "client" and federation.communication.precision != "float32":
         yield (
             f"{key}.side",
-            f"{federation.communication.precision} rounds after the client has clipped, which may go "
-            "beyond the norm; use side: server, or precision float32",
+            f"{federation.communication.precision} rounds after the client has clipped, which may "
+            "go beyond the norm; use side: server, or precision float32",
         )
     if federation.selects_model and federation.fraction_evaluate:
         yield (

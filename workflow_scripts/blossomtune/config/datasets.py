@@ -1,4 +1,4 @@
-"""The block of a data set."""
+"""Define the configuration of data sets."""
 
 from typing import Annotated, Literal
 
@@ -60,7 +60,7 @@ class TestSplitSettings(Block):
     @model_validator(mode="before")
     @classmethod
     def _set_default_size(cls, values: object) -> object:
-        """Without a source of its own, a tenth of the rows is the test split."""
+        """Set the size to a tenth of the rows if the test rows have no source of their own."""
         if isinstance(values, dict) and values.get("source") is None and "size" not in values:
             return values | {"size": 0.1}
         return values

@@ -1,4 +1,4 @@
-"""Blocks of engines: where SuperLink and SuperNodes run."""
+"""Define the configuration of engines, which run SuperLink and SuperNodes."""
 
 from typing import Annotated, Literal, get_args
 
@@ -60,7 +60,7 @@ class ApptainerEngine(Block):
 class SlurmEngine(ApptainerEngine):
     """As `apptainer`, inside the Slurm job of federate, with the SuperNodes on all of its nodes."""
 
-    name: Literal["slurm"]
+    name: Literal["slurm"]  # type: ignore[assignment]  # the discriminator of the union
     nodes: PositiveInt = Field(
         1, description="Nodes of the job. They share the file system of the working directory."
     )
@@ -98,11 +98,11 @@ ENGINES = {
     get_args(block.model_fields["name"].annotation)[0]: block
     for block in get_args(get_args(AnyEngine)[0])
 }
-"""Every engine's block by its name."""
+"""Block of each engine by its name."""
 
 Engine = Annotated[AnyEngine, allow_name_shorthand(AnyEngine, ENGINES)]
 
 
 def starts_containers(engine: AnyEngine) -> bool:
-    """Whether the engine starts containers, which cannot be done from within one."""
+    """Return whether the engine starts containers, which is impossible inside a container."""
     return isinstance(engine, DockerEngine | ApptainerEngine)

@@ -1,4 +1,4 @@
-"""The block of what is measured after training."""
+"""Define the configuration of the evaluation."""
 
 from typing import Annotated
 

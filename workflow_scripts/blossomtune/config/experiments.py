@@ -1,4 +1,4 @@
-"""Blocks of experiments: everything from names of other blocks to what is measured."""
+"""Define the configuration of experiments."""
 
 from pydantic import Field
 

@@ -26,14 +26,16 @@ def find_external_conflicts(
             yield (
                 "federation.engine",
                 "external is for clients that keep their rows, and those of "
-                f"{experiment.partition!r} are here; use partitioner local with a list of clients, or another engine",
+                f"{experiment.partition!r} are here; use partitioner local with a list of clients, "
+                "or another engine",
             )
         return
     if engine != "external":
         yield (
             "federation.engine",
-            f"{engine} trains on rows that are here, and the clients of {experiment.partition!r} keep "
-            "theirs; use engine external, or give paths instead of clients",
+            f"{engine} trains on rows that are here, and the clients of "
+            f"{experiment.partition!r} keep theirs; use engine external, or give paths instead of "
+            "clients",
         )
     for name in ("centralised", "local"):
         if getattr(experiment.baselines, name):

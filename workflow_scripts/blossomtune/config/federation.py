@@ -1,4 +1,4 @@
-"""The block of how clients and server work together."""
+"""Define the configuration of a federation."""
 
 import math
 from typing import Annotated, Literal
@@ -27,12 +27,20 @@ GpuShare = Annotated[
 
 
 def count_clients_per_gpu(gpu_share: float) -> int:
-    """How many clients fit on a GPU that each may have this share of."""
+    """Return how many clients with this share fit on one GPU."""
     return int(1 / gpu_share + 1e-9)
 
 
 def compute_sample_size(fraction: float, num_clients: int) -> int:
-    """How many of so many clients a fraction is; at least one."""
+    """Return the number of sampled clients, at least one.
+
+    Args:
+        fraction: Share of the clients, in [0, 1].
+        num_clients: Number of clients.
+
+    Returns:
+        The rounded share.
+    """
     return max(1, round(fraction * num_clients))
 
 
@@ -198,13 +206,13 @@ class FederationSettings(Block):
     privacy: PrivacySettings | None = Field(None, description="Differential privacy.")
 
     def count_sampled_clients(self, num_clients: int) -> int:
-        """How many of so many clients train in a round."""
+        """Return the number of clients that train in a round."""
         return compute_sample_size(self.fraction_train, num_clients)
 
     def count_gpus(self, num_clients: int) -> int:
-        """GPUs to ask for: for all clients at once, but for one where they take turns.
+        """Return the number of GPUs to request, enough for all clients at once.
 
-        Where the share is yet to be measured, it is one.
+        It is 1 for a simulation, where clients take turns, and for the share ``auto``.
         """
         if not self.gpus_per_client:
             return 0
@@ -214,12 +222,12 @@ class FederationSettings(Block):
 
     @property
     def selects_model(self) -> bool:
-        """Whether an evaluation while training decides which adapter comes out."""
+        """Return whether evaluations between rounds decide which adapter is the result."""
         return self.early_stopping is not None or self.result == "best"
 
     @property
     def selects_model_on_server(self) -> bool:
-        """Whether that evaluation is the server's; where clients evaluate, it is theirs."""
+        """Return whether the server evaluates for that, not the clients."""
         return self.selects_model and not self.fraction_evaluate
 
     @model_validator(mode="after")

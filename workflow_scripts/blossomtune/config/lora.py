@@ -1,4 +1,4 @@
-"""The block of an experiment's adapter."""
+"""Define the configuration of LoRA adapters."""
 
 import math
 from collections.abc import Mapping
@@ -81,13 +81,21 @@ class LoraSettings(Block):
     @field_validator("ranks")
     @classmethod
     def _validate_ranks(cls, ranks: list[int] | ColumnRanks | None, info: ValidationInfo) -> object:
-        found = list(ranks.ranks.values()) if isinstance(ranks, ColumnRanks) else ranks or []
+        values = list(ranks.ranks.values()) if isinstance(ranks, ColumnRanks) else ranks or []
         r = info.data.get("r")
-        if r is not None and (high := [rank for rank in found if rank > r]):
+        if r is not None and (high := [rank for rank in values if rank > r]):
             raise ValueError(f"{high[0]} is above r ({r}), the rank that the server keeps")
         return ranks
 
 
 def compute_scaling(lora: LoraSettings, rank: int) -> float:
-    """What a product B A of this rank is multiplied by: alpha / r, with rsLoRA alpha / √r."""
+    """Return the factor of the product B A: alpha / r, with rsLoRA alpha / √r (arXiv 2312.03732).
+
+    Args:
+        lora: The adapter's settings.
+        rank: r, the rank of B A.
+
+    Returns:
+        The factor.
+    """
     return lora.alpha / (math.sqrt(rank) if lora.rslora else rank)

@@ -1,10 +1,10 @@
-"""Blocks that say how a data set is cut into clients.
+"""Define the configuration of partitions.
 
-Names and parameters are those of Flower Datasets' partitioners, but for ``column``, which is
+Names and parameters are those of Flower Datasets' partitioners, except ``column``, which is
 ``partition_by`` there.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -70,7 +70,7 @@ class Partition(Block):
 
     @property
     def is_external(self) -> bool:
-        """Whether the clients' rows are not on this machine."""
+        """Return whether the clients keep their rows on their own machines."""
         return bool(getattr(self, "clients", None))
 
     @model_validator(mode="after")
@@ -79,6 +79,9 @@ class Partition(Block):
         if sum(shares) >= 1:
             raise ValueError("validation_size and test_size together leave no rows to train on")
         return self
+
+
+PartitionT = TypeVar("PartitionT", bound=Partition)
 
 
 class IidPartition(Partition):
@@ -255,12 +258,11 @@ class LocalPartition(Partition):
     def _validate_client_names(self) -> "LocalPartition":
         if (self.paths is None) == (self.clients is None):
             raise ValueError("give one of paths and clients")
-        return _require_one_per_client(
-            self, "clients" if self.clients else "paths", self.clients or [*self.paths]
-        )
+        key = "clients" if self.clients else "paths"
+        return _require_one_per_client(self, key, self.clients or list(self.paths or ()))
 
 
-def _require_one_per_client(block: Any, key: str, values: Any) -> Any:
+def _require_one_per_client(block: PartitionT, key: str, values: object) -> PartitionT:
     if isinstance(values, list) and len(values) != block.num_partitions:
         raise ValueError(
             f"{key} has {len(values)} entries, but num_partitions is {block.num_partitions}"
@@ -293,4 +295,4 @@ UNSUPPORTED_PARTITIONERS = {
     "exponential and size say the same in numbers",
 }
 UNSUPPORTED_PARTITIONERS["vertical_size"] = UNSUPPORTED_PARTITIONERS["vertical_even"]
-"""Partitioners of Flower Datasets that have no place here, and why."""
+"""Partitioners of Flower Datasets that are not supported, and why."""

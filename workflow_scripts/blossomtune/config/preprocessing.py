@@ -1,4 +1,4 @@
-"""The block of how rows become conversations, and these become tokens."""
+"""Define the configuration of preprocessing: from rows to tokens."""
 
 from typing import Annotated, Literal
 
@@ -60,22 +60,24 @@ class PreprocessingSettings(Block):
 
     @model_validator(mode="after")
     def _validate_template_keys(self) -> "PreprocessingSettings":
-        given = [key for key in ("prompt", "completion", "text") if getattr(self, key) is not None]
-        if len(given) == 1 and given != ["text"]:
-            other = "completion" if given == ["prompt"] else "prompt"
-            raise ValueError(f"{given[0]} needs {other} beside it")
-        if "text" in given and len(given) > 1:
-            raise ValueError(f"text and {given[0]} exclude each other")
-        written = "text" if given == ["text"] else "prompt_completion"
-        if given and self.shape not in (None, written):
+        templates = [
+            key for key in ("prompt", "completion", "text") if getattr(self, key) is not None
+        ]
+        if len(templates) == 1 and templates != ["text"]:
+            other = "completion" if templates == ["prompt"] else "prompt"
+            raise ValueError(f"{templates[0]} needs {other} beside it")
+        if "text" in templates and len(templates) > 1:
+            raise ValueError(f"text and {templates[0]} exclude each other")
+        shape = "text" if templates == ["text"] else "prompt_completion"
+        if templates and self.shape not in (None, shape):
             raise ValueError(
-                f"shape {self.shape} and the template {given[0]} exclude each other; "
+                f"shape {self.shape} and the template {templates[0]} exclude each other; "
                 "a template says itself what the rows become"
             )
-        if given and self.column is not None:
-            raise ValueError(f"column and the template {given[0]} exclude each other")
+        if templates and self.column is not None:
+            raise ValueError(f"column and the template {templates[0]} exclude each other")
         if self.column is not None and self.shape not in ("messages", "sharegpt", "text"):
             raise ValueError("column needs shape: messages, sharegpt or text beside it")
-        if self.system is not None and ("text" in given or self.shape == "text"):
+        if self.system is not None and ("text" in templates or self.shape == "text"):
             raise ValueError("system and text exclude each other: plain text has no turns")
         return self

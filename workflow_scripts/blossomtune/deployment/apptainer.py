@@ -1,7 +1,7 @@
-"""The apptainer engine: every part in a container of its own, started by this user.
+"""Run SuperLink and SuperNodes in Apptainer containers of this user.
 
-A container sees its own folder, the files that it reads, and nothing else of this machine but its
-network; of the environment it has what it needs.
+A container sees its own folder, the files that it reads, and the network, but nothing else of this
+machine. It gets only the environment variables that it needs.
 """
 
 import os
@@ -17,12 +17,12 @@ from blossomtune.errors import UserError
 
 
 class ApptainerBackend(SubprocessBackend):
-    """Parts as containers of Apptainer, which are processes of this one; see ``Runner``.
+    """Backend that runs each process in an Apptainer container, as a child process.
 
     Args:
-        logs: a folder for what they say.
-        scratch: a folder of this run, which its guard removes.
-        engine: the image.
+        log_dir: Folder for the processes' output.
+        scratch_dir: Folder of this run, which its reaper removes.
+        engine: The image.
     """
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: ApptainerEngine) -> None:
@@ -39,17 +39,14 @@ class ApptainerBackend(SubprocessBackend):
         return super().__enter__()
 
     def build_command(self, spec: ProcessSpec) -> list[str]:
-        """How to start a part."""
+        """Return the command that starts a process; create its writable folders."""
         for folder in spec.writable_paths:
             folder.mkdir(parents=True, exist_ok=True)
-        reads = (CODE_DIR, *spec.readable_paths, *spec.secret_paths)
-        binds = [
-            *(f"{path}:{path}:ro" for path in reads),
-            *(f"{p}:{p}" for p in spec.writable_paths),
-        ]
-        variables = {
-            k: v for k, v in spec.environment.items() if k != "HOME"
-        } | self.gpu_environment(spec)
+        readable = (CODE_DIR, *spec.readable_paths, *spec.secret_paths)
+        binds = [f"{path}:{path}:ro" for path in readable]
+        binds += [f"{path}:{path}" for path in spec.writable_paths]
+        variables = spec.environment | self.gpu_environment(spec)
+        del variables["HOME"]  # Apptainer sets it
         return [
             *(self._executable, "exec", "--containall", "--no-privs", "--home", str(spec.home)),
             *(word for bind in binds for word in ("--bind", bind)),
@@ -59,5 +56,5 @@ class ApptainerBackend(SubprocessBackend):
         ]
 
     def build_environment(self, spec: ProcessSpec) -> dict[str, str]:
-        """That of Apptainer itself."""
+        """Return the environment of Apptainer itself."""
         return strip_container_settings(os.environ)

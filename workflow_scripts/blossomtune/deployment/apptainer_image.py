@@ -1,4 +1,4 @@
-"""The container image, built by Apptainer from its definition and the lock alone."""
+"""Build the container image with Apptainer from its definition and the lock."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ SQUASHFS_ARGUMENTS = "-comp zstd -Xcompression-level 6"
 """Arguments of mksquashfs: eight times as fast as its default, and no larger."""
 
 PIP_MOUNT = Path("/mnt")
-"""Where the definition looks for pip's settings while the image is built."""
+"""Folder in which the definition looks for pip's settings during the build."""
 
 BASE_HINT = (
     "set container.base to a docker:// address or a folder with a root file system that has "
@@ -26,10 +26,13 @@ BASE_HINT = (
 
 
 def find_apptainer() -> str:
-    """The name of the container program, ``apptainer`` before ``singularity``.
+    """Find the container program.
+
+    Returns:
+        ``apptainer``, or else ``singularity``.
 
     Raises:
-        UserError: where neither is installed.
+        UserError: If neither is installed.
     """
     for name in ("apptainer", "singularity"):
         if shutil.which(name):
@@ -41,13 +44,16 @@ def find_apptainer() -> str:
 
 
 def resolve_bootstrap(base: str) -> tuple[str, str]:
-    """The definition's header for ``container.base``: Apptainer's bootstrap agent and its source.
+    """Return the header of the definition for ``container.base``.
 
     Args:
-        base: ``agent://source``, or a path of a root file system or an image.
+        base: ``agent://source``, or the path of a root file system or an image.
+
+    Returns:
+        Apptainer's bootstrap agent and its source.
 
     Raises:
-        UserError: where a path does not exist.
+        UserError: If a path does not exist.
     """
     agent, separator, source = base.partition("://")
     if separator:
@@ -59,16 +65,16 @@ def resolve_bootstrap(base: str) -> tuple[str, str]:
 
 
 def write_pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
-    """Writes pip's settings for the build; files and folders they name are mounted beside them.
+    """Write pip's settings for the build, with the files and folders that they name as mounts.
 
-    Mount points cannot be made in an image that is being built, so they are made in ``folder``.
+    Mount points are created in ``folder``, since an image cannot get any during its build.
 
     Args:
-        settings: what ``pip_settings.read`` returned.
-        folder: an empty folder, which the build sees as ``MOUNT``.
+        settings: Result of ``pip_settings.read_pip_settings``.
+        folder: Empty folder, which is mounted at ``PIP_MOUNT``.
 
     Returns:
-        The mounts, as ``apptainer build --bind`` takes them.
+        The mounts, as arguments of ``apptainer build --bind``.
     """
     mounts, lines = [f"{folder}:{PIP_MOUNT}:ro"], ["[global]"]
     for key, value in settings.items():
@@ -76,12 +82,13 @@ def write_pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
         for word in value.split():
             path = host_mounts.find_local_path(word)
             if path is not None:
-                point = f"{len(mounts)}"
-                # an index made of files may point to archives beside it: show the folder above
-                shown = path.parent if key.endswith("index-url") else path
-                (folder / point).mkdir() if shown.is_dir() else (folder / point).touch()
-                mounts.append(f"{shown}:{PIP_MOUNT / point}:ro")
-                word = word.replace(str(shown), str(PIP_MOUNT / point), 1)
+                mount_point = f"{len(mounts)}"
+                # an index of files may refer to archives beside it
+                source = path.parent if key.endswith("index-url") else path
+                target = folder / mount_point
+                target.mkdir() if source.is_dir() else target.touch()
+                mounts.append(f"{source}:{PIP_MOUNT / mount_point}:ro")
+                word = word.replace(str(source), str(PIP_MOUNT / mount_point), 1)
             words.append(word)
         lines.append(f"{key} = {' '.join(words)}")
     (folder / "pip.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -89,36 +96,38 @@ def write_pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
 
 
 def build_image(definition: Path, lock: Path, base: str, output: Path) -> int:
-    """Builds the image; what Apptainer says goes to standard error.
+    """Build the image; Apptainer's output goes to stderr.
 
     Args:
         definition: Apptainer's definition file.
-        lock: requirements to install in the image.
-        base: what it is built on, see ``bootstrap``.
-        output: the SIF file to write.
+        lock: Requirements to install in the image.
+        base: Base of the image, see ``resolve_bootstrap``.
+        output: SIF file to write.
 
     Returns:
         Size of the image in bytes.
 
     Raises:
-        UserError: where Apptainer is missing or the build fails.
+        UserError: If Apptainer is missing or the build fails.
     """
-    name = find_apptainer()
+    program = find_apptainer()
     agent, source = resolve_bootstrap(base)
     arguments = {"bootstrap": agent, "base": source, "lock": str(lock)}
     with tempfile.TemporaryDirectory() as folder, write_atomically(output) as partial:
         mounts = write_pip_conf(pip_settings.read_pip_settings(), Path(folder))
-        command = [name, "build", "--fakeroot", f"--mksquashfs-args={SQUASHFS_ARGUMENTS}"]
+        command = [program, "build", "--fakeroot", f"--mksquashfs-args={SQUASHFS_ARGUMENTS}"]
         command += [word for mount in mounts for word in ("--bind", mount)]
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
-        last = _run_command([*command, str(partial), str(definition)])
-        if last is not None:
-            raise UserError(f"{name} could not build the image from {base!r}: {last}", BASE_HINT)
+        error = _run_command([*command, str(partial), str(definition)])
+        if error is not None:
+            raise UserError(
+                f"{program} could not build the image from {base!r}: {error}", BASE_HINT
+            )
         return partial.stat().st_size
 
 
 def _run_command(command: list[str]) -> str | None:
-    """Runs a command; None if it went well, else the last line it said."""
+    """Run a command; return None on success, else the last line of its output."""
     lines: deque[str] = deque(["it said nothing"], maxlen=1)
     with subprocess.Popen(  # noqa: S603
         command,

@@ -1,4 +1,4 @@
-"""What a federation is made of, whatever runs it: a SuperLink and a SuperNode a client."""
+"""Describe the processes of a federation and the interface of the backends that run them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Protocol, Self
 
 SUPERLINK = "superlink"
 
-
 CODE_DIR = Path(__file__).resolve().parents[2]
+"""Folder that holds the package ``blossomtune``."""
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process, with all that it may see of this machine.
+    """One SuperLink or SuperNode process and the files that it may access.
 
     Attributes:
-        name: ``superlink``, or ``supernode_<i>``.
-        arguments: arguments of its program.
-        home: its own folder, to write to.
-        reads: files and folders that it reads, besides.
-        secrets: files that it reads and that nobody else may.
-        writes: folders that it writes to, besides.
-        gpu: which of its host's GPUs it trains on, 0 or more; None for the CPU.
+        name: ``superlink`` or ``supernode_<client>``.
+        arguments: Arguments of its program.
+        home: Its own writable folder.
+        readable_paths: Other files and folders that it reads.
+        secret_paths: Other files that it reads and that no other user may read.
+        writable_paths: Other folders that it writes to.
+        gpu_index: Index of the GPU of its machine that it trains on; None for the CPU.
     """
 
     name: str
@@ -35,18 +35,23 @@ class ProcessSpec:
 
     @property
     def client(self) -> int | None:
-        """The client that it is of; None for the SuperLink."""
+        """Number of the SuperNode's client; None for the SuperLink."""
         return None if self.name == SUPERLINK else int(self.name.rpartition("_")[2])
 
     @property
+    def program(self) -> str:
+        """Name of the module in this package that it runs."""
+        return self.name.partition("_")[0]
+
+    @property
     def python_arguments(self) -> list[str]:
-        """What Python is to run."""
-        module = f"blossomtune.deployment.{self.name.partition('_')[0]}"
+        """Arguments of the Python interpreter."""
+        module = f"blossomtune.deployment.{self.program}"
         return ["-m", module, "--work-dir", str(self.home), *self.arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that it needs."""
+        """Environment variables that it needs."""
         return {
             "FLWR_HOME": str(self.home),
             "FLWR_TELEMETRY_ENABLED": "0",
@@ -57,14 +62,15 @@ class ProcessSpec:
 
 
 class Backend(Protocol):
-    """An engine: it starts parts, and stops on every way out all that it has started.
+    """Context manager that starts processes and stops all of them on exit.
 
     Attributes:
-        listens: the address that the SuperLink listens on.
-        host: the name or address under which SuperNodes reach it.
-        port: that the SuperLink listens on; 0 for one that is free.
-        keys: a folder of keys that outlive a run; None to have some made for each run.
-        machines: on how many of them SuperNodes run: client i on the one of number i modulo that.
+        listen_address: Address that the SuperLink listens on.
+        host: Name or address under which SuperNodes reach the SuperLink.
+        port: Port that the SuperLink listens on; 0 for a free one.
+        key_dir: Folder of keys that outlive a run; None to create keys per run.
+        num_machines: Number of machines that run SuperNodes; client i is on machine
+            i modulo ``num_machines``.
     """
 
     listen_address: str
@@ -74,16 +80,16 @@ class Backend(Protocol):
     num_machines: int
 
     def __enter__(self) -> Self:
-        """Gets ready."""
+        """Check the requirements of the backend."""
 
     def __exit__(self, *_: object) -> None:
-        """Stops everything."""
+        """Stop all processes."""
 
     def start(self, spec: ProcessSpec) -> None:
-        """Starts a part; what it says is added to ``<name>.log`` in the folder of logs."""
+        """Start a process; append its output to ``<name>.log`` in the log folder."""
 
     def stop(self, name: str) -> None:
-        """Stops a part, whatever state it is in."""
+        """Stop a process in any state."""
 
     def poll_exit_statuses(self) -> Mapping[str, int]:
-        """The exit status of parts that have ended by themselves, by name."""
+        """Return the exit statuses of processes that have ended by themselves, by name."""

@@ -1,5 +1,6 @@
-"""What a client of engine ``external`` is sent."""
+"""Write the files that each client of engine ``external`` is sent."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,22 @@ from blossomtune.files import write_json, write_private_file
 from blossomtune.package_versions import get_package_versions
 
 BUNDLE_FILE, CA_CERTIFICATE_FILE, SUPERNODE_KEY_FILE = "invitation.json", "ca.crt", "supernode.key"
-"""The files of the folder that a client is sent."""
+"""Files of the folder that a client is sent."""
+
+SUPERNODE_ARGUMENTS_FILE = Path("work/supernode.json")
+"""File that the client's preparation adds: name and arguments of the SuperNode's process."""
+
+logger = logging.getLogger(__name__)
 
 
 class BaseModelSource(BaseModel):
-    """The base model: the block that says where it is from, and the digests of its files."""
+    """Source of the base model and SHA-256 digests of its files.
+
+    Attributes:
+        name: Name of the model.
+        config: The model's block of the configuration.
+        files: Digests by file name.
+    """
 
     name: str
     config: dict[str, Any]
@@ -25,14 +37,17 @@ class BaseModelSource(BaseModel):
 
 
 class ClientBundle(BaseModel):
-    """Everything that a client has to know of an experiment; no secret is in it.
+    """Configuration of a client, without secrets.
 
     Attributes:
-        client: its name.
-        superlink: ``host:port``.
-        packages: versions that the server trains with, by name.
-        federate, partition, preprocessing: what these stages are told.
-        dataset: of the manifest of the data set whose columns the client's rows need.
+        client: Name of the client.
+        superlink: Address of the SuperLink as ``host:port``.
+        packages: Versions of the server's packages, by name.
+        model: The base model.
+        federate: The stage's configuration.
+        partition: The stage's configuration.
+        preprocessing: The stage's configuration.
+        dataset: Data set whose columns the client's rows must have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,16 +65,13 @@ class ClientBundle(BaseModel):
 def write_client_bundles(
     config: dict[str, Any], model: Path, dataset: Path, experiment: str
 ) -> None:
-    """Writes a folder for each client beside the keys, of which it makes those that are missing.
+    """Create missing keys, and write one folder per client beside them.
 
     Args:
-        config: what ``blossomtune.config.stage_inputs.invite`` returned.
-        model: the base model's directory.
-        dataset: the data set's directory.
-        experiment: its name, after which the folder of these folders is called.
-
-    Raises:
-        UserError: where a key does not do.
+        config: Result of ``blossomtune.config.stage_inputs.invite``.
+        model: Directory of the base model.
+        dataset: Directory of the data set.
+        experiment: Name of the experiment.
     """
     engine = config["federate"]["federation"]["engine"]
     names = config["partition"]["clients"]
@@ -68,26 +80,21 @@ def write_client_bundles(
     manifest = read_artifact(dataset / "manifest.json", DatasetManifest)
     summary = manifest.model_dump(include=set(DatasetSummary.model_fields))
     provenance = read_artifact(model / "provenance.json", Provenance)
+    source = BaseModelSource(name=model.name, config=config["model"], files=provenance.files)
     for name in names:
-        invitation = ClientBundle(
+        bundle = ClientBundle(
             client=name,
             superlink=f"{engine['host']}:{engine['port']}",
             packages=get_package_versions(),
-            model=BaseModelSource(
-                name=model.name,
-                config=config["model"],
-                files=provenance.files,
-            ),
+            model=source,
             dataset=DatasetSummary(**summary),
             **{key: config[key] for key in ("federate", "partition", "preprocessing")},
         )
-        own = keys.folder / "invitations" / experiment / name
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_json(own / BUNDLE_FILE, invitation.model_dump(mode="json"))
-        for target, source in (
-            (CA_CERTIFICATE_FILE, keys.ca_certificate),
-            (SUPERNODE_KEY_FILE, keys.supernode_key(name)),
-        ):
-            if source.exists():  # clients that made their own key have sent the public half alone
-                write_private_file(own / target, source.read_bytes())
-        print(f"for {name}: {own}", flush=True)
+        folder = keys.folder / "invitations" / experiment / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_json(folder / BUNDLE_FILE, bundle.model_dump(mode="json"))
+        write_private_file(folder / CA_CERTIFICATE_FILE, keys.ca_certificate.read_bytes())
+        key = keys.supernode_key(name)
+        if key.exists():  # else the client created it and has sent its public key only
+            write_private_file(folder / SUPERNODE_KEY_FILE, key.read_bytes())
+        logger.info("for %s: %s", name, folder)

@@ -1,5 +1,6 @@
-"""A client of engine ``external``, from its invitation to a SuperNode that keeps running."""
+"""Run a client of engine ``external``: prepare its rows, then keep its SuperNode running."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,41 +9,45 @@ from pathlib import Path
 from typing import NoReturn
 
 from blossomtune.deployment.backend import CODE_DIR, ProcessSpec
+from blossomtune.deployment.client_bundle import SUPERNODE_ARGUMENTS_FILE
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.files import read_json
 
+logger = logging.getLogger(__name__)
+
 RESTART_DELAY_SECONDS = 5
-"""Before a SuperNode that has ended is started again."""
+"""Delay before a SuperNode that has ended is restarted."""
 
 
 def run_client(folder: Path, data: Path, cores: int) -> NoReturn:
-    """Prepares a client's rows and runs its SuperNode, until it is told to stop.
+    """Prepare a client's rows and run its SuperNode until this process gets a signal.
 
-    A SuperNode ends where its SuperLink does not know it any more, as after a restart; it is then
-    started again, and registers anew.
+    A SuperNode ends if its SuperLink does not know it, as after a restart of the SuperLink. It is
+    restarted and registers again.
 
     Args:
-        folder: what the client was sent, and where it is.
-        data: its rows: a file, a folder or an archive.
-        cores: processes that tokenise.
+        folder: Folder of the files that the client was sent.
+        data: The client's rows: a file, a folder or an archive.
+        cores: Number of processes that tokenize.
 
     Raises:
-        SystemExit: where it cannot be prepared; why has been said.
+        SystemExit: If the preparation fails; it has printed the error.
     """
-    words = ["--folder", str(folder), "--data", str(data), "--cores", str(cores)]
-    command = [sys.executable, "-m", "blossomtune.deployment.client_setup", *words]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(CODE_DIR)}, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(done.returncode)
-    made = read_json(folder / "work/supernode.json")
+    arguments = ["--folder", str(folder), "--data", str(data), "--cores", str(cores)]
+    # a process of its own: the memory of what it loads is free when the SuperNode runs
+    command = [sys.executable, "-m", "blossomtune.deployment.client_setup", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(CODE_DIR)}
+    status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+    if status:
+        sys.exit(status)
+    supernode = read_json(folder / SUPERNODE_ARGUMENTS_FILE)
     with start_reaper() as scratch:
-        part = ProcessSpec(made["name"], tuple(made["arguments"]), Path(scratch) / "supernode")
-        part.home.mkdir()
+        home = Path(scratch) / "supernode"
+        spec = ProcessSpec(supernode["name"], tuple(supernode["arguments"]), home)
+        spec.home.mkdir()
+        command = [sys.executable, *spec.python_arguments]
+        environment = os.environ | spec.environment
         while True:
-            command, variables = (
-                [sys.executable, *part.python_arguments],
-                os.environ | part.environment,
-            )
-            status = subprocess.run(command, env=variables, check=False).returncode  # noqa: S603
-            print(f"the SuperNode ended with {status}; it is started again", flush=True)
+            status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+            logger.warning("the SuperNode ended with %d; it is started again", status)
             time.sleep(RESTART_DELAY_SECONDS)

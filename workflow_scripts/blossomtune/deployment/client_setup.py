@@ -1,9 +1,7 @@
-"""What a client of engine ``external`` makes of its invitation, where its rows are.
-
-A program of its own: what it loads is not in memory any more when the SuperNode runs.
-"""
+"""Prepare a client of engine ``external`` where its rows are."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +15,7 @@ from blossomtune.data.tokenization import build_tokenized
 from blossomtune.deployment.client_bundle import (
     BUNDLE_FILE,
     CA_CERTIFICATE_FILE,
+    SUPERNODE_ARGUMENTS_FILE,
     SUPERNODE_KEY_FILE,
     BaseModelSource,
     ClientBundle,
@@ -29,57 +28,55 @@ from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json, write_atomically, write_json
 from blossomtune.package_versions import get_package_versions
 
+logger = logging.getLogger(__name__)
+
 
 def prepare_client(folder: Path, data: Path, cores: int) -> None:
-    """Makes of an invitation, and a client's own rows, what a SuperNode needs.
+    """Prepare a client's SuperNode in the folder ``work``: base model, rows and token ids.
 
-    Model, rows, token ids and ``supernode.json``, the SuperNode's name and arguments, come to lie
-    in ``work`` of the folder. A folder ``model`` there is taken for the base model; without it, it
-    is fetched from where the server has it from.
+    The base model is the folder ``model``, if it exists; otherwise it is fetched from its source.
 
     Args:
-        folder: what the client was sent, and where it is.
-        data: its rows: a file, a folder or an archive.
-        cores: processes that tokenise.
+        folder: Folder of the files that the client was sent.
+        data: The client's rows: a file, a folder or an archive.
+        cores: Number of processes that tokenize.
 
     Raises:
-        UserError: where something is missing, the base model is another one, or the rows do not
-            have the columns that they need.
+        UserError: If files are missing, the base model is not the server's, or the rows do not
+            have the required columns.
     """
-    asked = _load_bundle(folder / BUNDLE_FILE)
-    work = folder / "work"
-    work.mkdir(mode=0o700, exist_ok=True)
-    model = _prepare_model(asked.model, folder / "model", work / "model")
+    bundle = _load_bundle(folder / BUNDLE_FILE)
+    work_dir = folder / "work"
+    work_dir.mkdir(mode=0o700, exist_ok=True)
+    model = _prepare_model(bundle.model, folder / "model", work_dir / "model")
     if not data.exists():
         raise UserError(f"there is nothing at {data}", "name the file or folder with your rows")
-    rows, tokens = work / "rows", work / "tokens"
-    with write_atomically(rows, directory=True) as new:
-        told = asked.partition | {"paths": {asked.client: str(data)}}
-        build_partition.write_partition(told, asked.dataset, None, new)
-    with write_atomically(tokens, directory=True) as new:
-        made = build_tokenized.tokenize_partition(
-            asked.preprocessing, model, None, rows, new, cores
+    rows, tokens = work_dir / "rows", work_dir / "tokens"
+    with write_atomically(rows, directory=True) as partial:
+        partition = bundle.partition | {"paths": {bundle.client: str(data)}}
+        build_partition.write_partition(partition, bundle.dataset, None, partial)
+    with write_atomically(tokens, directory=True) as partial:
+        manifest = build_tokenized.tokenize_partition(
+            bundle.preprocessing, model, None, rows, partial, cores
         )
-    print(f"{made.clients[0].rows} rows, {made.clients[0].tokens} tokens", flush=True)
-    spec = build_spec(asked.federate, model, rows, tokens)
+    counts = manifest.clients[0]
+    logger.info("%d rows, %d tokens", counts.rows, counts.tokens)
+    spec = build_spec(bundle.federate, model, rows, tokens)
     share = spec.federation.gpus_per_client
     run = FederatedRun(
         spec=spec,
-        paths=ClientPaths(model=model, preprocessed=tokens, checkpoints=work / "checkpoints"),
-        # a client has a machine to itself
+        paths=ClientPaths(model=model, preprocessed=tokens, checkpoints=work_dir / "checkpoints"),
+        # auto: a client has a machine to itself
         resources=Resources(gpus_per_client=1.0 if share == "auto" else share, cores=cores),
     )
-    run.save(work / "run.json")
-    client = asked.partition["clients"].index(asked.client)
-    words = ["--superlink", asked.superlink, "--client", str(client)]
-    words += ["--run", str(work / "run.json")]
-    words += [
-        "--ca-certificate",
-        str(folder / CA_CERTIFICATE_FILE),
-        "--private-key",
-        str(folder / SUPERNODE_KEY_FILE),
-    ]
-    write_json(work / "supernode.json", {"name": f"supernode_{client}", "arguments": words})
+    run_file = work_dir / "run.json"
+    run.save(run_file)
+    client = bundle.partition["clients"].index(bundle.client)
+    arguments = ["--superlink", bundle.superlink, "--client", str(client), "--run", str(run_file)]
+    arguments += ["--ca-certificate", str(folder / CA_CERTIFICATE_FILE)]
+    arguments += ["--private-key", str(folder / SUPERNODE_KEY_FILE)]
+    supernode = {"name": f"supernode_{client}", "arguments": arguments}
+    write_json(folder / SUPERNODE_ARGUMENTS_FILE, supernode)
 
 
 def _load_bundle(path: Path) -> ClientBundle:
@@ -90,51 +87,52 @@ def _load_bundle(path: Path) -> ClientBundle:
                 "put what you were sent, and your key if you made it yourself, into one folder",
             )
     try:
-        found = ClientBundle.model_validate(read_json(path))
+        bundle = ClientBundle.model_validate(read_json(path))
     except (ValidationError, ValueError) as error:
         raise UserError(f"{path} is not an invitation of this version: {error}") from None
-    mine = get_package_versions()
-    for name, wanted in found.packages.items():
-        if mine.get(name, "").partition("+")[0] != wanted.partition("+")[0]:
+    installed = get_package_versions()
+    for name, version in bundle.packages.items():
+        if installed.get(name, "").partition("+")[0] != version.partition("+")[0]:
             raise UserError(
-                f"the server trains with {name} {wanted}, and here is {mine.get(name)}",
+                f"the server trains with {name} {version}, and here is {installed.get(name)}",
                 "use the image, or the commit, that the server uses",
             )
-    return found
+    return bundle
 
 
 def _prepare_model(source: BaseModelSource, provided_dir: Path, cache_dir: Path) -> Path:
-    """The base model, checked against what the server has."""
+    """Return the directory of a base model whose files have the server's digests."""
     config = source.config
     if provided_dir.is_dir():
         config = {"source": {"kind": "path", "path": str(provided_dir)}}
     elif config["source"]["kind"] == "path":
         raise UserError(
-            f"the base model {source.name} is a folder of the server's, and there is no {provided_dir}",
+            f"the base model {source.name} is a folder of the server's, and there is no "
+            f"{provided_dir}",
             "ask for a copy of the folder, and put it there",
         )
     target = cache_dir / source.name
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
-        with write_atomically(target, directory=True) as new:
-            fetch_model.fetch_model(config, new)
-    mine = read_artifact(target / "provenance.json", Provenance).files
-    other = sorted(name for name, digest in source.files.items() if mine.get(name) != digest)
-    if other:
+        with write_atomically(target, directory=True) as partial:
+            fetch_model.fetch_model(config, partial)
+    digests = read_artifact(target / "provenance.json", Provenance).files
+    different = sorted(n for n, digest in source.files.items() if digests.get(n) != digest)
+    if different:
         raise UserError(
-            f"{', '.join(other)} of the base model {source.name} differ from the server's",
+            f"{', '.join(different)} of the base model {source.name} differ from the server's",
             f"remove {target}, and see that both have the same revision",
         )
     return target
 
 
 def main() -> None:
-    """Prepares what the command line names."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--folder", type=Path, required=True)
-    arguments.add_argument("--data", type=Path, required=True)
-    arguments.add_argument("--cores", type=int, required=True)
-    prepare_client(**vars(arguments.parse_args()))
+    """Prepare a client with the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cores", type=int, required=True)
+    prepare_client(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

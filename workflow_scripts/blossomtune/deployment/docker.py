@@ -1,8 +1,8 @@
-"""The docker engine: every part in a container of its own, by any engine that DOCKER_HOST names.
+"""Run SuperLink and SuperNodes in Docker containers on the engine that DOCKER_HOST names.
 
-A container sees its own folder, the files that it reads, and nothing else of this machine; it has
-no capabilities, a root file system that it cannot write to, and a user that is not root. SuperNodes
-are on a network that leads to the SuperLink and nowhere else.
+A container sees its own folder and the files that it reads, but nothing else of this machine. It
+has no capabilities, a read-only root file system, and a user that is not root. The SuperNodes'
+network reaches the SuperLink only.
 """
 
 import os
@@ -23,8 +23,8 @@ from blossomtune.deployment.backend import CODE_DIR, SUPERLINK, ProcessSpec
 from blossomtune.deployment.docker_engine import (
     RUN_LABEL,
     STOP_TIMEOUT_SECONDS,
-    _remove_container,
     connect_engine,
+    remove_container,
     remove_run,
 )
 from blossomtune.deployment.reaper import on_exit
@@ -32,31 +32,34 @@ from blossomtune.errors import UserError
 from blossomtune.gpus import list_visible_gpus
 
 CONTAINER_USER_ID = 1000
-"""Who a container's processes are where this process is root."""
-
+"""User of the containers' processes if this process is root."""
 
 POLL_INTERVAL_SECONDS = 1.0
-"""Containers are asked how they are no more often than that."""
+"""Shortest time between two queries of the containers' states."""
 
 
 class DockerBackend:
-    """Parts as containers; see ``Runner``.
+    """Backend that runs each process in a Docker container; see ``Backend``.
 
     Args:
-        logs: a folder for what they say.
-        scratch: a folder of this run, which its guard removes.
-        engine: image and limits.
+        log_dir: Folder for the processes' output.
+        scratch_dir: Folder of this run, which its reaper removes.
+        engine: Image and limits.
     """
 
-    listen_address, host = "0.0.0.0", SUPERLINK  # noqa: S104 - of its container
-    port, key_dir, num_machines = 0, None, 1
+    listen_address: str = "0.0.0.0"  # noqa: S104 - in its container
+    host: str = SUPERLINK
+    port: int = 0
+    key_dir: Path | None = None
+    num_machines: int = 1
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: DockerEngine) -> None:
         self._log_dir, self._scratch_dir, self._engine = log_dir, scratch_dir, engine
-        self._run_id = scratch_dir.name  # which no other run has
+        self._run_id = scratch_dir.name  # unique
         self._containers: dict[str, Container] = {}
         self._log_threads: list[threading.Thread] = []
-        self._last_poll, self._exit_statuses = 0.0, {}
+        self._last_poll = 0.0
+        self._exit_statuses: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._client = connect_engine()
@@ -68,26 +71,27 @@ class DockerBackend:
                 f"federation.engine.image: this Docker engine has no image {image!r}",
                 f"docker build -f containers/Dockerfile -t {image} .",
             ) from error
-        rootless = any("rootless" in o for o in self._client.info().get("SecurityOptions") or [])
-        self._needs_chown = (
-            not os.getuid() and not rootless
-        )  # files must be given to the container's user
-        user = CONTAINER_USER_ID if self._needs_chown else 0 if rootless else os.getuid()
-        self._user = f"{user}:{user if self._needs_chown or rootless else os.getgid()}"
+        options = self._client.info().get("SecurityOptions") or []
+        is_rootless = any("rootless" in option for option in options)
+        self._needs_chown = os.getuid() == 0 and not is_rootless
+        if self._needs_chown:
+            self._user = f"{CONTAINER_USER_ID}:{CONTAINER_USER_ID}"
+        else:
+            self._user = "0:0" if is_rootless else f"{os.getuid()}:{os.getgid()}"
         on_exit(self._scratch_dir, [sys.executable, "-m", __spec__.name, self._run_id])
-        self._network = self._client.networks.create(
-            f"blossomtune-{self._run_id}", internal=True, labels={RUN_LABEL: self._run_id}
-        )
+        self._network = f"blossomtune-{self._run_id}"
+        labels = {RUN_LABEL: self._run_id}
+        self._client.networks.create(self._network, internal=True, labels=labels)
         return self
 
     def __exit__(self, *_: object) -> None:
         remove_run(self._client, self._run_id)
-        for writer in self._log_threads:
-            writer.join(STOP_TIMEOUT_SECONDS)
+        for thread in self._log_threads:
+            thread.join(STOP_TIMEOUT_SECONDS)
         self._client.close()
 
     def start(self, spec: ProcessSpec) -> None:
-        """Starts a part."""
+        """Create and start a container; copy its output in a thread."""
         folders = (spec.home, *spec.writable_paths)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,25 +100,24 @@ class DockerBackend:
                 os.chown(path, CONTAINER_USER_ID, CONTAINER_USER_ID)
             for path in spec.readable_paths:
                 _require_world_readable(path)
-        reads = (CODE_DIR, *spec.readable_paths, *spec.secret_paths)
-        mounts = {str(path): {"bind": str(path), "mode": "ro"} for path in reads}
+        readable = (CODE_DIR, *spec.readable_paths, *spec.secret_paths)
+        mounts = {str(path): {"bind": str(path), "mode": "ro"} for path in readable}
         mounts |= {str(path): {"bind": str(path), "mode": "rw"} for path in folders}
+        endpoint = self._client.api.create_endpoint_config(aliases=[spec.name])
         container = self._client.containers.create(
             self._engine.image,
             ["python", *spec.python_arguments],
             name=f"blossomtune-{self._run_id}-{spec.name}",
             hostname=spec.name,
-            network=self._network.name,
-            networking_config={
-                self._network.name: self._client.api.create_endpoint_config(aliases=[spec.name])
-            },
+            network=self._network,
+            networking_config={self._network: endpoint},
             labels={RUN_LABEL: self._run_id},
             environment=spec.environment,
             volumes=mounts,
             working_dir=str(spec.home),
             user=self._user,
             read_only=True,
-            tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - of the container
+            tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - in the container
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             init=True,
@@ -125,9 +128,9 @@ class DockerBackend:
         )
         self._containers[spec.name] = container
         container.start()
-        writer = threading.Thread(target=self._copy_log, args=(spec.name, container), daemon=True)
-        writer.start()
-        self._log_threads.append(writer)
+        thread = threading.Thread(target=self._copy_log, args=(spec.name, container), daemon=True)
+        thread.start()
+        self._log_threads.append(thread)
 
     def _resource_limits(self, spec: ProcessSpec) -> dict[str, Any]:
         if spec.client is None:
@@ -140,13 +143,13 @@ class DockerBackend:
         return limits
 
     def stop(self, name: str) -> None:
-        """Stops a part and removes its container."""
+        """Stop a container and remove it."""
         container = self._containers.pop(name)
         self._exit_statuses.pop(name, None)
-        _remove_container(container)
+        remove_container(container)
 
     def poll_exit_statuses(self) -> Mapping[str, int]:
-        """The exit status of parts that have ended by themselves, by name."""
+        """Return the exit statuses of containers that have ended by themselves, by name."""
         if time.monotonic() - self._last_poll >= POLL_INTERVAL_SECONDS:
             self._last_poll = time.monotonic()
             for name, container in self._containers.items():
@@ -180,8 +183,8 @@ def _device_requests(spec: ProcessSpec) -> list[DeviceRequest]:
 
 
 def _healthcheck(spec: ProcessSpec) -> dict[str, Any]:
-    """Asks whether the part's socket takes connections."""
-    socket = spec.home / f"{spec.name.partition('_')[0]}.sock"
+    """Return Docker's check that the process's socket accepts connections; times in ns."""
+    socket = spec.home / f"{spec.program}.sock"
     seconds = 10**9
     return {
         "test": ["CMD", "python", "-m", "blossomtune.deployment.healthcheck", str(socket)],
@@ -192,5 +195,5 @@ def _healthcheck(spec: ProcessSpec) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":  # for the guard: what a killed run has left
+if __name__ == "__main__":  # run by the reaper
     remove_run(connect_engine(), sys.argv[1])

@@ -1,7 +1,7 @@
-"""TODO docstring."""
+"""Connect to a Docker engine and remove what a run has created there."""
 
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import docker
@@ -11,15 +11,19 @@ from docker.models.containers import Container
 from blossomtune.errors import UserError
 
 RUN_LABEL = "ai.blossomtune.run"
+"""Label of a run's containers and network; its value is the name of the run's scratch folder."""
 
 STOP_TIMEOUT_SECONDS = 5
 
 
 def connect_engine() -> docker.DockerClient:
-    """A connection to the engine that DOCKER_HOST names.
+    """Connect to the engine that DOCKER_HOST names.
+
+    Returns:
+        A client of the engine.
 
     Raises:
-        UserError: where none answers, or it is on another machine.
+        UserError: If no engine responds, or it may be on another machine.
     """
     address = os.environ.get("DOCKER_HOST") or "unix://"
     if not address.startswith("unix://"):
@@ -40,23 +44,25 @@ def connect_engine() -> docker.DockerClient:
 
 
 def remove_run(client: docker.DockerClient, run_id: str) -> None:
-    """Removes all containers and networks of a run."""
-    chosen = {"label": f"{RUN_LABEL}={run_id}"}
-    containers = client.containers.list(all=True, filters=chosen)
-    stoppers = [
-        threading.Thread(target=_remove_container, args=(container,)) for container in containers
-    ]
-    for stopper in stoppers:
-        stopper.start()
-    for stopper in stoppers:
-        stopper.join()
-    for network in client.networks.list(filters=chosen):
+    """Remove all containers and networks of a run.
+
+    Args:
+        client: Client of the engine.
+        run_id: Value of the run's label.
+    """
+    label = f"{RUN_LABEL}={run_id}"
+    containers = client.containers.list(all=True, filters={"label": label})
+    if containers:
+        with ThreadPoolExecutor(len(containers)) as pool:  # each takes up to the timeout
+            list(pool.map(remove_container, containers))
+    for network in client.networks.list(filters={"label": label}):
         with suppress(NotFound):
             network.remove()
 
 
-def _remove_container(container: Container) -> None:
-    with suppress(APIError):  # it may be on its way out already
+def remove_container(container: Container) -> None:
+    """Stop a container and remove it, if it still exists."""
+    with suppress(APIError):  # it may be stopping already
         container.stop(timeout=STOP_TIMEOUT_SECONDS)
     with suppress(NotFound):
         container.remove(force=True)

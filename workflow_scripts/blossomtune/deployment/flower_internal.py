@@ -78,6 +78,7 @@ __all__ = [
     "HttpGrid",
     "NodeStateFactory",
     "ObjectStoreFactory",
+    "ProtobufClientInterceptor",
     "PullTaskInputRequest",
     "PushTaskOutputRequest",
     "RegisterNodeRequest",

@@ -10,6 +10,7 @@ import httpx
 from blossomtune.deployment.flower_internal import (
     AcquireTaskRequest,
     HeartbeatSender,
+    ProtobufClientInterceptor,
     PushTaskOutputRequest,
     RuntimeHttpClient,
     RuntimeTokenHttpInterceptor,
@@ -32,7 +33,8 @@ def connect_runtime(socket_path: Path, token: str | None = None) -> RuntimeHttpC
     Returns:
         The client of the API.
     """
-    interceptors = [RuntimeVersionHttpInterceptor(component_name="SuperExec")]
+    version = RuntimeVersionHttpInterceptor(component_name="SuperExec")
+    interceptors: list[ProtobufClientInterceptor] = [version]
     if token:
         interceptors.append(RuntimeTokenHttpInterceptor(token))
     return connect_client(RuntimeHttpClient, socket_path, interceptors)

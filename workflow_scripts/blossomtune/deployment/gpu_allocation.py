@@ -1,5 +1,6 @@
-"""Which client trains on which GPU, and how much of one it needs."""
+"""Resolve the share of a GPU per client, and assign clients to GPUs."""
 
+import logging
 import math
 import os
 import subprocess
@@ -7,83 +8,98 @@ import sys
 from pathlib import Path
 
 from blossomtune.config.federation import count_clients_per_gpu
+from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
 from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json
 from blossomtune.gpus import build_gpu_environment, list_visible_gpus
 
+logger = logging.getLogger(__name__)
+
 CONFIG_KEY = "federation.gpus_per_client"
 MEMORY_MARGIN = 1.1
-"""What is measured is multiplied by this: a client's memory is not the same in every step."""
+"""Factor on measured memory, since a client's use varies between steps."""
 
 
 def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
-    """Return the run with the share of a GPU per client that this machine has: 0 without a GPU.
+    """Set the share of a GPU per client that the configuration asks for, or 0 without a GPU.
+
+    Args:
+        run: The run, whose configuration may say ``auto``: then the memory is measured.
+
+    Returns:
+        The run with other resources.
 
     Raises:
-        UserError: where it is to be measured, and training does not work here.
+        UserError: If the memory is measured and training fails.
     """
     federation, num_clients = run.spec.federation, len(run.spec.clients)
-    wanted = federation.gpus_per_client
-    if not wanted:
+    configured = federation.gpus_per_client
+    if not configured:
         return run
     if federation.engine.name == "external":
-        return _set_gpu_share(run, 0)  # nobody trains here
+        return _set_gpu_share(run, 0)  # clients train elsewhere
     if not (gpus := list_visible_gpus()):
-        print(
-            f"{CONFIG_KEY} is {wanted}, and there is no GPU here: clients train on the CPU",
-            flush=True,
+        logger.warning(
+            "%s is %s, and there is no GPU here: clients train on the CPU", CONFIG_KEY, configured
         )
         return _set_gpu_share(run, 0)
-    if wanted != "auto":
-        return _set_gpu_share(run, wanted)
+    if configured != "auto":
+        return _set_gpu_share(run, configured)
     used, total = _profile_in_subprocess(_set_gpu_share(run, 1.0), gpus[0])
     share = compute_gpu_share(used, total, num_clients, len(gpus))
-    said = f"a client needs {used / 1e9:.1f} of {total / 1e9:.1f} GB of a GPU"
-    print(f"{said}: {count_clients_per_gpu(share)} of them on each", flush=True)
+    logger.info(
+        "a client needs %.1f of %.1f GB of a GPU: %d of them on each",
+        used / 1e9,
+        total / 1e9,
+        count_clients_per_gpu(share),
+    )
     return _set_gpu_share(run, share)
 
 
 def compute_gpu_share(used_bytes: int, total_bytes: int, num_clients: int, num_gpus: int) -> float:
-    """The share of a GPU that a client gets: 1 / k, where k of them are on each.
+    """Return the share of a GPU per client: 1 / k for k clients per GPU.
 
-    As many as fit with something to spare, but no more than let all clients train at once.
+    k is limited by memory, with a margin, and by the k at which all clients train at once.
 
     Args:
-        used: bytes that a client takes.
-        total: bytes that a GPU has.
-        clients: how many clients there are.
-        gpus: how many GPUs there are.
+        used_bytes: Memory that a client uses.
+        total_bytes: Memory of a GPU.
+        num_clients: Number of clients.
+        num_gpus: Number of GPUs.
+
+    Returns:
+        A share in (0, 1].
     """
-    return 1 / max(
-        1, min(int(total_bytes / (MEMORY_MARGIN * used_bytes)), math.ceil(num_clients / num_gpus))
-    )
+    fitting = int(total_bytes / (MEMORY_MARGIN * used_bytes))
+    return 1 / max(1, min(fitting, math.ceil(num_clients / num_gpus)))
 
 
 def assign_gpus(num_clients: int, share: float, num_gpus: int, num_machines: int = 1) -> list[int]:
-    """The GPU that each client trains on, all of them at once: as few on each as can be.
+    """Assign all clients to GPUs evenly.
 
     Args:
-        clients: how many clients there are; client i is on machine i modulo ``machines``.
-        share: of a GPU's memory that each of them has.
-        gpus: how many GPUs a machine has.
-        machines: how many there are.
+        num_clients: Number of clients; client i is on machine i modulo ``num_machines``.
+        share: Share of a GPU's memory per client.
+        num_gpus: Number of GPUs per machine.
+        num_machines: Number of machines.
 
     Returns:
-        Numbers in [0, gpus), by client.
+        Indices in [0, num_gpus), by client.
 
     Raises:
-        UserError: where they do not all fit.
+        UserError: If they do not fit at once.
     """
-    there = num_gpus * num_machines
-    if num_clients > there * count_clients_per_gpu(share):
-        most = math.floor(1000 / math.ceil(num_clients / there)) / 1000
+    total = num_gpus * num_machines
+    capacity = total * count_clients_per_gpu(share)
+    if num_clients > capacity:
+        max_share = math.floor(1000 / math.ceil(num_clients / total)) / 1000
         raise UserError(
-            f"{CONFIG_KEY} is {share:g}: {there} GPU(s) can take "
-            f"{there * count_clients_per_gpu(share)} client(s) at once, and there are {num_clients}",
-            f"with at most {most:g} all of them fit; with federation.engine: simulation they take "
-            "turns",
+            f"{CONFIG_KEY} is {share:g}: {total} GPU(s) can take {capacity} client(s) at once, "
+            f"and there are {num_clients}",
+            f"with at most {max_share:g} all of them fit; with federation.engine: simulation they "
+            "take turns",
         )
     return [client // num_machines % num_gpus for client in range(num_clients)]
 
@@ -94,24 +110,18 @@ def _set_gpu_share(run: FederatedRun, share: float) -> FederatedRun:
 
 
 def _profile_in_subprocess(run: FederatedRun, gpu: str) -> tuple[int, int]:
-    """Bytes of a GPU that training takes, and that it has; by a process that ends with it."""
+    """Return bytes of a GPU that training uses and that it has; this process never uses CUDA."""
     with start_reaper() as scratch:
-        file, to = Path(scratch, "run.json"), Path(scratch, "measured.json")
-        run.save(file)
-        command = [
-            sys.executable,
-            "-m",
-            "blossomtune.deployment.profile_memory",
-            str(file),
-            str(to),
-        ]
-        code = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(  # noqa: S603
-            command, env=os.environ | build_gpu_environment(gpu) | code, check=False
-        )
-        if done.returncode:
+        run_file, output = Path(scratch, "run.json"), Path(scratch, "memory.json")
+        run.save(run_file)
+        module = "blossomtune.deployment.profile_memory"
+        command = [sys.executable, "-m", module, str(run_file), str(output)]
+        variables = build_gpu_environment(gpu) | {"PYTHONPATH": str(CODE_DIR)}
+        status = subprocess.run(command, env=os.environ | variables, check=False).returncode  # noqa: S603
+        if status:
             raise UserError(
                 f"{CONFIG_KEY}: auto, and the step that was to be measured failed",
                 "see above; or say a number",
             )
-        return tuple(read_json(to))
+        used, total = read_json(output)
+        return used, total

@@ -1,4 +1,4 @@
-"""Show containers the files of this machine that stages need."""
+"""Select the host's files and settings that a container needs beside the working directory."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def find_local_path(setting: str) -> Path | None:
 
 
 def strip_container_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without variables that change a container's variables or mounts."""
+    """Return an environment without variables that add variables or mounts to a container."""
     prefixes = ("APPTAINERENV_", "SINGULARITYENV_")
     binds = {
         f"{p}_{b}" for p in ("APPTAINER", "SINGULARITY") for b in ("BIND", "BINDPATH", "MOUNT")

@@ -1,4 +1,4 @@
-"""How much of a GPU a client needs: the longest batch is trained on, and memory looked at."""
+"""Measure the GPU memory that a client needs for its largest batch."""
 
 import sys
 import tempfile
@@ -18,29 +18,36 @@ from blossomtune.training.sft_config import build_sft_config
 from blossomtune.training.trainer import LocalObjective, TrainResult, train_adapter
 
 PROFILE_STEPS = 2
-"""In the second one, what the optimizer keeps is there too."""
+"""Number of measured steps; the optimizer's state exists from the second one on."""
 
 
 def select_longest_rows(run: FederatedRun, num_rows: int, split_suffix: str = "") -> Dataset:
-    """So many of a client's longest rows, of the client whose ones are the longest.
+    """Return the longest rows of the client whose longest rows have the most tokens.
 
-    Their first tokens are made to differ: where rows begin alike, a batch needs less (``sharing``),
-    and others may not.
+    Their first tokens are made different: rows with a common prefix need less memory.
+
+    Args:
+        run: The run.
+        num_rows: Number of rows.
+        split_suffix: Suffix of the rows' file name, such as ``.validation``.
+
+    Returns:
+        A data set with the columns of tokenized rows.
     """
-    found = []
+    candidates = []
     for client in range(len(run.spec.clients)):
         rows = load_client_rows(run.paths.preprocessed, client, split_suffix)
         lengths = np.diff(rows.data.column("input_ids").combine_chunks().offsets.to_numpy())
         order = np.argsort(-lengths, kind="stable")[:num_rows]
-        found.append((lengths[order].sum(), rows.select(order)))
-    rows = max(found, key=lambda each: each[0])[1].to_list()
+        candidates.append((lengths[order].sum(), rows.select(order)))
+    rows = max(candidates, key=lambda candidate: candidate[0])[1].to_list()
     return Dataset.from_list(
         [row | {"input_ids": [i, *row["input_ids"][1:]]} for i, row in enumerate(rows)]
     )
 
 
 def train_largest_batch(run: FederatedRun) -> TrainResult:
-    """Trains on such rows at the highest rank there is; scores some, where clients are to."""
+    """Train on the longest rows at the highest rank; evaluate the longest if clients evaluate."""
     worker = get_worker(run)
     model = worker.prepare_model(max(client.rank for client in run.spec.clients), {})
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,28 +60,29 @@ def train_largest_batch(run: FederatedRun) -> TrainResult:
             output_dir=Path(scratch),
         )
         rows = select_longest_rows(run, config.per_device_train_batch_size)
-        times = PROFILE_STEPS * config.gradient_accumulation_steps
-        batches = rows.select(list(range(len(rows))) * times)
-        trained = train_adapter(model, worker.tokenizer, batches, config, LocalObjective())
+        num_batches = PROFILE_STEPS * config.gradient_accumulation_steps
+        batches = rows.select(list(range(len(rows))) * num_batches)
+        result = train_adapter(model, worker.tokenizer, batches, config, LocalObjective())
     if run.spec.federation.fraction_evaluate:
         compute_eval_loss(
             model,
             select_longest_rows(run, 16, ".validation").to_list(),
             get_pad_token_id(worker.tokenizer),
         )
-    return trained
+    return result
 
 
 def profile_memory(run: FederatedRun) -> tuple[int, int]:
-    """Bytes of this process's GPU that training takes at most, and that it has.
+    """Return the peak memory of training on this process's GPU and the GPU's memory, in bytes.
 
-    With what CUDA itself takes, which PyTorch does not count. Nobody else may come or go meanwhile.
+    The peak includes CUDA's own memory, which PyTorch does not count. Other processes must not
+    allocate or free memory of the GPU meanwhile.
     """
     [gpu] = list_visible_gpus()
-    before = get_free_memory(gpu)
+    free_before = get_free_memory(gpu)
     train_largest_batch(run)
-    rest = before - get_free_memory(gpu) - torch.cuda.memory_reserved()
-    return rest + torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
+    overhead = free_before - get_free_memory(gpu) - torch.cuda.memory_reserved()
+    return overhead + torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A process that stops what another one started, even where that was killed and could not.
+"""Kill the processes that a run leaves behind, and remove its scratch folder.
 
-Ray's servers end with the process that started them, but two agents of theirs do not.
+Ray's servers end with the process that started them, but two of its agents do not.
 """
 
 import json
@@ -17,63 +17,66 @@ from pathlib import Path
 
 import psutil
 
-CLEANUP_FILE = "will.json"
+CLEANUP_FILE = "cleanup.json"
 CODE_DIR = Path(__file__).resolve().parents[2]
+POLL_SECONDS, KILL_TIMEOUT_SECONDS = 1.0, 10
 
 
 def on_exit(scratch_dir: Path, command: list[str]) -> None:
-    """Has the guard run a command in the end, for what is no process of ours.
+    """Register a command that the reaper runs last, for what is not a child process.
 
     Args:
-        scratch: the directory that ``guarded`` gave.
-        command: program and arguments; it runs in the folder of our packages.
+        scratch_dir: Folder that ``start_reaper`` yielded.
+        command: Program and arguments; the working directory is that of our packages.
     """
     (scratch_dir / CLEANUP_FILE).write_text(json.dumps(command))
 
 
 @contextmanager
 def start_reaper(parent_dir: Path | None = None) -> Iterator[str]:
-    """Yields a temporary directory; on every way out it and all child processes are gone.
+    """Start a reaper process; on exit all child processes and the scratch folder are removed.
 
-    The guard reads from a pipe of which this process holds the only other end: it ends when this
-    process does, whatever ended it.
+    The reaper reads from a pipe whose other end only this process has open. So it cleans up even
+    after this process was killed.
 
     Args:
-        parent: where the directory comes to lie; None for the system's place.
+        parent_dir: Folder for the scratch folder; None for the system's.
+
+    Yields:
+        The path of the scratch folder.
     """
     scratch = tempfile.mkdtemp(prefix="bt-", dir=parent_dir)  # short: Ray's sockets live below it
-    command = [sys.executable, __file__, scratch]
-    guard = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, start_new_session=True
-    )
+    # -P: modules of this package must not shadow packages such as docker
+    command = [sys.executable, "-P", __file__, scratch]
+    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
     try:
         yield scratch
     finally:
-        guard.communicate()
-        shutil.rmtree(scratch, ignore_errors=True)  # where the guard was killed
+        reaper.communicate()
+        shutil.rmtree(scratch, ignore_errors=True)  # in case the reaper was killed
 
 
 def main(scratch_dir: Path) -> None:
-    """Notes the parent's descendants once a second; when the pipe closes, stops what is left.
+    """Record the parent's descendants; kill those that are left when stdin closes.
 
-    A cluster that cancels a job asks each of its processes to end; this one has its work to do.
+    SIGTERM is ignored, since a cluster that cancels a job sends it to each of its processes.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent, me = psutil.Process(os.getppid()), psutil.Process()
-    family: set[psutil.Process] = set()  # a process is its number and its time of birth
-    while not select.select([sys.stdin], [], [], 1.0)[0]:
+    parent, reaper = psutil.Process(os.getppid()), psutil.Process()
+    descendants: set[psutil.Process] = set()  # psutil compares ids and creation times
+    while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
         try:
-            family.update(parent.children(recursive=True))
+            descendants.update(parent.children(recursive=True))
         except psutil.NoSuchProcess:
             break
-    for process in family - {me}:
+    descendants.discard(reaper)
+    for process in descendants:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family - {me}, timeout=10)
+    psutil.wait_procs(descendants, timeout=KILL_TIMEOUT_SECONDS)
     with suppress(FileNotFoundError):
-        subprocess.run(
-            json.loads((scratch_dir / CLEANUP_FILE).read_text()), cwd=CODE_DIR, check=False
-        )
+        command = json.loads((scratch_dir / CLEANUP_FILE).read_text())
+        subprocess.run(command, cwd=CODE_DIR, check=False)  # noqa: S603
     shutil.rmtree(scratch_dir, ignore_errors=True)
 
 

@@ -1,7 +1,8 @@
-"""A federation on a SuperLink and SuperNodes, whatever runs them."""
+"""Run a federation on a SuperLink and SuperNodes of a backend."""
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from blossomtune.artifacts.round_record import RoundRecord
+from blossomtune.config.engines import SlurmEngine
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
 from blossomtune.deployment.keys import KeyStore, load_public_key
@@ -20,9 +22,13 @@ from blossomtune.files import read_json
 from blossomtune.gpus import list_visible_gpus
 from blossomtune.training.checkpoints import CheckpointStore
 
+logger = logging.getLogger(__name__)
+
 START_TIMEOUT_SECONDS = 60
+FAILURE_TIMEOUT_SECONDS, POLL_SECONDS = 3.0, 0.1
+
 MAX_RESTARTS = 3
-"""How often a SuperNode is started again before the run goes on without it."""
+"""Number of times that a SuperNode is restarted before the run continues without it."""
 
 BACKENDS = {
     "process": "ProcessBackend",
@@ -31,18 +37,21 @@ BACKENDS = {
     "slurm": "SlurmBackend",
     "external": "ExternalBackend",
 }
-"""The class of an engine, in the module of that name. They are imported when they are needed, and
-not in a way that Snakemake follows: where SuperNodes run changes no adapter."""
+"""Class of each engine, in the module of that name.
+
+Modules are imported by name, so that they do not count as code of the stage: where SuperNodes run
+does not change the adapter.
+"""
 
 
 class Deployment:
     """SuperLink and SuperNodes of one run.
 
     Args:
-        run: the federation.
-        runner: what runs its parts.
-        scratch: a folder that is gone afterwards.
-        logs: a folder for what the parts say.
+        run: The run.
+        backend: Backend that starts the processes.
+        scratch_dir: Temporary folder of the run.
+        log_dir: Folder for the processes' output.
     """
 
     def __init__(
@@ -50,135 +59,125 @@ class Deployment:
     ) -> None:
         self._run, self._backend = run, backend
         self._scratch_dir, self._log_dir = scratch_dir, log_dir
+        self._run_file = scratch_dir / "run.json"
         spec, paths = run.spec, run.paths
         identity = build_run_identity(spec, paths, run.resources.device)
         checkpoints = CheckpointStore(paths.checkpoints, identity, RoundRecord)
         self._client_state_dir = checkpoints.folder / "clients"
         self._restarts_left = dict.fromkeys(range(len(spec.clients)), MAX_RESTARTS)
         self._specs: dict[str, ProcessSpec] = {}
-        self.keys = (
-            KeyStore(backend.key_dir or scratch_dir / "keys") if spec.federation.tls else None
-        )
-        kept = [client.name for client in spec.clients] if backend.key_dir else None
-        self._key_names = kept or range(len(spec.clients))  # as keys are, by client
+        self._keys: KeyStore | None = None
+        self._key_names: Sequence[str | int] = range(len(spec.clients))
+        if spec.federation.tls:
+            self._keys = KeyStore(backend.key_dir or scratch_dir / "keys")
+        if backend.key_dir:
+            self._key_names = [client.name for client in spec.clients]
 
     @property
     def public_keys(self) -> list[EllipticCurvePublicKey]:
         """Public keys of the SuperNodes, by client; empty without authentication."""
-        if self.keys is None:
+        if self._keys is None:
             return []
-        return [load_public_key(self.keys.supernode_public_key(name)) for name in self._key_names]
+        return [load_public_key(self._keys.supernode_public_key(name)) for name in self._key_names]
 
     @contextmanager
     def start_superlink(self) -> Iterator[Path]:
-        """Starts the SuperLink, and stops all on every way out; yields the SuperLink's socket.
+        """Start the SuperLink; stop all processes on exit.
 
-        Keys are made for this run alone, unless the engine keeps some; what is about to expire
-        of those is renewed.
+        Missing keys are created, and the backend's own certificates are renewed before they expire.
+
+        Yields:
+            The SuperLink's socket.
 
         Raises:
-            UserError: where the SuperLink does not come up, or clients do not fit on the GPUs.
+            UserError: If the SuperLink does not start, or the clients do not fit on the GPUs.
         """
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        for old in self._log_dir.glob("*.log"):
-            old.unlink()
+        for log in self._log_dir.glob("*.log"):
+            log.unlink()
         self._run.redact_for_clients().save(self._run_file)
         with self._backend:
             self._gpu_indices = self._assign_gpus()
-            if self.keys:
-                self.keys.create_missing([self._backend.host], self._key_names)
-            link = self._superlink_spec()
-            self._start_process(link)
-            self._superlink_address = (
-                f"{self._backend.host}:{self._wait_for_port(link.home / 'superlink.json')}"
-            )
-            yield link.home / "superlink.sock"
+            if self._keys:
+                self._keys.create_missing([self._backend.host], self._key_names)
+            superlink = self._superlink_spec()
+            self._start_process(superlink)
+            port = self._wait_for_port(superlink.home / "superlink.json")
+            self._superlink_address = f"{self._backend.host}:{port}"
+            yield superlink.home / "superlink.sock"
 
     def start_supernodes(self) -> None:
-        """Starts the SuperNodes, once the SuperLink knows them: it turns away all others."""
-        for client, gpu in enumerate(self._gpu_indices):
-            self._start_process(self._supernode_spec(client, gpu))
+        """Start the SuperNodes, after they have been registered: the SuperLink rejects others."""
+        for client, gpu_index in enumerate(self._gpu_indices):
+            self._start_process(self._supernode_spec(client, gpu_index))
 
     def restart_supernodes(self) -> dict[int, str]:
-        """Starts SuperNodes again that have ended.
+        """Restart SuperNodes that have ended.
 
         Returns:
-            By client, why its SuperNode is gone for good, where that has happened since the last
-            time.
+            The errors of SuperNodes that failed permanently since the last call, by client.
 
         Raises:
-            UserError: where the SuperLink has ended.
+            UserError: If the SuperLink has ended.
         """
-        found: dict[int, str] = {}
+        failures: dict[int, str] = {}
         for name, status in self._backend.poll_exit_statuses().items():
-            fault = self._exit_error(name, status)
+            error = self._exit_error(name, status)
             client = self._specs[name].client
             if client is None:
-                raise fault
+                raise error
             self._backend.stop(name)
-            back = self.keys is not None and self._restarts_left[client] > 0
-            print(f"{fault}\n  {'it is started again' if back else 'it is gone'}", flush=True)
-            if not back:
-                found[client] = str(fault)
+            # without keys, nobody knows that the new node is the same client
+            if self._keys is None or not self._restarts_left[client]:
+                logger.warning("%s\n  it is gone", error)
+                failures[client] = str(error)
                 continue
+            logger.warning("%s\n  it is started again", error)
             self._restarts_left[client] -= 1
             self._backend.start(self._specs[name])
-        return found
+        return failures
 
     def wait_for_failures(self) -> None:
-        """Watches for a few seconds."""
-        for _ in range(30):
+        """Poll the processes for a few seconds; raise UserError if the SuperLink has ended."""
+        end = time.monotonic() + FAILURE_TIMEOUT_SECONDS
+        while time.monotonic() < end:
             self.restart_supernodes()
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)
 
-    @property
-    def _run_file(self) -> Path:
-        return self._scratch_dir / "run.json"
-
-    def _assign_gpus(self) -> list[int | None]:
-        """By client, which of its machine's GPUs it trains on; all machines have as many."""
-        clients, share = len(self._run.spec.clients), self._run.resources.gpus_per_client
+    def _assign_gpus(self) -> Sequence[int | None]:
+        """Return the index of each client's GPU; all machines must have as many as this one."""
+        num_clients, share = len(self._run.spec.clients), self._run.resources.gpus_per_client
         if not share:
-            return [None] * clients
-        return assign_gpus(clients, share, len(list_visible_gpus()), self._backend.num_machines)
+            return [None] * num_clients
+        return assign_gpus(num_clients, share, len(list_visible_gpus()), self._backend.num_machines)
 
     def _superlink_spec(self) -> ProcessSpec:
-        words, secrets = (
-            ["--host", self._backend.listen_address, "--port", str(self._backend.port)],
-            (),
-        )
-        if self.keys:
-            words += ["--key-dir", str(self.keys.folder)]
-            secrets = (
-                self.keys.ca_certificate,
-                self.keys.superlink_certificate,
-                self.keys.superlink_key,
-            )
-        return ProcessSpec(
-            SUPERLINK, tuple(words), self._scratch_dir / SUPERLINK, secret_paths=secrets
-        )
+        keys, secrets = self._keys, []
+        arguments = ["--host", self._backend.listen_address, "--port", str(self._backend.port)]
+        if keys:
+            arguments += ["--key-dir", str(keys.folder)]
+            secrets = [keys.ca_certificate, keys.superlink_certificate, keys.superlink_key]
+        home = self._scratch_dir / SUPERLINK
+        return ProcessSpec(SUPERLINK, tuple(arguments), home, secret_paths=tuple(secrets))
 
     def _supernode_spec(self, client: int, gpu_index: int | None) -> ProcessSpec:
-        paths = self._run.paths
-        words = ["--superlink", self._superlink_address, "--client", str(client)]
-        words += ["--run", str(self._run_file)]
-        rows = tuple(paths.preprocessed.glob(f"client_{client}.*arrow"))
-        reads, secrets = (paths.model, *rows), (self._run_file,)
-        if self.keys:
-            words += ["--ca-certificate", str(self.keys.ca_certificate)]
-            key = self.keys.supernode_key(self._key_names[client])
-            words += ["--private-key", str(key)]
-            secrets += (self.keys.ca_certificate, key)
-        name = f"supernode_{client}"
-        state = (self._client_state_dir / str(client),)
-        writable = state if self._run.spec.has_client_state else ()
+        name, paths = f"supernode_{client}", self._run.paths
+        arguments = ["--superlink", self._superlink_address, "--client", str(client)]
+        arguments += ["--run", str(self._run_file)]
+        secrets = [self._run_file]
+        if self._keys:
+            key = self._keys.supernode_key(self._key_names[client])
+            arguments += ["--ca-certificate", str(self._keys.ca_certificate)]
+            arguments += ["--private-key", str(key)]
+            secrets += [self._keys.ca_certificate, key]
+        state_dir = self._client_state_dir / str(client)
         return ProcessSpec(
             name,
-            tuple(words),
+            tuple(arguments),
             self._scratch_dir / name,
-            reads,
-            secrets,
-            writable_paths=writable,
+            readable_paths=(paths.model, *paths.preprocessed.glob(f"client_{client}.*arrow")),
+            secret_paths=tuple(secrets),
+            writable_paths=(state_dir,) if self._run.spec.has_client_state else (),
             gpu_index=gpu_index,
         )
 
@@ -196,50 +195,47 @@ class Deployment:
                     f"the SuperLink was not ready after {START_TIMEOUT_SECONDS} s",
                     f"see {self._log_dir / SUPERLINK}.log",
                 )
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
         return int(read_json(ready_file)["port"])
 
     def _exit_error(self, name: str, status: int) -> UserError:
         path = self._log_dir / f"{name}.log"
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-        said = lines[-1] if lines else "nothing"
-        return UserError(f"{name} ended with {status}; the last it said: {said}", f"see {path}")
+        output = lines[-1] if lines else "nothing"
+        return UserError(f"{name} ended with {status}; the last it said: {output}", f"see {path}")
 
 
 def deploy(run: FederatedRun, log_dir: Path) -> None:
-    """Runs a federation on the engine that its configuration names; the ServerApp is in this process.
+    """Run a federation on the engine of its configuration, with the ServerApp in this process.
 
     Args:
-        run: the federation.
-        logs: a folder for what SuperLink and SuperNodes say.
-
-    Raises:
-        UserError: what stopped the federation.
+        run: The run.
+        log_dir: Folder for the output of SuperLink and SuperNodes.
     """
     import httpx
 
     from blossomtune.deployment.flower_run import run_session
     from blossomtune.federation.server.server_app import run_federation
 
-    # The nodes of a cluster share the working directory, and nothing else that we know of.
-    shared = run.paths.checkpoints.parent if run.spec.federation.engine.name == "slurm" else None
-    with start_reaper(shared) as folder:
-        scratch = Path(folder)
-        deployment = Deployment(run, _create_backend(run, log_dir, scratch), scratch, log_dir)
+    # nodes of a cluster share the working directory, but not the system's temporary folder
+    is_cluster = isinstance(run.spec.federation.engine, SlurmEngine)
+    with start_reaper(run.paths.checkpoints.parent if is_cluster else None) as scratch:
+        scratch_dir = Path(scratch)
+        backend = _create_backend(run, log_dir, scratch_dir)
+        deployment = Deployment(run, backend, scratch_dir, log_dir)
         with deployment.start_superlink() as socket:
+            session = run_session(socket, deployment.public_keys, deployment.restart_supernodes)
             try:
-                with run_session(socket, deployment.public_keys, deployment.restart_supernodes) as (
-                    grid,
-                    owners,
-                ):
+                with session as (grid, owners):
                     deployment.start_supernodes()
                     run_federation(grid, run, owners)
             except httpx.TransportError:
-                deployment.wait_for_failures()  # the SuperLink may have ended just now
+                deployment.wait_for_failures()  # the SuperLink may have ended
                 raise
 
 
 def _create_backend(run: FederatedRun, log_dir: Path, scratch_dir: Path) -> Backend:
     engine = run.spec.federation.engine
     module = import_module(f"blossomtune.deployment.{engine.name}")
-    return getattr(module, BACKENDS[engine.name])(log_dir, scratch_dir, engine)
+    backend: Backend = getattr(module, BACKENDS[engine.name])(log_dir, scratch_dir, engine)
+    return backend

@@ -1,30 +1,25 @@
-"""The simulation engine: all clients on this machine, in a few warm worker processes."""
+"""Run a federation on this machine with Flower's simulation engine on Ray."""
 
 import logging
 import os
+from typing import Any
 
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.federation.run import FederatedRun
 
 
 def simulate(run: FederatedRun) -> None:
-    """Runs a federation with Flower's simulation on Ray.
+    """Run a federation; the server writes adapter and history.
 
-    As many clients train side by side as cores (and GPUs) allow; the others take turns. A worker
-    keeps model and data from round to round. The number of workers changes no result.
-
-    Args:
-        run: the federation; its server writes adapter and history.
-
-    Raises:
-        UserError: what stopped the federation.
+    As many clients train at once as cores and GPUs allow, and the others take turns. A worker
+    keeps model and data between rounds. The number of workers does not change the result.
     """
     with start_reaper() as scratch:
         os.environ |= {
             "FLWR_HOME": scratch,
             "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0",  # else training waits for everything else on the machine
+            "RAY_worker_niceness": "0",  # by default, training yields to all other processes
             # Flower ends its actors by an error, which Ray reports as a failure to be retried.
             "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.terminate failed",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
@@ -44,18 +39,18 @@ def simulate(run: FederatedRun) -> None:
         )
 
 
-def _backend_config(run: FederatedRun, scratch_dir: str) -> dict:
+def _backend_config(run: FederatedRun, scratch_dir: str) -> dict[str, Any]:
     threads, gpus = run.spec.federation.threads_per_client, run.resources.gpus_per_client
     workers = max(1, min(run.resources.cores // threads, len(run.spec.clients)))
     init = {
         "num_cpus": workers * threads,
         "object_store_memory": 256 * 2**20,  # adapters and messages only
         "_temp_dir": scratch_dir,
-        "log_to_driver": False,  # a client's errors come with its reply
+        "log_to_driver": False,  # clients reply with their errors
     }
-    # A worker that dies is started again, and its client gets a second chance in the round.
-    revival = {"max_restarts": -1, "max_task_retries": 1}
+    # a killed worker is restarted, and its client retries once per round
+    restarts = {"max_restarts": -1, "max_task_retries": 1}
     return {
         "init_args": init,
-        "client_resources": {"num_cpus": threads, "num_gpus": gpus, **revival},
+        "client_resources": {"num_cpus": threads, "num_gpus": gpus, **restarts},
     }

@@ -1,7 +1,7 @@
-"""The slurm engine: inside one allocation, the SuperLink beside us, SuperNodes on all its nodes.
+"""Run the SuperLink in this Slurm job, and SuperNodes as job steps on all of its nodes.
 
-Every part is a container of Apptainer; ``srun`` takes those of SuperNodes to their nodes. The
-working directory and the folder of keys must be on a file system that the nodes share.
+Each process runs in an Apptainer container. The nodes must share the file systems of the working
+directory and of the folder of keys.
 """
 
 import os
@@ -19,23 +19,23 @@ SELECT_GPU_SCRIPT = (
     'export "$1"ENV_CUDA_VISIBLE_DEVICES="$(echo "${CUDA_VISIBLE_DEVICES:-$2}" | cut -d, -f"$3")"; '
     'shift 3; exec "$@"'
 )
-"""Run by a shell on a node: of the GPUs that Slurm gave the job there, a container gets one.
+"""Shell script that runs a command on a node with one of the GPUs that the job has there.
 
-Its arguments are the container program in capitals, what the GPUs are called where Slurm does not
-say it, which of them it is (1, 2, …), and the command.
+Arguments: the container program in capitals, the GPUs if Slurm does not set CUDA_VISIBLE_DEVICES,
+the number of the GPU (1, 2, …), and the command.
 """
 
 
 class SlurmBackend(ApptainerBackend):
-    """Parts as steps of this process's job; see ``Runner``.
+    """Backend that runs SuperNodes as steps of this process's Slurm job.
 
     Args:
-        logs: a folder for what they say.
-        scratch: a folder of this run, which its guard removes; all nodes must see it.
-        engine: the image.
+        log_dir: Folder for the processes' output.
+        scratch_dir: Folder of this run, on a file system that all nodes share.
+        engine: The image.
     """
 
-    listen_address = "0.0.0.0"  # noqa: S104 - the nodes of the allocation reach it
+    listen_address = "0.0.0.0"  # noqa: S104 - other nodes of the allocation connect
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: SlurmEngine) -> None:
         super().__init__(log_dir, scratch_dir, engine)
@@ -48,34 +48,31 @@ class SlurmBackend(ApptainerBackend):
                 "snakemake --profile profiles/slurm, or another engine",
             )
         self._hostnames = _scontrol_show("hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
-        here = _scontrol_show("node", os.environ["SLURMD_NODENAME"])
-        self.host, self.num_machines = here.split("NodeAddr=")[1].split()[0], len(self._hostnames)
+        self.num_machines = len(self._hostnames)
+        this_node = _scontrol_show("node", os.environ["SLURMD_NODENAME"])
+        self.host = this_node.split("NodeAddr=")[1].split()[0]
         return super().__enter__()
 
     def build_command(self, spec: ProcessSpec) -> list[str]:
-        """How to start a part."""
-        inside = super().build_command(spec)
+        """Return the command that starts a process, on its client's node."""
+        command = super().build_command(spec)
         if spec.client is None:
-            return inside
+            return command
         node = self._hostnames[spec.client % self.num_machines]
-        # Steps share what the job has (--overlap): who trains on which GPU is said by us.
+        # --overlap: steps share the job's GPUs, which SELECT_GPU_SCRIPT assigns
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", f"--nodelist={node}"]
         step += ["--cpu-bind=none", f"--job-name={spec.name}", "--kill-on-bad-exit=1"]
         if spec.gpu_index is not None:
-            words = [
-                self._executable.upper(),
-                ",".join(list_visible_gpus()),
-                str(spec.gpu_index + 1),
-            ]
-            step += ["sh", "-c", SELECT_GPU_SCRIPT, "sh", *words]
-        return [*step, *inside]
+            gpus = ",".join(list_visible_gpus())
+            step += ["sh", "-c", SELECT_GPU_SCRIPT, "sh"]
+            step += [self._executable.upper(), gpus, str(spec.gpu_index + 1)]
+        return [*step, *command]
 
     def gpu_environment(self, spec: ProcessSpec) -> dict[str, str]:
-        """Nothing: what GPUs are called on a part's node is not known here."""
+        """Return no variables: the names of GPUs on other nodes are not known here."""
         return {}
 
 
 def _scontrol_show(entity: str, name: str) -> str:
-    """What Slurm tells of itself."""
     command = ["scontrol", "show", entity, name]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603

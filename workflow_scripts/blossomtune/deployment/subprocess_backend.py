@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Run the processes of a federation as child processes."""
 
 import os
 import subprocess
@@ -15,20 +15,23 @@ STOP_TIMEOUT_SECONDS = 5
 
 
 class SubprocessBackend:
-    """Parts as processes, held by their handles; see ``Runner``.
+    """Backend that runs each process as a child process; see ``Backend``.
 
     Args:
-        logs: a folder for what they say.
-        scratch: a folder of this run, which its guard removes.
-        engine: its block of the configuration.
+        log_dir: Folder for the processes' output.
+        scratch_dir: Folder of this run, which its reaper removes.
+        engine: Configuration of the engine.
     """
 
-    listen_address = host = "127.0.0.1"
-    port, key_dir, num_machines = 0, None, 1
+    listen_address: str = "127.0.0.1"
+    host: str = "127.0.0.1"
+    port: int = 0
+    key_dir: Path | None = None
+    num_machines: int = 1
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: AnyEngine) -> None:
-        self._log_dir, self._scratch_dir, self._engine = log_dir, scratch_dir, engine
-        self._processes: dict[str, subprocess.Popen] = {}
+        self._log_dir = log_dir
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +41,7 @@ class SubprocessBackend:
             self.stop(name)
 
     def start(self, spec: ProcessSpec) -> None:
-        """Starts a part."""
+        """Start a process."""
         with (self._log_dir / f"{spec.name}.log").open("ab") as log:
             self._processes[spec.name] = subprocess.Popen(  # noqa: S603
                 self.build_command(spec),
@@ -49,23 +52,21 @@ class SubprocessBackend:
             )
 
     def build_command(self, spec: ProcessSpec) -> list[str]:
-        """How to start a part."""
+        """Return the command that starts a process."""
         return [sys.executable, *spec.python_arguments]
 
     def build_environment(self, spec: ProcessSpec) -> dict[str, str]:
-        """The environment to start it in."""
+        """Return the environment of that command."""
         return os.environ | spec.environment | self.gpu_environment(spec)
 
     def gpu_environment(self, spec: ProcessSpec) -> dict[str, str]:
-        """Variables that leave a part of this machine's GPUs the one that it trains on."""
-        return (
-            {}
-            if spec.gpu_index is None
-            else build_gpu_environment(list_visible_gpus()[spec.gpu_index])
-        )
+        """Return variables that hide all GPUs but the process's own."""
+        if spec.gpu_index is None:
+            return {}
+        return build_gpu_environment(list_visible_gpus()[spec.gpu_index])
 
     def stop(self, name: str) -> None:
-        """Asks a part to end, and ends it where it does not."""
+        """Stop a process: SIGTERM, then SIGKILL after ``STOP_TIMEOUT_SECONDS``."""
         process = self._processes.pop(name)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -74,5 +75,5 @@ class SubprocessBackend:
         process.wait()
 
     def poll_exit_statuses(self) -> dict[str, int]:
-        """The exit status of parts that have ended by themselves, by name."""
+        """Return the exit statuses of processes that have ended by themselves, by name."""
         return {n: s for n, p in self._processes.items() if (s := p.poll()) is not None}

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,10 @@ class LoggingSSLObject(ssl.SSLObject):
 class SecondaryServer(uvicorn.Server):
     """Server beside another one of this process, which handles the signals."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
         """Capture no signals."""
-        return nullcontext()
+        yield
 
 
 async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStore | None) -> None:

@@ -45,13 +45,13 @@ def render_model_card(
     """
     base = read_artifact(model_dir / "provenance.json", Provenance)
     data = read_artifact(dataset / "manifest.json", DatasetManifest)
-    record = read_artifact(history, History)
+    federation = read_artifact(history, History)
     counts = read_artifact(preprocessed / "manifest.json", TokenizedManifest).clients
     lora = read_artifact(adapter_dir / "adapter_config.json", AdapterConfig)
     losses = {
         r.round: r.evaluation.loss
-        for r in record.rounds
-        if r.evaluation and r.round <= record.result_round
+        for r in federation.rounds
+        if r.evaluation and r.round <= federation.result_round
     }
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
@@ -63,9 +63,9 @@ def render_model_card(
         base=base,
         data=data,
         dataset_name=dataset.name,
-        clients=[(record.clients[c.client], c.rows) for c in counts],
-        history=record,
-        epsilon=_format_epsilon(record.privacy.epsilon) if record.privacy else None,
+        clients=[(federation.clients[c.client], c.rows) for c in counts],
+        history=federation,
+        epsilon=_format_epsilon(federation.privacy.epsilon) if federation.privacy else None,
         losses={r: losses[r] for r in [*list(losses)[:1], *list(losses)[-1:]]},
         lora=lora,
         rank=lora.max_rank,

@@ -1,4 +1,4 @@
-"""A data set cut into clients: files for each, and a manifest."""
+"""Partition of a data set: files per client, and a manifest."""
 
 import tempfile
 from collections import Counter
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from blossomtune import files
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, DatasetSummary
 from blossomtune.artifacts.files import read_artifact, write_artifact
 from blossomtune.artifacts.origin import Origin
@@ -24,6 +23,7 @@ from blossomtune.data.partitioning.client_rows import (
 )
 from blossomtune.data.partitioning.labels import jensen_shannon_distance
 from blossomtune.data.sources.file_formats import write_parquet
+from blossomtune.files import compute_file_sha256
 
 
 def build_partition(
@@ -33,8 +33,11 @@ def build_partition(
 
     Args:
         config: a partition's block and ``seed``.
-        dataset_folder: directory that ``build_dataset`` wrote; its test rows are no client's.
+        dataset_folder: directory that ``build_dataset`` wrote.
         folder: an empty folder to write to.
+
+    Returns:
+        The manifest.
     """
     dataset = read_artifact(dataset_folder / "manifest.json", DatasetManifest)
     return write_partition(config, dataset, dataset_folder / "train.parquet", folder)
@@ -45,134 +48,133 @@ def write_partition(
 ) -> PartitionManifest:
     """Write client_<i>.parquet for each client, and manifest.json.
 
-    What a client keeps for validation and testing goes to client_<i>.validation.parquet and
-    client_<i>.test.parquet. Rows are in the order of the data set. Clients whose rows are
-    elsewhere have names here, and no files.
+    A client's held-out rows go to client_<i>.validation.parquet and client_<i>.test.parquet. Rows
+    are in the order of the data set. External clients have an entry in the manifest and no files.
 
     Args:
         config: a partition's block and ``seed``; for partitioner local also ``reading``, the keys
-            of the data set's block that say how files become rows. A client that prepares its
-            rows itself has ``clients`` and, for itself, ``paths``.
+            of the data set's block that define how files become rows. An external client has all
+            names in ``clients`` and its own path in ``paths``.
         dataset: origin and columns of the data set.
-        train_file: its training rows; None for partitioner local, which has files of its own.
+        train_file: its training rows; None for partitioner local.
         folder: an empty folder to write to.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: where a column is missing or the clients asked for cannot be made.
+        UserError: if a column is missing, or the rows cannot be assigned as configured.
     """
-    label, columns = _resolve_label_column(config, dataset), dataset.columns
+    label_column, columns = _resolve_label_column(config, dataset), dataset.columns
     clients: list[ClientPartition] = []
-    whole = Counter[str]()
-    elsewhere = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
+    total_labels = Counter[str]()
+    external = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if config["partitioner"] == "local" or train_file is None:
-            found = iter_local_clients(config, columns, label, Path(scratch))
+            batches = iter_local_clients(config, columns, label_column, Path(scratch))
         else:
-            found = iter_pooled_clients(config, train_file, columns, label, Path(scratch))
-        for some in found:
-            first = len(clients)
-            if elsewhere:
-                first = config["clients"].index(some.row_indices[0][0])
-            for client, labels in _write_clients(some, config, first, folder):
+            batches = iter_pooled_clients(config, train_file, columns, label_column, Path(scratch))
+        for client_rows in batches:
+            first_index = len(clients)
+            if external:
+                first_index = config["clients"].index(client_rows.row_indices[0][0])
+            for client, labels in _write_clients(client_rows, config, first_index, folder):
                 clients.append(client)
-                whole.update(labels)
+                total_labels.update(labels)
     clients += [
         ClientPartition(client=config["clients"].index(name), name=name, files={})
-        for name in elsewhere
+        for name in external
     ]
+    clients.sort(key=attrgetter("client"))
     manifest = PartitionManifest(
         partitioner=config["partitioner"],
         column=config.get("column"),
-        label_column=label,
+        label_column=label_column,
         seed=config["seed"],
         dataset=Origin(source=dataset.source, revision=dataset.revision, licence=dataset.licence),
-        labels=whole if label is not None else None,
-        clients=[
-            _with_distance(client, whole) for client in sorted(clients, key=attrgetter("client"))
-        ],
+        labels=total_labels if label_column is not None else None,
+        clients=[_add_distance(client, total_labels) for client in clients],
     )
     write_artifact(folder / "manifest.json", manifest)
     return manifest
 
 
-def _with_distance(client: ClientPartition, labels: Mapping[str, int]) -> ClientPartition:
+def _add_distance(client: ClientPartition, total_labels: Mapping[str, int]) -> ClientPartition:
     if client.labels is None:
         return client
-    distance = jensen_shannon_distance(client.labels, labels)
+    distance = jensen_shannon_distance(client.labels, total_labels)
     return client.model_copy(update={"distance": distance})
 
 
 def _resolve_label_column(config: Mapping[str, Any], dataset: DatasetSummary) -> str | None:
-    """The column to count."""
-    if config["label_column"] is not None:
-        require_column("label_column", config["label_column"], dataset.columns)
-        return config["label_column"]
-    if dataset.stratify_by is not None:
-        return dataset.stratify_by
-    return None if config["partitioner"] == "continuous" else config.get("column")
+    """Return the column whose labels are counted, or None."""
+    column: str | None = config["label_column"]
+    if column is not None:
+        require_column("label_column", column, dataset.columns)
+    elif dataset.stratify_by is not None:
+        column = dataset.stratify_by
+    elif config["partitioner"] != "continuous":
+        column = config.get("column")
+    return column
 
 
 def _write_clients(
     client_rows: ClientRows, config: Mapping[str, Any], first_index: int, folder: Path
 ) -> Iterator[tuple[ClientPartition, Counter[str]]]:
-    """Writes the files of clients; the number of the first one is ``first``.
-
-    Yields:
-        What the manifest says of each, still without its distance, and the labels of all its rows.
-    """
-    labels, parts = client_rows.labels, []
+    """Write the files of clients; yield each entry, without distance, and all its labels."""
+    table, columns, labels = client_rows.table, client_rows.columns, client_rows.labels
+    client_splits = []
     for i, (_, rows) in enumerate(client_rows.row_indices, first_index):
         codes = None if labels is None else labels.codes[rows]
-        parts.append(client_split.split_client_rows(rows, codes, config, i))
-    # one walk over the rows for all clients, be they many and small or few and large
-    wanted = np.concatenate([rows for part in parts for rows in part.values()])
-    stream = _TokenCountingStream(client_rows.table.take(wanted, client_rows.columns))
-    schema = pa.schema([client_rows.table.schema.field(column) for column in client_rows.columns])
-    for i, ((name, rows), part) in enumerate(
-        zip(client_rows.row_indices, parts, strict=True), first_index
-    ):
-        sums, tokens = {}, {}
-        for kind, numbers in part.items():
-            file = f"client_{i}.parquet" if kind == "train" else f"client_{i}.{kind}.parquet"
-            before = stream.num_tokens
-            write_parquet(stream.take(len(numbers)), schema, folder / file)
-            sums[file], tokens[kind] = (
-                files.compute_file_sha256(folder / file),
-                stream.num_tokens - before,
-            )
+        client_splits.append(client_split.split_client_rows(rows, codes, config, i))
+    # one pass over the table for all clients
+    row_order = np.concatenate([rows for splits in client_splits for rows in splits.values()])
+    stream = _TokenCountingStream(table.take(row_order, columns))
+    schema = pa.schema([table.schema.field(column) for column in columns])
+    named_splits = zip(client_rows.row_indices, client_splits, strict=True)
+    for i, ((name, rows), splits) in enumerate(named_splits, first_index):
+        checksums, tokens = {}, {}
+        for split, split_rows in splits.items():
+            file = f"client_{i}.parquet" if split == "train" else f"client_{i}.{split}.parquet"
+            tokens_before = stream.num_tokens
+            write_parquet(stream.take(len(split_rows)), schema, folder / file)
+            checksums[file] = compute_file_sha256(folder / file)
+            tokens[split] = stream.num_tokens - tokens_before
         client = ClientPartition(
             client=i,
             name=name,
-            rows=len(part["train"]),
-            validation=len(part.get("validation", ())),
-            test=len(part.get("test", ())),
-            labels=None if labels is None else labels.count_labels(part["train"]),
+            rows=len(splits["train"]),
+            validation=len(splits.get("validation", ())),
+            test=len(splits.get("test", ())),
+            labels=None if labels is None else labels.count_labels(splits["train"]),
             tokens=tokens["train"],
-            sha256=sums[f"client_{i}.parquet"],
-            files=sums,
+            sha256=checksums[f"client_{i}.parquet"],
+            files=checksums,
         )
         yield client, Counter() if labels is None else labels.count_labels(rows)
 
 
 class _TokenCountingStream:
-    """Batches that are taken by numbers of rows, and how much text went by."""
+    """Stream of batches that yields a number of rows at a time and counts their tokens.
+
+    Args:
+        batches: the rows.
+
+    Attributes:
+        num_tokens: estimated tokens of the rows taken so far.
+    """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self.num_tokens = 0
-        self._batches, self._remainder = batches, None
+        self._batches = batches
+        self._remainder: pa.RecordBatch | None = None
 
     def take(self, num_rows: int) -> Iterator[pa.RecordBatch]:
-        """The next rows."""
+        """Yield the next rows."""
         while num_rows:
-            if self._remainder is None or not self._remainder.num_rows:
-                self._remainder = next(self._batches)
-            part, self._remainder = (
-                self._remainder.slice(0, num_rows),
-                self._remainder.slice(num_rows),
-            )
+            batch = self._remainder or next(self._batches)
+            part = batch.slice(0, num_rows)
+            self._remainder = batch.slice(num_rows) if batch.num_rows > num_rows else None
             self.num_tokens += token_estimate.estimate_tokens(part)
             num_rows -= part.num_rows
             yield part

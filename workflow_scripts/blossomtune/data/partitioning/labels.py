@@ -118,6 +118,6 @@ def jensen_shannon_distance(
         A number in [0, 1], rounded to 6 digits: 0 for equal distributions, 1 for disjoint labels.
     """
     counts = [[client_counts.get(label, 0), total] for label, total in total_counts.items()]
-    distance = jensenshannon(*np.array(counts).T, base=2)
-    # rounding can make the divergence of nearly equal distributions negative
+    with np.errstate(invalid="ignore"):  # rounding can make a tiny divergence negative
+        distance = jensenshannon(*np.array(counts).T, base=2)
     return 0.0 if np.isnan(distance) else round(float(distance), 6)

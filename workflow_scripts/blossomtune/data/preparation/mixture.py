@@ -41,7 +41,7 @@ def load_mixture(
         read_artifact(folder / "manifest.json", DatasetManifest).licence
         for folder in member_folders
     ]
-    licence = ", ".join(sorted(set(licences))) if all(licences) else None
+    licence = ", ".join(sorted(set(filter(None, licences)))) if all(licences) else None
     splits = []
     for split in ("train", "test"):
         rows = source_rows.store_source_rows(

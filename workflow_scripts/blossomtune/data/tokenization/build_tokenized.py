@@ -1,4 +1,4 @@
-"""Files of rows as files of token ids: rendered, cut at the borders of turns, prompts masked."""
+"""Tokenization of a partition: files of rows to files of token ids and labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -20,7 +20,12 @@ from blossomtune.artifacts.tokenized_manifest import (
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
 from blossomtune.data.tokenization.parallel import map_ordered
-from blossomtune.data.tokenization.row_errors import ERROR_KINDS, MAX_SHOWN_ROWS, check_row_errors
+from blossomtune.data.tokenization.row_errors import (
+    ERROR_KINDS,
+    MAX_SHOWN_ROWS,
+    RowError,
+    check_row_errors,
+)
 from blossomtune.data.tokenization.row_groups import (
     ExampleCounts,
     RowGroup,
@@ -40,21 +45,21 @@ def tokenize_partition(
     folder: Path,
     cores: int = 1,
 ) -> TokenizedManifest:
-    """Writes client_<i>.arrow and what the client holds out, test.arrow and manifest.json.
+    """Write client_<i>.arrow, the clients' held-out rows, test.arrow and manifest.json.
 
     Args:
         config: a preprocessing block.
         model: directory of the model whose tokenizer and chat template are used.
-        dataset: directory with test.parquet; None where a client prepares its own rows.
-        partition: directory with client_<i>.parquet of the clients whose rows are here.
+        dataset: directory with test.parquet; None if a client prepares its own rows.
+        partition: directory with client_<i>.parquet of the local clients.
         folder: an empty folder to write to.
-        cores: how many processes work; the bytes are the same for any number.
+        cores: number of processes; it does not affect the bytes.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: where a template, a row or the chat template does not fit the others.
+        UserError: if templates, rows and chat template do not fit each other.
     """
     clients = read_artifact(partition / "manifest.json", PartitionManifest).local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
@@ -64,26 +69,24 @@ def tokenize_partition(
         for split in ("validation", "test")
         if (file := partition / f"client_{client}.{split}.parquet").exists()
     ]
-    common = [dataset / "test.parquet"] if dataset else []
-    held_out = [*(file for *_, file in splits), *common]
+    test_files = [dataset / "test.parquet"] if dataset else []
+    held_out = [*(file for *_, file in splits), *test_files]
 
     tokenizer = load_tokenizer(model)
-    detect_turn_format(tokenizer)  # what is wrong with it shows before any row is read
-    work = RowGroupTokenizer(
-        config,
-        formats.resolve_format(config, parquet.read_schema([*training, *common][0])),
-        tokenizer,
-    )
-    tasks = {file: _list_row_groups(file, is_held_out=False) for file in training}
-    tasks |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
-    held, everything = set(held_out), list(chain.from_iterable(tasks.values()))
-    with closing(map_ordered(work, everything, min(cores, len(everything)))) as parts:
-        counts = {
-            file: _write_tokenized(file, islice(parts, len(groups)), work, file in held, folder)
-            for file, groups in tasks.items()
-        }
+    detect_turn_format(tokenizer)  # a faulty chat template fails before rows are read
+    row_format = formats.resolve_format(config, parquet.read_schema([*training, *test_files][0]))
+    tokenize = RowGroupTokenizer(config, row_format, tokenizer)
+    groups = {file: _list_row_groups(file, is_held_out=False) for file in training}
+    groups |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
+    tasks = list(chain.from_iterable(groups.values()))
+    counts, held_out_files = {}, set(held_out)
+    with closing(map_ordered(tokenize, tasks, min(cores, len(tasks)))) as results:
+        for file, file_groups in groups.items():
+            file_results = islice(results, len(file_groups))
+            schema = tokenize.select_schema(file in held_out_files)
+            counts[file] = _write_tokenized(file, file_results, schema, config, folder)
     manifest = TokenizedManifest(
-        shape=work.row_format,
+        shape=row_format,
         max_length=config["max_length"],
         packing=config["packing"],
         clients=[
@@ -91,39 +94,39 @@ def tokenize_partition(
             for client, file in zip(clients, training, strict=True)
         ],
         held_out=_group_counts_by_client(splits, counts),
-        test=counts[common[0]] if common else None,
+        test=counts[test_files[0]] if test_files else None,
     )
     write_artifact(folder / "manifest.json", manifest)
     return manifest
 
 
 def _list_row_groups(source: Path, *, is_held_out: bool) -> list[RowGroup]:
-    """The row groups of a file."""
-    metadata, first, tasks = parquet.read_metadata(source), 0, []
-    for group in range(metadata.num_row_groups):
-        tasks.append(RowGroup(source, group, first, is_held_out))
-        first += metadata.row_group(group).num_rows
-    return tasks
+    """List the row groups of a file."""
+    metadata, first_row, groups = parquet.read_metadata(source), 0, []
+    for index in range(metadata.num_row_groups):
+        groups.append(RowGroup(source, index, first_row, is_held_out))
+        first_row += metadata.row_group(index).num_rows
+    return groups
 
 
 def _write_tokenized(
     source: Path,
     tokenized_groups: Iterable[TokenizedRowGroup],
-    group_tokenizer: RowGroupTokenizer,
-    is_held_out: bool,
+    schema: pa.Schema,
+    config: Mapping[str, Any],
     folder: Path,
 ) -> TokenCounts:
-    """Writes a file's parts as an Arrow stream, and returns its counts and checksum."""
-    target, schema = folder / f"{source.stem}.arrow", group_tokenizer.select_schema(is_held_out)
-    counts, problems = ExampleCounts(), {kind: [] for kind in ERROR_KINDS}
+    """Write a file's row groups as an Arrow stream; return its counts and checksum."""
+    target, counts = folder / f"{source.stem}.arrow", ExampleCounts()
+    row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
     with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
-        for part in tokenized_groups:
-            counts.add(part.counts)
+        for group in tokenized_groups:
+            counts.add(group.counts)
             for kind in ERROR_KINDS:
-                problems[kind] = (problems[kind] + part.row_errors[kind])[:MAX_SHOWN_ROWS]
-            if part.batch is not None:
-                stream.write_batch(part.batch)
-    check_row_errors(source.name, counts.rows, counts.dropped, problems, group_tokenizer.config)
+                row_errors[kind] = (row_errors[kind] + group.row_errors[kind])[:MAX_SHOWN_ROWS]
+            if group.batch is not None:
+                stream.write_batch(group.batch)
+    check_row_errors(source.name, counts.rows, counts.dropped, row_errors, config)
     return counts.to_artifact(compute_file_sha256(target), is_packed=schema is PACKED_SCHEMA)
 
 
@@ -134,6 +137,8 @@ def _group_counts_by_client(
     for client, split, file in splits:
         by_client.setdefault(client, {})[split] = counts[file]
     return [
-        HeldOutTokenCounts(client=client, validation=of.get("validation"), test=of.get("test"))
-        for client, of in by_client.items()
+        HeldOutTokenCounts(
+            client=client, validation=by_split.get("validation"), test=by_split.get("test")
+        )
+        for client, by_split in by_client.items()
     ]

@@ -71,11 +71,14 @@ class ExampleCounts:
         self.longest = max(self.longest, other.longest)
 
     def to_artifact(self, sha256: str, *, is_packed: bool) -> TokenCounts:
-        """Return the counts as the manifest holds them.
+        """Return the counts for the manifest.
 
         Args:
             sha256: digest of the file of token ids.
             is_packed: whether the examples were packed.
+
+        Returns:
+            The counts of the file.
         """
         counts = asdict(self) | {"packed": self.packed if is_packed else None}
         return TokenCounts(**counts, sha256=sha256)

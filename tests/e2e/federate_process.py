@@ -1,0 +1,114 @@
+"""The federate step as a process, and what tests ask of it."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+import psutil
+from checkout import ROOT
+from orphan_processes import find_run_folders, wait_until
+
+from blossomtune.files import compute_file_sha256, read_json
+
+SIMULATED_KEYS = {"rounds": 3, "optimizer_state": "kept"}
+"""Keys of the run that runs on other engines are compared with."""
+
+COMMAND = (sys.executable, "workflow_scripts/federate.py")
+
+
+class FederateProcess(subprocess.Popen):
+    """A federate step that has started.
+
+    Args:
+        config: The step's configuration.
+        files: Paths of model, partition and preprocessed rows.
+        home: Folder of the outputs.
+        cores: Number of cores.
+        checkpoints: Folder of the checkpoints; by default a new one.
+    """
+
+    def __init__(self, config, files, home, cores, checkpoints=None):
+        self.adapter, self.history = home / "adapter", home / "history.json"
+        self.checkpoints, self.logs = checkpoints or home / "checkpoints", home / "logs"
+        paths = {key: getattr(self, key) for key in ("adapter", "history", "checkpoints", "logs")}
+        options = [
+            str(item) for key, path in (files | paths).items() for item in (f"--{key}", path)
+        ]
+        super().__init__(
+            [*COMMAND, "--config", json.dumps(config), *options, "--cores", str(cores)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"TMPDIR": "/tmp", "CUDA_VISIBLE_DEVICES": ""},
+        )
+
+    def finish(self, returncode=0, timeout=600):
+        """Wait until the step ends with a return code; return its output."""
+        output, _ = self.communicate(timeout=timeout)
+        assert self.returncode == returncode, output
+        return output
+
+    def find_line(self, *prefixes):
+        """Read the output up to a line with one of the prefixes; return if there is one."""
+        return any(line.startswith(prefixes) for line in self.stdout)
+
+    def wait_for_round(self, number):
+        """Wait until the checkpoint of a round is written."""
+
+        def is_done():
+            folders = self.checkpoints.glob("*/round-?????")
+            done = any(int(folder.name[-5:]) >= number for folder in folders)
+            assert done or self.poll() is None, self.stdout.read()
+            return done
+
+        wait_until(is_done)
+
+    def kill_and_wait(self):
+        """Kill the step and wait for its children; return False if it had ended before."""
+        if self.poll() is not None:
+            return False
+        children = self.list_children()
+        self.kill()
+        wait_for_exit(children, 60)
+        self.wait()
+        return True
+
+    def list_children(self):
+        """Return all processes below this one."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def find_children(self, kind):
+        """Return the processes of a kind (supernode, trainer) by client."""
+        processes = {}
+        for child in self.list_children():
+            with suppress(psutil.NoSuchProcess):
+                name, _, client = child.name().partition("_")
+                if name == kind and client:
+                    processes[int(client)] = child
+        return processes
+
+    def get_run_folder(self):
+        """Return the run's temporary folder, which its reaper removes."""
+        [folder] = find_run_folders(self.list_children())
+        return folder
+
+    def hash_adapter(self):
+        """Return the SHA-256 of the adapter's weights."""
+        return compute_file_sha256(self.adapter / "adapter_model.safetensors")
+
+    def read_rounds(self):
+        """Return the history's rounds; the first one trains nobody."""
+        return read_json(self.history)["rounds"]
+
+    def list_clients(self):
+        """Return the clients that trained, by round."""
+        return [[c["client"] for c in r["clients"]] for r in self.read_rounds()[1:]]
+
+
+def wait_for_exit(processes, seconds=30):
+    """Wait until all processes have ended."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    assert [process.cmdline() for process in alive] == []

@@ -1,0 +1,82 @@
+"""Tests of the parallel map."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import blossomtune
+from blossomtune.data.tokenization.parallel import map_ordered
+from blossomtune.errors import UserError
+
+LIBRARY = Path(blossomtune.__file__).parents[1]
+
+
+@pytest.mark.parametrize("cores", [0, 1, 2, 3])
+def test_results_are_in_the_order_of_the_tasks(cores):
+    def square(number):
+        time.sleep(0.02 * (number % 3))
+        return number * number, os.getpid()
+
+    results = list(map_ordered(square, range(12), cores))
+    assert [number for number, _ in results] == [i * i for i in range(12)]
+    assert (os.getpid() in {pid for _, pid in results}) == (cores < 2)
+
+
+def test_pending_tasks_are_bounded(tmp_path):
+    results = map_ordered(lambda i: (tmp_path / str(i)).touch(), range(100), 2)
+    next(results)
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) <= 6
+    results.close()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_errors_of_the_function_are_raised(cores):
+    def fail(number):
+        raise UserError(f"row {number}", "mend it")
+
+    with pytest.raises(UserError, match=r"^row 0\n  hint: mend it$"):
+        list(map_ordered(fail, range(9), cores))
+
+
+def test_killed_worker_is_reported():
+    with pytest.raises(UserError, match="a worker process was killed; most often"):
+        list(map_ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    program = f"""
+import os, pathlib, time
+from blossomtune.data.tokenization.parallel import map_ordered
+def work(number):
+    (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
+    time.sleep(60)
+list(map_ordered(work, range(9), 3))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(LIBRARY)})
+    try:
+        _wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [path.name for path in tmp_path.iterdir()]
+    _wait_until(lambda: not any(map(_is_alive, workers)))
+
+
+def _is_alive(pid):
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

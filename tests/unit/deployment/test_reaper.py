@@ -1,0 +1,57 @@
+"""The reaper cleans up after processes that end in any way."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+import blossomtune
+
+SCRIPTS = Path(blossomtune.__file__).parents[1]
+
+PROGRAM = """
+import subprocess, sys
+from blossomtune.deployment.reaper import start_reaper
+with start_reaper() as scratch:
+    subprocess.Popen(["sleep", "600"])
+    print(scratch, flush=True)
+    sys.stdin.read()
+"""
+
+
+def _wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _ignores(process, number):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")]
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_nothing_is_left_after_a_signal_to_run_and_reaper():
+    """Clusters that cancel a job send SIGTERM to each of its processes."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=SCRIPTS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    scratch = Path(run.stdout.readline().strip())
+    children = psutil.Process(run.pid).children()
+    [reaper] = [child for child in children if "reaper.py" in " ".join(child.cmdline())]
+    _wait_until(lambda: _ignores(reaper, signal.SIGTERM))
+    time.sleep(1.5)  # it lists the children once per second
+    reaper.terminate()
+    run.terminate()
+    run.communicate()
+    _wait_until(lambda: not scratch.exists())
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []

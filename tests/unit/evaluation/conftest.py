@@ -1,0 +1,34 @@
+"""Held-out rows and adapters of baselines."""
+
+import pytest
+import torch
+from evaluation_samples import LABELS, TEXTS, load_rows
+
+from blossomtune.config.lora import LoraSettings
+from blossomtune.modeling.load import load_model
+
+
+@pytest.fixture
+def files(held_out_files):
+    return held_out_files(TEXTS, LABELS, domain=["a", "b"] * 6)
+
+
+@pytest.fixture
+def rows(files):
+    return load_rows(files).rows
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_model, tmp_path_factory):
+    """Return a folder with adapters of three baselines, large enough to change answers."""
+    from blossomtune.training import adapter, adapter_files
+
+    home, lora = tmp_path_factory.mktemp("baselines"), LoraSettings(r=2)
+    for i, name in enumerate(("centralised", "local_0", "local_1")):
+        model = adapter.build_peft_model(load_model(tiny_model), lora, seed=i)
+        torch.manual_seed(i)
+        state = {
+            n: torch.randn_like(value) / 4 for n, value in adapter.get_adapter_state(model).items()
+        }
+        adapter_files.save_adapter(state, lora, "tiny", home / name)
+    return home

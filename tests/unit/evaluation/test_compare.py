@@ -1,0 +1,173 @@
+"""Tests of the comparison of models, and of the script that runs it."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifact_samples import partition_manifest
+from evaluation_samples import CHOICES, LABELS, SETTINGS, TEXTS, load_rows
+
+from blossomtune.evaluation.compare import evaluate_models
+from blossomtune.evaluation.rows import EvaluationSet
+from blossomtune.evaluation.scores import score_rows
+from blossomtune.evaluation.stored_model import StoredModel
+
+SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "evaluate.py"
+
+
+def evaluate_twice(directory, rows, settings=SETTINGS):
+    models = {"base": StoredModel(directory), "federated": StoredModel(directory)}
+    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings).model_dump()
+
+
+def test_metrics_are_consistent(tiny_model, rows, caplog):
+    caplog.set_level(logging.INFO, "blossomtune")
+    metrics = evaluate_twice(tiny_model, rows)
+    base = metrics["base"]
+    assert metrics["federated"] == base
+    zero = {"value": 0, "low": 0, "high": 0}
+    assert metrics["difference"] == {"base": {"accuracy": zero, "loss": zero}}
+    assert (base["clients"], base["fairness"], metrics["left_out"]) == (None, None, 0)
+    assert base["rows"] == 12
+    assert base["perplexity"]["value"] == pytest.approx(np.exp(base["loss"]["value"]), rel=1e-4)
+    for name in ("loss", "perplexity", "accuracy", "macro_f1", "exact_match"):
+        assert base[name]["low"] <= base[name]["value"] <= base[name]["high"], name
+    hits = sum(base["confusion"][choice][choice] for choice in CHOICES)
+    assert base["accuracy"]["value"] == pytest.approx(hits / 12, abs=1e-5)
+    assert base["by_column"] == "domain"
+    assert {value: part["rows"] for value, part in base["by"].items()} == {"a": 6, "b": 6}
+    mean = sum(part["accuracy"]["value"] for part in base["by"].values()) / 2
+    assert mean == pytest.approx(base["accuracy"]["value"], abs=1e-5)
+    assert base["exact_match"]["rows"] == 4
+    assert any(line.startswith("base: 12 rows, loss ") for line in caplog.messages)
+
+
+def test_metrics_that_are_not_computed_are_null(tiny_model, rows):
+    settings = SETTINGS | {"choices": [], "by": None, "generation": {"rows": 0}}
+    metrics = evaluate_twice(tiny_model, rows, settings)
+    missing = {name for name, value in metrics["base"].items() if value is None}
+    expected = {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}
+    assert missing == expected | {"clients", "fairness"}
+    assert metrics["difference"]["base"]["accuracy"] is None
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
+    """Return rows, models and metrics of base, federated model and all baselines."""
+    own = {0: (["hm", "oh"], ["neutral", "positive"]), 1: (["no", "yes", "so"], CHOICES)}
+    names = partition_manifest(["lab a", "lab b"])
+    home = tmp_path_factory.mktemp("compared")
+    evaluation_set = load_rows(
+        write_held_out(home, TEXTS, LABELS, own, names, domain=["a", "b"] * 6)
+    )
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    models |= {d.name: StoredModel(tiny_model, d) for d in sorted(adapters.iterdir())}
+    return evaluation_set, models, evaluate_models(models, evaluation_set, SETTINGS).model_dump()
+
+
+def get_values(summary):
+    """Return values of a summary without intervals."""
+    return {name: summary[name]["value"] for name in ("loss", "perplexity", "accuracy")}
+
+
+def test_local_baselines_count_as_one_model(compared):
+    evaluation_set, models, metrics = compared
+    local = metrics["local"]
+    names = {"base", "federated", "centralised", "local"}
+    assert set(metrics) == names | {"difference", "left_out", "schema_version"}
+    assert set(local["models"]) == {"lab a", "lab b"}
+    means = {
+        name: np.mean([get_values(m)[name] for m in local["models"].values()])
+        for name in get_values(local)
+    }
+    assert get_values(local) == pytest.approx(means, rel=1e-4)
+    assert sum(sum(line.values()) for line in local["confusion"].values()) == 12
+    assert set(local["by"]) == {"a", "b"}
+    for number, client in enumerate(["lab a", "lab b"]):
+        common = evaluation_set.rows[: evaluation_set.num_common_rows]
+        scores = score_rows(
+            models[f"local_{number}"], common, SETTINGS, client, evaluation_set.num_common_rows
+        )
+        loss = scores.nll.sum() / scores.tokens.sum()
+        assert local["models"][client]["loss"]["value"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_client_metrics_are_those_of_the_clients_rows(compared):
+    evaluation_set, models, metrics = compared
+    for name, number in (("lab a", 0), ("lab b", 1)):
+        rows = [evaluation_set.rows[i] for i in evaluation_set.rows_by_client[name]]
+        for model_name in ("base", "federated", "centralised", "local"):
+            model = models[model_name if model_name != "local" else f"local_{number}"]
+            scores = score_rows(model, rows, SETTINGS, name, len(rows))
+            part = metrics[model_name]["clients"][name]
+            assert part["rows"] == len(rows)
+            loss = scores.nll.sum() / scores.tokens.sum()
+            assert part["loss"]["value"] == pytest.approx(loss, rel=1e-4)
+            right = scores.predicted == [CHOICES.index(row.completion) for row in rows]
+            assert part["accuracy"]["value"] == pytest.approx(right.mean(), abs=1e-4)
+    values = [part["accuracy"]["value"] for part in metrics["local"]["clients"].values()]
+    fairness = metrics["local"]["fairness"]
+    assert (fairness["worst"]["value"], fairness["best"]["value"]) == (min(values), max(values))
+    assert fairness["spread"] == pytest.approx(abs(values[0] - values[1]) / 2, abs=1e-5)
+    assert (fairness["measure"], fairness["row_source"]) == ("accuracy", "own")
+
+
+def test_differences_are_paired_with_each_other_model(compared):
+    _, _, metrics = compared
+    assert set(metrics["difference"]) == {"base", "centralised", "local"}
+    for other, difference in metrics["difference"].items():
+        for name in ("accuracy", "loss"):
+            expected = metrics["federated"][name]["value"] - metrics[other][name]["value"]
+            assert difference[name]["value"] == pytest.approx(expected, abs=2e-4)
+            assert difference[name]["low"] <= difference[name]["value"] <= difference[name]["high"]
+
+
+def test_natural_clients_have_the_common_rows_of_their_value(tiny_model, held_out_files):
+    names = ["b", "a", "c"]
+    natural = partition_manifest(names, partitioner="natural_id", column="domain")
+    files = held_out_files(TEXTS, LABELS, None, natural, domain=["a", "b"] * 6)
+    evaluation_set = load_rows(files)
+    metrics = evaluate_models(
+        {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)},
+        evaluation_set,
+        SETTINGS,
+    ).model_dump()
+    base = metrics["base"]
+    assert list(base["clients"]) == ["b", "a"]
+    assert {n: get_values(p) for n, p in base["clients"].items()} == {
+        n: get_values(p) for n, p in base["by"].items()
+    }
+    assert base["fairness"]["row_source"] == "common"
+
+
+def run_script(tiny_model, files, output, *more, **changed):
+    preprocessed, dataset = files
+    command = [sys.executable, SCRIPT, "--config", json.dumps(SETTINGS | changed)]
+    command += ["--base", tiny_model, "--merged", tiny_model, "--preprocessed", preprocessed]
+    command += ["--partition", preprocessed.parent / "partition", "--dataset", dataset, *more]
+    command += ["--output", output, "--cores", "1"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_script_writes_the_librarys_metrics(tiny_model, adapters, files, tmp_path):
+    output = tmp_path / "metrics.json"
+    baseline = ["--baseline", f"centralised={adapters / 'centralised'}"]
+    done = run_script(tiny_model, files, output, *baseline, server_eval_rows=3)
+    assert done.returncode == 0, done.stderr
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
+    evaluation_set = load_rows(files, SETTINGS | {"server_eval_rows": 3})
+    metrics = evaluate_models(models, evaluation_set, SETTINGS).model_dump()
+    assert json.loads(output.read_text()) == metrics
+    assert (metrics["left_out"], metrics["base"]["rows"]) == (3, 9)
+
+
+def test_script_reports_an_unknown_column(tiny_model, files, tmp_path):
+    done = run_script(tiny_model, files, tmp_path / "metrics.json", by="domian")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: evaluation.by: 'domian' is not a column")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,80 @@
+"""Tests of a model's scores per row."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from evaluation_samples import CHOICES, SETTINGS, load_rows
+
+from blossomtune.evaluation.rows import EvaluationRow
+from blossomtune.evaluation.scores import score_rows
+from blossomtune.evaluation.stored_model import StoredModel
+from blossomtune.modeling.encoding import encode_example
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.tokenizer import get_end_of_turn_id, load_tokenizer
+
+
+def score(directory, rows, settings=SETTINGS):
+    return score_rows(StoredModel(directory), rows, settings, "base", len(rows))
+
+
+@torch.inference_mode()
+def score_with_transformers(directory, prompt, completion):
+    """Return a completion's likelihood and length, computed with transformers alone."""
+    ids, labels = encode_example(load_tokenizer(directory), prompt, completion)
+    loss = load_model(directory)(
+        input_ids=torch.tensor([ids]), labels=torch.tensor([labels])
+    ).loss.item()
+    tokens = sum(label >= 0 for label in labels)
+    return loss * tokens, tokens
+
+
+def test_scores_equal_those_of_transformers(tiny_model, rows):
+    scores = score(tiny_model, rows)
+    for i, row in enumerate(rows):
+        expected = [score_with_transformers(tiny_model, row.prompt, choice) for choice in CHOICES]
+        nll, tokens = expected[CHOICES.index(row.completion)]
+        assert scores.nll[i] == pytest.approx(nll, abs=1e-3)
+        assert scores.tokens[i] == tokens
+        assert scores.predicted[i] == int(np.argmin([value for value, _ in expected]))
+
+
+def test_batch_size_does_not_change_scores(tiny_model, rows):
+    one = score(tiny_model, rows, SETTINGS | {"batch_size": 1})
+    many = score(tiny_model, rows, SETTINGS | {"batch_size": 100})
+    assert one.nll == pytest.approx(many.nll, abs=1e-4)
+    assert (one.predicted == many.predicted).all()
+    assert (one.exact_match == many.exact_match).all()
+
+
+def test_exact_match_compares_to_the_letter(tiny_model, held_out_files):
+    tokenizer, model = load_tokenizer(tiny_model), load_model(tiny_model)
+    settings = SETTINGS | {"choices": [], "by": None}
+    first = load_rows(held_out_files(["hello", "world"], ["x", "y"]), settings).rows
+    answers = []
+    for row in first:
+        ids = tokenizer(row.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        generated = model.generate(
+            ids, max_new_tokens=5, do_sample=False, eos_token_id=get_end_of_turn_id(tokenizer)
+        )
+        answers.append(tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True))
+    right = [replace(row, completion=text) for row, text in zip(first, answers, strict=True)]
+    assert score(tiny_model, right, settings).exact_match.tolist() == [True, True]
+    wrong = [replace(row, completion=text + "!") for row, text in zip(first, answers, strict=True)]
+    assert score(tiny_model, wrong, settings).exact_match.tolist() == [False, False]
+
+
+def test_plain_text_is_scored_from_its_second_token_and_not_generated(tiny_model):
+    ids = load_tokenizer(tiny_model)("a plain text")["input_ids"]
+    row = EvaluationRow(
+        prompt="", completion="a plain text", input_ids=tuple(ids), completion_start=1
+    )
+    scores = score(tiny_model, [row], SETTINGS | {"choices": [], "by": None})
+    with torch.inference_mode():
+        loss = load_model(tiny_model)(
+            input_ids=torch.tensor([ids]), labels=torch.tensor([ids])
+        ).loss.item()
+    assert scores.tokens.tolist() == [len(ids) - 1]
+    assert scores.nll[0] / scores.tokens[0] == pytest.approx(loss, abs=1e-4)
+    assert scores.sampled_rows is None

@@ -1,0 +1,84 @@
+"""Fixtures of the export tests."""
+
+import shutil
+
+import pytest
+import torch
+from artifact_samples import (
+    client_token_counts,
+    dataset_manifest,
+    federation_history,
+    provenance,
+    round_record,
+    server_evaluation,
+    tokenized_manifest,
+)
+
+from blossomtune.artifacts.files import write_artifact
+
+
+@pytest.fixture
+def adapter_dir(tiny_model, tmp_path):
+    """Write an adapter that changes every completion."""
+    from peft import LoraConfig, get_peft_model
+
+    from blossomtune.modeling.load import load_model
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"])
+    model = get_peft_model(load_model(tiny_model), config)
+    for name, tensor in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, std=0.3)
+    model.peft_config["default"].base_model_name_or_path = "tiny"
+    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def model_dir(tiny_model, tmp_path):
+    """Write a base model with its provenance."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    source = {"kind": "hub", "repo": "someone/tiny", "revision": "main"}
+    origin = provenance(source=source, revision="c0ffee", licence="Apache-2.0")
+    write_artifact(tmp_path / "base/provenance.json", origin)
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def inputs(held_out_files, tmp_path):
+    """Write earlier stages' results; return ``preprocessed``, ``dataset`` and ``history``."""
+    preprocessed, dataset = held_out_files(["good", "bad"], ["yes", "no"])
+    clients = [client_token_counts(0, 30), client_token_counts(1, 12)]
+    write_artifact(preprocessed / "manifest.json", tokenized_manifest(clients))
+    source = {"kind": "path", "path": "/secret/place", "files": "**"}
+    rows = {"read": 44, "filtered": 0, "duplicates": 0, "limited": 0, "train": 42, "test": 2}
+    write_artifact(dataset / "manifest.json", dataset_manifest(source=source, rows=rows))
+    evaluations = [server_evaluation(3.5), None, server_evaluation(0.25)]
+    history = federation_history(
+        clients=["tweets", "films"],
+        ranks=[4, 4],
+        precision="int8",
+        result_round=2,
+        rounds=[round_record(i, evaluation=e) for i, e in enumerate(evaluations)],
+    )
+    write_artifact(tmp_path / "history.json", history)
+    return {
+        "preprocessed": preprocessed,
+        "dataset": dataset,
+        "history": tmp_path / "history.json",
+    }
+
+
+@pytest.fixture
+def merge_config():
+    """Return the configuration of the stage ``merge``."""
+    return {
+        "experiment": "trial",
+        "model": "tiny",
+        "partition": "by-domain",
+        "preprocessing": "sentiment",
+        "strategy": "fedavg",
+        "aggregation": "flora",
+        "digest": "d" * 64,
+    }
