@@ -1,6 +1,6 @@
 """Measure the peak memory of this process (Linux, proc_pid_status(5)).
 
-``ru_maxrss`` does not do: a process that was just forked starts with its parent's peak.
+``ru_maxrss`` of a forked process starts with the peak of its parent.
 """
 
 from pathlib import Path

@@ -20,6 +20,7 @@ def main() -> None:
     figure = partition.draw_partition(manifest, svg.WIDE_WIDTH).standalone()
     with write_atomically(args.output) as file:
         file.write_text(figure, encoding="utf-8")
+    print(f"figure: {args.output}")
 
 
 if __name__ == "__main__":

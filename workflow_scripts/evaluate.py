@@ -29,6 +29,7 @@ def main() -> None:
     import torch  # after the settings are checked, which needs no torch
 
     from blossomtune.evaluation.compare import evaluate_models
+    from blossomtune.evaluation.result import describe_result
     from blossomtune.evaluation.stored_model import StoredModel
 
     # Cores change the order in which float32 sums are taken: the last digits of a loss, and an
@@ -38,7 +39,9 @@ def main() -> None:
     for baseline in args.baseline:
         name, _, adapter = baseline.partition("=")
         models[name] = StoredModel(args.base, Path(adapter))
-    write_artifact(args.output, evaluate_models(models, evaluation_set, args.config))
+    metrics = evaluate_models(models, evaluation_set, args.config)
+    write_artifact(args.output, metrics)
+    print(describe_result(metrics))
 
 
 if __name__ == "__main__":

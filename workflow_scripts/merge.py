@@ -25,6 +25,7 @@ def main() -> None:
     with write_atomically(args.output, directory=True) as partial:
         merge_adapter(args.model, args.adapter, load_test_prompts(args.preprocessed), partial)
         (partial / "README.md").write_text(card, encoding="utf-8")
+    print(f"merged model: {args.output}")
 
 
 if __name__ == "__main__":

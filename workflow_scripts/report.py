@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     args = parser.parse_args()
     page.write_report(args.config, args.results, args.output)
+    print(f"report: {args.output / 'index.html'}")
 
 
 if __name__ == "__main__":

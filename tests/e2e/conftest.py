@@ -186,7 +186,7 @@ def start_federate(tmp_path_factory):
 
 @pytest.fixture
 def federate(start_federate):
-    """Return the same function for one test; what is left running is killed after it."""
+    """Return the same function for one test; processes that still run after it are killed."""
     processes = []
 
     def start(*args, **kwargs):
@@ -217,7 +217,7 @@ def train(federation_files, tmp_path):
         from blossomtune.federation.build_spec import build_spec
         from blossomtune.federation.paths import ServerPaths
         from blossomtune.federation.run import FederatedRun
-        from blossomtune.federation.server.server_app import run_federation
+        from blossomtune.federation.server.run_federation import run_federation
 
         config = experiment.model_dump(mode="json", include={"lora", "training", "federation"})
         home = tmp_path / folder

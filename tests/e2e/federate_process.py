@@ -1,4 +1,4 @@
-"""The federate step as a process, and what tests ask of it."""
+"""The federate step as a process: its output, rounds, children and adapter."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from orphan_processes import find_run_folders, wait_until
 from blossomtune.files import compute_file_sha256, read_json
 
 SIMULATED_KEYS = {"rounds": 3, "optimizer_state": "kept"}
-"""Keys of the run that runs on other engines are compared with."""
+"""Keys of ``simulated_run``, with which runs on other engines are compared."""
 
 COMMAND = (sys.executable, "workflow_scripts/federate.py")
 

@@ -69,4 +69,4 @@ def test_run_stops_before_the_budget_is_exceeded(train, precision, keys):
     _, resumed = train(experiment, "limited")
     assert drop_seconds(resumed) == drop_seconds(history)
     with pytest.raises(UserError, match="no round was trained: round 1 would move"):
-        train(build_experiment(communication={"budget_mb": 1e-3}), "nothing")
+        train(build_experiment(communication={"budget_mb": 1e-3}), "too small")

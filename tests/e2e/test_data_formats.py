@@ -40,7 +40,7 @@ EXPERIMENT = {
     "evaluation": {"generation": {"rows": 2, "max_new_tokens": 3}},
 }
 CONFIG = {
-    "run": ["chat"],  # EXTRA_TARGETS has what is needed of the others
+    "run": ["chat"],  # of the others, only EXTRA_TARGETS are built
     "models": {"tiny": {"source": {"kind": "path", "path": "tiny"}}},
     "datasets": {
         "first": {"source": {"kind": "path", "path": "first.jsonl.gz"}, "test": {"size": 6}},

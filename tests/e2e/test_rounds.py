@@ -238,18 +238,19 @@ def test_secret_changes_the_noise_and_is_not_written(train, tmp_path):
         assert not file.is_file() or b"1" * 16 not in file.read_bytes()
 
 
-def test_checkpoints_of_another_strategy_are_not_resumed(train, capsys):
+def test_checkpoints_of_another_strategy_are_not_resumed(train, caplog):
+    caplog.set_level("INFO", "blossomtune")
     train(build_experiment(), "same")
     train(build_experiment(strategy="fedadam"), "same")
-    said = capsys.readouterr().out
-    assert "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'" in said
+    message = "starting with round 1: earlier rounds had federation.strategy.name: 'fedavg'"
+    assert message in caplog.text
 
 
-def test_fewer_rounds_than_have_checkpoints_start_over(train, capsys):
+def test_fewer_rounds_than_have_checkpoints_start_over(train, caplog):
+    caplog.set_level("INFO", "blossomtune")
     train(build_experiment(rounds=4), "same")
     fewer, history = train(build_experiment(rounds=1), "same")
-    said = capsys.readouterr().out
-    assert "starting with round 1: of the first 1 rounds none is kept" in said
+    assert "starting with round 1: of the first 1 rounds none is kept" in caplog.text
     fresh, expected = train(build_experiment(rounds=1), "fresh")
     assert hash_adapter(fewer) == hash_adapter(fresh)
     assert drop_seconds(history) == drop_seconds(expected)

@@ -37,7 +37,7 @@ def count_nodes():
 def list_jobs(home, rule):
     """Return the ids of a workflow's running and finished jobs of a rule, in order."""
     output = run_slurm("squeue", "--noheader", "--states=all", "--format=%i %Z %k", "--sort=i")
-    jobs = [line.split() for line in output.splitlines()]
+    jobs = [line.split(maxsplit=2) for line in output.splitlines()]
     return [job for job, folder, name in jobs if folder == str(home) and f"rule_{rule}" in name]
 
 

@@ -1,5 +1,11 @@
 """Held-out rows and settings that tests of the evaluation share."""
 
+from blossomtune.artifacts.metrics import (
+    ConfidenceInterval,
+    Metrics,
+    ModelMetrics,
+    PairedDifference,
+)
 from blossomtune.evaluation.rows import load_evaluation_set
 
 CHOICES = ["positive", "negative", "neutral"]
@@ -20,3 +26,39 @@ def load_rows(files, settings=SETTINGS):
     """Load the rows that ``write_held_out`` wrote."""
     preprocessed, dataset = files
     return load_evaluation_set(preprocessed, preprocessed.parent / "partition", dataset, settings)
+
+
+def build_metrics(accuracies=None, losses=(2.5, 0.4)):
+    """Return metrics of the base and the federated model on 400 rows."""
+
+    def build_interval(value):
+        return ConfidenceInterval(value=value, low=value - 0.02, high=value + 0.02)
+
+    def subtract(values):
+        return None if values is None else build_interval(values[1] - values[0])
+
+    base, federated = (
+        ModelMetrics(
+            rows=400,
+            loss=build_interval(losses[i]),
+            perplexity=build_interval(1.0),
+            accuracy=None if accuracies is None else build_interval(accuracies[i]),
+            macro_f1=None,
+            exact_match=None,
+            confusion=None,
+            by_column=None,
+            by=None,
+            clients=None,
+            fairness=None,
+        )
+        for i in range(2)
+    )
+    difference = PairedDifference(accuracy=subtract(accuracies), loss=subtract(losses))
+    return Metrics(
+        base=base,
+        federated=federated,
+        centralised=None,
+        local=None,
+        difference={"base": difference},
+        left_out=0,
+    )

@@ -1,7 +1,7 @@
-"""Every example of config/examples on an invented file with the columns of its real data set.
+"""Tests of config/examples, on generated files with the columns of the real data sets.
 
-The hub cannot be reached from tests, so each example's source is replaced by such a file, and
-nothing else; then the rows are made, cut and tokenised, and what would be trained on is read back.
+Tests have no network, so only the sources are replaced. The rows are built, partitioned and
+tokenized; then the tokens that would be trained on are compared with expected ones.
 """
 
 import json
@@ -31,49 +31,52 @@ SENTIMENTS = ["negative", "neutral", "positive"]
 SENTIMENTS += [f"{grade} {side}" for grade in GRADES for side in ("negative", "positive")]
 
 
-def overlaid(below, above):
-    """One configuration over another, as Snakemake lays them."""
-    both = {k: overlaid(below[k], v) for k, v in above.items() if isinstance(below.get(k), dict)}
-    return {**below, **above, **both}
+def overlay(base, update):
+    """Return one configuration updated by another, as Snakemake does."""
+    both = {k: overlay(base[k], v) for k, v in update.items() if isinstance(base.get(k), dict)}
+    return {**base, **update, **both}
 
 
-def read(name):
+def read_yaml(name):
     return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
 
 
 EXAMPLES = {
-    path.name: overlaid(read("config.yaml"), read(f"examples/{path.name}"))
+    path.name: overlay(read_yaml("config.yaml"), read_yaml(f"examples/{path.name}"))
     for path in sorted((ROOT / "config/examples").glob("*.yaml"))
 }
 
 
-def data_of(example):
-    """Of experiments on the same data, the first."""
-    found = {}
+def list_experiments(example):
+    """Return the first experiment of each combination of partition and preprocessing."""
+    names = {}
     for name in example["run"]:
-        used = example["experiments"][name]
-        found.setdefault((used["partition"], used["preprocessing"]), name)
-    return found.values()
+        experiment = example["experiments"][name]
+        names.setdefault((experiment["partition"], experiment["preprocessing"]), name)
+    return names.values()
 
 
-EXPERIMENTS = [(name, run) for name, example in EXAMPLES.items() for run in data_of(example)]
+EXPERIMENTS = [
+    (name, run) for name, example in EXAMPLES.items() for run in list_experiments(example)
+]
 
 
-# Rows with exactly the columns of the real sets, by the repo, package or file they stand for.
-
-
-def instructions(rows, *, text=False):
-    """Alpaca's columns: some without input, one without output, a long one, one twice."""
+def generate_instructions(rows, *, text=False):
+    """Yield rows like Alpaca's: without input, without output, long, or repeated."""
     for i in range(rows):
-        given = "" if i % 3 == 0 else f"number {i}"
-        row = {"instruction": f"Say it {i} times.", "input": given, "output": f"It, {i} times."}
+        text_input = "" if i % 3 == 0 else f"number {i}"
+        row = {
+            "instruction": f"Say it {i} times.",
+            "input": text_input,
+            "output": f"It, {i} times.",
+        }
         row |= {7: {"output": ""}, 8: {"output": "It. " * 300}}.get(i, {})
         row |= {9: {"instruction": "SAY it 6 times!"}}.get(i, {})
         yield row | ({"text": f"Below is {i}"} if text else {})
 
 
-def sentiments():
-    """Texts that stand there twice, and all nine answers."""
+def generate_sentiments():
+    """Yield each text twice, with all nine answers."""
     for i in range(1200):
         answer = SENTIMENTS[i % 600 % 9]
         yield {
@@ -83,14 +86,14 @@ def sentiments():
         }
 
 
-def flashcards():
+def generate_flashcards():
     for i in range(620):
         question = {"input": f"What is bone {i}?", "output": f"Bone {i} is near bone {i + 1}."}
         yield question | {"instruction": "Answer this question truthfully"}
 
 
-def conversations(rows):
-    """A greeting, then up to three questions; the other columns mislead on purpose."""
+def generate_conversations(rows):
+    """Yield a greeting and up to three questions; the other columns are misleading on purpose."""
     for i in range(rows):
         turns = ["Hi", "Hello! How can I help?"]
         for turn in range(1 + i % 3):
@@ -109,120 +112,125 @@ def conversations(rows):
         }
 
 
-def rated(folder):
-    """Four files of id, rating and text, as in the package of the default's data."""
+def write_ratings(folder):
+    """Write four files of id, rating and text, as in the package of the default's data."""
     folder.mkdir()
     for name in ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets"):
         lines = [f"{i}\t{i % 5 - 2}.5\tA {name} of {i} words" for i in range(500)]
         (folder / f"{name}_GroundTruth.txt").write_text("\n".join(lines) + "\n")
 
 
-STAND_INS = {
-    "yahma/alpaca-cleaned": lambda: instructions(650),
-    "HuggingFaceTB/everyday-conversations-llama3.1-2k train_sft": lambda: conversations(2260),
-    "HuggingFaceTB/everyday-conversations-llama3.1-2k test_sft": lambda: conversations(119),
-    "flwrlabs/alpaca-gpt4": lambda: instructions(650, text=True),
-    "flwrlabs/fingpt-sentiment-train": sentiments,
-    "flwrlabs/medical-meadow-medical-flashcards": flashcards,
-    "flwrlabs/code-alpaca-20k": lambda: instructions(650),
+GENERATORS = {
+    "yahma/alpaca-cleaned": lambda: generate_instructions(650),
+    "HuggingFaceTB/everyday-conversations-llama3.1-2k train_sft": lambda: generate_conversations(
+        2260
+    ),
+    "HuggingFaceTB/everyday-conversations-llama3.1-2k test_sft": lambda: generate_conversations(
+        119
+    ),
+    "flwrlabs/alpaca-gpt4": lambda: generate_instructions(650, text=True),
+    "flwrlabs/fingpt-sentiment-train": generate_sentiments,
+    "flwrlabs/medical-meadow-medical-flashcards": generate_flashcards,
+    "flwrlabs/code-alpaca-20k": lambda: generate_instructions(650),
 }
 
 
-def here(source, folder):
-    """A source on this machine for one that is not: a file, or a folder of files."""
+def replace_source(source, folder):
+    """Return a local source with the files that a source has."""
     if source["kind"] == "path":
         return {"kind": "path", "path": str(ROOT / source["path"])}
     if source["kind"] == "pypi":
-        rated(folder / "package")
+        write_ratings(folder / "package")
         return {"kind": "path", "path": str(folder / "package"), "files": source["files"]}
     name = source["repo"] + (f" {source['split']}" if "split" in source else "")
     file = folder / f"{source.get('split', 'train')}.parquet"
-    pq.write_table(pa.Table.from_pylist(list(STAND_INS[name]())), file)
+    pq.write_table(pa.Table.from_pylist(list(GENERATORS[name]())), file)
     return {"kind": "path", "path": str(file)}
 
 
-# What is trained on: of a row, the turns that the chat template writes, and where the loss is.
-
-
-def asked(prompt, completion):
+def build_turns(prompt, completion):
     return [("user", prompt), ("assistant", completion)]
 
 
 def alpaca_columns(row):
-    between = "\n\n" if row["input"] else ""
-    return asked(row["instruction"] + between + row["input"], row["output"])
+    separator = "\n\n" if row["input"] else ""
+    return build_turns(row["instruction"] + separator + row["input"], row["output"])
 
 
 def sentiment(row):
     question = "Classify the sentiment of this text as positive, negative or neutral."
-    return asked(f"{question}\n\n{row['text']}", row["label"])
+    return build_turns(f"{question}\n\n{row['text']}", row["label"])
 
 
 TRAINED_ON = {
     "alpaca": alpaca_columns,
     "chat": lambda row: [(m["role"], m["content"]) for m in row["messages"]],
-    "flowertune-general": lambda row: asked(ALPACA.format(row["instruction"]), row["output"]),
-    "flowertune-finance": lambda row: asked(
+    "flowertune-general": lambda row: build_turns(ALPACA.format(row["instruction"]), row["output"]),
+    "flowertune-finance": lambda row: build_turns(
         ALPACA.format(f"{row['instruction']} {row['input']}"), row["output"]
     ),
-    "flowertune-medical": lambda row: asked(ALPACA.format(row["input"]), row["output"]),
-    "flowertune-code": lambda row: asked(
+    "flowertune-medical": lambda row: build_turns(ALPACA.format(row["input"]), row["output"]),
+    "flowertune-code": lambda row: build_turns(
         ALPACA.format(f"{row['instruction']} {row['input']}"), row["output"]
     ),
     **dict.fromkeys(("iid", "quickstart", "fedavg", "unequal", "private"), sentiment),
-    "messages": lambda row: asked(
+    "messages": lambda row: build_turns(
         "Which team should answer this message: billing, delivery or returns?\n\n" + row["message"],
         row["team"],
     ),
 }
 
 
-def written(turns, tokenizer, limit):
-    """ChatML of these turns up to a number of tokens, and of it what has a loss."""
-    said = [f"<|im_start|>{role}\n{text}<|im_end|>" for role, text in turns]
-    learnt = "".join(f"{text}<|im_end|>" for role, text in turns if role == "assistant")
-    ids = tokenizer("\n".join(said), add_special_tokens=False)["input_ids"]
-    cut = tokenizer.decode(ids[limit:])
-    return "\n".join(said).removesuffix(cut), learnt.removesuffix(cut)
+def render(turns, tokenizer, limit):
+    """Return ChatML of the turns up to a number of tokens, and the part with a loss."""
+    messages = [f"<|im_start|>{role}\n{text}<|im_end|>" for role, text in turns]
+    answers = "".join(f"{text}<|im_end|>" for role, text in turns if role == "assistant")
+    ids = tokenizer("\n".join(messages), add_special_tokens=False)["input_ids"]
+    truncated = tokenizer.decode(ids[limit:])
+    return "\n".join(messages).removesuffix(truncated), answers.removesuffix(truncated)
 
 
 @pytest.fixture
-def built(tiny_model, tmp_path, monkeypatch):
-    """Builds an experiment's data as the stages do: (example, experiment) -> what came of it.
+def build_data(tiny_model, tmp_path, monkeypatch):
+    """Return a function that builds an experiment's data as the stages do.
 
-    That is the three manifests, pairs of a file of rows and one of tokens, and the preprocessing.
+    (example, experiment) -> (manifests, pairs of a file of rows and one of tokens, preprocessing).
     """
     monkeypatch.chdir(ROOT)
 
     def build(example, experiment):
         raw = json.loads(json.dumps(EXAMPLES[example]))  # YAML's anchors share their blocks
-        used = raw["experiments"][experiment]
-        name = raw["partitions"][used["partition"]]["dataset"]
+        names = raw["experiments"][experiment]
+        name = raw["partitions"][names["partition"]]["dataset"]
         block = raw["datasets"][name]
         for place in (block, block.get("test", {})):
             if "source" in place:
-                place["source"] = here(place["source"], tmp_path)
+                place["source"] = replace_source(place["source"], tmp_path)
         configuration = load_configuration(raw)
-        data, cut, tokens = [tmp_path / part for part in ("dataset", "partition", "preprocessed")]
-        for folder in (data, cut, tokens):
+        data, partition, tokens = [
+            tmp_path / part for part in ("dataset", "partition", "preprocessed")
+        ]
+        for folder in (data, partition, tokens):
             folder.mkdir()
-        preprocessing = stage_inputs.preprocess(configuration, used["preprocessing"])
+        preprocessing = stage_inputs.preprocess(configuration, names["preprocessing"])
         manifests = (
             build_dataset.build_dataset(stage_inputs.download(configuration, name), data),
             build_partition.build_partition(
-                stage_inputs.partition(configuration, used["partition"]), data, cut
+                stage_inputs.partition(configuration, names["partition"]), data, partition
             ),
-            build_tokenized.tokenize_partition(preprocessing, tiny_model, data, cut, tokens),
+            build_tokenized.tokenize_partition(preprocessing, tiny_model, data, partition, tokens),
         )
         clients = [f"client_{i}" for i in range(len(manifests[1].clients))]
-        files = [(cut / f"{client}.parquet", tokens / f"{client}.arrow") for client in clients]
+        files = [
+            (partition / f"{client}.parquet", tokens / f"{client}.arrow") for client in clients
+        ]
         return manifests, [*files, (data / "test.parquet", tokens / "test.arrow")], preprocessing
 
     return build
 
 
-def sequences(file):
-    """The examples in an Arrow file, packed or not: lists of (input_ids, labels)."""
+def iterate_examples(file):
+    """Yield (input_ids, labels) of the examples in an Arrow file, packed or not."""
     with pa.ipc.open_stream(str(file)) as stream:
         for row in stream.read_all().to_pylist():
             start = 0
@@ -233,100 +241,105 @@ def sequences(file):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_is_a_configuration(example):
+def test_example_is_valid(example):
     load_configuration(EXAMPLES[example])
 
 
-def test_no_example_is_left_out():
+def test_all_experiments_have_an_expectation():
     assert {experiment for _, experiment in EXPERIMENTS} == set(TRAINED_ON)
 
 
 @pytest.mark.parametrize(("example", "experiment"), EXPERIMENTS)
-def test_what_an_example_trains_on(example, experiment, built, tiny_model):
-    _, files, preprocessing = built(example, experiment)
+def test_example_trains_on_the_expected_tokens(example, experiment, build_data, tiny_model):
+    _, files, preprocessing = build_data(example, experiment)
     tokenizer = load_tokenizer(tiny_model)
     for rows, arrow in files:
         expected = Counter()
         for row in pq.read_table(rows).to_pylist():
             turns = TRAINED_ON[experiment](row)
-            if turns[-1][1]:  # a row without an answer teaches nothing
-                expected[written(turns, tokenizer, preprocessing["max_length"])] += 1
-        got = Counter()
-        for ids, labels in sequences(arrow):
-            learnt = [label for label in labels if label != IGNORE_INDEX]
-            got[tokenizer.decode(ids), tokenizer.decode(learnt)] += 1
-        assert got == expected, arrow.name
-        assert got
+            if turns[-1][1]:  # rows without an answer are dropped
+                expected[render(turns, tokenizer, preprocessing["max_length"])] += 1
+        actual = Counter()
+        for ids, labels in iterate_examples(arrow):
+            answer = [label for label in labels if label != IGNORE_INDEX]
+            actual[tokenizer.decode(ids), tokenizer.decode(answer)] += 1
+        assert actual == expected, arrow.name
+        assert actual
 
 
-def test_what_the_manifests_say_of_instructions(built):
-    (data, _, preprocessed), _, _ = built("alpaca.yaml", "alpaca")
-    assert (data["rows"]["filtered"], data["rows"]["duplicates"]) == (1, 1)
-    assert preprocessed["shape"]["name"] == "alpaca"
-    assert preprocessed["shape"]["detected"]
-    counts = [*preprocessed["clients"], preprocessed["test"]]
-    assert sum(count["truncated"] for count in counts) == 1
+def test_manifests_of_instructions(build_data):
+    (data, _, preprocessed), _, _ = build_data("alpaca.yaml", "alpaca")
+    assert (data.rows.filtered, data.rows.duplicates) == (1, 1)
+    assert preprocessed.shape.name == "alpaca"
+    assert preprocessed.shape.detected
+    counts = [*preprocessed.clients, preprocessed.test]
+    assert sum(count.truncated for count in counts) == 1
 
 
-def test_what_the_manifests_say_of_a_chat(built):
-    (data, cut, preprocessed), _, _ = built("chat.yaml", "chat")
-    assert (data["rows"]["train"], data["rows"]["test"]) == (2260, 119)
-    assert preprocessed["shape"]["name"] == "messages"
-    assert min(client["distance"] for client in cut["clients"]) > 0.3  # clients differ
-    for client in preprocessed["clients"]:
-        assert client["packed"] < client["rows"] / 2
+def test_manifests_of_a_chat(build_data):
+    (data, partition, preprocessed), _, _ = build_data("chat.yaml", "chat")
+    assert (data.rows.train, data.rows.test) == (2260, 119)
+    assert preprocessed.shape.name == "messages"
+    assert min(client.distance for client in partition.clients) > 0.3  # clients differ
+    for client in preprocessed.clients:
+        assert client.packed < client.rows / 2
 
 
-def test_what_the_manifests_say_of_flowertune(built):
-    (data, cut, _), _, _ = built("flowertune.yaml", "flowertune-finance")
-    assert data["rows"]["duplicates"] == 600
-    assert len(cut["labels"]) == 9
+def test_manifests_of_flowertune(build_data):
+    (data, partition, _), _, _ = build_data("flowertune.yaml", "flowertune-finance")
+    assert data.rows.duplicates == 600
+    assert len(partition.labels) == 9
 
 
-def test_ranks_by_a_column_of_the_data(built, tmp_path):
-    """unequal-hardware.yaml names every value that its column has."""
+def test_ranks_by_column_cover_all_values(build_data, tmp_path):
+    """Check that unequal-hardware.yaml names every value of its column."""
     from blossomtune.training.ranks import resolve_client_ranks
 
-    (_, cut, _), _, _ = built("unequal-hardware.yaml", "unequal")
-    names = [client["name"] for client in cut["clients"]]
+    (_, partition, _), _, _ = build_data("unequal-hardware.yaml", "unequal")
+    names = partition.client_names
     lora = load_configuration(EXAMPLES["unequal-hardware.yaml"]).experiments["unequal"].lora
     ranks = dict(zip(names, resolve_client_ranks(lora, tmp_path / "partition", names), strict=True))
     assert ranks == {"tweets": 4, "movieReview": 8, "amazonReview": 8, "nytEditorial": 16}
 
 
-def test_the_comparison_is_at_equal_steps_and_differs_in_one_thing_at_a_time():
+def test_experiments_of_the_comparison_differ_in_one_setting():
     example = load_configuration(EXAMPLES["comparison.yaml"])
     default = example.experiments["quickstart"]
     plain = example.experiments["fedavg"]
     assert plain.training == default.training
     assert plain.federation == default.federation
     assert plain.lora == default.lora
-    told = {"lora": {}, "federation": {}, "training": {}}
+    changed_keys = {"lora": {}, "federation": {}, "training": {}}
     for name in example.run[1:]:
         e = example.experiments[name]
-        assert e.model_copy(update={k: getattr(plain, k) for k in (*told, "baselines")}) == plain
-        for block, by_name in told.items():
-            mine, theirs = getattr(e, block), getattr(plain, block)
-            keys = {k for k in type(mine).model_fields if getattr(mine, k) != getattr(theirs, k)}
-            by_name[name] = keys
-    assert {name for name, keys in told["lora"].items() if keys} == {"flexlora"}
-    assert [n for n, keys in told["training"].items() if keys] == ["flexlora"]
-    assert told["training"]["flexlora"] == {"optimizer_state"}  # it has nothing to keep one for
-    assert all(len(keys) == 1 for keys in told["federation"].values())
+        assert (
+            e.model_copy(update={k: getattr(plain, k) for k in (*changed_keys, "baselines")})
+            == plain
+        )
+        for block, by_name in changed_keys.items():
+            ours, reference = getattr(e, block), getattr(plain, block)
+            fields = type(ours).model_fields
+            by_name[name] = {k for k in fields if getattr(ours, k) != getattr(reference, k)}
+    assert {name for name, keys in changed_keys["lora"].items() if keys} == {"flexlora"}
+    assert [n for n, keys in changed_keys["training"].items() if keys] == ["flexlora"]
+    assert changed_keys["training"]["flexlora"] == {
+        "optimizer_state"
+    }  # flexlora cannot keep the state
+    assert all(len(keys) == 1 for keys in changed_keys["federation"].values())
 
 
-def test_epsilon_is_what_the_example_says():
+def test_epsilon_in_the_comments_is_right():
     from blossomtune.privacy.accounting import compute_epsilon
 
     text = (ROOT / "config/examples/privacy.yaml").read_text(encoding="utf-8")
-    whole = load_configuration(EXAMPLES["privacy.yaml"])
-    federation = whole.experiments["private"].federation
-    clients = whole.partitions["hundred"].num_partitions
-    for noise, said in ((1, "epsilon is 13.9 at delta 0.001"), (2, "it is 4.2.")):
+    configuration = load_configuration(EXAMPLES["privacy.yaml"])
+    federation = configuration.experiments["private"].federation
+    clients = configuration.partitions["hundred"].num_partitions
+    for noise, comment in ((1, "epsilon is 13.9 at delta 0.001"), (2, "it is 4.2.")):
         block = federation.privacy.model_copy(update={"noise_multiplier": noise})
-        found = compute_epsilon(
+        spent = compute_epsilon(
             block, clients, federation.count_sampled_clients(clients), federation.rounds
         )
-        assert said in text
-        assert f"{found['epsilon']:.1f}" in said
-        assert found["delta"] == 0.001
+        assert comment in text
+        assert f"{spent['epsilon']:.1f}" in comment
+        assert spent["delta"] == 0.001

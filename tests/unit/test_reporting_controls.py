@@ -3,7 +3,14 @@
 import re
 
 import pytest
-from small_results import change, configured, interval, make, seen, written
+from sample_results import (
+    build_configuration,
+    build_interval,
+    get_visible_text,
+    render_report,
+    update_manifest,
+    write_results,
+)
 
 METRICS = "experiments/quickstart/metrics.json"
 BOTH = {"centralised": True, "local": True}
@@ -15,14 +22,14 @@ def results(tmp_path):
 
 
 def test_the_answer_says_how_far_from_pooled_data_and_from_being_alone(results):
-    html = written(make(results, configured(baselines=BOTH)), results)
-    header = seen(re.search(r"(?s)<header>(.*?)</header>", html).group(1))
+    html = render_report(write_results(results, build_configuration(baselines=BOTH)), results)
+    header = get_visible_text(re.search(r"(?s)<header>(.*?)</header>", html).group(1))
     assert (
         "Against one model trained on all rows pooled, there is no difference that these 400 "
         "examples can show (95 % interval −3.3 to +1.1). Against clients that train alone, it is "
         "8.0 points ahead (95 % interval +5.0 to +11.0)." in header
     )
-    text = seen(html)
+    text = get_visible_text(html)
     assert "the numbers are means over their four models" in text
     assert "took as many optimizer steps as the federation." in text
     columns = re.findall(r'<th scope="col">(base|local only|federated|centralised)</th>', html)
@@ -32,19 +39,19 @@ def test_the_answer_says_how_far_from_pooled_data_and_from_being_alone(results):
 
 
 def test_a_clear_distance_from_pooled_data_is_said(results):
-    c = make(results, configured(baselines={"centralised": True}))
+    c = write_results(results, build_configuration(baselines={"centralised": True}))
 
     def behind(found):
-        found["difference"]["centralised"]["accuracy"] = interval(-0.05, 0.02)
+        found["difference"]["centralised"]["accuracy"] = build_interval(-0.05, 0.02)
 
-    change(results, METRICS, behind)
-    text = seen(written(c, results))
+    update_manifest(results, METRICS, behind)
+    text = get_visible_text(render_report(c, results))
     assert "it is 5.0 points behind (95 % interval −7.0 to −3.0)." in text
     assert "train alone" not in text
 
 
 def test_without_choices_the_loss_is_compared(results):
-    c = make(results, configured(baselines=BOTH))
+    c = write_results(results, build_configuration(baselines=BOTH))
 
     def no_choices(found):
         for each in found.pop("difference").values():
@@ -61,22 +68,22 @@ def test_without_choices_the_loss_is_compared(results):
                 part["accuracy"] = None
             m["fairness"] |= {"measure": "loss"}
 
-    change(results, METRICS, no_choices)
-    text = seen(written(c, results)).split("The whole configuration")[0]
+    update_manifest(results, METRICS, no_choices)
+    text = get_visible_text(render_report(c, results)).split("The whole configuration")[0]
     assert "its loss is 0.160 nats a token lower (95 % interval −0.210 to −0.110)." in text
     assert "ccuracy" not in text
 
 
 def test_stopped_early_the_controls_had_more_steps(results):
-    c = make(results, configured(baselines={"centralised": True}))
-    change(results, "experiments/*/history.json", lambda h: h.update(stop_reason="budget"))
-    text = seen(written(c, results))
+    c = write_results(results, build_configuration(baselines={"centralised": True}))
+    update_manifest(results, "experiments/*/history.json", lambda h: h.update(stop_reason="budget"))
+    text = get_visible_text(render_report(c, results))
     assert "as the federation would have in all its rounds; it stopped before the last." in text
 
 
 def test_clients_are_shown_by_how_they_fare(results):
-    html = written(make(results, configured(baselines=BOTH)), results)
-    text = seen(html)
+    html = render_report(write_results(results, build_configuration(baselines=BOTH)), results)
+    text = get_visible_text(html)
     assert "The federated model serves nytEditorials worst (accuracy 60 %) and tweets best" in text
     assert (
         "base 6.8 points, local only 9.5 points, federated 6.8 points and centralised 5.4" in text
@@ -90,18 +97,18 @@ def test_clients_are_shown_by_how_they_fare(results):
 
 
 def test_where_clients_were_not_measured_nothing_is_said_of_them(results):
-    c = make(results, configured())
+    c = write_results(results, build_configuration())
 
     def unknown(found):
         for name in ("base", "federated"):
             found[name] |= {"clients": None, "fairness": None}
 
-    change(results, METRICS, unknown)
-    assert "Client by client</h2>" not in written(c, results)
+    update_manifest(results, METRICS, unknown)
+    assert "Client by client</h2>" not in render_report(c, results)
 
 
 def several(names, **more):
-    raw = configured(**more)
+    raw = build_configuration(**more)
     first = raw["experiments"].pop("quickstart")
     raw["experiments"] = {name: first | block for name, block in names.items()}
     raw["run"] = list(names)
@@ -119,9 +126,9 @@ def test_experiments_are_compared_with_what_they_share_once(results):
             },
         }
     )
-    html = written(make(results, raw), results)
+    html = render_report(write_results(results, raw), results)
     table = re.search(r'(?s)<table class="stacked dense">(.*?)</table>', html).group(1)
-    rows = [seen(row) for row in re.findall(r"(?s)<tr.*?</tr>", table)]
+    rows = [get_visible_text(row) for row in re.findall(r"(?s)<tr.*?</tr>", table)]
     assert rows[0] == "experimentaccuracyaggregationmessagesrankmovedtime"
     assert [re.match(r"local only|[a-z]+", row).group() for row in rows[1:]] == [
         "base",
@@ -132,7 +139,7 @@ def test_experiments_are_compared_with_what_they_share_once(results):
         "centralised",
     ]
     assert rows[5] == "mixed70.0 % (65.5 % to 74.5 %)flexlorafloat324 to 16264.5 MB3 min 08 s"
-    text = seen(html)
+    text = get_visible_text(html)
     assert "All have four clients, three rounds, strategy fedavg and 120 optimizer steps" in text
     assert "lie between 68 % and 72 %; base 42 %, local only 64 % and centralised 73 %." in text
     assert '<a href="#experiment-3">mixed</a>' in html
@@ -141,19 +148,19 @@ def test_experiments_are_compared_with_what_they_share_once(results):
 
 def test_many_experiments_are_folded(results):
     raw = several({f"e{i}": {} for i in range(5)})
-    html = written(make(results, raw), results)
+    html = render_report(write_results(results, raw), results)
     assert html.count("<summary>Everything about e") == 5
     assert html.count('id="experiment-') == 5
 
 
 def test_bases_that_differ_are_told_apart(results):
     raw = several({"one": {}, "two": {}})
-    c = make(results, raw)
-    change(
+    c = write_results(results, raw)
+    update_manifest(
         results,
         "experiments/two/metrics.json",
-        lambda m: m["base"].update(loss=interval(2.5, 0.1)),
+        lambda m: m["base"].update(loss=build_interval(2.5, 0.1)),
     )
-    html = written(c, results)
+    html = render_report(c, results)
     assert "base (one)" in html
     assert "base (two)" in html

@@ -13,7 +13,16 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from small_results import CLIENTS, all_metrics, change, configured, history, make, seen, written
+from sample_results import (
+    CLIENTS,
+    build_configuration,
+    build_history,
+    build_metrics,
+    get_visible_text,
+    render_report,
+    update_manifest,
+    write_results,
+)
 
 from blossomtune import files
 from blossomtune.config import stage_inputs
@@ -27,7 +36,7 @@ HOSTILE = '<script>alert("x")</script> & \x07"sons"'
 
 @pytest.fixture
 def raw():
-    return configured()
+    return build_configuration()
 
 
 @pytest.fixture
@@ -36,8 +45,8 @@ def results(tmp_path):
 
 
 def test_opens_with_the_answer(results, raw):
-    html = written(make(results, raw), results)
-    h1 = seen(re.search(r"<h1>(.*?)</h1>", html).group(1))
+    html = render_report(write_results(results, raw), results)
+    h1 = get_visible_text(re.search(r"<h1>(.*?)</h1>", html).group(1))
     assert h1 == (
         "Four clients taught smollm2-135m-instruct together, without pooling their data: "
         "accuracy on 400 held-out examples rose from 42 % to 72 %."
@@ -45,7 +54,7 @@ def test_opens_with_the_answer(results, raw):
 
 
 def test_refers_to_nothing_outside_itself(results, raw):
-    html = written(make(results, raw), results)
+    html = render_report(write_results(results, raw), results)
 
     class References(HTMLParser):
         found: ClassVar = []
@@ -61,8 +70,8 @@ def test_refers_to_nothing_outside_itself(results, raw):
 
 
 def test_numbers_agree_with_the_inputs(results, raw):
-    text = seen(written(make(results, raw), results))
-    rounds = history()["rounds"]
+    text = get_visible_text(render_report(write_results(results, raw), results))
+    rounds = build_history()["rounds"]
     moved = sum(r["bytes_down"] + r["bytes_up"] for r in rounds) / 1e6
     assert f"{moved:.1f} MB in all" in text
     assert "+30.0 points, with a 95 % interval from +25.9 to +34.1." in text
@@ -78,10 +87,10 @@ def test_numbers_agree_with_the_inputs(results, raw):
 
 
 def test_figures_show_every_value(results, raw):
-    written(make(results, raw), results)
+    render_report(write_results(results, raw), results)
     folder = results / "report/figures/quickstart"
     loss = (folder / "loss.svg").read_text(encoding="utf-8")
-    for record in history()["rounds"]:
+    for record in build_history()["rounds"]:
         for c in record["clients"]:
             shown = (
                 f"{c['name']}, round {record['round']}: {formatting.format_number(c['train_loss'])}"
@@ -102,26 +111,26 @@ def test_figures_show_every_value(results, raw):
 
 def test_hostile_names_stay_text(results, raw):
     raw["report"] = {"title": HOSTILE.replace("\x07", ""), "description": "<b>bold</b>"}
-    html = written(make(results, raw, rename={"tweets": HOSTILE}), results)
+    html = render_report(write_results(results, raw, rename={"tweets": HOSTILE}), results)
     assert "<script" not in html
     assert "<b>" not in html
-    assert '<script>alert("x")</script>' in seen(html)
+    assert '<script>alert("x")</script>' in get_visible_text(html)
     for figure in (results / "report/figures").rglob("*.svg"):
         ET.parse(figure)
 
 
 def test_same_bytes_when_made_twice(results, raw):
-    c = make(results, raw)
-    written(c, results)
+    c = write_results(results, raw)
+    render_report(c, results)
     first = {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
-    written(c, results)
+    render_report(c, results)
     assert first == {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
     assert len(first) == 6
 
 
 def test_the_configuration_it_shows_makes_the_same_run(results, raw):
-    c = make(results, raw)
-    html = written(c, results)
+    c = write_results(results, raw)
+    html = render_report(c, results)
     shown = re.search(
         r"The whole configuration</summary>\s*<pre><code>(.*?)</code>", html, re.DOTALL
     )
@@ -131,7 +140,7 @@ def test_the_configuration_it_shows_makes_the_same_run(results, raw):
 
 
 def test_failed_clients_are_named(results, raw):
-    text = seen(written(make(results, raw, failed={(2, 1)}), results))
+    text = get_visible_text(render_report(write_results(results, raw, failed={(2, 1)}), results))
     assert "One failure. The rounds went on with the other clients." in text
     assert "Round 2: movieReviews: OutOfMemoryError: <no room>" in text
 
@@ -151,25 +160,25 @@ def without_choices(found):
 
 
 def test_without_choices_leads_with_the_loss(results, raw):
-    c = make(results, raw)
-    change(results, "experiments/*/metrics.json", without_choices)
-    html = written(c, results)
-    assert "the loss on 400 held-out examples fell from 1.91 to 0.41" in seen(html)
-    assert "ccuracy" not in seen(html.split("The whole configuration")[0])
+    c = write_results(results, raw)
+    update_manifest(results, "experiments/*/metrics.json", without_choices)
+    html = render_report(c, results)
+    assert "the loss on 400 held-out examples fell from 1.91 to 0.41" in get_visible_text(html)
+    assert "ccuracy" not in get_visible_text(html.split("The whole configuration")[0])
 
 
 def test_several_experiments_are_compared(results, raw):
     raw["experiments"]["second"] = raw["experiments"]["quickstart"] | {"lora": {"r": 4}}
     raw["run"] = ["quickstart", "second"]
-    html = written(make(results, raw), results)
-    text = seen(html)
+    html = render_report(write_results(results, raw), results)
+    text = get_visible_text(html)
     assert "Two experiments were run; quickstart came out best: accuracy on 400" in text
     assert '<a href="#experiment-2">second</a>' in html
     assert '<section id="experiment-2">' in html
 
 
 def test_many_clients_labels_and_rounds(results, raw):
-    c = make(results, raw)
+    c = write_results(results, raw)
     path = results / "partitions/by-domain/manifest.json"
     manifest = files.read_json(path)
     manifest["clients"] = [
@@ -184,14 +193,14 @@ def test_many_clients_labels_and_rounds(results, raw):
     ]
     manifest["labels"] = {f"l{j}": 120 for j in range(120)}
     files.write_json(path, manifest)
-    files.write_json(results / "experiments/quickstart/history.json", history(rounds=200))
-    html = written(c, results)
+    files.write_json(results / "experiments/quickstart/history.json", build_history(rounds=200))
+    html = render_report(c, results)
     assert "client 119" in html
     assert len(html) < 1_000_000
 
 
 def test_the_clients_are_drawn_with_all_their_labels(results, raw):
-    html = written(make(results, raw), results)
+    html = render_report(write_results(results, raw), results)
     for name, labels in CLIENTS.items():
         for label, size in labels.items():
             assert f"{name}, {label}: {size:,}" in html
@@ -199,13 +208,13 @@ def test_the_clients_are_drawn_with_all_their_labels(results, raw):
 
 
 def test_what_lies_beside_the_page_stays(results, raw):
-    c = make(results, raw)
-    written(c, results)
+    c = write_results(results, raw)
+    render_report(c, results)
     other = results / "report/partitions/by-domain.svg"
     other.parent.mkdir()
     other.write_text("drawn by another rule")
     (results / "report/figures/gone.svg").touch()
-    written(c, results)
+    render_report(c, results)
     assert other.read_text() == "drawn by another rule"
     assert not (results / "report/figures/gone.svg").exists()
 
@@ -214,8 +223,8 @@ TOKENISED = "preprocessed/*/*/*/manifest.json"
 
 
 def test_rows_that_were_not_taken_as_they_are(results, raw):
-    c = make(results, raw)
-    assert "cut to" not in seen(written(c, results))
+    c = write_results(results, raw)
+    assert "cut to" not in get_visible_text(render_report(c, results))
 
     def dataset(m):
         m["rows"] |= {"filtered": 1200, "duplicates": 0, "limited": 7}
@@ -224,9 +233,9 @@ def test_rows_that_were_not_taken_as_they_are(results, raw):
         m["clients"][0] |= {"truncated": 5, "packed": 9}
         m["clients"][1]["dropped"]["unrenderable"] = 2
 
-    change(results, "datasets/*/manifest.json", dataset)
-    change(results, TOKENISED, tokenised)
-    text = seen(written(c, results))
+    update_manifest(results, "datasets/*/manifest.json", dataset)
+    update_manifest(results, TOKENISED, tokenised)
+    text = get_visible_text(render_report(c, results))
     assert "23,703 rows read, 1,200 filtered out, 7 beyond the limit, 400 held out, 23,110" in text
     assert "duplicates removed" not in text
     assert (
@@ -244,9 +253,9 @@ def test_rows_that_were_not_taken_as_they_are(results, raw):
     ],
 )
 def test_every_shape_is_explained(results, raw, shape, said):
-    c = make(results, raw)
-    change(results, TOKENISED, lambda m: m.update(shape=shape | {"detected": True}))
-    text = seen(written(c, results))
+    c = write_results(results, raw)
+    update_manifest(results, TOKENISED, lambda m: m.update(shape=shape | {"detected": True}))
+    text = get_visible_text(render_report(c, results))
     assert said in text
     assert ("chat(messages" in text) == (shape["name"] != "text")
 
@@ -260,10 +269,10 @@ def test_every_shape_is_explained(results, raw, shape, said):
     ],
 )
 def test_every_source_is_named(results, raw, source):
-    c = make(results, raw)
-    change(results, "datasets/*/manifest.json", lambda m: m.update(source=source))
+    c = write_results(results, raw)
+    update_manifest(results, "datasets/*/manifest.json", lambda m: m.update(source=source))
     named = {"url": "https://example.org/a.csv", "mixture": "a mixture of one, two"}
-    assert named.get(source["kind"], "own/data") in seen(written(c, results))
+    assert named.get(source["kind"], "own/data") in get_visible_text(render_report(c, results))
 
 
 @pytest.mark.parametrize(
@@ -280,14 +289,14 @@ def test_every_source_is_named(results, raw, source):
     ],
 )
 def test_names_a_missing_file(results, raw, name):
-    c = make(results, raw)
+    c = write_results(results, raw)
     (results / name).unlink()
     with pytest.raises(UserError, match=re.escape(name) + ".*not there"):
-        written(c, results)
+        render_report(c, results)
     assert not (results / "report").exists()
 
 
-TOLD = {key: value for key, value in history().items() if key != "rounds"}
+TOLD = {key: value for key, value in build_history().items() if key != "rounds"}
 
 
 @pytest.mark.parametrize(
@@ -303,12 +312,12 @@ TOLD = {key: value for key, value in history().items() if key != "rounds"}
         ),
         (
             "experiments/quickstart/history.json",
-            json.dumps(history() | {"ranks": [8]}),
+            json.dumps(build_history() | {"ranks": [8]}),
             "1 ranks for 4 clients",
         ),
         (
             "experiments/quickstart/metrics.json",
-            json.dumps(all_metrics({"centralised": True, "local": False}) | {"difference": {}}),
+            json.dumps(build_metrics({"centralised": True, "local": False}) | {"difference": {}}),
             "difference has no base",
         ),
         ("experiments/quickstart/adapter/adapter_config.json", "{}", "r: Field required"),
@@ -318,20 +327,20 @@ TOLD = {key: value for key, value in history().items() if key != "rounds"}
     ],
 )
 def test_names_a_malformed_file(results, raw, name, text, message):
-    c = make(results, raw)
+    c = write_results(results, raw)
     (results / name).write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(name) + ".*" + message):
-        written(c, results)
+        render_report(c, results)
 
 
 def test_without_benchmarks_there_is_no_time(results, raw):
-    c = make(results, raw)
+    c = write_results(results, raw)
     shutil.rmtree(results / "benchmarks")
-    assert "No times were measured" in written(c, results)
+    assert "No times were measured" in render_report(c, results)
 
 
 def test_as_a_step(results, raw):
-    c = make(results, raw)
+    c = write_results(results, raw)
     command = [sys.executable, "workflow_scripts/report.py", "--results", str(results)]
     command += [
         "--config",

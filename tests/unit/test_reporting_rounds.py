@@ -4,7 +4,13 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from small_results import change, configured, make, seen, written
+from sample_results import (
+    build_configuration,
+    get_visible_text,
+    render_report,
+    update_manifest,
+    write_results,
+)
 
 HISTORY = "experiments/*/history.json"
 
@@ -30,13 +36,13 @@ def figure(results, name="drift"):
 
 
 def test_drift_is_drawn_by_round_and_by_layer(results):
-    c = make(results, configured())
+    c = write_results(results, build_configuration())
 
     def one_layer(told):
         told["rounds"][3]["drift"]["layers.7.mlp.up_proj"]["average"] = 0.9876
 
-    change(results, HISTORY, one_layer)
-    html = written(c, results)
+    update_manifest(results, HISTORY, one_layer)
+    html = render_report(c, results)
     svg = figure(results)
     ET.fromstring(svg)
     assert "<title>up_proj, layer 7: 99\u202f%</title>" in svg
@@ -63,33 +69,35 @@ def test_drift_is_drawn_by_round_and_by_layer(results):
 )
 def test_drift_says_whether_an_exact_method_would_pay(results, average, best, federation, said):
     lora = {"r": 8, "ranks": [4, 8, 8, 8]} if average is None else {}
-    c = make(results, configured(lora=lora, federation=federation))
-    change(results, HISTORY, drifts(average, best))
-    assert said in seen(written(c, results))
+    c = write_results(results, build_configuration(lora=lora, federation=federation))
+    update_manifest(results, HISTORY, drifts(average, best))
+    assert said in get_visible_text(render_report(c, results))
 
 
 @pytest.mark.parametrize(("key", "said"), [("trained", "it trained on"), ("held", "that it holds")])
 def test_the_page_says_what_clients_count_by(results, key, said):
-    c = make(results, configured(federation={"client_weights": key}))
-    assert f"each client counting by the examples {said}." in seen(written(c, results))
+    c = write_results(results, build_configuration(federation={"client_weights": key}))
+    assert f"each client counting by the examples {said}." in get_visible_text(
+        render_report(c, results)
+    )
 
 
 def test_without_drift_the_figure_says_so(results):
-    c = make(results, configured())
+    c = write_results(results, build_configuration())
 
     def none(told):
         for record in told["rounds"]:
             record["drift"] = None
 
-    change(results, HISTORY, none)
-    assert "What averaging loses" not in written(c, results)
+    update_manifest(results, HISTORY, none)
+    assert "What averaging loses" not in render_report(c, results)
     assert "Drift was not measured in this run." in figure(results)
 
 
 def test_the_round_of_the_result_and_why_it_stopped(results):
-    c = make(
+    c = write_results(
         results,
-        configured(
+        build_configuration(
             federation={"rounds": 8, "evaluate_every": 3, "early_stopping": {}, "result": "best"}
         ),
     )
@@ -98,8 +106,8 @@ def test_the_round_of_the_result_and_why_it_stopped(results):
         told |= {"rounds": told["rounds"][:7], "best_round": 3, "result_round": 3}
         told["stop_reason"] = "early stopping: the loss has not improved"
 
-    change(results, HISTORY, stopped)
-    text = seen(written(c, results))
+    update_manifest(results, HISTORY, stopped)
+    text = get_visible_text(render_report(c, results))
     assert "The server’s own check on 64 held-out examples, every 3 rounds, went from" in text
     assert "stopped early, after round 6 of 8: the loss has not improved." in text
     assert "The loss was smallest after round 3; it is the result." in text
@@ -111,19 +119,24 @@ def test_the_round_of_the_result_and_why_it_stopped(results):
 
 
 def test_a_best_round_that_is_not_the_result_is_marked_too(results):
-    c = make(results, configured(federation={"rounds": 4}))
-    change(results, HISTORY, lambda told: told.update(best_round=2))
-    assert "smallest after round 2; the last one is the result." in seen(written(c, results))
+    c = write_results(results, build_configuration(federation={"rounds": 4}))
+    update_manifest(results, HISTORY, lambda told: told.update(best_round=2))
+    assert "smallest after round 2; the last one is the result." in get_visible_text(
+        render_report(c, results)
+    )
     svg = figure(results, "loss")
     assert ">best<" in svg
     assert ">result<" in svg
 
 
 def test_clients_own_evaluation_is_shown(results):
-    raw = configured(federation={"fraction_evaluate": 1.0})
+    raw = build_configuration(federation={"fraction_evaluate": 1.0})
     raw["partitions"]["by-domain"]["validation_size"] = 32
-    html = written(make(results, raw), results)
-    assert "On rows that clients hold out themselves it went from 1.00 to 0.300." in seen(html)
+    html = render_report(write_results(results, raw), results)
+    assert (
+        "On rows that clients hold out themselves it went from 1.00 to 0.300."
+        in get_visible_text(html)
+    )
     assert "<title>own held-out, round 3: 0.300</title>" in html
     # messages of the evaluation count: 1 MB down in each of three rounds
     assert re.search(r"amazonReviews32\.37\s*29\.41", seen_cells(html))
@@ -131,21 +144,21 @@ def test_clients_own_evaluation_is_shown(results):
 
 def seen_cells(html):
     """The text of a page's tables, a space between cells."""
-    return seen(html.replace("</td>", " </td>"))
+    return get_visible_text(html.replace("</td>", " </td>"))
 
 
 def test_ranks_and_batches_that_differ_are_told_by_client(results):
-    raw = configured(
+    raw = build_configuration(
         lora={"r": 16, "alpha": 16, "rslora": True, "ranks": [4, 8, 8, 16]},
         federation={"aggregation": "flexlora"},
     )
-    c = make(results, raw)
+    c = write_results(results, raw)
 
     def smaller(told):
         told["rounds"][2]["clients"][3]["batch_size"] = 1
 
-    change(results, HISTORY, smaller)
-    text = seen(written(c, results))
+    update_manifest(results, HISTORY, smaller)
+    text = get_visible_text(render_report(c, results))
     assert "Memory was too small for 4 examples at a time on tweets (1 at a time)" in text
     assert "rank-stabilised LoRA of rank 16 on the server and 4 to 16 on clients" in text
     assert "clientrankMB downMB up amazonReviews4" in text
@@ -153,13 +166,13 @@ def test_ranks_and_batches_that_differ_are_told_by_client(results):
 
 
 def test_an_adapter_that_grew_says_so(results):
-    c = make(results, configured(federation={"aggregation": "flora"}))
-    change(
+    c = write_results(results, build_configuration(federation={"aggregation": "flora"}))
+    update_manifest(
         results,
         "experiments/*/adapter/adapter_config.json",
         lambda m: m.update(r=40, rank_pattern={"model.layers.0.self_attn.q_proj": 96}),
     )
-    assert "what came out has rank 96" in seen(written(c, results))
+    assert "what came out has rank 96" in get_visible_text(render_report(c, results))
 
 
 PRIVACY = {"clipping": "adaptive", "delta": 1e-3}
@@ -167,7 +180,9 @@ PRIVACY = {"clipping": "adaptive", "delta": 1e-3}
 
 def test_privacy_says_what_was_spent_and_what_is_not_covered(results):
     federation = {"aggregation": "ffa", "fraction_train": 0.5, "privacy": PRIVACY}
-    text = seen(written(make(results, configured(federation=federation)), results))
+    text = get_visible_text(
+        render_report(write_results(results, build_configuration(federation=federation)), results)
+    )
     assert "The adapters of three rounds together are (5.41, 1e-3)-differentially private" in text
     assert "It does not cover the losses, counts, failures and drift on this page" in text
     assert "It counts on nobody knowing which clients took part" in text
@@ -180,21 +195,23 @@ def test_privacy_says_what_was_spent_and_what_is_not_covered(results):
 def test_privacy_with_a_secret_and_all_clients_has_fewer_doubts(results):
     privacy = PRIVACY | {"secret": "noise.key", "noise_multiplier": 0.5}
     federation = {"aggregation": "ffa", "rounds": 9, "privacy": privacy}
-    text = seen(written(make(results, configured(federation=federation)), results))
+    text = get_visible_text(
+        render_report(write_results(results, build_configuration(federation=federation)), results)
+    )
     assert "nobody knowing" not in text
     assert "take the noise off" not in text
     assert "An epsilon above 10 promises little" in text
 
 
 def test_without_privacy_there_is_no_word_of_it(results):
-    text = seen(written(make(results, configured()), results))
+    text = get_visible_text(render_report(write_results(results, build_configuration()), results))
     assert "epsilon" not in text.lower()
     assert "differentially" not in text
 
 
 def test_gpus_are_told_where_clients_trained_on_some(results):
-    c = make(results, configured())
-    assert "GPU" not in seen(written(c, results))
+    c = write_results(results, build_configuration())
+    assert "GPU" not in get_visible_text(render_report(c, results))
 
     def on_gpus(told):
         for record in told["rounds"][1:]:
@@ -206,13 +223,13 @@ def test_gpus_are_told_where_clients_trained_on_some(results):
             for client in record["clients"]:
                 client["gpu_memory_mb"] = 9_000 + client["client"]
 
-    change(results, HISTORY, on_gpus)
-    text = seen(written(c, results))
+    update_manifest(results, HISTORY, on_gpus)
+    text = get_visible_text(render_report(c, results))
     assert (
         "Two GPUs (NVIDIA A100): busy for 52 % of the rounds’ time, the fullest with 30.1 GB of "
         "42.5 GB taken. A client held up to 9.0 GB of a GPU."
     ) in text
     assert "GPUs busy" in text
-    html = written(c, results)
+    html = render_report(c, results)
     assert "<td>53\u202f%</td><td>30,100</td>" in html
     assert "<td>–</td><td>–</td>" in html  # round 0

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,7 @@ def test_script_writes_the_librarys_metrics(tiny_model, adapters, files, tmp_pat
     evaluation_set = load_rows(files, SETTINGS | {"server_eval_rows": 3})
     metrics = evaluate_models(models, evaluation_set, SETTINGS).model_dump()
     assert json.loads(output.read_text()) == metrics
+    assert re.fullmatch(r"accuracy .* on 9 held-out rows \(\+0.0 points, .*\)\n", done.stdout)
     assert (metrics["left_out"], metrics["base"]["rows"]) == (3, 9)
 
 

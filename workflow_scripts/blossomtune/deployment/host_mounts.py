@@ -27,9 +27,9 @@ def apptainer_options(
         Options, quoted for a shell. They contain no setting of pip, which may be a secret.
     """
     settings = pip_settings.read_pip_settings()
-    words = [word for value in settings.values() for word in value.split()]
-    words += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
-    mounts = {str(path) for word in words if (path := find_local_path(word))}
+    values = [part for value in settings.values() for part in value.split()]
+    values += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
+    mounts = {str(path) for value in values if (path := find_local_path(value))}
     mounts |= {
         str(Path(path).expanduser().absolute()) for path in local_paths if Path(path).exists()
     }
@@ -40,7 +40,7 @@ def apptainer_options(
 
 
 def find_local_path(setting: str) -> Path | None:
-    """Return the existing file or folder that a word of pip's settings names, or None."""
+    """Return the existing file or folder that a part of pip's settings names, or None."""
     path = Path(setting.removeprefix("file://"))
     return path if path.is_absolute() and path.exists() else None
 

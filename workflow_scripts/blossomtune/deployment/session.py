@@ -215,7 +215,7 @@ def deploy(run: FederatedRun, log_dir: Path) -> None:
     import httpx
 
     from blossomtune.deployment.flower_run import run_session
-    from blossomtune.federation.server.server_app import run_federation
+    from blossomtune.federation.server.run_federation import run_federation
 
     # nodes of a cluster share the working directory, but not the system's temporary folder
     is_cluster = isinstance(run.spec.federation.engine, SlurmEngine)

@@ -27,6 +27,9 @@ def build_spec(
         partition: Directory of the partition, with its manifest.
         preprocessed: Directory of the tokenized rows, with their manifest.
 
+    Returns:
+        The specification, with rows and ranks of all clients.
+
     Raises:
         UserError: If the ranks' column has no single value for a client, or if ADOPT would take
             only one step with a client's rows.
@@ -56,6 +59,7 @@ def _require_two_adopt_steps(training: TrainingSettings, clients: Sequence[Clien
         if client.num_rows and schedule.count_local_steps(training, client.num_rows) == 1:
             raise UserError(
                 f"training.arguments.optim: adopt: client {number} ({client.name}) takes one step "
-                f"in a round, with {client.num_rows} rows, and the first step of adopt only measures",
+                f"in a round, with {client.num_rows} rows, and the first step of adopt only "
+                "measures",
                 "take more local epochs or smaller batches, or use optimizer_state: kept",
             )

@@ -21,7 +21,7 @@ ROUND_SELECTION_KEYS = {"early_stopping", "result", "keep_checkpoints"}
 
 @lru_cache(maxsize=1)
 def build_run_identity(spec: FederationSpec, paths: ClientPaths, device: str) -> dict[str, Any]:
-    """Return everything that the adapter after a round depends on, as plain JSON values.
+    """Build everything that the adapter after a round depends on.
 
     The number of rounds is included only if a round's learning rate depends on it.
 
@@ -29,6 +29,9 @@ def build_run_identity(spec: FederationSpec, paths: ClientPaths, device: str) ->
         spec: What is trained.
         paths: Model and tokenized rows; only digests of their contents are included.
         device: Device that clients train on.
+
+    Returns:
+        Plain JSON values.
     """
     from blossomtune.privacy import noise_seed
 

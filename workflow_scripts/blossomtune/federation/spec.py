@@ -50,7 +50,7 @@ class FederationSpec(BaseModel):
 
     @property
     def has_client_state(self) -> bool:
-        """Whether clients keep state between rounds."""
+        """Return whether clients keep state between rounds."""
         federation = self.federation
         return (
             self.training.optimizer_state == "kept"

@@ -38,18 +38,13 @@ def build_dataset(
         UserError: if source, format, templates or columns do not fit each other, or too few rows
             are left.
     """
-    source, stratify_by = config["source"], config["test"]["stratify_by"]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         train, test = _load_train_and_test(config, member_folders, Path(scratch))
         counts = {key: n + (test.counts[key] if test else 0) for key, n in train.counts.items()}
         schema = train.table.schema
         if test:
             schema = unify_schemas(schema, test.table.schema)
-        if source["kind"] == "mixture":
-            column = config["rename"].get(mixture.SOURCE_COLUMN, mixture.SOURCE_COLUMN)
-            stratify_by = column if column in schema.names else None
-        elif stratify_by is not None:
-            require_column("test.stratify_by", stratify_by, schema.names)
+        stratify_by = _resolve_stratify_column(config, schema)
         if test:
             test_rows = test.row_indices[_sample_test_source_mask(test, config)]
             unique = _drop_test_duplicates(train, test, test_rows, config, schema)
@@ -66,7 +61,7 @@ def build_dataset(
         }
     left = counts["read"] - counts["filtered"] - counts["duplicates"]
     manifest = DatasetManifest(
-        source=source,
+        source=config["source"],
         revision=train.revision,
         licence=config["licence"] or train.licence,
         rows=RowCounts(**counts, limited=left - sum(written.values()), **written),
@@ -100,6 +95,17 @@ def _load_train_and_test(
             "columns keeps those that both have",
         )
     return train, test
+
+
+def _resolve_stratify_column(config: Mapping[str, Any], schema: pa.Schema) -> str | None:
+    """Return the column whose shares the test split keeps, or None."""
+    column: str | None = config["test"]["stratify_by"]
+    if config["source"]["kind"] == "mixture":
+        column = config["rename"].get(mixture.SOURCE_COLUMN, mixture.SOURCE_COLUMN)
+        return column if column in schema.names else None
+    if column is not None:
+        require_column("test.stratify_by", column, schema.names)
+    return column
 
 
 def _drop_test_duplicates(

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Train and evaluate on a client."""

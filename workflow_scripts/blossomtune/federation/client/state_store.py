@@ -1,8 +1,7 @@
-"""What a client keeps between its rounds, as named tensors, one safetensors file a round.
+"""Store a client's tensors between its rounds, one safetensors file per round.
 
-A client cannot know whether the server took what it sent: the run may be stopped before, or the
-answer come too late. So the server says which of the client's rounds was the last that counted,
-and what came after it leaves no trace.
+A client does not know if the server accepted its reply. Therefore the server states the client's
+last accepted round, and the client drops the state of later rounds.
 """
 
 import hashlib
@@ -16,15 +15,15 @@ from blossomtune.files import write_atomically
 from blossomtune.named_tensors import StateDict, clone_contiguous
 
 DIGEST_KEY = "sha256"
-"""The entry of a file's metadata that tells whether its tensors are whole."""
+"""Metadata entry with the digest of a file's tensors."""
 
 
 class ClientStateStore:
-    """The memory of one client.
+    """State of one client.
 
     Args:
-        folder: a folder that no other client writes to; it is made when something is kept.
-        keep: how many of its last checkpoints the server may go back.
+        folder: Folder of this client alone; the first ``save`` creates it.
+        keep_last: Number of the server's checkpoints that it may resume from.
     """
 
     def __init__(self, folder: Path, keep_last: int = 2) -> None:
@@ -33,34 +32,41 @@ class ClientStateStore:
         self._last_accepted_round: int | None = None
 
     def load(self, round_number: int) -> StateDict:
-        """What the client kept after a round; nothing after round 0.
+        """Return the state after a round; after round 0 it is empty.
 
         Args:
-            round_: the client's last round that counted; the next ``save`` goes on from it.
+            round_number: The client's last accepted round, which the next ``save`` follows.
+
+        Returns:
+            The client's tensors.
 
         Raises:
-            UserError: where the file of that round is missing or damaged.
+            UserError: If the file of that round is missing or damaged.
         """
         self._last_accepted_round = round_number
         if not round_number:
             return {}
-        file = self._get_path(round_number)
+        path = self._get_path(round_number)
         try:
-            with safe_open(file, "pt") as opened:
-                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-                said = (opened.metadata() or {}).get(DIGEST_KEY)
+            with safe_open(path, "pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                digest = (file.metadata() or {}).get(DIGEST_KEY)
         except FileNotFoundError as error:
-            raise _build_load_error(file, "missing") from error
+            raise _build_load_error(path, "missing") from error
         except (OSError, SafetensorError) as error:
-            raise _build_load_error(file, "damaged") from error
-        if said != _compute_digest(state):
-            raise _build_load_error(file, "damaged")
+            raise _build_load_error(path, "damaged") from error
+        if digest != _compute_digest(state):
+            raise _build_load_error(path, "damaged")
         return state
 
     def save(self, round_number: int, state: StateDict) -> None:
-        """Keeps a round, whole or not at all, and forgets what nobody can ask for any more.
+        """Write the state after a round atomically, and remove files that are not needed any more.
 
-        Without a ``load`` before, nothing is forgotten.
+        Without a ``load`` before, nothing is removed.
+
+        Args:
+            round_number: Number of the round.
+            state: The client's tensors.
         """
         tensors = clone_contiguous(state)
         with write_atomically(self._get_path(round_number)) as partial:
@@ -70,14 +76,13 @@ class ClientStateStore:
         if self._last_accepted_round is None:
             return
         files = {int(f.stem[-5:]): f for f in self.folder.glob("round-?????.safetensors")}
-        # Rounds that did not count were forgotten by the save after them, so the others did.
-        counted = [number for number in files if number <= self._last_accepted_round]
-        oldest = max(
-            (number for number in counted if number <= round_number - self._keep_last), default=0
-        )
-        # What is later is another process's, that answers sooner than this one.
+        # Each save removed the rounds that were not accepted, so the earlier ones were.
+        accepted = [number for number in files if number <= self._last_accepted_round]
+        limit = round_number - self._keep_last
+        oldest = max((number for number in accepted if number <= limit), default=0)
+        # Files of later rounds are from another process, which was faster than this one.
         earlier = {number for number in files if number < round_number}
-        for number in earlier - {n for n in counted if n >= oldest}:
+        for number in earlier - {n for n in accepted if n >= oldest}:
             files[number].unlink()
 
     def _get_path(self, round_number: int) -> Path:
@@ -88,8 +93,8 @@ def _compute_digest(state: StateDict) -> str:
     return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
 
 
-def _build_load_error(file: Path, problem: str) -> UserError:
+def _build_load_error(path: Path, problem: str) -> UserError:
     return UserError(
-        f"what a client kept after its round {int(file.stem[-5:])} is {problem}: {file}",
+        f"what a client kept after its round {int(path.stem[-5:])} is {problem}: {path}",
         "remove the experiment's folder of checkpoints; the federation then starts over",
     )

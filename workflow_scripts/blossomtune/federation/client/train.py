@@ -1,132 +1,172 @@
-"""TODO docstring."""
+"""Train or evaluate the global adapter on one client's rows."""
 
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from blossomtune.aggregation.registry import select_trainable_factor
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
-from blossomtune.federation.messages.base_deltas import flatten_base_deltas, unflatten_base_deltas
+from blossomtune.federation.messages.base_deltas import (
+    BaseDeltas,
+    flatten_base_deltas,
+    unflatten_base_deltas,
+)
 from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import TrainRequest
 from blossomtune.federation.run import FederatedRun
+from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
 from blossomtune.seeds import derive_seed
 from blossomtune.training import adapter, scaffold, schedule
 from blossomtune.training.sft_config import build_sft_config
-from blossomtune.training.trainer import LocalObjective, train_adapter
+from blossomtune.training.trainer import LocalObjective, TrainResult, train_adapter
 
 
 def train_round(
     run: FederatedRun, client: int, request: TrainRequest, client_state: StateDict
 ) -> TrainReply:
-    """Trains one client for one round.
+    """Train one client for one round.
 
     Args:
-        run: the federation.
-        client: the client's number.
-        order: what the server sent.
-        kept: what the client kept after its last round.
+        run: The federation.
+        client: The client's number.
+        request: The server's request.
+        client_state: The client's tensors after its last accepted round.
+
+    Returns:
+        The trained tensors with metrics, and the client's new state.
     """
     started = time.perf_counter()
-    spec = run.spec
-    federation, rows = spec.federation, spec.clients[client].num_rows
-    folded = unflatten_base_deltas(strip_prefix("fold", client_state)) | request.base_deltas
-    worker = get_worker(run)
-    model = worker.prepare_model(spec.clients[client].rank, folded)
-    if run.resources.device == "cuda":
-        torch.cuda.empty_cache()  # what another client left
+    spec, on_gpu = run.spec, run.resources.device == "cuda"
+    worker, base_deltas = get_worker(run), _merge_base_deltas(request, client_state)
+    model = worker.prepare_model(spec.clients[client].rank, base_deltas)
+    if on_gpu:
+        torch.cuda.empty_cache()  # of the client before
         torch.cuda.reset_peak_memory_stats()
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
-    factor = select_trainable_factor(federation.aggregation, request.round)
+    factor = select_trainable_factor(spec.federation.aggregation, request.round)
     adapter.set_trainable_factor(model, factor)
     start = adapter.select_factor(adapter.get_adapter_state(model), factor)
-    mine, shift = None, None
-    if request.server_control is not None:
-        mine = strip_prefix("control", client_state) or {
-            n: torch.zeros_like(v) for n, v in start.items()
-        }
-        shift = {name: request.server_control[name] - mine[name] for name in mine}
 
-    steps = schedule.count_local_steps(spec.training, rows)
-    rate = schedule.compute_learning_rate(spec.training, request.round, federation.rounds)
-    count = steps * schedule.effective_batch_size(spec.training)
-    rounds = schedule.rounds_participated(
-        spec.seed, client, request.round, len(spec.clients), federation.fraction_train
+    client_control: StateDict = {}
+    correction, control_delta = None, None
+    if (server_control := request.server_control) is not None:
+        zeros = {name: torch.zeros_like(value) for name, value in start.items()}
+        client_control = strip_prefix("control", client_state) or zeros
+        correction = _subtract(server_control, client_control)
+    objective = LocalObjective(
+        proximal_mu=getattr(spec.federation.strategy, "mu", 0.0),
+        scaffold_correction=correction,
+        optimizer_state=strip_prefix(f"optimizer/{factor}", client_state) or None,
+        return_optimizer_state=spec.training.optimizer_state == "kept",
     )
-    chosen = schedule.select_examples(spec.seed, client, rows, rounds * count, count)
-    with tempfile.TemporaryDirectory() as scratch:
-        config = build_sft_config(
-            spec.training.arguments,
-            learning_rate=rate,
-            max_steps=steps,
-            seed=derive_seed(spec.seed, "training", client, request.round)
-            >> 1,  # numpy: below 2**32
-            use_cpu=model.device.type == "cpu",
-            output_dir=Path(scratch),
-        )
-        trained = train_adapter(
-            model,
-            worker.tokenizer,
-            load_client_rows(run.paths.preprocessed, client).select(chosen),
-            config,
-            LocalObjective(
-                proximal_mu=getattr(federation.strategy, "mu", 0.0),
-                scaffold_correction=shift,
-                optimizer_state=strip_prefix(f"optimizer/{factor}", client_state) or None,
-                return_optimizer_state=spec.training.optimizer_state == "kept",
-            ),
-        )
+    learning_rate = schedule.compute_learning_rate(
+        spec.training, request.round, spec.federation.rounds
+    )
+    result = _train(run, client, request.round, learning_rate, worker, model, objective)
+
     state = adapter.select_factor(adapter.get_adapter_state(model), factor)
-    control = None
-    if mine is not None:
-        new = scaffold.update_client_control(
-            mine, request.server_control, start, state, rate, trained.counts["steps"]
+    if server_control is not None:
+        num_steps = result.counts["steps"]
+        new_control = scaffold.update_client_control(
+            client_control, server_control, start, state, learning_rate, num_steps
         )
-        control = {name: new[name] - mine[name] for name in new}
-        mine = new
-    client_state = client_state | add_prefix(f"optimizer/{factor}", trained.optimizer_state)
-    client_state |= add_prefix("control", mine or {}) | add_prefix(
-        "fold", flatten_base_deltas(folded)
-    )
+        control_delta = _subtract(new_control, client_control)
+        client_control = new_control
+    peak_memory = torch.cuda.max_memory_reserved() if on_gpu else 0
     return TrainReply(
         initial_state=start,
         state=state,
-        control_delta=control,
+        control_delta=control_delta,
         metrics={
-            **{f"num-{what}": float(n) for what, n in trained.counts.items()},
-            "train-loss": trained.loss,
-            "batch-size": float(trained.batch_size),
+            **{f"num-{name}": float(count) for name, count in result.counts.items()},
+            "train-loss": result.loss,
+            "batch-size": float(result.batch_size),
             "seconds": time.perf_counter() - started,
-            "gpu-memory": float(
-                torch.cuda.max_memory_reserved() if run.resources.device == "cuda" else 0
-            ),
+            "gpu-memory": float(peak_memory),
         },
-        client_state=client_state,
+        client_state={
+            **client_state,
+            **add_prefix(f"optimizer/{factor}", result.optimizer_state),
+            **add_prefix("control", client_control),
+            **add_prefix("base_deltas", flatten_base_deltas(base_deltas)),
+        },
     )
+
+
+def _train(
+    run: FederatedRun,
+    client: int,
+    round_number: int,
+    learning_rate: float,
+    worker: Worker,
+    model: Any,
+    objective: LocalObjective,
+) -> TrainResult:
+    """Run the optimizer steps of one round on the client's next examples."""
+    spec, rows = run.spec, load_client_rows(run.paths.preprocessed, client)
+    steps, examples = _select_examples(spec, client, round_number)
+    with tempfile.TemporaryDirectory() as scratch:
+        config = build_sft_config(
+            spec.training.arguments,
+            learning_rate=learning_rate,
+            max_steps=steps,
+            seed=derive_seed(spec.seed, "training", client, round_number) >> 1,  # below 2**32
+            use_cpu=model.device.type == "cpu",
+            output_dir=Path(scratch),
+        )
+        return train_adapter(model, worker.tokenizer, rows.select(examples), config, objective)
+
+
+def _select_examples(spec: FederationSpec, client: int, round_number: int) -> tuple[int, list[int]]:
+    """Return the number of optimizer steps and the rows for them, in order."""
+    num_rows = spec.clients[client].num_rows
+    steps = schedule.count_local_steps(spec.training, num_rows)
+    count = steps * schedule.effective_batch_size(spec.training)
+    earlier_rounds = schedule.rounds_participated(
+        spec.seed, client, round_number, len(spec.clients), spec.federation.fraction_train
+    )
+    num_consumed = earlier_rounds * count
+    return steps, schedule.select_examples(spec.seed, client, num_rows, num_consumed, count)
 
 
 def evaluate_round(
     run: FederatedRun, client: int, request: TrainRequest, client_state: StateDict
 ) -> dict[str, float]:
-    """Scores the global adapter on the rows that a client holds out for validation."""
+    """Evaluate the global adapter on the client's validation rows.
+
+    Args:
+        run: The federation.
+        client: The client's number.
+        request: The server's request.
+        client_state: The client's tensors after its last accepted round.
+
+    Returns:
+        ``loss`` in nats per completion token, and the number of ``rows``.
+    """
     worker = get_worker(run)
-    model = worker.prepare_model(
-        run.spec.clients[client].rank,
-        unflatten_base_deltas(strip_prefix("fold", client_state)) | request.base_deltas,
-    )
+    base_deltas = _merge_base_deltas(request, client_state)
+    model = worker.prepare_model(run.spec.clients[client].rank, base_deltas)
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
     rows = load_client_rows(run.paths.preprocessed, client, ".validation")
-    return {
-        "loss": compute_eval_loss(model, rows.to_list(), get_pad_token_id(worker.tokenizer)),
-        "rows": float(len(rows)),
-    }
+    loss = compute_eval_loss(model, rows.to_list(), get_pad_token_id(worker.tokenizer))
+    return {"loss": loss, "rows": float(len(rows))}
+
+
+def _merge_base_deltas(request: TrainRequest, client_state: StateDict) -> BaseDeltas:
+    """Return all base updates: those that the client has stored, and the server's new ones."""
+    return unflatten_base_deltas(strip_prefix("base_deltas", client_state)) | request.base_deltas
 
 
 def _complete_state(worker: Worker, state: StateDict) -> StateDict:
-    """The adapter with what the server left out, because it never changes."""
+    """Add the tensors that the server left out because they never change."""
     return (worker.initial_state if len(state) < len(worker.initial_state) else {}) | state
+
+
+def _subtract(minuend: StateDict, subtrahend: StateDict) -> StateDict:
+    return {name: minuend[name] - value for name, value in subtrahend.items()}

@@ -1,4 +1,4 @@
-"""What a process that trains keeps from round to round: the model and the clients' data."""
+"""Keep the model and the rows of clients in memory from round to round."""
 
 import gc
 from functools import lru_cache
@@ -16,36 +16,50 @@ from blossomtune.training import adapter
 
 
 class Worker:
-    """One model in memory that becomes every client's in turn."""
+    """Model in memory that trains for one client after another.
+
+    Args:
+        run: The federation.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        initial_state: The initial adapter at the server's rank.
+    """
 
     def __init__(self, run: FederatedRun) -> None:
         torch.set_num_threads(run.spec.federation.threads_per_client)
-        if (
-            run.resources.device == "cuda"
-        ):  # so that nobody takes the memory of those it shares a GPU with
+        if run.resources.device == "cuda":  # leave the memory of clients on the same GPU alone
             torch.cuda.set_per_process_memory_fraction(run.resources.gpus_per_client)
-        self.run = run
+        self._run = run
         self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
-        gc.freeze()  # trainers collect garbage twice a round, and all that is here stays
+        gc.freeze()  # trainers collect garbage twice per round, and these objects stay
 
     def _load_model(self) -> None:
-        run = self.run
+        run = self._run
         quantization = run.spec.training.quantization
         model = load_model(run.paths.model, quantization=quantization, device=run.resources.device)
         self._attach_adapter(model, run.spec.lora.r)
-        self.initial_state = adapter.get_adapter_state(self._model)  # at the server's rank
+        self.initial_state = adapter.get_adapter_state(self._model)
         self._applied_rounds: list[int] = []
 
     def _attach_adapter(self, base: Any, rank: int) -> None:
-        self._model = adapter.build_peft_model(base, self.run.spec.lora, self.run.spec.seed, rank)
+        spec = self._run.spec
+        self._model = adapter.build_peft_model(base, spec.lora, spec.seed, rank)
         self._rank = rank
 
     def prepare_model(self, rank: int, base_deltas: BaseDeltas) -> Any:
-        """The model with an adapter of a rank, and its base with these updates in it.
+        """Prepare the PEFT model: an adapter of a rank on an updated base.
 
-        Updates are added in the order of their rounds, one after another, so that the sum has the
-        same bits whichever rounds this process has seen.
+        Updates are added in the order of their rounds, one after another. So the sum has the same
+        bits for each sequence of calls.
+
+        Args:
+            rank: Rank of the adapter.
+            base_deltas: All updates of the base weights so far.
+
+        Returns:
+            The model. It is the same object in each call with the same rank.
         """
         rounds = sorted(base_deltas)
         if self._applied_rounds != rounds[: len(self._applied_rounds)]:
@@ -60,11 +74,20 @@ class Worker:
 
 @lru_cache(maxsize=1)
 def get_worker(run: FederatedRun) -> Worker:
-    """The worker of this process: its model is loaded once."""
+    """Return this process's worker, which loads its model once."""
     return Worker(run)
 
 
 @lru_cache(maxsize=64)
 def load_client_rows(preprocessed: Path, client: int, suffix: str = "") -> Dataset:
-    """A client's tokenised rows, memory-mapped; ``.validation`` for those that it holds out."""
+    """Load a client's tokenized rows, memory-mapped.
+
+    Args:
+        preprocessed: Directory of the tokenized rows.
+        client: The client's number.
+        suffix: ``.validation`` for the client's validation rows.
+
+    Returns:
+        Rows with ``input_ids`` and ``labels``.
+    """
     return Dataset.from_file(str(preprocessed / f"client_{client}{suffix}.arrow"))

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Encode and decode the messages between server and clients."""

@@ -1,4 +1,4 @@
-"""Several sets of tensors in one: a prefix before the names of each."""
+"""Convert updates of the base weights to named tensors and back."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from blossomtune.aggregation.types import Factors
 from blossomtune.named_tensors import StateDict
 
 BaseDeltas = dict[int, dict[str, Factors]]
-"""By round and layer, what was added to the base's weights."""
+"""Updates of the base weights, by round and layer."""
 
 
 def flatten_base_deltas(base_deltas: Mapping[int, Mapping[str, Factors]]) -> StateDict:
-    """Updates of the base as tensors: ``<round>/<layer>/A`` and ``B``."""
+    """Return the factors as tensors with names ``<round>/<layer>/A`` and ``<round>/<layer>/B``."""
     return {
         f"{number}/{layer}/{letter}": tensor
         for number, layers in base_deltas.items()
@@ -22,15 +22,22 @@ def flatten_base_deltas(base_deltas: Mapping[int, Mapping[str, Factors]]) -> Sta
 
 
 def unflatten_base_deltas(state: Mapping[str, Tensor]) -> BaseDeltas:
-    """What ``named`` was given.
+    """Invert ``flatten_base_deltas``.
+
+    Args:
+        state: Tensors with names ``<round>/<layer>/A`` and ``<round>/<layer>/B``.
+
+    Returns:
+        Factors B (d, r) and A (r, k) by round and layer.
 
     Raises:
-        ValueError: where a name is not one of its.
-        KeyError: where a factor's other one is missing.
+        ValueError: If a name has another form.
+        KeyError: If one factor of a layer is missing.
     """
-    folds: BaseDeltas = {}
+    base_deltas: BaseDeltas = {}
     for name in sorted(state):
         number, layer, letter = name.split("/")
         if letter == "A":
-            folds.setdefault(int(number), {})[layer] = (state[name[:-1] + "B"], state[name])
-    return folds
+            factors = (state[name[:-1] + "B"], state[name])
+            base_deltas.setdefault(int(number), {})[layer] = factors
+    return base_deltas

@@ -1,10 +1,7 @@
-"""TODO docstring."""
+"""Name the records of Flower's messages."""
 
-ADAPTER_RECORD, BASE_DELTAS_RECORD, CONTROL_RECORD, ROUND_RECORD, METRICS_RECORD = (
-    "adapter",
-    "folded",
-    "control",
-    "round",
-    "metrics",
-)
-"""Names of the records in a message."""
+ADAPTER_RECORD = "adapter"
+BASE_DELTAS_RECORD = "base_deltas"
+CONTROL_RECORD = "control"
+ROUND_RECORD = "round"
+METRICS_RECORD = "metrics"

@@ -1,8 +1,6 @@
-"""What travels: the contents of Flower's messages, packed on one side and read on the other.
+"""Encode and decode clients' replies to the server.
 
-To a client go the adapter at its rank, what was added to the base since its last round, and
-SCAFFOLD's control; back come the trained part of the adapter and numbers. In a precision below
-float32 clients send by how much the adapter changed, which needs fewer digits.
+Below float32, a client sends the change of its adapter, which needs fewer bits than the values.
 """
 
 import math
@@ -22,23 +20,22 @@ TRAIN_METRICS = (
     *("num-examples", "num-tokens", "num-steps", "train-loss", "batch-size", "seconds"),
     "gpu-memory",
 )
-"""What a client's answer says besides tensors; the last is in bytes, and 0 on a CPU."""
-
+"""Metrics of a train reply; ``gpu-memory`` is in bytes, and 0 on a CPU."""
 
 MAX_EVALUATE_REPLY_BYTES = 1000
-"""Bytes that no client's score of an adapter goes beyond."""
+"""Upper bound for the size of an evaluate reply."""
 
 
 @dataclass(frozen=True)
 class TrainReply:
-    """What a client has to say after a round.
+    """Result of a client's training in one round.
 
     Attributes:
-        start: the trained part of the adapter as it was.
-        state: the same after training.
-        control: by how much SCAFFOLD's c_i changed, or None.
-        metrics: numbers of the round.
-        kept: what the client keeps for its next round.
+        initial_state: Trained part of the adapter before training.
+        state: The same tensors after training.
+        control_delta: Change of SCAFFOLD's control variate c_i, if there is one.
+        metrics: Values of ``TRAIN_METRICS``.
+        client_state: Tensors that the client needs in its next round.
     """
 
     initial_state: StateDict
@@ -50,116 +47,144 @@ class TrainReply:
 
 @dataclass(frozen=True)
 class ValidatedReply:
-    """A client's answer, checked; ``clipped`` is what Flower's mod says of it, or None."""
+    """A client's train reply that the server accepts.
+
+    Attributes:
+        state: Trained part of the client's adapter.
+        control_delta: Change of SCAFFOLD's control variate c_i, if there is one.
+        metrics: Metrics as in the history.
+        was_clipped: Whether Flower's mod clipped the update; None if it does not report that.
+    """
 
     state: StateDict
-    control_variate_delta: StateDict | None
+    control_delta: StateDict | None
     metrics: dict[str, Any]
     was_clipped: bool | None
 
 
 def encode_train_reply(reply: TrainReply, precision: str) -> tuple[RecordDict, StateDict]:
-    """The content of a client's message, and what the client keeps for its next round."""
-    kept = dict(reply.client_state)
+    """Encode a client's reply.
+
+    Args:
+        reply: Result of the training.
+        precision: Precision of adapters in messages.
+
+    Returns:
+        Content of the message, and the client's state with the new residual.
+    """
+    client_state = dict(reply.client_state)
     if precision == "float32":
         record, _ = codec.encode(reply.state, precision)
     else:
         change = {name: value - reply.initial_state[name] for name, value in reply.state.items()}
-        record, residual = codec.encode(change, precision, strip_prefix("residual", kept))
-        if precision == "int8":  # changes lose no more than a 256th of themselves as bfloat16
-            kept |= add_prefix("residual", residual)
-    content = RecordDict({ADAPTER_RECORD: record, METRICS_RECORD: MetricRecord(reply.metrics)})
+        previous = strip_prefix("residual", client_state)
+        record, residual = codec.encode(change, precision, previous)
+        if precision == "int8":  # bfloat16 loses at most a 256th of a change
+            client_state |= add_prefix("residual", residual)
+    metrics = MetricRecord({**reply.metrics})
+    content = RecordDict({ADAPTER_RECORD: record, METRICS_RECORD: metrics})
     if reply.control_delta is not None:
         content[CONTROL_RECORD] = codec.encode(reply.control_delta, "float32")[0]
-    return content, kept
+    return content, client_state
 
 
 def decode_train_reply(
     content: RecordDict, start: StateDict, precision: str, *, with_control: bool
-) -> tuple[StateDict, StateDict | None]:
-    """The trained part of a client's adapter, and SCAFFOLD's change, checked.
+) -> ValidatedReply:
+    """Decode and validate a client's reply.
 
     Args:
-        content: of the client's message.
-        start: the trained part as the client got it.
-        precision: of the federation.
-        scaffold: whether a control is expected.
+        content: Content of the message.
+        start: Trained part of the adapter as the client received it.
+        precision: Precision of adapters in messages.
+        with_control: Expect a change of SCAFFOLD's control variate.
+
+    Returns:
+        The reply, with the trained tensors at the client's rank.
 
     Raises:
-        ValueError: where something is missing, malformed or not finite.
+        ValueError: If a record is missing, malformed or not finite.
     """
-    wanted = [ADAPTER_RECORD, METRICS_RECORD, *([CONTROL_RECORD] if with_control else [])]
-    if missing := [name for name in wanted if name not in content]:
+    arrays = content.array_records
+    required = [ADAPTER_RECORD, *([CONTROL_RECORD] if with_control else [])]
+    missing = [name for name in required if name not in arrays]
+    if METRICS_RECORD not in content.metric_records:
+        missing.append(METRICS_RECORD)
+    if missing:
         raise ValueError(f"the reply holds no {missing[0]}")
-    state = codec.decode(content[ADAPTER_RECORD])
+    state = codec.decode(arrays[ADAPTER_RECORD])
     validate_state(state, start)
     if precision != "float32":
         state = {name: start[name] + value for name, value in state.items()}
         validate_state(state, start)
-    if not with_control:
-        return state, None
-    control = codec.decode(content[CONTROL_RECORD])
-    validate_state(control, start)
-    return state, control
+    control = None
+    if with_control:
+        control = codec.decode(arrays[CONTROL_RECORD])
+        validate_state(control, start)
+    metrics = content.metric_records[METRICS_RECORD]
+    was_clipped = bool(metrics[NORM_BIT_KEY]) if NORM_BIT_KEY in metrics else None
+    return ValidatedReply(state, control, _decode_train_metrics(metrics), was_clipped)
 
 
-def decode_train_metrics(content: RecordDict) -> dict[str, Any]:
-    """What a client says of its training, as history.json has it.
+def _decode_train_metrics(record: MetricRecord) -> dict[str, Any]:
+    """Decode and validate a client's metrics.
+
+    Args:
+        record: Metrics of the reply.
+
+    Returns:
+        Metrics with the names of the history.
 
     Raises:
-        ValueError: where a number is missing or senseless.
+        ValueError: If a value is missing, negative or not finite.
     """
-    said = content[METRICS_RECORD]
-    numbers = {name: said.get(name) for name in TRAIN_METRICS}
-    for name, value in numbers.items():
+    metrics: dict[str, Any] = {name: record.get(name) for name in TRAIN_METRICS}
+    for name, value in metrics.items():
         if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise ValueError(f"the reply says {value!r} for {name}")
-    if not numbers["num-examples"]:
+    if not metrics["num-examples"]:
         raise ValueError("the reply comes from no examples")
-    memory = math.ceil(numbers["gpu-memory"] / 1e6)
     return {
-        "examples": int(numbers["num-examples"]),
-        "tokens": int(numbers["num-tokens"]),
-        "steps": int(numbers["num-steps"]),
-        "batch_size": int(numbers["batch-size"]),
-        "train_loss": round(numbers["train-loss"], 6),
-        "seconds": round(numbers["seconds"], 3),
-        "gpu_memory_mb": memory or None,
+        "examples": int(metrics["num-examples"]),
+        "tokens": int(metrics["num-tokens"]),
+        "steps": int(metrics["num-steps"]),
+        "batch_size": int(metrics["batch-size"]),
+        "train_loss": round(metrics["train-loss"], 6),
+        "seconds": round(metrics["seconds"], 3),
+        "gpu_memory_mb": math.ceil(metrics["gpu-memory"] / 1e6) or None,
     }
 
 
-def decode_evaluate_metrics(content: RecordDict) -> dict[str, Any] | None:
-    """A client's score of the adapter that it was sent; None for nonsense."""
-    said = content.get(METRICS_RECORD, {})
-    loss, rows = said.get("loss"), said.get("rows")
-    if not all(isinstance(v, float) and math.isfinite(v) and v > 0 for v in (loss, rows)):
+def decode_evaluate_reply(content: RecordDict) -> dict[str, Any] | None:
+    """Return loss and number of rows in a client's message; None if they are not positive."""
+    metrics: dict[str, Any] = dict(content.metric_records.get(METRICS_RECORD, {}))
+    values = [metrics.get(name) for name in ("loss", "rows")]
+    if not all(isinstance(v, float) and math.isfinite(v) and v > 0 for v in values):
         return None
-    return {"loss": round(loss, 6), "rows": int(rows)}
+    return {"loss": round(metrics["loss"], 6), "rows": int(metrics["rows"])}
 
 
 def compute_max_reply_bytes(
     start: StateDict, precision: str, *, with_control: bool, with_norm_bit: bool
 ) -> int:
-    """Bytes that a client's answer does not go beyond, whatever its numbers are.
+    """Compute an upper bound for the size of a client's train reply.
 
     Args:
-        start: the trained part as the client gets it.
-        precision: of the federation.
-        scaffold: whether a control comes with it.
-        norm_bit: whether it says if it was clipped (``privacy.sends_norm_bit``).
+        start: Trained part of the adapter as the client receives it.
+        precision: Precision of adapters in messages.
+        with_control: Include a change of SCAFFOLD's control variate.
+        with_norm_bit: Include the bit of Flower's adaptive clipping.
+
+    Returns:
+        Number of bytes.
     """
-    # no two pieces alike: Flower sends what stands there twice only once
+    # Random values, because Flower sends equal arrays only once.
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=generator) for n, v in start.items()}
     content = RecordDict({ADAPTER_RECORD: codec.encode(state, precision)[0]})
-    numbers = [*TRAIN_METRICS, *([NORM_BIT_KEY] if with_norm_bit else [])]
-    content[METRICS_RECORD] = MetricRecord({name: i / 3 for i, name in enumerate(numbers)})
+    names = [*TRAIN_METRICS, *([NORM_BIT_KEY] if with_norm_bit else [])]
+    content[METRICS_RECORD] = MetricRecord({name: i / 3 for i, name in enumerate(names)})
     if with_control:
-        other = {name: value + 1 for name, value in state.items()}
-        content[CONTROL_RECORD] = codec.encode(other, "float32")[0]
+        control = {name: value + 1 for name, value in state.items()}
+        content[CONTROL_RECORD] = codec.encode(control, "float32")[0]
     return codec.count_message_bytes(content)
-
-
-def read_norm_bit(content: RecordDict) -> bool | None:
-    numbers = content[METRICS_RECORD]
-    return bool(numbers[NORM_BIT_KEY]) if NORM_BIT_KEY in numbers else None

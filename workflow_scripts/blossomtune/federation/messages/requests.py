@@ -1,8 +1,9 @@
-"""TODO docstring."""
+"""Encode and decode the server's messages to clients."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
@@ -21,20 +22,22 @@ from blossomtune.federation.messages.records import (
 from blossomtune.named_tensors import StateDict
 
 BASE_DELTA_PRECISION = {"float32": "float32", "bfloat16": "bfloat16", "int8": "bfloat16"}
-"""What is added to a base stays there: nothing of it can be sent later, as int8 would want."""
+"""Precision of base updates, by that of adapters. int8 needs a residual that is sent later, and a
+base update is sent only once."""
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the server asks of a client in a round.
+    """Request to train or evaluate the global adapter.
 
     Attributes:
-        round: 1, 2, …
-        last: the last round before it that the server has an answer of this client from; 0 if none.
-        run: the name of this way to train; what clients keep belongs to it.
-        state: the global adapter, at the client's rank; what the client knows itself is left out.
-        folded: by round since ``last``, what has been added to the base's weights since.
-        control: SCAFFOLD's c, by the adapter's names.
+        round: Number of the round, from 1.
+        last_participation: Last earlier round in which the server accepted the client's reply; 0
+            if there is none.
+        run_name: Identifier of the run, 16 hexadecimal digits; the client's state belongs to it.
+        state: Global adapter at the client's rank, without tensors that never change.
+        base_deltas: Updates of the base weights since ``last_participation``.
+        server_control: SCAFFOLD's control variate c, by the adapter's names.
     """
 
     round: int
@@ -55,11 +58,24 @@ def encode_request(
     server_control: ArrayRecord | None = None,
     extra_config: Mapping[str, float] | None = None,
 ) -> RecordDict:
-    """The content of a message to a client."""
-    said = ConfigRecord(
+    """Encode a message to a client.
+
+    Args:
+        adapter: The encoded adapter.
+        round_number: Number of the round, from 1.
+        last_participation: Last earlier round in which the server accepted the client's reply.
+        run_name: Identifier of the run.
+        base_deltas: Encoded updates of the base weights, if there are any.
+        server_control: Encoded control variate of SCAFFOLD, if clients need it.
+        extra_config: Settings of Flower's mods on the client.
+
+    Returns:
+        Content of the message.
+    """
+    config = ConfigRecord(
         {"round": round_number, "last": last_participation, "run": run_name, **(extra_config or {})}
     )
-    content = RecordDict({ADAPTER_RECORD: adapter, ROUND_RECORD: said})
+    content = RecordDict({ADAPTER_RECORD: adapter, ROUND_RECORD: config})
     for name, record in ((BASE_DELTAS_RECORD, base_deltas), (CONTROL_RECORD, server_control)):
         if record is not None:
             content[name] = record
@@ -67,26 +83,40 @@ def encode_request(
 
 
 def decode_request(content: RecordDict) -> TrainRequest:
-    """What a client is asked.
+    """Decode a message from the server.
+
+    Args:
+        content: Content of the message.
+
+    Returns:
+        The request.
 
     Raises:
-        ValueError: where the run's name is none, since a client makes a folder of it.
+        ValueError: If the run's name is not valid; the client names a folder after it.
     """
-    run = str(content[ROUND_RECORD]["run"])
-    if not re.fullmatch(r"[0-9a-f]{16}", run):
-        raise ValueError(f"the server's message is of run {run!r}, which is no run's name")
+    config, arrays = content.config_records[ROUND_RECORD], content.array_records
+    run_name = str(config["run"])
+    if not re.fullmatch(r"[0-9a-f]{16}", run_name):
+        raise ValueError(f"the server's message is of run {run_name!r}, which is no run's name")
+    decoded = {name: codec.decode(record) for name, record in arrays.items()}
     return TrainRequest(
-        round=int(content[ROUND_RECORD]["round"]),
-        last_participation=int(content[ROUND_RECORD]["last"]),
-        run_name=run,
-        state=codec.decode(content[ADAPTER_RECORD]),
-        base_deltas=unflatten_base_deltas(codec.decode(content[BASE_DELTAS_RECORD]))
-        if BASE_DELTAS_RECORD in content
-        else {},
-        server_control=codec.decode(content[CONTROL_RECORD]) if CONTROL_RECORD in content else None,
+        round=cast(int, config["round"]),
+        last_participation=cast(int, config["last"]),
+        run_name=run_name,
+        state=decoded[ADAPTER_RECORD],
+        base_deltas=unflatten_base_deltas(decoded.get(BASE_DELTAS_RECORD, {})),
+        server_control=decoded.get(CONTROL_RECORD),
     )
 
 
 def encode_base_deltas(base_deltas: BaseDeltas, precision: str) -> ArrayRecord:
-    """Updates of the base as they travel."""
+    """Encode updates of the base weights.
+
+    Args:
+        base_deltas: The updates.
+        precision: Precision of adapters in messages.
+
+    Returns:
+        The record.
+    """
     return codec.encode(flatten_base_deltas(base_deltas), BASE_DELTA_PRECISION[precision])[0]

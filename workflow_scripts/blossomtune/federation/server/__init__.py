@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Run a federation on the server."""

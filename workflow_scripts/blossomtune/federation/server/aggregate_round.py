@@ -1,8 +1,8 @@
-"""From the clients' answers to the next global adapter."""
+"""Aggregate the clients' adapters of a round into the next global adapter."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,7 +11,7 @@ from blossomtune.aggregation.layers import truncate_rank
 from blossomtune.aggregation.registry import AGGREGATIONS
 from blossomtune.aggregation.types import ClientUpdate, Factors
 from blossomtune.artifacts.round_record import LayerDrift
-from blossomtune.config.lora import compute_scaling
+from blossomtune.config.lora import LoraSettings, compute_scaling
 from blossomtune.config.strategies import ROBUST_STRATEGIES
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
 from blossomtune.federation.spec import FederationSpec
@@ -21,29 +21,29 @@ from blossomtune.training import adapter
 
 @dataclass(frozen=True)
 class AggregatedRound:
-    """What a round made.
+    """Outcome of a round's aggregation.
 
     Attributes:
-        state: the global adapter.
-        folded: by layer, what is to be added to the base's weights.
-        drift: by layer, how far plain averaging is from the clients' average update; None with
-            DoRA, where updates are more than products.
+        state: The global adapter.
+        drift: Distances from the clients' mean update, by layer; None with DoRA, whose updates
+            are not only products of factors.
+        base_deltas: Updates of the base weights, by layer.
     """
 
     state: StateDict
-    base_deltas: dict[str, Factors]
     drift: dict[str, LayerDrift] | None
+    base_deltas: dict[str, Factors] = field(default_factory=dict)
 
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """More threads add up in another order, and cores are no part of what a result depends on."""
-    before = torch.get_num_threads()
+    """Limit PyTorch to one thread, since more threads sum in an order that depends on cores."""
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(num_threads)
 
 
 @single_threaded()
@@ -55,61 +55,52 @@ def aggregate_round(
     start_state: StateDict,
     results: Mapping[int, WeightedState],
 ) -> AggregatedRound:
-    """Aggregates one round.
+    """Aggregate one round.
 
-    Strategies that choose among the clients, and noise that is measured for a plain average, get
-    every answer; all others get the average that the aggregation makes.
+    Robust strategies choose among the results, and noise is valid only for a plain average. Both
+    get all results. Other strategies get the result of the aggregation method.
 
     Args:
-        spec: the federation.
-        strategy: of the server; it may take a step of its own.
-        number: the round's number.
-        state: the global adapter before the round.
-        start: its trained part, as clients of the server's rank got it.
-        answers: in the order of the clients; the trained part of each, at its own rank.
+        spec: What is trained.
+        strategy: The server's strategy.
+        round_number: Number of the round, from 1.
+        global_state: Global adapter before the round.
+        start_state: Its trained tensors as clients of the server's rank received them.
+        results: Trained tensors by client, in the order of the clients, each at its own rank.
+
+    Returns:
+        The next global adapter, updates of the base weights, and the drift.
     """
-    f, lora = spec.federation, spec.lora
-    ours = compute_scaling(lora, lora.r)
+    federation, lora = spec.federation, spec.lora
+    ranks = [spec.clients[client].rank for client in results]
     updates = [
-        ClientUpdate(a.state, compute_scaling(lora, spec.clients[client].rank), a.weight)
-        for client, a in results.items()
+        ClientUpdate(result.state, compute_scaling(lora, rank), result.weight)
+        for rank, result in zip(ranks, results.values(), strict=True)
     ]
-    if f.strategy.name in ROBUST_STRATEGIES or f.privacy:
-        new, folded = (
-            strategy.aggregate_train(round_number, start_state, list(results.values())),
-            {},
-        )
-    else:
-        begin = (
-            adapter.reinitialize_adapter(global_state, spec.seed, round_number)
-            if f.aggregation == "flora"
-            else start_state
-        )
-        made = AGGREGATIONS[f.aggregation](updates, begin, ours)
-        new = strategy.aggregate_train(round_number, start_state, [WeightedState(made.state, 1.0)])
-        folded = made.base_deltas
-    return AggregatedRound(
-        global_state | new,
-        folded,
-        None if lora.dora else _measure_drift(spec, global_state, updates, results),
-    )
+    drift_by_layer = None if lora.dora else _measure_drift(lora, global_state, updates, ranks)
+    if federation.strategy.name in ROBUST_STRATEGIES or federation.privacy:
+        state = strategy.aggregate_train(round_number, start_state, list(results.values()))
+        return AggregatedRound(global_state | state, drift_by_layer)
+    server_state = start_state
+    if federation.aggregation == "flora":
+        server_state = adapter.reinitialize_adapter(global_state, spec.seed, round_number)
+    aggregate = AGGREGATIONS[federation.aggregation]
+    aggregated = aggregate(updates, server_state, compute_scaling(lora, lora.r))
+    mean = WeightedState(aggregated.state, 1.0)
+    state = strategy.aggregate_train(round_number, start_state, [mean])
+    return AggregatedRound(global_state | state, drift_by_layer, aggregated.base_deltas)
 
 
 def _measure_drift(
-    spec: FederationSpec,
+    lora: LoraSettings,
     global_state: StateDict,
-    updates: list[ClientUpdate],
-    results: Mapping[int, WeightedState],
+    updates: Sequence[ClientUpdate],
+    ranks: Sequence[int],
 ) -> dict[str, LayerDrift]:
-    """The same with the factor that was not trained, since only products can be compared."""
-    lora = spec.lora
-    ranks = [spec.clients[client].rank for client in results]
-    whole = [
-        ClientUpdate(
-            truncate_rank(global_state, rank, compute_scaling(lora, lora.r), u.scale) | u.state,
-            u.scale,
-            u.weight,
-        )
-        for rank, u in zip(ranks, updates, strict=True)
-    ]
-    return drift.measure_drift(whole, lora.r)
+    """Measure the drift of complete adapters, since only products of factors are comparable."""
+    server_scale = compute_scaling(lora, lora.r)
+    complete = []
+    for rank, update in zip(ranks, updates, strict=True):
+        untrained = truncate_rank(global_state, rank, server_scale, update.scale)
+        complete.append(ClientUpdate(untrained | update.state, update.scale, update.weight))
+    return drift.measure_drift(complete, lora.r)

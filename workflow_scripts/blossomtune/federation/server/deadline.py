@@ -1,18 +1,21 @@
-"""The time that a cluster gives a job: a round that would not be done in it is not begun."""
+"""Stop a run before a round that would not end within a cluster's time limit."""
 
 import time
 
 from blossomtune.errors import UserError
 
 RESERVE_SECONDS = 60
-"""For what comes after a round."""
+"""Time for writing the results after a round."""
+
+SAFETY_FACTOR = 1.5
+"""The next round may take this many times the longest one so far."""
 
 
 class JobDeadline:
-    """Measures rounds, and says when the next one would come to its end too late.
+    """Time limit of a cluster's job.
 
     Args:
-        until: when the job is stopped, in seconds since 1970; None where nothing stops it.
+        deadline: Unix time in seconds at which the job is stopped, if there is one.
     """
 
     def __init__(self, deadline: float | None) -> None:
@@ -21,25 +24,24 @@ class JobDeadline:
         self._last_check: float | None = None
 
     def check(self, completed_round: int) -> None:
-        """To be called before each round.
+        """Raise if the next round might not end in time. Call this before each round.
+
+        The first call never raises, so that each attempt completes at least one round.
 
         Args:
-            done: the last round that is done.
+            completed_round: Number of the last completed round.
 
         Raises:
-            UserError: where the next one might not be; never before the first, so that every
-                attempt brings the federation on.
+            UserError: If the next round might not end in time.
         """
         now = time.time()
         if self._last_check is not None:
             self._longest_round_seconds = max(self._longest_round_seconds, now - self._last_check)
-        if (
-            self._deadline
-            and self._last_check
-            and now + 1.5 * self._longest_round_seconds + RESERVE_SECONDS > self._deadline
-        ):
-            raise UserError(
-                f"the job's time is up after round {completed_round}, which is kept",
-                "start it again to go on there; `restart-times` of the profile does so by itself",
-            )
+            needed = SAFETY_FACTOR * self._longest_round_seconds + RESERVE_SECONDS
+            if self._deadline and now + needed > self._deadline:
+                raise UserError(
+                    f"the job's time is up after round {completed_round}, which is kept",
+                    "start it again to go on there; `restart-times` of the profile does so by "
+                    "itself",
+                )
         self._last_check = now

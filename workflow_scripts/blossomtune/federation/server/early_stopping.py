@@ -1,4 +1,4 @@
-"""What the losses while training decide: which round is best, and whether to go on."""
+"""Find the best round, and decide when to stop."""
 
 from collections.abc import Sequence
 
@@ -7,45 +7,71 @@ from blossomtune.config.federation import FederationSettings
 
 
 def get_monitored_loss(record: RoundRecord, federation: FederationSettings) -> float | None:
-    """A round's loss that counts: the clients' where they evaluate, else the server's."""
+    """Look up the loss that decides: the clients' if they evaluate, otherwise the server's.
+
+    Args:
+        record: Record of a round.
+        federation: The experiment's federation block.
+
+    Returns:
+        Loss in nats per completion token; None if there is none in this round.
+    """
     evaluation = record.client_evaluation if federation.fraction_evaluate else record.evaluation
     return evaluation.loss if evaluation else None
 
 
 def find_best_round(history: Sequence[RoundRecord], federation: FederationSettings) -> int | None:
-    """The trained round with the smallest loss, the first of several; None before there is one."""
+    """Find the first trained round with the smallest loss.
+
+    Args:
+        history: Records of the rounds.
+        federation: The experiment's federation block.
+
+    Returns:
+        Number of the round; None without any loss.
+    """
     losses = [(loss, number) for number, loss in _collect_losses(history, federation)]
     return min(losses)[1] if losses else None
 
 
 def get_stop_reason(history: Sequence[RoundRecord], federation: FederationSettings) -> str | None:
-    """Why no further round should be trained, as a sentence; None to go on.
+    """Decide whether to stop.
 
-    As usual with patience: an evaluation counts as an improvement if it is below the best one so
-    far by more than ``min_delta``.
+    An evaluation is an improvement if its loss is below the best one by more than ``min_delta``.
+    The run stops after ``patience`` evaluations without improvement.
+
+    Args:
+        history: Records of the rounds.
+        federation: The experiment's federation block.
+
+    Returns:
+        Why to stop, as a sentence; None to continue.
     """
-    rule = federation.early_stopping
-    if rule is None:
+    settings = federation.early_stopping
+    if settings is None:
         return None
-    best, at, since = float("inf"), 0, 0
+    best_loss, best_round, num_without_improvement = float("inf"), 0, 0
     for number, loss in _collect_losses(history, federation):
-        if loss < best - rule.min_delta:
-            best, at, since = loss, number, 0
+        if loss < best_loss - settings.min_delta:
+            best_loss, best_round, num_without_improvement = loss, number, 0
         else:
-            since += 1
-    if since < rule.patience:
+            num_without_improvement += 1
+    if num_without_improvement < settings.patience:
         return None
     return (
-        f"early stopping: the loss has not improved by more than {rule.min_delta:g} in "
-        f"{since} evaluations since round {at} ({best:.4f})"
+        f"early stopping: the loss has not improved by more than {settings.min_delta:g} in "
+        f"{num_without_improvement} evaluations since round {best_round} ({best_loss:.4f})"
     )
 
 
 def _collect_losses(
     history: Sequence[RoundRecord], federation: FederationSettings
 ) -> list[tuple[int, float]]:
-    """Round and loss; not of a round that the server looked at as the last of fewer rounds."""
+    """Return round and loss of trained rounds.
+
+    A round that was evaluated only as the last one of a shorter run is left out.
+    """
     every = 1 if federation.fraction_evaluate else federation.evaluate_every
-    counted = [r for r in history if r.round % every == 0 or r.round == federation.rounds]
-    losses = [(r.round, get_monitored_loss(r, federation)) for r in counted if r.round]
+    regular = [r for r in history if r.round % every == 0 or r.round == federation.rounds]
+    losses = [(r.round, get_monitored_loss(r, federation)) for r in regular if r.round]
     return [(number, loss) for number, loss in losses if loss is not None]

@@ -1,4 +1,4 @@
-"""The server's model: it gives the adapter its beginning, and scores it while training."""
+"""Evaluate the global adapter on the server while training."""
 
 import torch
 
@@ -14,10 +14,15 @@ from blossomtune.training import adapter
 
 
 class ServerEvaluator:
-    """Scores global adapters on a fixed sample of held-out rows.
+    """Model of the server and its fixed sample of test rows.
+
+    Args:
+        spec: What is trained.
+        paths: Paths of the model and the tokenized rows.
+        cores: Number of threads for an evaluation.
 
     Attributes:
-        initial: the adapter that the first round starts from.
+        initial_state: The adapter before the first round.
     """
 
     def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
@@ -30,15 +35,19 @@ class ServerEvaluator:
         adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
     def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> ServerEvaluation | None:
-        """Loss and perplexity with an adapter, and what was added to the base until then.
+        """Evaluate an adapter.
 
         Args:
-            state: the global adapter.
-            folded: by round; rounds that were added here before are not added again.
+            state: The global adapter.
+            base_deltas: All updates of the base weights so far, by round. Each is added to the
+                model only once.
+
+        Returns:
+            Loss and perplexity; None if there are no rows to evaluate.
         """
         if not self._eval_set.rows:
             return None
-        torch.set_num_threads(self._num_threads)  # nobody trains meanwhile
+        torch.set_num_threads(self._num_threads)  # clients are not training now
         for number in sorted(base_deltas.keys() - self._applied_rounds):
             adapter.apply_base_delta(self._model, base_deltas[number])
         self._applied_rounds |= base_deltas.keys()

@@ -1,15 +1,18 @@
-"""Log line of a round."""
+"""Format the log line of a round."""
 
 from blossomtune.artifacts.round_record import RoundRecord
 
 
 def format_round(record: RoundRecord, num_rounds: int, seconds_left: float) -> str:
-    """Return one line about a round, and one per failed client.
+    """Format a line about a round, and one per failed client.
 
     Args:
-        record: the round.
-        num_rounds: rounds of the whole run.
-        seconds_left: estimated time until the end of the run.
+        record: Record of the round.
+        num_rounds: Number of rounds of the whole run.
+        seconds_left: Estimated time until the end of the run.
+
+    Returns:
+        The lines.
     """
     parts = [f"round {record.round}/{num_rounds}"]
     if record.train_loss is not None:

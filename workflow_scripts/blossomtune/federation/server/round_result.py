@@ -1,4 +1,4 @@
-"""Results of a round while it runs."""
+"""Collect the record of a round while it runs."""
 
 from dataclasses import dataclass, field
 

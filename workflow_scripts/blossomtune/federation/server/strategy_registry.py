@@ -1,17 +1,17 @@
-"""TODO docstring."""
+"""Build Flower's strategies, and carry their state from one instance to the next."""
 
+from collections.abc import Sequence
+
+import torch
+from flwr.app import ArrayRecord
 from flwr.serverapp import strategy as flower
 
 from blossomtune.config.strategies import StrategySettings
+from blossomtune.named_tensors import StateDict
 
 _ADAGRAD_PARAMETERS = {"eta": "eta", "tau": "tau"}
-
-
 _ADAM_PARAMETERS = {**_ADAGRAD_PARAMETERS, "beta_1": "beta_1", "beta_2": "beta_2"}
-
-
 _KRUM_PARAMETERS = {"malicious": "num_malicious_nodes"}
-
 
 FLOWER_STRATEGIES: dict[str, tuple[type[flower.FedAvg], dict[str, str]]] = {
     "fedavg": (flower.FedAvg, {}),
@@ -28,12 +28,56 @@ FLOWER_STRATEGIES: dict[str, tuple[type[flower.FedAvg], dict[str, str]]] = {
     "krum": (flower.Krum, _KRUM_PARAMETERS),
     "multikrum": (flower.MultiKrum, {**_KRUM_PARAMETERS, "selected": "num_nodes_to_select"}),
     "bulyan": (flower.Bulyan, _KRUM_PARAMETERS),
-    "scaffold": (flower.FedAvg, {}),  # the rest of it is the clients'
+    "scaffold": (flower.FedAvg, {}),  # the correction is the clients'
 }
-"""Flower's class by our name, and its parameters by ours."""
+"""Flower's class and its parameters' names, by the names in the configuration."""
+
+_FEDOPT_STRATEGIES = (flower.FedAdagrad, flower.FedAdam, flower.FedYogi)
 
 
-def build_strategy(block: StrategySettings) -> flower.FedAvg:
-    """Flower's strategy of a block of the configuration."""
-    kind, names = FLOWER_STRATEGIES[block.name]
-    return kind(**{theirs: getattr(block, ours) for ours, theirs in names.items()})
+def build_strategy(settings: StrategySettings) -> flower.FedAvg:
+    """Return Flower's strategy for a block of the configuration."""
+    strategy_class, names = FLOWER_STRATEGIES[settings.name]
+    return strategy_class(**{theirs: getattr(settings, ours) for ours, theirs in names.items()})
+
+
+def restore_strategy(strategy: flower.FedAvg, state: StateDict, start: ArrayRecord) -> None:
+    """Load moments and current arrays into a new strategy that optimizes on the server.
+
+    Args:
+        strategy: The strategy.
+        state: float64 tensors of ``extract_moments``; tensors without a moment start at zero.
+        start: float64 arrays before the round.
+    """
+    names = list(start)
+    if isinstance(strategy, _FEDOPT_STRATEGIES):
+        strategy.current_arrays = {name: array.numpy() for name, array in start.items()}
+        for key in ("m_t", "v_t"):
+            if f"{key}/{names[0]}" in state:
+                setattr(strategy, key, {name: state[f"{key}/{name}"].numpy() for name in names})
+    elif isinstance(strategy, flower.FedAvgM):
+        strategy.current_arrays = start
+        if f"momentum/{names[0]}" in state:
+            strategy.momentum_vector = [state[f"momentum/{name}"].numpy() for name in names]
+
+
+def extract_moments(strategy: flower.FedAvg, names: Sequence[str]) -> StateDict:
+    """Copy a strategy's moments after a round.
+
+    Args:
+        strategy: The strategy.
+        names: Names of the aggregated tensors, in their order.
+
+    Returns:
+        float64 tensors named ``<moment>/<tensor>``; none for strategies without moments.
+    """
+    moments = {}
+    if isinstance(strategy, _FEDOPT_STRATEGIES):
+        moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
+    elif isinstance(strategy, flower.FedAvgM) and strategy.momentum_vector is not None:
+        moments = {"momentum": dict(zip(names, strategy.momentum_vector, strict=True))}
+    return {
+        f"{key}/{name}": torch.from_numpy(arrays[name].copy())
+        for key, arrays in moments.items()
+        for name in names
+    }

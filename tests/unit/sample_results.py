@@ -1,4 +1,4 @@
-"""A small results directory that follows the real one's schema, to make reports from."""
+"""Write a results directory with generated numbers, to render reports from."""
 
 import json
 import math
@@ -22,25 +22,25 @@ CLIENTS = {
 }
 
 
-def interval(value, spread, **more):
+def build_interval(value, spread, **more):
     return {"value": value, "low": value - spread, "high": value + spread, **more}
 
 
-def of_clients(accuracy, loss, apart=1.0):
-    """Metrics by client: (name, rows, how far from the mean)."""
-    told = zip(CLIENTS, (82, 229, 28, 61), (0.04, -0.02, -0.12, 0.05), strict=True)
+def build_client_metrics(accuracy, loss, spread_factor=1.0):
+    """Return metrics by client; clients differ by ``spread_factor``."""
+    clients = zip(CLIENTS, (82, 229, 28, 61), (0.04, -0.02, -0.12, 0.05), strict=True)
     return {
         name: {
             "rows": rows,
-            "loss": interval(loss - apart * d, 0.1),
-            "perplexity": interval(math.exp(loss - apart * d), 0.2),
-            "accuracy": interval(accuracy + apart * d, 0.09),
+            "loss": build_interval(loss - spread_factor * offset, 0.1),
+            "perplexity": build_interval(math.exp(loss - spread_factor * offset), 0.2),
+            "accuracy": build_interval(accuracy + spread_factor * offset, 0.09),
         }
-        for name, rows, d in told
+        for name, rows, offset in clients
     }
 
 
-def fairness(clients, measure="accuracy"):
+def build_fairness(clients, measure="accuracy"):
     values = {name: part[measure]["value"] for name, part in clients.items()}
     order = sorted(values, key=lambda n: values[n] * (1 if measure == "accuracy" else -1))
     mean = sum(values.values()) / len(values)
@@ -55,48 +55,55 @@ def fairness(clients, measure="accuracy"):
     }
 
 
-def metrics(accuracy, loss, apart=1.0):
+def build_model_metrics(accuracy, loss, spread_factor=1.0):
     gold = {"negative": 160, "neutral": 100, "positive": 140}
     confusion = {
         g: {p: round(n * (accuracy if g == p else (1 - accuracy) / 2)) for p in gold}
         for g, n in gold.items()
     }
-    clients = of_clients(accuracy, loss, apart)
+    clients = build_client_metrics(accuracy, loss, spread_factor)
     return {
         "rows": 400,
-        "loss": interval(loss, 0.03),
-        "perplexity": interval(2.718**loss, 0.06),
-        "accuracy": interval(accuracy, 0.045),
-        "macro_f1": interval(accuracy - 0.02, 0.05),
-        "exact_match": interval(accuracy - 0.3, 0.11, rows=64),
+        "loss": build_interval(loss, 0.03),
+        "perplexity": build_interval(2.718**loss, 0.06),
+        "accuracy": build_interval(accuracy, 0.045),
+        "macro_f1": build_interval(accuracy - 0.02, 0.05),
+        "exact_match": build_interval(accuracy - 0.3, 0.11, rows=64),
         "by": clients,
         "by_column": "domain",
         "confusion": confusion,
         "clients": clients,
-        "fairness": fairness(clients),
+        "fairness": build_fairness(clients),
     }
 
 
-def all_metrics(baselines, lower=0.0):
-    """metrics.json: base, federated and those baselines that are asked for."""
-    told = {"base": metrics(0.42, 1.91), "federated": metrics(0.72 - lower, 0.41 + lower)}
-    told |= {"centralised": None, "local": None}
-    difference = {"base": {"accuracy": interval(0.3 - lower, 0.041), "loss": interval(-1.5, 0.06)}}
+def build_metrics(baselines, lower=0.0):
+    """Return metrics.json of base, federated model and the configured baselines."""
+    metrics = {
+        "base": build_model_metrics(0.42, 1.91),
+        "federated": build_model_metrics(0.72 - lower, 0.41 + lower),
+    }
+    metrics |= {"centralised": None, "local": None}
+    difference = {
+        "base": {"accuracy": build_interval(0.3 - lower, 0.041), "loss": build_interval(-1.5, 0.06)}
+    }
     if baselines["centralised"]:
-        told["centralised"] = metrics(0.731, 0.39, 0.8)
+        metrics["centralised"] = build_model_metrics(0.731, 0.39, 0.8)
         difference["centralised"] = {
-            "accuracy": interval(-0.011 - lower, 0.022),
-            "loss": interval(0.02, 0.03),
+            "accuracy": build_interval(-0.011 - lower, 0.022),
+            "loss": build_interval(0.02, 0.03),
         }
     if baselines["local"]:
-        told["local"] = metrics(0.64, 0.57, 1.4) | {"models": of_clients(0.64, 0.57, 2.0)}
-        for row in told["local"]["confusion"].values():
-            row["neutral"] += 0.25  # means over models are no whole numbers
-        difference["local"] = {
-            "accuracy": interval(0.08 - lower, 0.03),
-            "loss": interval(-0.16, 0.05),
+        metrics["local"] = build_model_metrics(0.64, 0.57, 1.4) | {
+            "models": build_client_metrics(0.64, 0.57, 2.0)
         }
-    return told | {"difference": difference, "left_out": 0}
+        for row in metrics["local"]["confusion"].values():
+            row["neutral"] += 0.25  # means over models are not whole numbers
+        difference["local"] = {
+            "accuracy": build_interval(0.08 - lower, 0.03),
+            "loss": build_interval(-0.16, 0.05),
+        }
+    return metrics | {"difference": difference, "left_out": 0}
 
 
 LAYERS = [
@@ -114,19 +121,19 @@ LAYERS = [
 ]
 
 
-def drift(number, average=0.4, best=0.05):
-    """By layer; deeper layers and later rounds lose more."""
-    found = {}
+def build_drift(number, average=0.4, best=0.05):
+    """Return the drift by layer; it grows with depth and round."""
+    layers = {}
     for place, name in enumerate(LAYERS):
         depth, kind = divmod(place, 7)
         factor = (0.3 + depth / 30) * (0.7 + kind / 12) * (0.6 + 0.1 * number)
         known = None if average is None else round(average * factor, 6)
-        found[name] = {"norm": 1.5, "average": known, "best": round(best * factor, 6)}
-    return found
+        layers[name] = {"norm": 1.5, "average": known, "best": round(best * factor, 6)}
+    return layers
 
 
-def history(rounds=3, failed=(), block=None):
-    """history.json of an experiment's block."""
+def build_history(rounds=3, failed=(), block=None):
+    """Return history.json of an experiment's block."""
     federation = (block or {}).get("federation", {})
     every, sampled = federation.get("evaluate_every", 1), federation.get("fraction_train", 1.0)
     ranks = (block or {}).get("lora", {}).get("ranks") or [8] * len(CLIENTS)
@@ -157,15 +164,15 @@ def history(rounds=3, failed=(), block=None):
             if (number, i) not in failed
         ]
         mean = sum(c["train_loss"] for c in clients) / len(clients) if clients else None
-        own = None
+        client_evaluation = None
         if number and federation.get("fraction_evaluate"):
             scores = [
                 {"client": i, "name": n, "rows": 32, "loss": 0.9 / number + abs(number - 3) / 20}
                 | {"bytes_down": 1_000_000, "bytes_up": 500}
                 for i, n in enumerate(CLIENTS)
             ]
-            own = {"loss": scores[0]["loss"], "clients": scores, "failed": []}
-        watched = number % every == 0 or number == rounds
+            client_evaluation = {"loss": scores[0]["loss"], "clients": scores, "failed": []}
+        is_evaluated = number % every == 0 or number == rounds
         norm = {"clipping_norm": 0.1 * 1.1**number, "noise_deviation": 0.1}
         records.append(
             {
@@ -173,9 +180,9 @@ def history(rounds=3, failed=(), block=None):
                 "learning_rate": (None, 5e-4, 2.75e-4, 5e-5)[number % 4],
                 "train_loss": mean,
                 "evaluation": {"loss": 2.31 / (1 + 1.6 * number), "perplexity": 2.0, "rows": 64}
-                if watched
+                if is_evaluated
                 else None,
-                "client_evaluation": own,
+                "client_evaluation": client_evaluation,
                 "clients": clients,
                 "failed": [
                     {"client": i, "name": list(CLIENTS)[i], "reason": "OutOfMemoryError: <no room>"}
@@ -187,14 +194,16 @@ def history(rounds=3, failed=(), block=None):
                 "bytes_down": sum(c["bytes_down"] for c in clients),
                 "bytes_up": sum(c["bytes_up"] for c in clients),
                 "seconds": 4.2 if number == 0 else 61.3,
-                "drift": drift(number, None if len(set(ranks)) > 1 else 0.4) if number else None,
+                "drift": build_drift(number, None if len(set(ranks)) > 1 else 0.4)
+                if number
+                else None,
                 "privacy": {"epsilon": 1.801 * number, "delta": private["delta"], **norm}
                 if private and number
                 else None,
                 "gpus": [],
             }
         )
-    told = (
+    guarantee = (
         {
             "epsilon": 1.801 * rounds,
             **{k: private[k] for k in ("delta", "noise_multiplier", "clipping", "side")},
@@ -212,28 +221,28 @@ def history(rounds=3, failed=(), block=None):
         "stop_reason": None,
         "best_round": rounds,
         "result_round": rounds,
-        "privacy": told,
+        "privacy": guarantee,
         "rounds": records,
     }
 
 
-def configured(**blocks):
-    """The default configuration, for three rounds; its experiment's blocks may have more keys."""
+def build_configuration(**blocks):
+    """Return the default with three rounds and more keys in the experiment's blocks."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     experiment = raw["experiments"]["quickstart"]
     experiment["federation"]["rounds"] = 3
-    experiment["training"]["optimizer_state"] = "fresh"  # which goes with every aggregation
+    experiment["training"]["optimizer_state"] = "fresh"  # works with every aggregation
     for name, block in blocks.items():
         experiment[name] = experiment.get(name, {}) | block
     return raw
 
 
-def make(results, raw, *, failed=(), rename=None):
-    """Writes a results directory for a configuration; returns it checked."""
-    c = load_configuration(raw)
-    used = stage_inputs.report(c)["configuration"]
+def write_results(results, raw, *, failed=(), rename=None):
+    """Write a results directory for a configuration; return the validated configuration."""
+    configuration = load_configuration(raw)
+    used = stage_inputs.report(configuration)["configuration"]
 
-    def put(name, value):
+    def write(name, value):
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(value)
@@ -243,7 +252,7 @@ def make(results, raw, *, failed=(), rename=None):
 
     origin = {"revision": "3.3.2", "licence": "MIT"}
     for name, block in used["models"].items():
-        put(
+        write(
             f"models/{name}/provenance.json",
             {"source": block["source"], "revision": "0.1.2", "licence": "Apache-2.0"}
             | {"parameters": 134515008, "files": {}},
@@ -253,19 +262,19 @@ def make(results, raw, *, failed=(), rename=None):
         counts |= {"train": 23110, "test": 400}
         manifest = origin | {"source": block["source"], "rows": counts, "columns": []}
         manifest |= {"stratify_by": "label", "seed": 42, "files": {}}
-        put(f"datasets/{name}/manifest.json", manifest)
+        write(f"datasets/{name}/manifest.json", manifest)
     for name in used["partitions"]:
-        shares = [
+        clients = [
             {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels}
             | {"validation": 0, "test": 0, "tokens": 9, "distance": i / 10}
             | {"sha256": "", "files": {}}
             for i, (n, labels) in enumerate(CLIENTS.items())
         ]
-        whole = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
-        put(
+        labels = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
+        write(
             f"partitions/{name}/manifest.json",
             {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
-            | {"labels": whole, "clients": shares, "dataset": origin | {"source": {}}},
+            | {"labels": labels, "clients": clients, "dataset": origin | {"source": {}}},
         )
     for number, (name, e) in enumerate(used["experiments"].items()):
         folder = f"{e['partition']}/{e['preprocessing']}/{e['model']}"
@@ -278,15 +287,15 @@ def make(results, raw, *, failed=(), rename=None):
         block = used["preprocessing"][e["preprocessing"]]
         templates = {k: block[k] for k in ("prompt", "completion")}
         shape = {"name": "prompt_completion", "detected": False, "column": None}
-        put(
+        write(
             f"preprocessed/{folder}/manifest.json",
             {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256}
             | {"packing": False, "held_out": [], "test": None},
         )
-        told = history(e["federation"]["rounds"], failed, e)
-        put(f"experiments/{name}/history.json", told)
-        put(f"experiments/{name}/metrics.json", all_metrics(e["baselines"], number / 50))
-        put(
+        history = build_history(e["federation"]["rounds"], failed, e)
+        write(f"experiments/{name}/history.json", history)
+        write(f"experiments/{name}/metrics.json", build_metrics(e["baselines"], number / 50))
+        write(
             f"experiments/{name}/merged/merge.json",
             {"largest_logit_difference": 1.9e-5, "prompts": 8}
             | {"tolerance": 1e-3, "precision": "float32"},
@@ -294,7 +303,7 @@ def make(results, raw, *, failed=(), rename=None):
         adapter = results / f"experiments/{name}/adapter/adapter_model.safetensors"
         lora = {"r": e["lora"]["r"], "lora_alpha": 16, "lora_dropout": 0.0}
         lora |= {"use_rslora": False, "target_modules": ["q_proj"]}
-        put(f"experiments/{name}/adapter/adapter_config.json", lora)
+        write(f"experiments/{name}/adapter/adapter_config.json", lora)
         adapter.write_bytes(b"adapter")
         seconds = {f"preprocess/{folder}": 9.4}
         seconds |= {f"fetch_model/{e['model']}": 41.2, f"federate/{name}": 203.5}
@@ -304,24 +313,24 @@ def make(results, raw, *, failed=(), rename=None):
             path = results / f"benchmarks/{job}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"s\th:m:s\tmax_rss\n{s}\t0:00:00\t{s * 10:.2f}\n", encoding="utf-8")
-    return c
+    return configuration
 
 
-def written(c, results):
-    page.write_report(stage_inputs.report(c), results, results / "report")
+def render_report(configuration, results):
+    """Write the report and return its HTML."""
+    page.write_report(stage_inputs.report(configuration), results, results / "report")
     return (results / "report/index.html").read_text(encoding="utf-8")
 
 
-def seen(html):
-    """The text that a reader sees, spaces made plain."""
-
+def get_visible_text(html):
+    """Return the visible text with normalized spaces."""
     text = unescape(re.sub(r"<[^<>]*>", "", re.sub(r"(?s)<style>.*?</style>", "", html)))
     return re.sub(r"\s+", " ", text)
 
 
-def change(results, pattern, update):
-    """Rewrites one manifest."""
+def update_manifest(results, pattern, update):
+    """Rewrite one manifest."""
     [path] = results.glob(pattern)
-    found = files.read_json(path)
-    update(found)
-    files.write_json(path, found)
+    manifest = files.read_json(path)
+    update(manifest)
+    files.write_json(path, manifest)

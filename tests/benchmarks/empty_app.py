@@ -1,4 +1,4 @@
-"""A Flower app that does nothing: Flower's own FedAvg averages one number of each client."""
+"""A Flower app without training: Flower's FedAvg averages one number per client."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ client = ClientApp()
 
 @client.train()
 def train(message: Message, _: Context) -> Message:
-    """Sends back what came."""
+    """Reply with the received arrays."""
     arrays = next(iter(message.content.array_records.values()))
     content = {"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})}
     return Message(RecordDict(content), reply_to=message)
@@ -23,10 +23,10 @@ def train(message: Message, _: Context) -> Message:
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    """Notes the time after each round."""
+    """Write the time after each round to a file."""
     file = Path(str(context.run_config["times"]))
 
-    def note(number: int, _: ArrayRecord) -> None:
+    def write_time(_: int, __: ArrayRecord) -> None:
         with file.open("a") as times:
             times.write(f"{time.monotonic()}\n")
 
@@ -34,5 +34,5 @@ def main(grid: Grid, context: Context) -> None:
         grid=grid,
         initial_arrays=ArrayRecord([np.zeros(1)]),
         num_rounds=int(context.run_config["rounds"]),
-        evaluate_fn=note,
+        evaluate_fn=write_time,
     )

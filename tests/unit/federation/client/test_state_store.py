@@ -11,7 +11,7 @@ def state(number):
     return {"b": torch.full((2, 3), float(number)), "a": torch.arange(number + 1)}
 
 
-def same(one, other):
+def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
 
@@ -19,23 +19,23 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_kept_comes_back(tmp_path):
+def test_saved_state_is_loaded(tmp_path):
     ClientStateStore(tmp_path / "client").save(3, state(3))
     assert files(tmp_path / "client") == ["round-00003.safetensors"]
-    assert same(ClientStateStore(tmp_path / "client").load(3), state(3))
+    assert equal(ClientStateStore(tmp_path / "client").load(3), state(3))
 
 
-def test_nothing_may_be_kept(tmp_path):
+def test_empty_state_is_saved(tmp_path):
     ClientStateStore(tmp_path).save(1, {})
     assert ClientStateStore(tmp_path).load(1) == {}
 
 
-def test_before_the_first_round_there_is_nothing(tmp_path):
+def test_state_before_the_first_round_is_empty(tmp_path):
     assert ClientStateStore(tmp_path / "client").load(0) == {}
     assert not (tmp_path / "client").exists()
 
 
-def test_the_same_values_give_the_same_bytes(tmp_path):
+def test_equal_values_give_equal_bytes(tmp_path):
     matrix = torch.arange(6.0).reshape(2, 3)
     ClientStateStore(tmp_path / "one").save(1, {"a": matrix.T, "b": matrix, "c": matrix[1]})
     plain = {"c": matrix[1].clone(), "b": matrix.clone(), "a": matrix.T.contiguous()}
@@ -44,18 +44,18 @@ def test_the_same_values_give_the_same_bytes(tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_missing_file_names_its_round_and_folder(tmp_path):
+def test_missing_file_is_an_error_with_round_and_folder(tmp_path):
     folder = tmp_path / "checkpoints" / "client_2"
     with pytest.raises(UserError) as error:
         ClientStateStore(folder).load(7)
-    said = str(error.value)
-    assert "after its round 7 is missing" in said
-    assert str(folder) in said
-    assert "hint: remove the experiment's folder of checkpoints" in said
+    message = str(error.value)
+    assert "after its round 7 is missing" in message
+    assert str(folder) in message
+    assert "hint: remove the experiment's folder of checkpoints" in message
 
 
 @pytest.mark.parametrize("place", [0, 3, 20, -1])
-def test_a_flipped_byte_is_noticed(tmp_path, place):
+def test_file_with_a_flipped_byte_is_rejected(tmp_path, place):
     ClientStateStore(tmp_path).save(7, state(7))
     file = tmp_path / "round-00007.safetensors"
     data = bytearray(file.read_bytes())
@@ -66,7 +66,7 @@ def test_a_flipped_byte_is_noticed(tmp_path, place):
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, -1])
-def test_a_cut_file_is_noticed(tmp_path, length):
+def test_truncated_file_is_rejected(tmp_path, length):
     ClientStateStore(tmp_path).save(7, state(7))
     file = tmp_path / "round-00007.safetensors"
     file.write_bytes(file.read_bytes()[:length])
@@ -74,53 +74,53 @@ def test_a_cut_file_is_noticed(tmp_path, length):
         ClientStateStore(tmp_path).load(7)
 
 
-def test_an_unfinished_file_is_none_and_goes(tmp_path):
+def test_unfinished_file_is_ignored_and_replaced(tmp_path):
     ClientStateStore(tmp_path).save(1, state(1))
     (tmp_path / ".round-00002.safetensors.partial").write_bytes(b"half")
-    memory = ClientStateStore(tmp_path)
-    assert same(memory.load(1), state(1))
-    memory.save(2, state(2))
+    store = ClientStateStore(tmp_path)
+    assert equal(store.load(1), state(1))
+    store.save(2, state(2))
     assert files(tmp_path) == ["round-00001.safetensors", "round-00002.safetensors"]
 
 
-def test_rounds_that_did_not_count_are_forgotten(tmp_path):
-    """The server never took rounds 2 to 9; that of round 1 must outlive them all."""
-    memory = ClientStateStore(tmp_path, keep_last=2)
-    memory.save(1, state(1))
+def test_rounds_that_were_not_accepted_are_removed(tmp_path):
+    """The server accepted round 1, and none of the rounds 2 to 9."""
+    store = ClientStateStore(tmp_path, keep_last=2)
+    store.save(1, state(1))
     for number in range(2, 10):
-        memory = ClientStateStore(tmp_path, keep_last=2)
-        assert same(memory.load(1), state(1))
-        memory.save(number, state(number))
+        store = ClientStateStore(tmp_path, keep_last=2)
+        assert equal(store.load(1), state(1))
+        store.save(number, state(number))
     assert files(tmp_path) == ["round-00001.safetensors", "round-00009.safetensors"]
 
 
-def test_starting_over_forgets_all(tmp_path):
+def test_starting_over_removes_earlier_rounds(tmp_path):
     for number in (1, 2, 3):
         ClientStateStore(tmp_path).save(number, state(number))
-    memory = ClientStateStore(tmp_path)
-    memory.load(0)
-    memory.save(2, state(20))
+    store = ClientStateStore(tmp_path)
+    store.load(0)
+    store.save(2, state(20))
     assert files(tmp_path) == ["round-00002.safetensors", "round-00003.safetensors"]
-    assert same(ClientStateStore(tmp_path).load(2), state(20))
-    memory.load(2)
-    memory.save(3, state(30))
-    assert same(ClientStateStore(tmp_path).load(3), state(30))
+    assert equal(ClientStateStore(tmp_path).load(2), state(20))
+    store.load(2)
+    store.save(3, state(30))
+    assert equal(ClientStateStore(tmp_path).load(3), state(30))
 
 
-def test_who_is_late_takes_nothing_from_who_went_on(tmp_path):
-    """A simulation may hand a client's next round to another worker before this one is through."""
+def test_late_save_removes_no_later_round(tmp_path):
+    """A simulation may give a client's next round to another worker before this one ends."""
     ClientStateStore(tmp_path).save(4, state(4))
     late, other = ClientStateStore(tmp_path), ClientStateStore(tmp_path)
     late.load(4)
     other.load(4)
     other.save(6, state(6))
     late.save(5, state(5))
-    assert same(ClientStateStore(tmp_path).load(6), state(6))
+    assert equal(ClientStateStore(tmp_path).load(6), state(6))
 
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["out", "counts", "counts", "late", "killed"]),
+        st.sampled_from(["not sampled", "accepted", "accepted", "late", "killed"]),
         st.integers(0, 3),
     ),
     max_size=25,
@@ -129,22 +129,24 @@ events = st.lists(
 
 @settings(max_examples=60)
 @given(keep=st.integers(2, 4), events=events)
-def test_a_server_that_goes_back_finds_what_it_asks_for(tmp_path_factory, keep, events):
-    """In each round a client sits out, counts, is late, or the run is killed and falls back."""
+def test_server_that_resumes_from_any_checkpoint_finds_the_state(tmp_path_factory, keep, events):
+    """In each round a client is not sampled, accepted or late, or the run is killed."""
     folder = tmp_path_factory.mktemp("client")
-    kept: dict[int, tuple[int, int]] = {0: (0, 0)}  # by checkpoint: what counted, and its content
-    for content, (what, back) in enumerate(events, 1):
-        newest = max(kept)
-        counted, expected = kept[newest]
-        if what != "out":
-            memory = ClientStateStore(folder, keep)
-            found = memory.load(counted)
-            assert same(found, state(expected) if counted else {})
-            memory.save(newest + 1, state(content))
+    # By checkpoint: the last accepted round, and the content of its state.
+    checkpoints: dict[int, tuple[int, int]] = {0: (0, 0)}
+    for content, (event, num_lost) in enumerate(events, 1):
+        newest = max(checkpoints)
+        accepted, expected = checkpoints[newest]
+        if event != "not sampled":
+            store = ClientStateStore(folder, keep)
+            assert equal(store.load(accepted), state(expected) if accepted else {})
+            store.save(newest + 1, state(content))
             assert len(files(folder)) <= 2 * keep + 2
-        if what == "killed":  # the checkpoints after the one it falls back to are damaged
-            going_on = max([n for n in kept if n <= newest - back] or [min(kept)])
-            kept = {n: c for n, c in kept.items() if n <= going_on}
+        if event == "killed":  # the newest checkpoints are damaged
+            older = [n for n in checkpoints if n <= newest - num_lost]
+            resumed = max(older or [min(checkpoints)])
+            checkpoints = {n: c for n, c in checkpoints.items() if n <= resumed}
             continue
-        kept[newest + 1] = (newest + 1, content) if what == "counts" else (counted, expected)
-        kept = {n: c for n, c in kept.items() if n > newest + 1 - keep}
+        is_accepted = event == "accepted"
+        checkpoints[newest + 1] = (newest + 1, content) if is_accepted else (accepted, expected)
+        checkpoints = {n: c for n, c in checkpoints.items() if n > newest + 1 - keep}

@@ -1,6 +1,4 @@
 import gc
-from types import UnionType
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,21 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.config.federation import FederationSettings
-from blossomtune.config.strategies import SERVER_OPTIMIZERS, StrategySettings
+from blossomtune.config.strategies import SERVER_OPTIMIZERS, STRATEGY_SETTINGS
 from blossomtune.deployment.flower_internal import set_task_identity
 from blossomtune.errors import UserError
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
-from blossomtune.federation.server.strategy_registry import FLOWER_STRATEGIES, build_strategy
 
 A, B = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
-BLOCKS = {
-    get_args(block.model_fields["name"].annotation)[0]: block
-    for block in get_args(get_args(StrategySettings)[0])
-}
 AVERAGING = ["fedavg", "fedprox", "scaffold"]
 ADAPTIVE = {"clipping": "adaptive", "noise_multiplier": 0.5}
 CASES = {
-    **{name: {"strategy": name} for name in BLOCKS},
+    **{name: {"strategy": name} for name in STRATEGY_SETTINGS},
     "rolora": {"strategy": "fedadam", "aggregation": "rolora"},
     "rolora with momentum": {"strategy": "fedavgm", "aggregation": "rolora"},
     "private": {"privacy": {}},
@@ -34,21 +27,21 @@ CASES = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def little_garbage():
-    """Bulyan collects garbage once a client, which looks at all that torch has imported."""
+def freeze_garbage():
+    """Freeze imported objects; Bulyan collects garbage for each client."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
-def inside_a_run():
-    """Flower's messages can only be made inside a run."""
-    set_task_identity(1, 1, 1)
+def flower_task():
+    """Set the task identity that Flower needs to create messages."""
+    set_task_identity(task_id=1, run_id=1, node_id=1)
 
 
-def server(saved=None, **federation):
-    return ServerStrategy(FederationSettings(**federation), 7, saved)
+def server(state_dict=None, **federation):
+    return ServerStrategy(FederationSettings(**federation), 7, state_dict)
 
 
 def state(seed, names=(A, B), scale=1.0):
@@ -56,41 +49,22 @@ def state(seed, names=(A, B), scale=1.0):
     return {name: scale * torch.randn(3, 5, generator=generator) for name in names}
 
 
-def near(start, seed, scale=0.1):
+def move(start, seed, scale=0.1):
     moves = state(seed, start, scale)
     return {name: start[name] + moves[name] for name in start}
 
 
-def clients(start, round_=1, count=7):
-    made = [near(start, 100 * round_ + i) for i in range(count)]
-    return [WeightedState(s, 3 + 5 * i, was_clipped=i % 3 == 0) for i, s in enumerate(made)]
+def clients(start, round_number=1, count=7):
+    states = [move(start, 100 * round_number + i) for i in range(count)]
+    return [WeightedState(s, 3 + 5 * i, was_clipped=i % 3 == 0) for i, s in enumerate(states)]
 
 
-def plain(state_, name=A):
-    return state_[name].double().numpy()
-
-
-def test_every_strategy_of_the_configuration_is_known_with_all_its_parameters():
-    assert isinstance(get_args(StrategySettings)[0], UnionType)
-    assert FLOWER_STRATEGIES.keys() == BLOCKS.keys()
-    for name, block in BLOCKS.items():
-        kept_by_clients = {"name"}
-        assert FLOWER_STRATEGIES[name][1].keys() == block.model_fields.keys() - kept_by_clients
-        assert FLOWER_STRATEGIES[name][0].__name__.lower() == (
-            "fedavg" if name == "scaffold" else name
-        )
-
-
-def test_parameters_reach_flower():
-    block = BLOCKS["fedyogi"](name="fedyogi", eta=0.5, tau=0.25, beta_1=0.125, beta_2=0.75)
-    found = build_strategy(block)
-    assert (found.eta, found.tau, found.beta_1, found.beta_2) == (0.5, 0.25, 0.125, 0.75)
-    assert build_strategy(BLOCKS["fedavgm"](name="fedavgm")).server_momentum == 0.9
-    assert build_strategy(BLOCKS["krum"](name="krum", malicious=2)).num_malicious_nodes == 2
+def to_numpy(state, name=A):
+    return state[name].double().numpy()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(case):
+def test_result_is_finite_sorted_float32_and_arguments_stay_unchanged(case):
     start = state(0, (B, A))
     results = clients(start)
     copies = [{n: t.clone() for n, t in r.state.items()} for r in results]
@@ -104,46 +78,46 @@ def test_gives_finite_float32_in_sorted_order_and_leaves_its_arguments_alone(cas
 
 
 @pytest.mark.parametrize("name", AVERAGING)
-def test_averages_weigh_by_the_examples_trained_on(name):
+def test_averages_are_weighted(name):
     results = clients(state(0))
     new = server(strategy=name).aggregate_train(1, state(0), results)
-    want = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
-    assert np.allclose(plain(new), want, rtol=1e-6)
+    expected = sum(to_numpy(r.state) * r.weight for r in results) / sum(r.weight for r in results)
+    assert np.allclose(to_numpy(new), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", AVERAGING)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 @settings(max_examples=10)
-def test_one_client_comes_back_unchanged_to_the_bit(name, numbers):
+def test_single_client_returns_unchanged(name, numbers):
     only = {A: torch.tensor(numbers), B: torch.zeros(1)}
     start = {n: torch.ones_like(t) for n, t in only.items()}
     new = server(strategy=name).aggregate_train(1, start, [WeightedState(only, 13)])
     assert all(new[n].numpy().tobytes() == only[n].numpy().tobytes() for n in only)
 
 
-@pytest.mark.parametrize("name", sorted(BLOCKS.keys() - SERVER_OPTIMIZERS))
-def test_equal_clients_come_back_unchanged_to_the_bit(name):
-    same = near(state(0), 1)
+@pytest.mark.parametrize("name", sorted(STRATEGY_SETTINGS.keys() - SERVER_OPTIMIZERS))
+def test_equal_clients_return_unchanged(name):
+    same = move(state(0), 1)
     new = server(strategy=name).aggregate_train(
         1, state(0), [WeightedState(same, n) for n in (3, 7, 1, 11, 6)]
     )
     assert all(torch.equal(new[n], same[n]) for n in same)
 
 
-def test_momentum_on_the_server():
+def test_fedavgm_uses_momentum():
     strategy = server(strategy={"name": "fedavgm", "learning_rate": 0.5, "momentum": 0.8})
     current, velocity = state(0), 0
-    for round_ in (1, 2, 3):
-        results = clients(current, round_)
-        mean = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
-        velocity = 0.8 * velocity + plain(current) - mean
-        want = plain(current) - 0.5 * velocity
-        current = strategy.aggregate_train(round_, current, results)
-        assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
+    for round_number in (1, 2, 3):
+        results = clients(current, round_number)
+        mean = sum(to_numpy(r.state) * r.weight for r in results) / sum(r.weight for r in results)
+        velocity = 0.8 * velocity + to_numpy(current) - mean
+        expected = to_numpy(current) - 0.5 * velocity
+        current = strategy.aggregate_train(round_number, current, results)
+        assert np.allclose(to_numpy(current), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["fedadagrad", "fedadam", "fedyogi"])
-def test_adaptive_optimizers_on_the_server(name):
+def test_adaptive_optimizers_follow_the_paper(name):
     """Algorithm 2 of arXiv 2003.00295; Adam with Flower's correction for the first steps."""
     parameters = {"eta": 0.05, "tau": 0.01}
     if name != "fedadagrad":
@@ -151,10 +125,10 @@ def test_adaptive_optimizers_on_the_server(name):
     strategy = server(strategy={"name": name, **parameters})
     current, m, v = state(0), 0, np.zeros((3, 5))
     b1, b2 = parameters.get("beta_1", 0), parameters.get("beta_2", 0)
-    for round_ in (1, 2, 3):
-        results = clients(current, round_)
-        mean = sum(plain(r.state) * r.weight for r in results) / sum(r.weight for r in results)
-        delta = mean - plain(current)
+    for round_number in (1, 2, 3):
+        results = clients(current, round_number)
+        mean = sum(to_numpy(r.state) * r.weight for r in results) / sum(r.weight for r in results)
+        delta = mean - to_numpy(current)
         m = b1 * m + (1 - b1) * delta
         v = {
             "fedadagrad": v + delta**2,
@@ -163,26 +137,26 @@ def test_adaptive_optimizers_on_the_server(name):
         }[name]
         eta = 0.05
         if name == "fedadam":
-            eta *= np.sqrt(1 - b2 ** (round_ + 1)) / (1 - b1 ** (round_ + 1))
-        want = plain(current) + eta * m / (np.sqrt(v) + 0.01)
-        current = strategy.aggregate_train(round_, current, results)
-        assert np.allclose(plain(current), want, rtol=1e-5, atol=1e-7)
+            eta *= np.sqrt(1 - b2 ** (round_number + 1)) / (1 - b1 ** (round_number + 1))
+        expected = to_numpy(current) + eta * m / (np.sqrt(v) + 0.01)
+        current = strategy.aggregate_train(round_number, current, results)
+        assert np.allclose(to_numpy(current), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_median_and_trimmed_average():
     results = clients(state(0))
-    stacked = np.sort([plain(r.state) for r in results], axis=0)
+    stacked = np.sort([to_numpy(r.state) for r in results], axis=0)
     assert np.allclose(
-        plain(server(strategy="fedmedian").aggregate_train(1, state(0), results)), stacked[3]
+        to_numpy(server(strategy="fedmedian").aggregate_train(1, state(0), results)), stacked[3]
     )
     trimmed = server(strategy={"name": "fedtrimmedavg", "beta": 0.3}).aggregate_train(
         1, state(0), results
     )
-    assert np.allclose(plain(trimmed), stacked[2:-2].mean(axis=0), rtol=1e-6)  # int(0.3 · 7) = 2
+    assert np.allclose(to_numpy(trimmed), stacked[2:-2].mean(axis=0), rtol=1e-6)  # int(0.3 · 7) = 2
 
 
 def scores(results, malicious):
-    flat = [np.concatenate([plain(r.state, n).ravel() for n in (A, B)]) for r in results]
+    flat = [np.concatenate([to_numpy(r.state, n).ravel() for n in (A, B)]) for r in results]
     return [
         sum(sorted(((x - y) ** 2).sum() for j, y in enumerate(flat) if j != i)[: -malicious - 1])
         for i, x in enumerate(flat)
@@ -190,8 +164,8 @@ def scores(results, malicious):
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
-def test_krum_takes_the_client_nearest_to_its_neighbours(offset):
-    """Also where numbers are large and differences small, as in a factor that starts at random."""
+def test_krum_selects_the_client_nearest_to_its_neighbours(offset):
+    """This includes large values with small differences, as in a random initial factor."""
     start = {n: t + offset for n, t in state(0).items()}
     results = clients(start)
     best = np.argsort(scores(results, 1))
@@ -200,27 +174,27 @@ def test_krum_takes_the_client_nearest_to_its_neighbours(offset):
     several = {"name": "multikrum", "malicious": 1, "selected": 3}
     new = server(strategy=several).aggregate_train(1, start, results)
     chosen = [results[i] for i in best[:3]]
-    want = sum(plain(r.state) * r.weight for r in chosen) / sum(r.weight for r in chosen)
-    assert np.allclose(plain(new), want, rtol=1e-6)
+    expected = sum(to_numpy(r.state) * r.weight for r in chosen) / sum(r.weight for r in chosen)
+    assert np.allclose(to_numpy(new), expected, rtol=1e-6)
 
 
-def test_bulyan_averages_what_is_nearest_the_median_of_krums_choice():
+def test_bulyan_averages_values_nearest_to_the_median_of_krums_selection():
     results = clients(state(0))
     theta, beta = 7 - 2, 7 - 4
-    chosen = np.array([plain(results[i].state) for i in np.argsort(scores(results, 1))[:theta]])
+    chosen = np.array([to_numpy(results[i].state) for i in np.argsort(scores(results, 1))[:theta]])
     distance = np.argsort(abs(chosen - np.median(chosen, axis=0)), axis=0)[:beta]
-    want = np.take_along_axis(chosen, distance, axis=0).mean(axis=0)
+    expected = np.take_along_axis(chosen, distance, axis=0).mean(axis=0)
     new = server(strategy={"name": "bulyan", "malicious": 1}).aggregate_train(1, state(0), results)
-    assert np.allclose(plain(new), want, rtol=1e-6)
+    assert np.allclose(to_numpy(new), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan"])
 def test_robust_strategies_stay_near_the_honest_clients(name):
-    malicious = {"malicious": 1} if "malicious" in BLOCKS[name].model_fields else {}
+    malicious = {"malicious": 1} if "malicious" in STRATEGY_SETTINGS[name].model_fields else {}
     results = clients(state(0))
     results[2] = WeightedState({n: t + 1e6 for n, t in results[2].state.items()}, 10**9, False)
     new = server(strategy={"name": name, **malicious}).aggregate_train(1, state(0), results)
-    assert abs(plain(new) - plain(state(0))).max() < 1
+    assert abs(to_numpy(new) - to_numpy(state(0))).max() < 1
 
 
 @pytest.mark.parametrize("name", ["krum", "multikrum", "bulyan"])
@@ -229,14 +203,15 @@ def test_too_few_results_stop_the_run(name):
         server(strategy=name).aggregate_train(4, state(0), clients(state(0), count=2))
 
 
-def play(case, rounds, start, stop=None):
-    """The adapter and the strategy's state after some rounds, maybe with a restart in between."""
+def run_rounds(case, rounds, start, stop=None):
+    """Return adapter and strategy after some rounds, with a restart after round ``stop``."""
     strategy, current = server(**CASES[case]), start
-    for round_ in range(1, rounds + 1):
-        turn = ([B] if round_ % 2 else [A]) if "rolora" in case else [A, B]
-        part = {name: current[name] for name in turn}
-        current = {**current, **strategy.aggregate_train(round_, part, clients(part, round_))}
-        if round_ == stop:
+    for round_number in range(1, rounds + 1):
+        names = ([B] if round_number % 2 else [A]) if "rolora" in case else [A, B]
+        part = {name: current[name] for name in names}
+        results = clients(part, round_number)
+        current = {**current, **strategy.aggregate_train(round_number, part, results)}
+        if round_number == stop:
             on_disk = safetensors.torch.save(strategy.state_dict())
             strategy = server(safetensors.torch.load(on_disk), **CASES[case])
     return current, strategy
@@ -245,9 +220,9 @@ def play(case, rounds, start, stop=None):
 @pytest.mark.parametrize("case", CASES)
 @given(st.integers(1, 4), st.integers(0, 99))
 @settings(max_examples=4)
-def test_stopping_after_any_round_changes_no_bit(case, stop, seed):
-    through, one = play(case, 5, state(seed))
-    again, other = play(case, 5, state(seed), stop)
+def test_restart_after_any_round_changes_no_bit(case, stop, seed):
+    through, one = run_rounds(case, 5, state(seed))
+    again, other = run_rounds(case, 5, state(seed), stop)
     assert all(torch.equal(through[n], again[n]) for n in (A, B))
     assert one.state_dict().keys() == other.state_dict().keys()
     assert all(torch.equal(value, other.state_dict()[n]) for n, value in one.state_dict().items())
@@ -258,17 +233,16 @@ def test_stopping_after_any_round_changes_no_bit(case, stop, seed):
 
 
 @pytest.mark.parametrize("name", ["fedadam", "fedavgm"])
-def test_with_rolora_each_factor_has_a_momentum_of_its_own(name):
-    """As if each were trained alone in rounds 1, 2, …, its momentum and its count of steps."""
+def test_rolora_has_a_separate_momentum_per_factor(name):
+    """Momentum and steps are as if each factor were trained alone in rounds 1, 2, …"""
     together = server(strategy=name, aggregation="rolora")
     alone = {factor: server(strategy=name) for factor in (A, B)}
     current = state(0)
-    for round_ in range(1, 7):
-        factor = B if round_ % 2 else A
+    for round_number in range(1, 7):
+        factor = B if round_number % 2 else A
         part = {factor: current[factor]}
-        results = clients(part, round_)
-        new = together.aggregate_train(round_, part, results)
-        assert torch.equal(
-            new[factor], alone[factor].aggregate_train((round_ + 1) // 2, part, results)[factor]
-        )
+        results = clients(part, round_number)
+        new = together.aggregate_train(round_number, part, results)
+        expected = alone[factor].aggregate_train((round_number + 1) // 2, part, results)
+        assert torch.equal(new[factor], expected[factor])
         current |= new

@@ -1,7 +1,7 @@
-"""What a careful person would write without us: PyTorch and PEFT in one process, no framework.
+"""Federated averaging with PyTorch and PEFT in one process, as the reference for ``federate``.
 
-It takes the same optimizer steps on the same batches as the federation does, client by client,
-and averages after each round. It is the yardstick for the time that federate takes.
+The clients take the same optimizer steps on the same batches as in the federation, one after the
+other.
 """
 
 import sys
@@ -16,10 +16,11 @@ from blossomtune.training import schedule
 
 
 def main(run: FederatedRun) -> None:
-    """Runs the rounds of ``run`` and prints the loss of the last step of each."""
+    """Train all rounds; print the last loss of each client."""
     spec, paths = run.spec, run.paths
     model = AutoModelForCausalLM.from_pretrained(paths.model, dtype=torch.float32)
-    pad = DataCollatorForSeq2Seq(AutoTokenizer.from_pretrained(paths.model), return_tensors="pt")
+    tokenizer = AutoTokenizer.from_pretrained(paths.model)
+    collate = DataCollatorForSeq2Seq(tokenizer, return_tensors="pt")
     lora = spec.lora
     config = LoraConfig(
         r=lora.r,
@@ -30,8 +31,8 @@ def main(run: FederatedRun) -> None:
     )
     model = get_peft_model(model, config).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    start = {k: v.clone() for k, v in get_peft_model_state_dict(model).items()}
-    rounds, batch = spec.federation.rounds, schedule.effective_batch_size(spec.training)
+    state = {k: v.clone() for k, v in get_peft_model_state_dict(model).items()}
+    rounds, batch_size = spec.federation.rounds, schedule.effective_batch_size(spec.training)
     data = [
         Dataset.from_file(str(paths.preprocessed / f"client_{i}.arrow")).remove_columns("row")
         for i in range(len(spec.clients))
@@ -40,21 +41,21 @@ def main(run: FederatedRun) -> None:
         rate = schedule.compute_learning_rate(spec.training, number, rounds)
         results = []
         for client, rows in enumerate(data):
-            count = schedule.count_local_steps(spec.training, len(rows)) * batch
-            order = schedule.select_examples(
+            count = schedule.count_local_steps(spec.training, len(rows)) * batch_size
+            indices = schedule.select_examples(
                 spec.seed, client, len(rows), (number - 1) * count, count
             )
-            set_peft_model_state_dict(model, start)
+            set_peft_model_state_dict(model, state)
             optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-            for at in range(0, count, batch):
-                loss = model(**pad([rows[i] for i in order[at : at + batch]])).loss
+            for first in range(0, count, batch_size):
+                loss = model(**collate([rows[i] for i in indices[first : first + batch_size]])).loss
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
             results.append({k: v.clone() for k, v in get_peft_model_state_dict(model).items()})
             print(f"round {number}, client {client}: {loss.item():.4f}", flush=True)
-        start = {k: sum(r[k] for r in results) / len(results) for k in start}
+        state = {k: sum(r[k] for r in results) / len(results) for k in state}
 
 
 if __name__ == "__main__":

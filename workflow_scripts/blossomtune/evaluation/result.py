@@ -1,0 +1,21 @@
+"""Describe an experiment's result in one line; needs no PyTorch."""
+
+from blossomtune.artifacts.metrics import Metrics
+
+
+def describe_result(metrics: Metrics) -> str:
+    """Return accuracy, or else the loss, before and after, and the difference's 95 % interval."""
+    before, after, difference = metrics.base, metrics.federated, metrics.difference["base"]
+    rows = f"on {after.rows} held-out rows"
+    if before.accuracy and after.accuracy and difference.accuracy:
+        change = difference.accuracy
+        return (
+            f"accuracy {before.accuracy.value:.1%} before and {after.accuracy.value:.1%} after "
+            f"training {rows} ({100 * change.value:+.1f} points, 95 % interval "
+            f"{100 * change.low:+.1f} to {100 * change.high:+.1f})"
+        )
+    change = difference.loss
+    return (
+        f"loss {before.loss.value:.3f} before and {after.loss.value:.3f} after training {rows} "
+        f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f})"
+    )

@@ -1,0 +1,75 @@
+"""State of the server between rounds: the global adapter and what the next round depends on."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from blossomtune.aggregation.registry import select_trainable_factor
+from blossomtune.artifacts.round_record import RoundRecord
+from blossomtune.federation.messages.base_deltas import (
+    BaseDeltas,
+    flatten_base_deltas,
+    unflatten_base_deltas,
+)
+from blossomtune.federation.server.strategies import ServerStrategy
+from blossomtune.federation.spec import FederationSpec
+from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
+from blossomtune.training.adapter import select_factor
+
+if TYPE_CHECKING:
+    from blossomtune.training.checkpoints import Checkpoint
+
+
+class ServerState:
+    """State of the server after a checkpoint.
+
+    Args:
+        spec: What is trained.
+        checkpoint: The checkpoint.
+
+    Attributes:
+        adapter: Global adapter at the server's rank, float32.
+        strategy: The strategy with its momentum.
+        residual: Rounding error of the last adapter that was sent.
+        base_deltas: All updates of the base weights so far.
+        control_variate: SCAFFOLD's c, if that is the strategy.
+        last_participation: Last round with an accepted reply, by client.
+    """
+
+    def __init__(self, spec: FederationSpec, checkpoint: "Checkpoint[RoundRecord]") -> None:
+        tensors, history = checkpoint.server_state, checkpoint.history
+        self._aggregation = spec.federation.aggregation
+        self.adapter = checkpoint.adapter_state
+        self.strategy = ServerStrategy(
+            spec.federation, spec.seed, strip_prefix("strategy", tensors)
+        )
+        self.residual = strip_prefix("residual", tensors)
+        self.base_deltas: BaseDeltas = unflatten_base_deltas(strip_prefix("base_deltas", tensors))
+        self.control_variate: StateDict | None = None
+        if spec.federation.strategy.name == "scaffold":
+            trainable = self.select_trainable(1)
+            zeros = {name: torch.zeros_like(value) for name, value in trainable.items()}
+            self.control_variate = strip_prefix("control", tensors) or zeros
+        self.last_participation = {c.client: r.round for r in history for c in r.clients}
+
+    def state_dict(self) -> StateDict:
+        """Return the tensors of a checkpoint besides the adapter."""
+        return {
+            **add_prefix("strategy", self.strategy.state_dict()),
+            **add_prefix("residual", self.residual),
+            **add_prefix("control", self.control_variate or {}),
+            **add_prefix("base_deltas", flatten_base_deltas(self.base_deltas)),
+        }
+
+    def select_trainable(self, round_number: int, state: StateDict | None = None) -> StateDict:
+        """Select the tensors that clients train in a round.
+
+        Args:
+            round_number: Number of the round, from 1.
+            state: An adapter; None for the global one.
+
+        Returns:
+            Tensors of one factor, or of both.
+        """
+        factor = select_trainable_factor(self._aggregation, round_number)
+        return select_factor(self.adapter if state is None else state, factor)
