@@ -27,7 +27,9 @@ CONDA_ENVIRONMENT = CHECKOUT / "envs/environment.yaml"
 
 # Snakemake does not cache rules with a benchmark: those that it may cache have `cache: IS_CACHED`, and
 # their scripts write the benchmark file.
-IS_CACHED = workflow.workflow_settings.cache is not None and CACHE_VARIABLE in os.environ
+IS_CACHED = (
+    workflow.workflow_settings.cache is not None and CACHE_VARIABLE in os.environ
+)
 if IS_CACHED:
     cache_dir = Path(os.environ[CACHE_VARIABLE])
     if not (cache_dir.is_absolute() and cache_dir.is_dir()):
@@ -153,7 +155,9 @@ def external_runs(pattern):
 
 def client_bundle_config(wildcards):
     """Return the file with the settings that clients of engine `external` get, by experiment."""
-    settings = {name: stage_inputs.invite(CONFIG, name) for name in EXTERNAL_EXPERIMENTS}
+    settings = {
+        name: stage_inputs.invite(CONFIG, name) for name in EXTERNAL_EXPERIMENTS
+    }
     return write_stage_config("invite", settings)
 
 

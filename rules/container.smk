@@ -57,9 +57,9 @@ if USES_CONTAINERS or any(
             "results/logs/container/build.log",
         benchmark:
             "results/benchmarks/container/build.tsv"
+        localrule: True  # compute nodes often have no network
         conda:
             CONDA_ENVIRONMENT
-        localrule: True  # compute nodes often have no network
         threads: 2
         resources:
             mem_mb=4000,

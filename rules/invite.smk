@@ -7,11 +7,11 @@ rule invite:
         script=script("invite"),
     log:
         "results/logs/invite/invite.log",
+    localrule: True
     conda:
         CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

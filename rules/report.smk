@@ -18,7 +18,9 @@ rule report:
         code=library_sources("report"),
     output:
         report(
-            "results/report/index.html", caption="../report/page.rst", category="Report"
+            "results/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
         ),
         report_figure("outcome", "Before and after"),
         report_figure("loss", "Loss by round"),

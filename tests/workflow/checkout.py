@@ -56,7 +56,7 @@ class Checkout:
         )
 
     def planned(self, *arguments):
-        """What a dry run would do: number of jobs by rule."""
+        """Return the number of jobs per rule that a dry run plans."""
         done = self.snakemake("--dry-run", *arguments)
         assert done.returncode == 0, done.stderr
         if "Nothing to be done" in done.stdout:
