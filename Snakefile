@@ -41,16 +41,16 @@ PARTITION_FIGURES = expand_run("results/report/partitions/{partition}.svg")
 # The default target: the first rule of this file. The directive `default_target` would take effect in
 # workflows that use this one as a module, too.
 rule all:
+    """Build the experiments of `run`, and the report about them."""
     input:
         rules.report.output,
         PARTITION_FIGURES,
-    """Build the experiments of `run`, and the report about them."""
     localrule: True
 
 
 rule partitions:
+    """Build the clients' data and its figures, to look at before training."""
     input:
         expand_run("results/partitions/{partition}"),
         PARTITION_FIGURES,
-    """Build the clients' data and its figures, to look at before training."""
     localrule: True
