@@ -18,6 +18,7 @@ help: ## Lists the targets
 run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	@exec 9>$(VENV)/.lock; flock --wait 15 9 || { echo "error: another make run is at work here" >&2; exit 1; }; \
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
+	if [ "$$SNAKEMAKE_OUTPUT_CACHE" ]; then mkdir -p "$$SNAKEMAKE_OUTPUT_CACHE"; SNAKEMAKE_OUTPUT_CACHE=$$(realpath "$$SNAKEMAKE_OUTPUT_CACHE"); fi; \
 	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
 # A process a core; each runs whole files, the slow ones first, and keeps to itself what it has built
@@ -39,7 +40,7 @@ lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakem
 	$(ENTER) mypy
 	$(ENTER) pydoclint --quiet workflow_scripts
 	$(ENTER) python tests/check_style.py
-	$(ENTER) snakefmt --check Snakefile rules
+	$(ENTER) snakefmt --check Snakefile workflow rules
 	$(ENTER) snakemake --lint
 
 lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS=--upgrade
@@ -47,6 +48,7 @@ lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS
 		--custom-compile-command "make lock" envs/requirements.in -o envs/requirements.lock
 	sed -i.old -E '/^nvidia-ml-py=/!{/^(nvidia-|cuda-|triton=)/d;}' envs/requirements.lock
 	rm envs/requirements.lock.old
+	$(VENV)/bin/python envs/make_environment.py
 
 clean: ## Removes .venv; results stay
 	rm -rf $(VENV)

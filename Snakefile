@@ -1,15 +1,23 @@
-# BlossomTune: federated fine-tuning of small language models, from a data set to a report.
+# BlossomTune: federated LoRA fine-tuning of language models, from a data set to a report.
 #
 #   download ── partition ── preprocess ── federate ── merge ── evaluate ── report
 #   fetch_model ─────────────────┘   └─ train_baseline ─┘
 #
-# What is built is said in config/config.yaml; every key is explained in config/README.md.
+# config/config.yaml says what is built; every key is explained in config/README.md.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+CONFIG_FILE = Path("config/config.yaml")
 
-configfile: "config/config.yaml"
+
+include: "rules/checkout.smk"
+
+
+# The working directory's configuration; the default of this workflow where it has none.
+configfile: CONFIG_FILE if CONFIG_FILE.exists() else CHECKOUT / CONFIG_FILE
 
 
 include: "rules/common.smk"
@@ -25,29 +33,24 @@ include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
-include: "rules/cache.smk"
 
 
 PARTITION_FIGURES = expand_run("results/report/partitions/{partition}.svg")
 
 
+# The default target: the first rule of this file. The directive `default_target` would take effect in
+# workflows that use this one as a module, too.
 rule all:
-    """Everything: the experiments of `run`, and the report about them."""
-    default_target: True
+    """Build the experiments of `run`, and the report about them."""
     input:
-        # With the figures: those of an experiment that is new in `run` are not there yet.
         rules.report.output,
         PARTITION_FIGURES,
+    localrule: True
 
 
 rule partitions:
-    """The clients' data alone, with its figures: to look at before training."""
+    """Build the clients' data and its figures, to look at before training."""
     input:
         expand_run("results/partitions/{partition}"),
         PARTITION_FIGURES,
-
-
-localrules:
-    all,
-    partitions,
-    invite,
+    localrule: True

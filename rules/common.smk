@@ -1,36 +1,42 @@
-# The few helpers that the rules share: configuration in, paths and code out.
+# Helpers that the rules share: configuration in, paths and code out.
 import inspect
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.caching import LOCATION_ENVVAR as CACHE_VARIABLE
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+if str(CHECKOUT / "workflow_scripts") not in sys.path:
+    sys.path.insert(0, str(CHECKOUT / "workflow_scripts"))
 
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
+from blossomtune.config.stage_files import write_stage_config
 from blossomtune.files import to_canonical_json
 from blossomtune.code_dependencies import list_sources
-from blossomtune.cli import PARENT_PID_VARIABLE
 
 try:
     CONFIG = load_configuration(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
-# A step ends when this process does, however that ended.
-os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
+CONDA_ENVIRONMENT = CHECKOUT / "envs/environment.yaml"
 
-# Results that are in Snakemake's between-workflow cache are links, so its path starts at the root.
-CACHE_DIR = workflow.workflow_settings.cache is not None and os.environ.get(
-    CACHE_VARIABLE
+# Snakemake does not cache rules with a benchmark: those that it may cache have `cache: IS_CACHED`, and
+# their scripts write the benchmark file.
+IS_CACHED = (
+    workflow.workflow_settings.cache is not None and CACHE_VARIABLE in os.environ
 )
-if CACHE_DIR:
-    os.environ[CACHE_VARIABLE] = str(Path(CACHE_DIR).absolute())
-    Path(CACHE_DIR).mkdir(parents=True, exist_ok=True)
+if IS_CACHED:
+    cache_dir = Path(os.environ[CACHE_VARIABLE])
+    if not (cache_dir.is_absolute() and cache_dir.is_dir()):
+        raise WorkflowError(
+            f"{CACHE_VARIABLE}: '{cache_dir}' is not allowed; allowed: the absolute path of a folder "
+            "that exists, since results become links to it"
+        )
 
 
 wildcard_constraints:
@@ -42,19 +48,57 @@ wildcard_constraints:
     baseline=r"centralised|local_\d+",
 
 
+def checkout_file(name):
+    """Return the path of a file of the checkout, relative if below the working directory.
+
+    `local` exempts it from `prefix:` of a module and from storage plugins.
+    """
+    path = CHECKOUT / name
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return local(str(path))
+
+
+def script(stage):
+    """Return the path of a stage's command-line script."""
+    return checkout_file(f"workflow_scripts/{stage}.py")
+
+
+def library_sources(stage):
+    """Return the library's files that a stage imports; a change of their content reruns it."""
+    paths = map(checkout_file, list_sources(stage))
+    return [path for path in paths if path != script(stage)]
+
+
 def stage_config(stage):
-    """A function of the wildcards: exactly what this stage uses of the configuration, as JSON."""
-    provider = getattr(stage_inputs, stage)
-    names = list(inspect.signature(provider).parameters)[1:]
+    """Return a params function: the file with exactly the configuration that a stage depends on.
 
-    def of(wildcards):
-        return to_canonical_json(provider(CONFIG, *(wildcards[name] for name in names)))
+    The file's name is a digest of its content, so another content reruns the stage.
+    """
+    select = getattr(stage_inputs, stage)
+    names = list(inspect.signature(select).parameters)[1:]
 
-    return of
+    def config_file(wildcards):
+        content = select(CONFIG, *(wildcards[name] for name in names))
+        return write_stage_config(stage, content)
+
+    return config_file
+
+
+def results_folder(pattern):
+    """Return a params function: the results folder, which `prefix:` of a module may have moved.
+
+    `pattern` is the path of the first output below it.
+    """
+
+    def folder(wildcards, output):
+        return str(Path(output[0]).parents[len(Path(pattern).parts) - 1])
+
+    return folder
 
 
 def list_local_paths(block):
-    """The paths on this machine that a block of a model, a data set or a partition names."""
+    """Return the local paths in a block of a model, a data set or a partition."""
     test = getattr(block, "test", None)
     sources = [getattr(block, "source", None), getattr(test, "source", None)]
     named = [source.path for source in sources if source and source.kind == "path"]
@@ -62,23 +106,23 @@ def list_local_paths(block):
 
 
 def local_source_files(section, wildcard):
-    """A function of the wildcards: the local files that a block reads, so that a change counts."""
+    """Return an input function: the local files that a block reads; a change reruns the stage."""
 
-    def of(wildcards):
+    def files(wildcards):
         name = wildcards[wildcard]
-        found = set()
+        paths = set()
         for path in map(Path, list_local_paths(getattr(CONFIG, section)[name])):
             if not path.exists():
                 raise WorkflowError(f"{section}.{name}: '{path}' is not there")
             inside = [path] if path.is_file() else path.rglob("*")
-            found |= {str(file) for file in inside if file.is_file()}
-        return sorted(found)
+            paths |= {str(file) for file in inside if file.is_file()}
+        return sorted(paths)
 
-    return of
+    return files
 
 
 def experiment_blocks(name):
-    """The names of the blocks that an experiment stands on."""
+    """Return the names of the blocks that an experiment refers to, by wildcard."""
     chosen = CONFIG.experiments[name]
     return {
         "model": chosen.model,
@@ -89,65 +133,71 @@ def experiment_blocks(name):
 
 
 def expand_experiment(pattern):
-    """A function of the wildcards: `pattern` filled with the names of an experiment's blocks."""
+    """Return an input function: `pattern`, filled with the names of an experiment's blocks."""
 
-    def of(wildcards):
+    def path(wildcards):
         return pattern.format(**experiment_blocks(wildcards.experiment))
 
-    return of
+    return path
 
 
 def expand_run(pattern):
-    """`pattern` filled for all experiments of this run, each path once."""
+    """Return `pattern`, filled for all experiments of this run, each path once."""
     return sorted({pattern.format(**experiment_blocks(name)) for name in CONFIG.run})
 
 
 def external_runs(pattern):
-    """`pattern` filled for the experiments of this run whose clients are with others."""
+    """Return `pattern`, filled for the experiments of this run with engine `external`."""
     return sorted(
         {pattern.format(**experiment_blocks(name)) for name in EXTERNAL_EXPERIMENTS}
     )
 
 
-def client_bundle_configs(wildcards):
-    """What the clients of these experiments are told, by experiment."""
-    return to_canonical_json(
-        {name: stage_inputs.invite(CONFIG, name) for name in EXTERNAL_EXPERIMENTS}
-    )
+def client_bundle_config(wildcards):
+    """Return the file with the settings that clients of engine `external` get, by experiment."""
+    settings = {
+        name: stage_inputs.invite(CONFIG, name) for name in EXTERNAL_EXPERIMENTS
+    }
+    return write_stage_config("invite", settings)
+
+
+def client_bundle_results(wildcards, input):
+    """Return the results folder of rule invite, which has no output."""
+    return str(Path(input.models[0]).parents[1]) if input.models else "results"
 
 
 def report_figure(name, title):
-    """One figure of every experiment, for Snakemake's own report as well."""
+    """Return the files of a figure, one per experiment, marked for Snakemake's own report."""
     return report(
         expand(
             f"results/report/figures/{{experiment}}/{name}.svg", experiment=CONFIG.run
         ),
-        caption=f"report/{name}.rst",
+        caption=f"../report/{name}.rst",
         category="Figures",
         subcategory=title,
     )
 
 
 def input_names(key):
-    """A function of wildcards and input: which of an input's files is which.
+    """Return a params function: the names of an input's files, in order.
 
-    The key of Snakemake's cache has the sums of a job's inputs, sorted and without their names.
+    The key of Snakemake's cache has the checksums of a job's inputs, sorted and without names.
     """
 
-    def of(wildcards, input):
+    def names(wildcards, input):
         return to_canonical_json(list(input[key]))
 
-    return of
+    return names
 
 
 def mixture_members(wildcards):
-    """The directories of the data sets that a mixture is made of."""
+    """Return the folders of the data sets that a mixture draws from."""
     source = CONFIG.datasets[wildcards.dataset].source
     return [f"results/datasets/{name}" for name in getattr(source, "datasets", [])]
 
 
 def mixture_member_configs(wildcards):
-    """What the data sets below a mixture are made from: which is which, as in `names_of`."""
+    """Return the configuration of the data sets below a mixture, by name, for the cache's key."""
     names = stage_inputs.expand_mixtures(CONFIG, {wildcards.dataset}) - {
         wildcards.dataset
     }
@@ -157,22 +207,22 @@ def mixture_member_configs(wildcards):
 
 
 def partition_dataset(wildcards):
-    """The directory of the data set that a partition cuts."""
+    """Return the folder of the data set that a partition assigns to clients."""
     return f"results/datasets/{CONFIG.partitions[wildcards.partition].dataset}"
 
 
 def federation_nodes(wildcards):
-    """Of a cluster, that an experiment's federation is spread over."""
+    """Return the number of cluster nodes of an experiment's federation."""
     return getattr(EXPERIMENT_ENGINES[wildcards.experiment], "nodes", 1)
 
 
 def federation_tasks(wildcards):
-    """One a node; where GPUs are asked for, Slurm is not told."""
+    """Return the number of Slurm tasks: one per node, or 0 (unset) where GPUs are requested."""
     return 0 if federation_gpus(wildcards) else federation_nodes(wildcards)
 
 
 def federation_threads(wildcards):
-    """Cores that an experiment's federation can use on a node: all clients side by side."""
+    """Return the cores of an experiment's federation on a node: all its clients in parallel."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
     return (
@@ -182,12 +232,12 @@ def federation_threads(wildcards):
 
 
 def baseline_threads(wildcards):
-    """Cores that one of an experiment's controls uses."""
+    """Return the cores that training one baseline uses."""
     return CONFIG.experiments[wildcards.experiment].baselines.threads
 
 
 def baseline_adapters(wildcards):
-    """The adapters of an experiment's controls."""
+    """Return the adapters of an experiment's baselines."""
     chosen = CONFIG.experiments[wildcards.experiment]
     names = ["centralised"] if chosen.baselines.centralised else []
     if chosen.baselines.local:
@@ -198,30 +248,31 @@ def baseline_adapters(wildcards):
 
 
 def baseline_arguments(wildcards, input):
-    """What the evaluation is told of its controls: which adapter is whose."""
-    return [f"--baseline {Path(path).parent.name}={path}" for path in input.baselines]
+    """Return the options of evaluate.py that name each baseline's adapter."""
+    named = [f"{Path(path).parent.name}={path}" for path in input.baselines]
+    return [f"--baseline {shlex.quote(argument)}" for argument in named]
 
 
 def federation_gpus(wildcards):
-    """GPUs that an experiment's federation asks for."""
+    """Return the number of GPUs that an experiment's federation requests."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
     return chosen.federation.count_gpus(clients)
 
 
 def baseline_gpus(wildcards):
-    """One where clients train on a GPU at all."""
+    """Return 1 if the experiment's clients train on a GPU, else 0."""
     return min(1, federation_gpus(wildcards))
 
 
 def federation_image(wildcards):
-    """The image of an experiment's engine, as a file to wait for."""
-    used = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)
-    return sorted({*BUILT_IMAGE_INPUT, *([BUILT_IMAGE] if used == BUILT_IMAGE else [])})
+    """Return the images that a federation needs and that this workflow builds."""
+    image = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)
+    return BUILT_IMAGE_INPUT or ([local(BUILT_IMAGE)] if image == BUILT_IMAGE else [])
 
 
 def federation_container(wildcards):
-    """What federate runs in: nothing, where its engine starts containers itself."""
+    """Return the image that federate runs in: None where its engine starts containers itself."""
     return (
         None
         if starts_containers(EXPERIMENT_ENGINES[wildcards.experiment])

@@ -1,5 +1,4 @@
-# The image that every stage runs in under --use-singularity; without the flag there is none, but
-# for experiments on the engine apptainer.
+# The image that every stage runs in with `--sdm apptainer`, and that engine apptainer uses.
 import os
 
 from snakemake.settings.types import DeploymentMethod
@@ -17,20 +16,28 @@ CONTAINER_IMAGE = CONFIG.container.image
 DEPLOYMENT_METHODS = workflow.deployment_settings.deployment_method
 USES_CONTAINERS = DeploymentMethod.APPTAINER in DEPLOYMENT_METHODS
 BUILT_IMAGE_INPUT = (
-    [BUILT_IMAGE] if USES_CONTAINERS and CONTAINER_IMAGE == BUILT_IMAGE else []
+    [local(BUILT_IMAGE)] if USES_CONTAINERS and CONTAINER_IMAGE == BUILT_IMAGE else []
 )
 
-if USES_CONTAINERS:
-    local_sections = (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
-    configured_blocks = [
-        block for section in local_sections for block in section.values()
-    ]
+# Snakemake hands the arguments to the jobs that it submits, so the main process sets them.
+if USES_CONTAINERS and workflow.is_main_process:
     host_paths = [
-        path for block in configured_blocks for path in list_local_paths(block)
+        path
+        for section in (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
+        for block in section.values()
+        for path in list_local_paths(block)
     ]
-    # results that come from the between-workflow cache are links into it
-    host_paths += [os.environ[n] for n in ["SNAKEMAKE_OUTPUT_CACHE"] if n in os.environ]
-    os.environ.update(host_mounts.container_environment(os.environ, host_paths))
+    if not CHECKOUT.is_relative_to(Path.cwd()):
+        host_paths.append(str(CHECKOUT))
+    if IS_CACHED:  # results that come from the cache are links into it
+        host_paths.append(os.environ[CACHE_VARIABLE])
+    pip_config = Path(".snakemake/blossomtune/pip.conf")
+    workflow.deployment_settings.apptainer_args = " ".join(
+        [
+            workflow.deployment_settings.apptainer_args,
+            *host_mounts.apptainer_options(os.environ, host_paths, pip_config),
+        ]
+    )
 
 
 if USES_CONTAINERS or any(
@@ -39,16 +46,20 @@ if USES_CONTAINERS or any(
 ):
 
     rule container:
-        """The image, from its definition and the lock: nothing of this machine is in it."""
+        """Build the image from its definition and the lock."""
         input:
-            definition="containers/blossomtune.def",
-            lock="envs/requirements.lock",
+            definition=checkout_file("containers/blossomtune.def"),
+            lock=checkout_file("envs/requirements.lock"),
+            script=script("build_image"),
         output:
-            BUILT_IMAGE,
+            local(BUILT_IMAGE),
         log:
             "results/logs/container/build.log",
         benchmark:
             "results/benchmarks/container/build.tsv"
+        localrule: True  # compute nodes often have no network
+        conda:
+            CONDA_ENVIRONMENT
         threads: 2
         resources:
             mem_mb=4000,
@@ -56,8 +67,5 @@ if USES_CONTAINERS or any(
         params:
             base=CONFIG.container.base,
         shell:
-            "python workflow_scripts/build_image.py --base {params.base:q}"
-            " --definition {input.definition} --lock {input.lock} --output {output} 2> {log}"
-
-    localrules:
-        container,  # compute nodes often have no network
+            "python {input.script:q} --base {params.base:q}"
+            " --definition {input.definition:q} --lock {input.lock:q} --output {output:q} 2> {log:q}"

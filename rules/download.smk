@@ -1,16 +1,18 @@
 rule download:
-    """A data set as two tables: training rows, and test rows that no client ever sees."""
+    """Fetch a data set and split it into training rows and test rows."""
     input:
         BUILT_IMAGE_INPUT,
         source=local_source_files("datasets", "dataset"),
         members=mixture_members,
-        code=list_sources("download"),
+        script=script("download"),
+        code=library_sources("download"),
     output:
         directory("results/datasets/{dataset}"),
     log:
         "results/logs/download/{dataset}.log",
-    benchmark:
-        "results/benchmarks/download/{dataset}.tsv"
+    cache: IS_CACHED
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -19,8 +21,10 @@ rule download:
         runtime=60,
     params:
         config=stage_config("download"),
+        results=results_folder("datasets/{dataset}"),
         files=input_names("source"),
         members=mixture_member_configs,
     shell:
-        "python workflow_scripts/download.py --config {params.config:q}"
-        " --members {input.members} --output {output} 2> {log}"
+        "python {input.script:q} --config {params.config:q}"
+        " --members {input.members:q} --output {output:q}"
+        " --benchmark {params.results:q}/benchmarks/download/{wildcards.dataset}.tsv 2> {log:q}"

@@ -1,13 +1,14 @@
 rule draw_partition:
-    """A partition as a figure, clients by labels, to look at before any training."""
+    """Draw the rows per client and label, to look at before training."""
     input:
         BUILT_IMAGE_INPUT,
         partition="results/partitions/{partition}",
-        code=list_sources("draw_partition"),
+        script=script("draw_partition"),
+        code=library_sources("draw_partition"),
     output:
         report(
             "results/report/partitions/{partition}.svg",
-            caption="report/partition.rst",
+            caption="../report/partition.rst",
             category="Figures",
             subcategory="Rows by client",
         ),
@@ -15,6 +16,8 @@ rule draw_partition:
         "results/logs/draw_partition/{partition}.log",
     benchmark:
         "results/benchmarks/draw_partition/{partition}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -22,5 +25,5 @@ rule draw_partition:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/draw_partition.py --partition {input.partition}"
-        " --output {output} 2> {log}"
+        "python {input.script:q} --partition {input.partition:q}"
+        " --output {output:q} 2> {log:q}"

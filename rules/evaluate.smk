@@ -1,5 +1,5 @@
 rule evaluate:
-    """Base, federated model and controls on the same rows that no client has seen."""
+    """Score base model, federated model and baselines on the same held-out rows."""
     input:
         BUILT_IMAGE_INPUT,
         base=MODEL,
@@ -8,13 +8,16 @@ rule evaluate:
         partition=PARTITION,
         preprocessed=PREPROCESSED,
         baselines=baseline_adapters,
-        code=list_sources("evaluate"),
+        script=script("evaluate"),
+        code=library_sources("evaluate"),
     output:
         "results/experiments/{experiment}/metrics.json",
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 8
@@ -25,7 +28,7 @@ rule evaluate:
         config=stage_config("evaluate"),
         baselines=baseline_arguments,
     shell:
-        "python workflow_scripts/evaluate.py --config {params.config:q} --base {input.base}"
-        " --merged {input.merged} {params.baselines} --preprocessed {input.preprocessed}"
-        " --partition {input.partition} --dataset {input.dataset}"
-        " --output {output} --cores {threads} 2> {log}"
+        "python {input.script:q} --config {params.config:q} --base {input.base:q}"
+        " --merged {input.merged:q} {params.baselines} --preprocessed {input.preprocessed:q}"
+        " --partition {input.partition:q} --dataset {input.dataset:q}"
+        " --output {output:q} --cores {threads} 2> {log:q}"

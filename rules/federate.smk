@@ -1,11 +1,12 @@
 rule federate:
-    """Rounds of training on the clients and averaging on the server: the adapter."""
+    """Train an adapter by rounds of training on the clients and aggregation on the server."""
     input:
         federation_image,
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
-        code=list_sources("federate"),
+        script=script("federate"),
+        code=library_sources("federate"),
     output:
         adapter=directory("results/experiments/{experiment}/adapter"),
         history="results/experiments/{experiment}/history.json",
@@ -13,6 +14,8 @@ rule federate:
         "results/logs/federate/{experiment}.log",
     benchmark:
         "results/benchmarks/federate/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         federation_container
     threads: federation_threads
@@ -24,10 +27,11 @@ rule federate:
         tasks=federation_tasks,
     params:
         config=stage_config("federate"),
+        results=results_folder("experiments/{experiment}/adapter"),
     shell:
-        "python workflow_scripts/federate.py --config {params.config:q} --model {input.model}"
-        " --partition {input.partition} --preprocessed {input.preprocessed}"
-        " --adapter {output.adapter} --history {output.history}"
-        " --checkpoints results/checkpoints/{wildcards.experiment}"
-        " --logs results/logs/federate/{wildcards.experiment}"
-        " --cores {threads} --minutes {resources.runtime} 2>&1 | tee {log}"
+        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
+        " --partition {input.partition:q} --preprocessed {input.preprocessed:q}"
+        " --adapter {output.adapter:q} --history {output.history:q}"
+        " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}"
+        " --logs {params.results:q}/logs/federate/{wildcards.experiment}"
+        " --cores {threads} --minutes {resources.runtime} 2>&1 | tee {log:q}"

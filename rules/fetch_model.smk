@@ -1,15 +1,17 @@
 rule fetch_model:
-    """A base model as a plain Hugging Face directory: safetensors, tokenizer, chat template."""
+    """Fetch a base model as a Hugging Face folder: safetensors, tokenizer, chat template."""
     input:
         BUILT_IMAGE_INPUT,
         source=local_source_files("models", "model"),
-        code=list_sources("fetch_model"),
+        script=script("fetch_model"),
+        code=library_sources("fetch_model"),
     output:
         directory("results/models/{model}"),
     log:
         "results/logs/fetch_model/{model}.log",
-    benchmark:
-        "results/benchmarks/fetch_model/{model}.tsv"
+    cache: IS_CACHED
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -18,5 +20,7 @@ rule fetch_model:
         runtime=60,
     params:
         config=stage_config("fetch_model"),
+        results=results_folder("models/{model}"),
     shell:
-        "python workflow_scripts/fetch_model.py --config {params.config:q} --output {output} 2> {log}"
+        "python {input.script:q} --config {params.config:q} --output {output:q}"
+        " --benchmark {params.results:q}/benchmarks/fetch_model/{wildcards.model}.tsv 2> {log:q}"

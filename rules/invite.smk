@@ -1,11 +1,15 @@
 rule invite:
-    """What clients of engine `external` are sent, and their keys; it lies outside of results/."""
+    """Write what clients of engine `external` need, and their keys, outside of results/."""
     input:
         BUILT_IMAGE_INPUT,
-        external_runs("results/models/{model}"),
-        external_runs("results/datasets/{dataset}"),
+        models=external_runs("results/models/{model}"),
+        datasets=external_runs("results/datasets/{dataset}"),
+        script=script("invite"),
     log:
         "results/logs/invite/invite.log",
+    localrule: True
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -13,7 +17,8 @@ rule invite:
         mem_mb=1000,
         runtime=10,
     params:
-        config=client_bundle_configs,
+        config=client_bundle_config,
+        results=client_bundle_results,
     shell:
-        "python workflow_scripts/invite.py --config {params.config:q} --results results"
-        " 2>&1 | tee {log}"
+        "python {input.script:q} --config {params.config:q} --results {params.results:q}"
+        " 2>&1 | tee {log:q}"

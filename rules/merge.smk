@@ -1,5 +1,5 @@
 rule merge:
-    """The adapter folded into the base model, checked against base and adapter side by side."""
+    """Merge the adapter into the base model, and check that both give the same output."""
     input:
         BUILT_IMAGE_INPUT,
         model=MODEL,
@@ -7,13 +7,16 @@ rule merge:
         preprocessed=PREPROCESSED,
         adapter="results/experiments/{experiment}/adapter",
         history="results/experiments/{experiment}/history.json",
-        code=list_sources("merge"),
+        script=script("merge"),
+        code=library_sources("merge"),
     output:
         directory("results/experiments/{experiment}/merged"),
     log:
         "results/logs/merge/{experiment}.log",
     benchmark:
         "results/benchmarks/merge/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 2
@@ -23,6 +26,6 @@ rule merge:
     params:
         config=stage_config("merge"),
     shell:
-        "python workflow_scripts/merge.py --config {params.config:q} --model {input.model}"
-        " --adapter {input.adapter} --preprocessed {input.preprocessed}"
-        " --dataset {input.dataset} --history {input.history} --output {output} 2> {log}"
+        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
+        " --adapter {input.adapter:q} --preprocessed {input.preprocessed:q}"
+        " --dataset {input.dataset:q} --history {input.history:q} --output {output:q} 2> {log:q}"

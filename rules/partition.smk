@@ -1,16 +1,18 @@
 rule partition:
-    """The training rows cut into one table a client."""
+    """Assign the training rows to clients, one table per client."""
     input:
         BUILT_IMAGE_INPUT,
         dataset=partition_dataset,
         shards=local_source_files("partitions", "partition"),
-        code=list_sources("partition"),
+        script=script("partition"),
+        code=library_sources("partition"),
     output:
         directory("results/partitions/{partition}"),
     log:
         "results/logs/partition/{partition}.log",
-    benchmark:
-        "results/benchmarks/partition/{partition}.tsv"
+    cache: IS_CACHED
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -19,7 +21,9 @@ rule partition:
         runtime=30,
     params:
         config=stage_config("partition"),
+        results=results_folder("partitions/{partition}"),
         files=input_names("shards"),
     shell:
-        "python workflow_scripts/partition.py --config {params.config:q}"
-        " --dataset {input.dataset} --output {output} 2> {log}"
+        "python {input.script:q} --config {params.config:q}"
+        " --dataset {input.dataset:q} --output {output:q}"
+        " --benchmark {params.results:q}/benchmarks/partition/{wildcards.partition}.tsv 2> {log:q}"

@@ -1,17 +1,19 @@
 rule preprocess:
-    """Rows rendered by templates, tokenised, and masked so that the loss is on the completion."""
+    """Render rows by templates, tokenize them, and mask all but the completion."""
     input:
         BUILT_IMAGE_INPUT,
         model="results/models/{model}",
         dataset=partition_dataset,
         partition="results/partitions/{partition}",
-        code=list_sources("preprocess"),
+        script=script("preprocess"),
+        code=library_sources("preprocess"),
     output:
         directory("results/preprocessed/{partition}/{preprocessing}/{model}"),
     log:
         "results/logs/preprocess/{partition}/{preprocessing}/{model}.log",
-    benchmark:
-        "results/benchmarks/preprocess/{partition}/{preprocessing}/{model}.tsv"
+    cache: IS_CACHED
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 8
@@ -20,7 +22,9 @@ rule preprocess:
         runtime=120,
     params:
         config=stage_config("preprocess"),
+        results=results_folder("preprocessed/{partition}/{preprocessing}/{model}"),
     shell:
-        "python workflow_scripts/preprocess.py --config {params.config:q} --model {input.model}"
-        " --dataset {input.dataset} --partition {input.partition} --output {output}"
-        " --cores {threads} 2> {log}"
+        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
+        " --dataset {input.dataset:q} --partition {input.partition:q} --output {output:q}"
+        " --cores {threads}"
+        " --benchmark {params.results:q}/benchmarks/preprocess/{wildcards.partition}/{wildcards.preprocessing}/{wildcards.model}.tsv 2> {log:q}"

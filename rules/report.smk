@@ -1,8 +1,8 @@
-report: "report/workflow.rst"
+report: "../report/workflow.rst"
 
 
 rule report:
-    """One page about the run: what was trained, on what, by whom, and what came of it."""
+    """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
         expand(
@@ -14,10 +14,13 @@ rule report:
         expand_run("results/datasets/{dataset}"),
         expand_run("results/partitions/{partition}"),
         expand_run("results/preprocessed/{partition}/{preprocessing}/{model}"),
-        code=list_sources("report"),
+        script=script("report"),
+        code=library_sources("report"),
     output:
         report(
-            "results/report/index.html", caption="report/page.rst", category="Report"
+            "results/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
         ),
         report_figure("outcome", "Before and after"),
         report_figure("loss", "Loss by round"),
@@ -25,7 +28,7 @@ rule report:
         report_figure("traffic", "Megabytes moved"),
         report(
             "results/report/figures/time.svg",
-            caption="report/time.rst",
+            caption="../report/time.rst",
             category="Figures",
             subcategory="Time by stage",
         ),
@@ -33,6 +36,8 @@ rule report:
         "results/logs/report/report.log",
     benchmark:
         "results/benchmarks/report/report.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: 1
@@ -41,6 +46,7 @@ rule report:
         runtime=10,
     params:
         config=stage_config("report"),
+        results=results_folder("report/index.html"),
     shell:
-        "python workflow_scripts/report.py --config {params.config:q}"
-        " --results results --output results/report 2> {log}"
+        "python {input.script:q} --config {params.config:q}"
+        " --results {params.results:q} --output {params.results:q}/report 2> {log:q}"

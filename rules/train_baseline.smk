@@ -1,11 +1,12 @@
 rule train_baseline:
-    """A federation's steps without it: on all rows pooled, or on one client's alone."""
+    """Take the same steps without federation: on pooled rows, or on one client's rows."""
     input:
         BUILT_IMAGE_INPUT,
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
-        code=list_sources("train_baseline"),
+        script=script("train_baseline"),
+        code=library_sources("train_baseline"),
     output:
         adapter=directory(
             "results/experiments/{experiment}/baselines/{baseline}/adapter"
@@ -15,6 +16,8 @@ rule train_baseline:
         "results/logs/train_baseline/{experiment}/{baseline}.log",
     benchmark:
         "results/benchmarks/train_baseline/{experiment}/{baseline}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
     threads: baseline_threads
@@ -24,10 +27,11 @@ rule train_baseline:
         gpu=baseline_gpus,
     params:
         config=stage_config("train_baseline"),
+        results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
     shell:
-        "python workflow_scripts/train_baseline.py --config {params.config:q} --name {wildcards.baseline}"
-        " --model {input.model} --partition {input.partition}"
-        " --preprocessed {input.preprocessed} --adapter {output.adapter}"
-        " --history {output.history}"
-        " --checkpoints results/checkpoints/{wildcards.experiment}/baselines/{wildcards.baseline}"
-        " 2>&1 | tee {log}"
+        "python {input.script:q} --config {params.config:q} --name {wildcards.baseline}"
+        " --model {input.model:q} --partition {input.partition:q}"
+        " --preprocessed {input.preprocessed:q} --adapter {output.adapter:q}"
+        " --history {output.history:q}"
+        " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}/baselines/{wildcards.baseline}"
+        " 2>&1 | tee {log:q}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from blossomtune.cli import build_parser, run_script
+from blossomtune.cli import build_parser, run_script, write_benchmark
 
 
 def main() -> None:
@@ -12,12 +12,13 @@ def main() -> None:
     parser.add_argument(
         "--members", type=Path, nargs="*", default=[], metavar="DIR", help="of a mixture, in order"
     )
+    parser.add_argument("--benchmark", type=Path, metavar="FILE")
     args = parser.parse_args()
 
     from blossomtune.data.preparation import build_dataset
     from blossomtune.files import write_atomically
 
-    with write_atomically(args.output, directory=True) as folder:
+    with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_dataset.build_dataset(args.config, folder, args.members)
     print("rows: " + ", ".join(f"{count} {kind}" for kind, count in manifest.rows))
 

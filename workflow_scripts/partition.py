@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from blossomtune.cli import build_parser, run_script
+from blossomtune.cli import build_parser, run_script, write_benchmark
 
 
 def main() -> None:
@@ -10,12 +10,13 @@ def main() -> None:
     parser = build_parser(__doc__)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--benchmark", type=Path, metavar="FILE")
     args = parser.parse_args()
 
     from blossomtune.data.partitioning import build_partition
     from blossomtune.files import write_atomically
 
-    with write_atomically(args.output, directory=True) as folder:
+    with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_partition.build_partition(args.config, args.dataset, folder)
     for client in manifest.clients:
         rows = "rows of its own" if client.rows is None else f"{client.rows} rows"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from blossomtune.cli import build_parser, run_script
+from blossomtune.cli import build_parser, run_script, write_benchmark
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     for name in ("model", "dataset", "partition", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cores", type=int, default=1, metavar="N")
+    parser.add_argument("--benchmark", type=Path, metavar="FILE")
     args = parser.parse_args()
 
     # processes share the work, a core each; tokenizers reads these when it is first used
@@ -19,7 +20,7 @@ def main() -> None:
     from blossomtune.data.tokenization import build_tokenized
     from blossomtune.files import write_atomically
 
-    with write_atomically(args.output, directory=True) as folder:
+    with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_tokenized.tokenize_partition(
             args.config, args.model, args.dataset, args.partition, folder, args.cores
         )

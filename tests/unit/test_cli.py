@@ -1,5 +1,6 @@
 """Tests of what a script prints when it fails, and of its log."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -132,3 +133,41 @@ def test_unknown_log_level_is_rejected():
     result = run("pass", BLOSSOMTUNE_LOG_LEVEL="loud")
     assert result.returncode == 1
     assert result.stderr.startswith("error: BLOSSOMTUNE_LOG_LEVEL: 'LOUD' is not a log level")
+
+
+READ_CONFIG = """
+    parser = cli.build_parser("test")
+    parser.add_argument("--benchmark", type=Path)
+    args = parser.parse_args()
+    with cli.write_benchmark(args.benchmark):
+        print(args.config["name"])
+        assert not args.config.get("fails")
+"""
+
+
+def test_configuration_is_a_file_or_a_json_object(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"name": "file"}')
+    assert run(READ_CONFIG, "--config", str(file)).stdout == "file\n"
+    assert run(READ_CONFIG, "--config", '{"name": "object"}').stdout == "object\n"
+
+
+def test_missing_configuration_file_is_an_error(tmp_path):
+    result = run(READ_CONFIG, "--config", str(tmp_path / "missing.json"))
+    assert result.returncode != 0
+    assert "missing.json" in result.stderr
+
+
+def test_benchmark_has_the_columns_that_the_report_reads(tmp_path):
+    file = tmp_path / "below" / "benchmark.tsv"
+    run(READ_CONFIG, "--config", '{"name": ""}', "--benchmark", str(file))
+    (row,) = csv.DictReader(file.read_text().splitlines(), delimiter="\t")
+    assert 0 < float(row["s"]) < 60
+    assert 5 < float(row["max_rss"]) < 1000
+
+
+def test_failed_script_leaves_no_benchmark(tmp_path):
+    file = tmp_path / "benchmark.tsv"
+    failed = run(READ_CONFIG, "--config", '{"name": "", "fails": 1}', "--benchmark", str(file))
+    assert failed.returncode == 1
+    assert not file.exists()

@@ -29,3 +29,19 @@ def test_folders_are_not_index_urls():
         pip_settings.DEFAULT_INDEX,
         "https://extra.example/simple",
     ]
+
+
+def test_settings_of_files_are_written_without_those_of_variables(tmp_path, monkeypatch):
+    settings = tmp_path / "pip.conf"
+    indexes = "https://a.example\n  https://b.example"
+    settings.write_text(f"[global]\ntimeout = 7\nextra-index-url =\n  {indexes}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://user:password@pip.example/simple")
+    merged = tmp_path / "below" / "merged.conf"
+    assert pip_settings.write_pip_config(merged)
+    lines = merged.read_text().splitlines()
+    assert "timeout = 7" in lines
+    assert "extra-index-url = https://a.example https://b.example" in lines
+    assert "password" not in merged.read_text()
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(merged))
+    assert pip_settings.read_pip_settings()["timeout"] == "7"

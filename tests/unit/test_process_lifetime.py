@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -49,12 +50,29 @@ def start(program, **variables):
 
 
 @pytest.fixture
-def sleeper():
-    """Yield a process that another one watches; it stays a zombie until the test ends."""
-    process = subprocess.Popen([sys.executable, "-c", SLEEP])
-    yield process
-    process.kill()
-    process.wait()
+def start_below(tmp_path):
+    """Return a function that runs a program as the grandchild of a process with a given name."""
+    processes = []
+
+    def start_program(name, program):
+        parent = tmp_path / name
+        parent.write_text("import subprocess, sys\nsubprocess.run(sys.argv[1])\n")
+        child = tmp_path / "child.py"
+        child.write_text(program)
+        shell = tmp_path / "shell"
+        shell.write_text(f"#!/bin/sh\n'{sys.executable}' '{child}'\n:\n")
+        shell.chmod(0o755)
+        environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+        process = subprocess.Popen(
+            [sys.executable, parent, shell], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    yield start_program
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
@@ -74,21 +92,21 @@ def test_child_ends_with_killed_parent(tmp_path, method):
         parent.communicate()
 
 
-def test_step_cleans_up_when_snakemake_is_killed(sleeper):
-    step = start(SCRIPT, BLOSSOMTUNE_PARENT=str(sleeper.pid))
-    assert step.stdout.readline() == "ready\n"
-    sleeper.kill()
-    output, _ = step.communicate(timeout=2)
-    assert output == "cleaned up\n"
-    assert step.returncode == 128 + signal.SIGTERM
+def test_step_cleans_up_when_snakemake_is_killed(start_below):
+    snakemake = start_below("snakemake", SCRIPT)
+    assert snakemake.stdout.readline() == "ready\n"
+    snakemake.kill()
+    assert snakemake.stdout.read() == "cleaned up\n"
 
 
-@pytest.mark.parametrize("parent", [None, "", "4194303"])
-def test_step_without_visible_parent_runs(parent):
-    variables = {} if parent is None else {"BLOSSOMTUNE_PARENT": parent}
-    program = SCRIPT.replace("sleep(60)", "sleep(1)")
-    output, _ = start(program, **variables).communicate(timeout=30)
-    assert output == "ready\ncleaned up\n"
+@pytest.mark.parametrize("name", ["another", "snakemake-like"])
+def test_step_that_a_person_started_outlives_its_shell(start_below, name):
+    person = start_below(name, SCRIPT.replace("sleep(60)", "sleep(3)"))
+    assert person.stdout.readline() == "ready\n"
+    person.kill()
+    started = time.monotonic()
+    assert person.stdout.read() == "cleaned up\n"
+    assert time.monotonic() - started > 2
 
 
 def test_process_that_has_ended_before_counts_as_ended():

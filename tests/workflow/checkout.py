@@ -10,7 +10,17 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "profiles", "config", "workflow_scripts", "containers", "envs")
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "rules",
+    "report",
+    "profiles",
+    "config",
+    "workflow_scripts",
+    "containers",
+    "envs",
+)
 CONFIG = "config/config.yaml"
 
 
@@ -46,7 +56,7 @@ class Checkout:
         )
 
     def planned(self, *arguments):
-        """What a dry run would do: number of jobs by rule."""
+        """Return the number of jobs per rule that a dry run plans."""
         done = self.snakemake("--dry-run", *arguments)
         assert done.returncode == 0, done.stderr
         if "Nothing to be done" in done.stdout:

@@ -1,6 +1,6 @@
 """Stands in for ``python`` where a rule calls a step: makes its outputs, with next to nothing in.
 
-Called as the steps are: ``stand_in.py workflow_scripts/<step>.py --config JSON --output PATH ...``.
+Called as the steps are: ``stand_in.py workflow_scripts/<step>.py --config FILE --output PATH ...``.
 What it makes is what the step was told. It notes its calls in the file ``calls``.
 """
 
@@ -16,7 +16,8 @@ for word in rest:
         values = given.setdefault(word, [])
     else:
         values.append(word)
-told = given.get("--config", ["{}"])[0]
+config = given.get("--config")
+told = Path(*config).read_text() if config else "{}"
 outputs = [Path(*given[name]) for name in ("--output", "--adapter", "--history") if name in given]
 if step == "report":
     page = outputs.pop()
@@ -24,6 +25,7 @@ if step == "report":
     experiments = json.loads(told)["configuration"]["run"]
     figures = ["time", *(f"{e}/{name}" for e in experiments for name in names)]
     outputs = [page / "index.html", *(page / "figures" / f"{figure}.svg" for figure in figures)]
+outputs += [Path(*given["--benchmark"])] if "--benchmark" in given else []
 for output in outputs:
     file = output if output.suffix else output / "file"
     file.parent.mkdir(parents=True, exist_ok=True)

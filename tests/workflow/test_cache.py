@@ -24,8 +24,9 @@ def cached(checkout, finish, tmp_path):
             place.configure(change)
         calls = place.root / "calls"
         calls.unlink(missing_ok=True)
-        # A cache beside the workflow, as someone may well say it.
-        finish(place, target, "--cache", SNAKEMAKE_OUTPUT_CACHE="../cache")
+        cache = tmp_path / "cache"
+        cache.mkdir(exist_ok=True)
+        finish(place, target, "--cache", SNAKEMAKE_OUTPUT_CACHE=str(cache))
         return calls.read_text().split() if calls.exists() else []
 
     run.root = copy.root
@@ -114,3 +115,10 @@ def test_without_it_nothing_is_a_link(finish, checkout, tmp_path):
     assert not (copy.root / "results/datasets/vader-sentiment").is_symlink()
     assert not (tmp_path / "cache").exists()
     assert (copy.root / "results/benchmarks/download/vader-sentiment.tsv").exists()
+
+
+@pytest.mark.parametrize("folder", ["../cache", "/does/not/exist"])
+def test_cache_folder_must_be_absolute_and_exist(checkout, folder):
+    result = checkout.snakemake("--dry-run", "--cache", SNAKEMAKE_OUTPUT_CACHE=folder)
+    assert result.returncode == 1
+    assert f"SNAKEMAKE_OUTPUT_CACHE: '{folder}' is not allowed" in result.stdout

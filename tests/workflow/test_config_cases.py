@@ -59,7 +59,7 @@ def why(checkout):
 
 
 def expected(cases):
-    """What these cases' changes rerun, and why."""
+    """Return the jobs that these cases' changes rerun, with the reason."""
     found = {}
     for case in cases:
         first, *rest = chain(case).items()

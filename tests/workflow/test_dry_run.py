@@ -42,6 +42,7 @@ def test_make_run_takes_a_target_with_the_cache_on_and_off(checkout):
     """`--cache` takes the names behind it for rules, so the Makefile puts it elsewhere."""
     line = re.search(r"^\tsnakemake (.*); status=", (ROOT / "Makefile").read_text(), flags=re.M)[1]
     shell = line.replace("$$", "$").replace("$(ARGS)", "partitions --dry-run")
+    (checkout.root / "cache").mkdir()
     for cache in ("", str(checkout.root / "cache")):
         done = subprocess.run(
             ["sh", "-c", f"{sys.executable} -m snakemake {shell}"],
@@ -118,7 +119,7 @@ def test_all_faults_of_a_configuration_are_told_before_any_job(checkout):
     assert "did you mean 'quickstart'? known: quickstart" in done.stderr
     assert "report.title: 3 is not allowed; allowed: text, so put it in quotes" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (checkout.root / "results").exists()
+    assert not (checkout.root / "results/logs").exists()
 
 
 def test_snakemakes_own_lint_finds_nothing(checkout):
@@ -142,7 +143,11 @@ def test_every_rule_says_what_it_needs(name, text):
     assert text.lstrip().startswith('"""'), "a docstring comes first"
     given = set(re.findall(r"^ +(\w+)(?::|=)", text, flags=re.M))
     wanted = {"input", "output", "log", "benchmark", "threads", "mem_mb", "runtime", "shell"}
+    wanted |= {"conda", "script"}
     wanted |= {"container"} - {name}  # the image cannot be built inside itself
+    if "cache" in given:  # Snakemake caches no rule that has a benchmark: the script writes it
+        assert "--benchmark" in text
+        wanted -= {"benchmark"}
     if name == "invite":  # keys lie outside of results, and it always runs when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()

@@ -8,18 +8,18 @@ import os
 import resource
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from blossomtune.errors import UserError
-from blossomtune.process_lifetime import signal_self_when_process_ends
-
-PARENT_PID_VARIABLE = "BLOSSOMTUNE_PARENT"
-"""Environment variable with the id of the process that a script must not outlive."""
+from blossomtune.files import read_json
+from blossomtune.process_lifetime import find_snakemake, signal_self_when_process_ends
 
 LOG_LEVEL_VARIABLE = "BLOSSOMTUNE_LOG_LEVEL"
 """Environment variable with the log level of this script and of the processes that it starts."""
@@ -38,7 +38,7 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
 
     Args:
         description: Text for ``--help``.
-        has_config: Add ``--config``, the stage's part of the configuration as JSON.
+        has_config: Add ``--config``, a JSON file with the stage's part of the configuration.
 
     Returns:
         Parser to add a script's own arguments to.
@@ -46,8 +46,13 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--verbose", action=_VerboseAction, nargs=0, help="log debug messages, too")
     if has_config:
-        parser.add_argument("--config", type=json.loads, required=True, metavar="JSON")
+        parser.add_argument("--config", type=_read_config, required=True, metavar="FILE")
     return parser
+
+
+def _read_config(value: str) -> Any:
+    """Return the content of a JSON file; a value that starts with a brace is JSON itself."""
+    return json.loads(value) if value.startswith("{") else read_json(Path(value))
 
 
 def setup_logging() -> None:
@@ -92,13 +97,34 @@ def run_script(main: Callable[[], None]) -> None:
         )
 
 
+@contextmanager
+def write_benchmark(path: Path | None) -> Iterator[None]:
+    """Write time and memory of this script in the columns of Snakemake's benchmark files.
+
+    Snakemake does not cache rules that it benchmarks. Stages that it may cache measure themselves.
+
+    Args:
+        path: File to write when the block has ended without an error, or None.
+
+    Yields:
+        None.
+    """
+    yield
+    if path is None:
+        return
+    seconds = time.time() - psutil.Process().create_time()
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    megabytes = max(resource.getrusage(process).ru_maxrss for process in processes) / 1024
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\tmax_rss\n{seconds:.4f}\t{megabytes:.2f}\n", encoding="utf-8")
+
+
 def _limit_process() -> None:
     """Write no core dumps, run ``finally`` blocks on SIGTERM, and end with Snakemake."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # gigabytes, where clusters allow them
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    parent_pid = os.environ.get(PARENT_PID_VARIABLE)
-    if parent_pid and psutil.pid_exists(int(parent_pid)):  # a container may not see its host's
-        signal_self_when_process_ends(int(parent_pid), signal.SIGTERM)
+    if (snakemake_pid := find_snakemake()) is not None:
+        signal_self_when_process_ends(snakemake_pid, signal.SIGTERM)
 
 
 def _is_disk_full(error: Exception) -> bool:

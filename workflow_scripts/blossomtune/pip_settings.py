@@ -3,6 +3,10 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blossomtune.files import write_private_file
 
 DEFAULT_INDEX = "https://pypi.org/simple/"
 
@@ -24,16 +28,46 @@ SETTING_KEYS = (
 
 def read_pip_settings() -> dict[str, str]:
     """Return the settings of this interpreter's pip, from its files and ``PIP_*`` variables."""
-    output = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    ).stdout
-    return parse_pip_config_list(output)
+    return parse_pip_config_list(_run_pip_config_list())
 
 
-def parse_pip_config_list(output: str) -> dict[str, str]:
+def write_pip_config(path: Path) -> bool:
+    """Write the settings of pip's configuration files to one file, readable for its owner alone.
+
+    Settings of ``PIP_*`` variables are left out, since processes inherit them.
+
+    Args:
+        path: File to write, in pip's format.
+
+    Returns:
+        True if there are such settings. Without any, no file is written.
+    """
+    settings = parse_pip_config_list(_run_pip_config_list(), sections=("global", "install"))
+    if settings:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ["[global]"]
+        lines += [f"{key} = {' '.join(value.split())}" for key, value in settings.items()]
+        write_private_file(path, ("\n".join(lines) + "\n").encode())
+    return bool(settings)
+
+
+def _run_pip_config_list() -> str:
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+
+
+def parse_pip_config_list(
+    output: str, sections: Sequence[str] = ("global", "install", ":env:")
+) -> dict[str, str]:
     """Parse the output of ``pip config list``: one ``section.key='value'`` per line.
 
-    As in pip, variables override the section ``install``, which overrides ``global``.
+    Args:
+        output: Printed lines.
+        sections: Sections to read, in the order of pip's precedence: later ones win. By default,
+            variables override the section ``install``, which overrides ``global``.
+
+    Returns:
+        Values of ``SETTING_KEYS``, as far as they are set.
     """
     values: dict[tuple[str, str], str] = {}
     for line in output.splitlines():
@@ -43,7 +77,7 @@ def parse_pip_config_list(output: str) -> dict[str, str]:
             values[section, key] = str(ast.literal_eval(value))
     settings = {}
     for key in SETTING_KEYS:
-        for section in ("global", "install", ":env:"):
+        for section in sections:
             if (section, key) in values:
                 settings[key] = values[section, key]
     return settings

@@ -19,6 +19,19 @@ def set_process_name(name: str) -> None:
         Path("/proc/self/comm").write_text(name)
 
 
+def find_snakemake() -> int | None:
+    """Return the process id of the nearest ancestor that is Snakemake.
+
+    Returns:
+        None if a person started this process, or if a container hides its host's processes.
+    """
+    for process in psutil.Process().parents():
+        with suppress(psutil.Error):
+            if any(Path(word).name == "snakemake" for word in process.cmdline()[:3]):
+                return process.pid
+    return None
+
+
 def signal_self_when_process_ends(pid: int, signal_number: int) -> None:
     """Send this process a signal when another process ends.
 

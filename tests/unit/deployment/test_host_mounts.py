@@ -9,19 +9,26 @@ def test_only_existing_absolute_paths_are_local(tmp_path):
     assert host_mounts.find_local_path(str(tmp_path / "missing")) is None
 
 
-def test_sources_certificates_and_user_binds_are_mounted(tmp_path, monkeypatch):
-    certificates, data = tmp_path / "ca.pem", tmp_path / "data"
+def test_containers_see_local_data_certificates_and_pip_files(tmp_path, monkeypatch):
+    certificates, data = tmp_path / "ca.pem", tmp_path / "my data"
     certificates.touch()
     data.mkdir()
     monkeypatch.setenv("PIP_CERT", str(certificates))
-    monkeypatch.setenv("PIP_INDEX_URL", "https://pip.example/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://user:password@pip.example/simple")
+    settings = tmp_path / "user" / "pip.conf"
+    settings.parent.mkdir()
+    settings.write_text("[global]\ntrusted-host = password.example\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
     monkeypatch.chdir(tmp_path)
-    variables = host_mounts.container_environment({"APPTAINER_BIND": "/user"}, ["data", "missing"])
-    assert variables["PIP_INDEX_URL"] == "https://pip.example/simple"
-    binds = variables["APPTAINER_BIND"].split(",")
-    assert binds[0] == "/user"
-    assert {str(certificates), str(data)} <= set(binds)
-    assert str(tmp_path / "missing") not in binds
+    pip_config = tmp_path / "private" / "pip.conf"
+    options = host_mounts.apptainer_options({}, ["my data", "missing"], pip_config)
+    assert f"--bind {certificates}" in options
+    assert f"--bind '{data}'" in options
+    assert f"--env PIP_CONFIG_FILE={pip_config}" in options
+    assert not any("missing" in option or "password" in option for option in options)
+    assert "trusted-host = password.example" in pip_config.read_text().splitlines()
+    assert "pip.example/simple" not in pip_config.read_text()
+    assert pip_config.stat().st_mode & 0o777 == 0o600
 
 
 def test_settings_for_other_containers_are_removed():

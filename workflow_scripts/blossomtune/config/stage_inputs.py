@@ -1,6 +1,6 @@
 """Select the part of the configuration that each stage depends on, as JSON values.
 
-Snakemake reruns a stage when the canonical JSON of its part changes.
+`stage_files` writes each part to a file. Snakemake reruns a stage when the file's digest changes.
 """
 
 from typing import Any

@@ -1,5 +1,6 @@
 """Select the host's files and settings that a container needs beside the working directory."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -9,31 +10,33 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"
 """Variables that name a file of certificate authorities; containers inherit them."""
 
 
-def container_environment(
-    environment: Mapping[str, str], local_paths: Iterable[str]
-) -> dict[str, str]:
-    """Return variables that give containers the files and settings that stages need.
+def apptainer_options(
+    environment: Mapping[str, str], local_paths: Iterable[str], pip_config: Path
+) -> list[str]:
+    """Return options of ``apptainer exec`` that show a stage what it needs of this machine.
 
-    These are files and folders of local sources, pip's settings, which may be in files that a
-    container does not have, and the certificates that either of them names.
+    Containers inherit environment variables and see the working directory. The options add local
+    data, files that pip's settings and certificate variables name, and pip's configuration files.
 
     Args:
-        environment: Snakemake's environment.
-        local_paths: Files and folders, absolute or relative to the working directory.
+        environment: Environment variables of Snakemake.
+        local_paths: Files and folders, relative to the working directory. Missing ones are ignored.
+        pip_config: File to write the settings of pip's configuration files to.
 
     Returns:
-        ``APPTAINER_BIND``, extended, and ``PIP_*``.
+        Options, quoted for a shell. They contain no setting of pip, which may be a secret.
     """
     settings = pip_settings.read_pip_settings()
     values = [part for value in settings.values() for part in value.split()]
     values += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
-    paths = {str(path) for value in values if (path := find_local_path(value))}
-    paths |= {
+    mounts = {str(path) for value in values if (path := find_local_path(value))}
+    mounts |= {
         str(Path(path).expanduser().absolute()) for path in local_paths if Path(path).exists()
     }
-    binds = [environment["APPTAINER_BIND"]] if environment.get("APPTAINER_BIND") else []
-    variables = {f"PIP_{key.replace('-', '_').upper()}": value for key, value in settings.items()}
-    return {**variables, "APPTAINER_BIND": ",".join([*binds, *sorted(paths)])}
+    options = [f"--bind {shlex.quote(mount)}" for mount in sorted(mounts)]
+    if pip_settings.write_pip_config(pip_config):
+        options.append(f"--env {shlex.quote(f'PIP_CONFIG_FILE={pip_config.absolute()}')}")
+    return options
 
 
 def find_local_path(setting: str) -> Path | None:
