@@ -67,10 +67,10 @@ def main() -> None:
         files += [f for f in (ROOT / name).rglob("*") if f.suffix in (".py", ".smk")]
     faults = []
     for file in sorted(set(files) - {Path(__file__).resolve()}):
-        found = [*check_names(file)]
+        results = [*check_names(file)]
         if file.suffix == ".py":
-            found += check_docstrings(file)
-        faults += [f"{file.relative_to(ROOT)}:{line}: {fault}" for line, fault in found]
+            results += check_docstrings(file)
+        faults += [f"{file.relative_to(ROOT)}:{line}: {fault}" for line, fault in results]
     print("\n".join(faults) or "docstrings and names: no faults")
     sys.exit(bool(faults))
 

@@ -1,4 +1,4 @@
-"""What tests of every kind share."""
+"""Fixtures of all tests."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)  # no test is about how long it takes
+settings.register_profile("untimed", deadline=None)  # tests do not measure time
 settings.load_profile("untimed")
 
 CHATML = (
@@ -20,15 +20,15 @@ PROGRAMS = {"slurm": "sbatch", "process": sys.executable, "simulation": sys.exec
 
 @pytest.fixture(scope="session")
 def engine():
-    """A function that lets a test go on only where an engine is asked for, and there.
+    """Return a function that skips a test unless its engine is selected, and returns the program.
 
-    Tests with real engines take minutes, so they run for those that BLOSSOMTUNE_ENGINES names,
-    separated by commas. An engine that is named there and is missing is a failure, not a skip.
+    Tests with real engines take minutes. BLOSSOMTUNE_ENGINES selects engines, separated by
+    commas. A selected engine that is not installed is a failure, not a skip.
     """
-    wanted = os.environ.get("BLOSSOMTUNE_ENGINES", "").split(",")
+    selected = os.environ.get("BLOSSOMTUNE_ENGINES", "").split(",")
 
     def require(name: str) -> str:
-        if name not in wanted:
+        if name not in selected:
             pytest.skip(f"takes minutes; BLOSSOMTUNE_ENGINES={name} runs it with the real {name}")
         program = shutil.which(PROGRAMS.get(name, name))
         assert program, f"BLOSSOMTUNE_ENGINES names {name}, which is not installed"
@@ -39,7 +39,7 @@ def engine():
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    """A Hugging Face directory: 2-layer Llama of hidden size 32, bytes as tokens, ChatML."""
+    """Return a Hugging Face directory: 2-layer Llama of hidden size 32, bytes as tokens, ChatML."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -66,7 +66,7 @@ def tiny_model(tmp_path_factory):
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=1024,
-            initializer_range=0.3,  # far from uniform, so that answers differ
+            initializer_range=0.3,  # large enough for different answers
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,

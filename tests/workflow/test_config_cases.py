@@ -11,7 +11,7 @@ import pytest
 import yaml
 from checkout import CONFIG
 
-# Sources of test rows are the same blocks; test_config_stages has them in both places.
+# Sources of test rows are the same blocks; test_stage_inputs.py tests both places.
 CASES = [case for case in config_cases.build_cases() if not case.name.startswith("test.source")]
 CHANGED, FOLLOWS = "told something else", "after another job"
 

@@ -26,8 +26,8 @@ def signal_self_when_process_ends(pid: int, signal_number: int) -> None:
     A zombie counts as ended, and so does a process that ended before this call.
 
     Args:
-        pid: id of the process to watch.
-        signal_number: signal to send to this process.
+        pid: Id of the process to watch.
+        signal_number: Signal to send to this process.
     """
     try:
         process = psutil.Process(pid)

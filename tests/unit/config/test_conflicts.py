@@ -189,10 +189,10 @@ OTHER_CONFLICTS = [
     ([("lora.ranks", [4, 8]), aggregation("flexlora")], "lora.ranks",
      "2 ranks for 5 clients; give one each"),
     ([("federation.strategy", {"name": "bulyan", "malicious": 1})], "federation.strategy",
-     "bulyan with these parameters wants at least 7 clients in a round; fraction_train 1.0 of 5 "
+     "bulyan with these parameters needs at least 7 clients in a round; fraction_train 1.0 of 5 "
      "clients is 5; use more clients, or other parameters"),
     ([("federation.strategy", "multikrum"), ("federation.fraction_train", 0.4)],
-     "federation.strategy", "multikrum with these parameters wants at least 3 clients in a round; "
+     "federation.strategy", "multikrum with these parameters needs at least 3 clients in a round; "
      "fraction_train 0.4 of 5 clients is 2; use more clients, or other parameters"),
 ]  # fmt: skip
 

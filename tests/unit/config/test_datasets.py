@@ -14,7 +14,7 @@ from config_samples import RAW, get_errors_of_blocks
         ({"source": {"kind": "mixture", "datasets": ["x"]}},
          ".source.datasets: ['x'] is not allowed; allowed: a list of at least 2"),
         ({"source": {"kind": "mixture", "datasets": ["x", "x"]}},
-         ".source.datasets: 'x' stands there twice"),
+         ".source.datasets: 'x' is listed twice"),
         ({"source": {"kind": "mixture", "datasets": ["vader-sentiment", "b"], "weights": [1]}},
          ".source: weights: 1 for 2 datasets; one each"),
     ],

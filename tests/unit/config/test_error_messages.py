@@ -167,8 +167,8 @@ ERRORS = [
      "fraction_train 1.0 of 4 clients is 4 a round"),
     (f"{EXPERIMENT}.evaluation.choices", ["yes"], "['yes'] is no choice; "
      "give two or more, or none"),
-    (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' stands there twice"),
-    ("run", ["quickstart", "quickstart"], "'quickstart' stands there twice"),
+    (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' is listed twice"),
+    ("run", ["quickstart", "quickstart"], "'quickstart' is listed twice"),
 ]  # fmt: skip
 
 
@@ -207,7 +207,7 @@ NESTED_ERRORS = [
     ("federation", {"result": "best", "evaluate_rows": 0}, ": early_stopping and result: best need "
      "something to look at: fraction_evaluate above 0, or evaluate_rows above 0"),
     ("federation", {"strategy": "bulyan", "rounds": 3, "fraction_train": 0.5}, ".strategy: bulyan "
-     "with these parameters wants at least 3 clients in a round; fraction_train 0.5 of 4 clients "
+     "with these parameters needs at least 3 clients in a round; fraction_train 0.5 of 4 clients "
      "is 2; use more clients, or other parameters"),
 ]  # fmt: skip
 

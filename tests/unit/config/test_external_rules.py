@@ -60,7 +60,7 @@ def test_clients_are_sorted_by_name():
         ({"partition": {"partitioner": "local"}}, "partitions.p: give one of paths and clients"),
         (
             {"partition": {"partitioner": "local", "clients": ["a", "a"]}},
-            "partitions.p.clients: 'a' stands there twice",
+            "partitions.p.clients: 'a' is listed twice",
         ),
         (
             {"partition": {"partitioner": "local", "clients": ["a"], "num_partitions": 3}},

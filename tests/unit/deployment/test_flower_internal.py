@@ -35,7 +35,7 @@ def test_supported_version_is_the_pinned_one():
 def test_other_version_is_an_error():
     program = """
 import importlib.metadata
-importlib.metadata.version = lambda name: "1.42.0"
+importlib.metadata.version = lambda name: "0.1.0"
 import blossomtune.deployment.flower_internal
 """
     process = subprocess.run(
@@ -45,7 +45,7 @@ import blossomtune.deployment.flower_internal
         text=True,
         check=False,
     )
-    assert "UserError: flwr 1.42.0 is installed, and this workflow uses non-public parts of" in (
+    assert "UserError: flwr 0.1.0 is installed, and this workflow uses non-public parts of" in (
         process.stderr
     )
     assert "hint: install envs/requirements.lock" in process.stderr

@@ -39,7 +39,7 @@ def with_error_message(message: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError:
-            raise PydanticCustomError("in_words", message) from None
+            raise PydanticCustomError("custom_message", message) from None
 
     return WrapValidator(validate)
 
@@ -59,7 +59,7 @@ def allow_name_shorthand(block_type: Any, names: Iterable[str]) -> BeforeValidat
         if isinstance(value, str):
             return {"name": value}
         if not isinstance(value, Mapping | Block):
-            raise PydanticCustomError("in_words", "a name, or a block of name and parameters")
+            raise PydanticCustomError("custom_message", "a name, or a block of name and parameters")
         return value
 
     return BeforeValidator(expand_name, json_schema_input_type=Literal[tuple(names)] | block_type)
@@ -69,7 +69,7 @@ def require_unique(values: list[str]) -> list[str]:
     """Return the values; raise ValueError if one is repeated."""
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise ValueError(f"{', '.join(map(repr, repeated))} stands there twice")
+        raise ValueError(f"{', '.join(map(repr, repeated))} is listed twice")
     return values
 
 
@@ -112,7 +112,7 @@ JinjaExpression = Annotated[NonEmptyStr, AfterValidator(_validate_expression)]
 def _reject_bool(value: Any) -> Any:
     """Raise an error for booleans: without it, `rounds: yes` would be one round."""
     if isinstance(value, bool):
-        raise PydanticCustomError("in_words", "a number")
+        raise PydanticCustomError("custom_message", "a number")
     return value
 
 

@@ -89,7 +89,7 @@ def _find_adapter_conflicts(experiment: ExperimentSettings, num_clients: int) ->
             alternative = ", or aggregation flexlora, flora or hetlora"
         yield (
             "lora.ranks",
-            f"aggregation {aggregation} wants one rank, since {reason}; use one rank{alternative}",
+            f"aggregation {aggregation} needs one rank, since {reason}; use one rank{alternative}",
         )
     if isinstance(lora.ranks, list) and len(lora.ranks) != num_clients:
         yield "lora.ranks", f"{len(lora.ranks)} ranks for {num_clients} clients; give one each"
@@ -131,7 +131,7 @@ def _find_strategy_conflicts(
     if (needed := compute_min_clients(federation.strategy)) > sampled:
         yield (
             key,
-            f"{name} with these parameters wants at least {needed} clients in a round; "
+            f"{name} with these parameters needs at least {needed} clients in a round; "
             f"fraction_train {federation.fraction_train} of {num_clients} clients is {sampled}; "
             "use more clients, or other parameters",
         )

@@ -36,7 +36,7 @@ ClientRanks = Annotated[
     | Annotated[ColumnRanks, Tag("block")],
     Discriminator(
         _get_ranks_tag,
-        custom_error_type="in_words",
+        custom_error_type="custom_message",
         custom_error_message="a list of ranks, one a client, or a block of column and ranks",
     ),
 ]

@@ -78,9 +78,9 @@ def write_pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
     """
     mounts, lines = [f"{folder}:{PIP_MOUNT}:ro"], ["[global]"]
     for key, value in settings.items():
-        words = []
-        for word in value.split():
-            path = host_mounts.find_local_path(word)
+        parts = []
+        for part in value.split():
+            path = host_mounts.find_local_path(part)
             if path is not None:
                 mount_point = f"{len(mounts)}"
                 # an index of files may refer to archives beside it
@@ -88,9 +88,9 @@ def write_pip_conf(settings: dict[str, str], folder: Path) -> list[str]:
                 target = folder / mount_point
                 target.mkdir() if source.is_dir() else target.touch()
                 mounts.append(f"{source}:{PIP_MOUNT / mount_point}:ro")
-                word = word.replace(str(source), str(PIP_MOUNT / mount_point), 1)
-            words.append(word)
-        lines.append(f"{key} = {' '.join(words)}")
+                part = part.replace(str(source), str(PIP_MOUNT / mount_point), 1)
+            parts.append(part)
+        lines.append(f"{key} = {' '.join(parts)}")
     (folder / "pip.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return mounts
 
@@ -116,7 +116,7 @@ def build_image(definition: Path, lock: Path, base: str, output: Path) -> int:
     with tempfile.TemporaryDirectory() as folder, write_atomically(output) as partial:
         mounts = write_pip_conf(pip_settings.read_pip_settings(), Path(folder))
         command = [program, "build", "--fakeroot", f"--mksquashfs-args={SQUASHFS_ARGUMENTS}"]
-        command += [word for mount in mounts for word in ("--bind", mount)]
+        command += [argument for mount in mounts for argument in ("--bind", mount)]
         command += [f"--build-arg={key}={value}" for key, value in arguments.items()]
         error = _run_command([*command, str(partial), str(definition)])
         if error is not None:

@@ -41,10 +41,10 @@ def create_superlink_certificate(
     """Create a server certificate with a P-384 key.
 
     Args:
-        hosts: names and IP addresses of the server.
-        ca_certificate: certificate of the issuing authority.
-        ca_key: private key of the issuing authority.
-        now: start of the validity.
+        hosts: Names and IP addresses of the server.
+        ca_certificate: Certificate of the issuing authority.
+        ca_key: Private key of the issuing authority.
+        now: Start of the validity.
 
     Returns:
         The certificate and its private key.
@@ -69,10 +69,10 @@ def find_certificate_problem(
     """Check a server certificate.
 
     Args:
-        path: the certificate, PEM.
-        ca_path: certificate of its authority, PEM.
-        hosts: names and IP addresses that it must be for.
-        valid_until: time at which it must not have expired.
+        path: The certificate, PEM.
+        ca_path: Certificate of its authority, PEM.
+        hosts: Names and IP addresses that it must be for.
+        valid_until: Time at which it must not have expired.
 
     Returns:
         The first problem, or None.
@@ -91,7 +91,7 @@ def find_certificate_problem(
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """Load a PEM certificate; raise UserError where the file is none."""
+    """Load a PEM certificate; raise UserError if the file is none."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:

@@ -14,22 +14,17 @@ def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: C
     """Process a SuperNode's messages one after another until the SuperNode ends.
 
     Args:
-        socket_path: socket of the SuperNode's Runtime API.
-        run_file: a ``FederatedRun`` as JSON.
-        client: number of the client, for the process's name.
-        notifications: connection that receives one byte per message.
+        socket_path: Socket of the SuperNode's Runtime API.
+        run_file: A ``FederatedRun`` as JSON.
+        client: Number of the client, for the process's name.
+        notifications: Connection that receives one byte per message.
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()
     setup_logging()
     from flwr.app import Error, Message
 
-    from blossomtune.deployment.flower_internal import (
-        ErrorCode,
-        TaskType,
-        pull_task_input,
-        push_message,
-    )
+    from blossomtune.deployment import flower_internal as flower
     from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
     from blossomtune.federation.client.client_app import build_client_app
     from blossomtune.federation.client.worker import get_worker
@@ -40,16 +35,16 @@ def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: C
     get_worker(run)
     with connect_runtime(socket_path) as runtime:
         while notifications.recv_bytes():
-            token = acquire_task(runtime, TaskType.CLIENT_APP)
+            token = acquire_task(runtime, flower.TaskType.CLIENT_APP)
             if token is None:
                 continue
             with connect_runtime(socket_path, token) as task, heartbeat(task):
-                message, context, _, _ = pull_task_input(task)
+                message, context, _, _ = flower.pull_task_input(task)
                 try:
                     reply = app(message, context)
                 except Exception as exception:  # reported to the server as Flower does
                     reason = f"{type(exception)}:<'{exception}'>"
                     logger.error("failed: %s", reason)
-                    error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
+                    error = Error(flower.ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
                     reply = Message(error, reply_to=message)
-                push_message(task, reply, context)
+                flower.push_message(task, reply, context)

@@ -5,12 +5,7 @@ from pathlib import Path
 
 from flwr.app import Error, Message
 
-from blossomtune.deployment.flower_internal import (
-    ErrorCode,
-    HttpGrid,
-    set_message_id,
-    set_reply_to_message_id,
-)
+from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.flower_tasks import connect_runtime
 
 RECONNECTS_FILE = "reconnects"
@@ -20,17 +15,17 @@ PollFailures = Callable[[], Mapping[int, str]]
 """Return the reason of each permanent failure since the last call, by client."""
 
 
-class ReconnectingGrid(HttpGrid):
+class ReconnectingGrid(flower.HttpGrid):
     """Grid on a Unix socket that follows the state of the nodes' processes.
 
     A SuperNode that reconnects gets its unanswered messages again; training is deterministic, so
     its replies are the same. Messages to failed nodes get an error with the reason as their reply.
 
     Args:
-        socket_path: socket of the SuperLink.
-        token: token of the ServerApp's task.
-        poll_failures: returns new failures by client; raises where the backend has failed.
-        node_ids: node ids by client; empty where they are not known.
+        socket_path: Socket of the SuperLink.
+        token: Token of the ServerApp's task.
+        poll_failures: Returns new failures by client; raises if the backend has failed.
+        node_ids: Node ids by client; empty if they are unknown.
     """
 
     def __init__(
@@ -63,7 +58,7 @@ class ReconnectingGrid(HttpGrid):
         self._pending, self._original_ids = {}, {}
         for message in messages:
             message_id = message.object_id
-            set_message_id(message, message_id)
+            flower.set_message_id(message, message_id)
             self._pending[message_id] = message
             self._send(message_id, message)
         return list(self._pending)
@@ -78,12 +73,12 @@ class ReconnectingGrid(HttpGrid):
         replies = list(super().pull_messages(list(sent_ids))) if sent_ids else []
         for reply in replies:
             original_id = sent_ids[reply.metadata.reply_to_message_id]
-            set_reply_to_message_id(reply, original_id)
+            flower.set_reply_to_message_id(reply, original_id)
             unanswered.discard(original_id)
         for original_id in unanswered:
             message = self._pending[original_id]
             if reason := self._failed_nodes.get(message.metadata.dst_node_id):
-                error = Error(ErrorCode.NODE_UNAVAILABLE, reason)
+                error = Error(flower.ErrorCode.NODE_UNAVAILABLE, reason)
                 replies.append(Message(error, reply_to=message))
         for reply in replies:
             self._pending.pop(reply.metadata.reply_to_message_id, None)

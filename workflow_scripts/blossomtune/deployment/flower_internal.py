@@ -23,7 +23,8 @@ if version("flwr") != SUPPORTED_VERSION:
         "install envs/requirements.lock, or use federation.engine: simulation",
     )
 
-# ruff: noqa: E402, I001 - after the check of the version, in groups
+# mypy: implicit-reexport
+# ruff: noqa: E402, F401, I001 - after the check of the version, in groups, for other modules
 # Control API: register SuperNodes, start a run
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.serde import fab_to_proto, run_from_proto
@@ -65,50 +66,6 @@ from flwr.supernode.main import create_app as create_supernode_app
 from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import start_client_internal
 
-__all__ = [
-    "FLWR_IN_MEMORY_DB_NAME",
-    "ISOLATION_MODE_PROCESS",
-    "SUPPORTED_VERSION",
-    "TRANSPORT_TYPE_GRPC_RERE",
-    "AcquireTaskRequest",
-    "ControlHttpClient",
-    "ErrorCode",
-    "Fab",
-    "HeartbeatSender",
-    "HttpGrid",
-    "NodeStateFactory",
-    "ObjectStoreFactory",
-    "ProtobufClientInterceptor",
-    "PullTaskInputRequest",
-    "PushTaskOutputRequest",
-    "RegisterNodeRequest",
-    "RuntimeHttpClient",
-    "RuntimeTokenHttpInterceptor",
-    "RuntimeVersionHttpInterceptor",
-    "StartRunRequest",
-    "SubStatus",
-    "SuperLinkLifespan",
-    "SuperLinkLifespanConfig",
-    "TaskType",
-    "allow_reconnect",
-    "build_fab_from_disk",
-    "connect_client",
-    "create_superlink_app",
-    "create_supernode_app",
-    "fab_to_proto",
-    "load_control_authn_plugin",
-    "make_task_heartbeat_fn_http",
-    "notify_on_message",
-    "public_key_to_bytes",
-    "pull_task_input",
-    "push_message",
-    "run_from_proto",
-    "set_message_id",
-    "set_reply_to_message_id",
-    "set_task_identity",
-    "start_client_internal",
-]
-
 TIMEOUT_SECONDS = 30
 
 ClientT = TypeVar("ClientT", bound=ProtobufClient)
@@ -120,9 +77,9 @@ def connect_client(
     """Connect a Flower client to a Unix socket; Flower's constructor only takes TCP addresses.
 
     Args:
-        client_class: class of the client.
-        path: path of the socket.
-        interceptors: interceptors of the client's requests.
+        client_class: Class of the client.
+        path: Path of the socket.
+        interceptors: Interceptors of the client's requests.
 
     Returns:
         The client, whose HTTP client has been replaced.
@@ -142,8 +99,8 @@ def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
     A reconnecting SuperNode has signed its request with the node's key.
 
     Args:
-        link_state: state of the SuperLink; its ``activate_node`` is replaced.
-        reconnects_file: file that gets one line per reconnect, the node id.
+        link_state: State of the SuperLink; its ``activate_node`` is replaced.
+        reconnects_file: File that gets one line per reconnect, the node id.
     """
     activate = link_state.activate_node
     known_nodes: set[int] = set()
@@ -164,7 +121,7 @@ def notify_on_message(notifications: Connection) -> None:
     """Send a byte when the SuperNode has stored a message; Flower's ClientApp polls instead.
 
     Args:
-        notifications: connection to the trainer process.
+        notifications: Connection to the trainer process.
     """
     pull = supernode_module._pull_and_store_message
 
@@ -181,9 +138,9 @@ def set_task_identity(task_id: int, run_id: int, node_id: int) -> None:
     """Set this process's task, which Flower's messages name; Flower sets it in its own processes.
 
     Args:
-        task_id: id of the task.
-        run_id: id of the run.
-        node_id: id of the node.
+        task_id: Id of the task.
+        run_id: Id of the run.
+        node_id: Id of the node.
     """
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = task_id, run_id, node_id
 
@@ -192,8 +149,8 @@ def set_message_id(message: Message, message_id: str) -> None:
     """Set the id of a message; Flower's metadata has no setter for it.
 
     Args:
-        message: the message to change.
-        message_id: the new id.
+        message: The message to change.
+        message_id: The new id.
     """
     message.metadata.__dict__["_message_id"] = message_id
 
@@ -202,7 +159,7 @@ def set_reply_to_message_id(message: Message, message_id: str) -> None:
     """Set the id of the message that a message replies to; Flower's metadata has no setter for it.
 
     Args:
-        message: the reply to change.
-        message_id: id of the request.
+        message: The reply to change.
+        message_id: Id of the request.
     """
     message.metadata.__dict__["_reply_to_message_id"] = message_id

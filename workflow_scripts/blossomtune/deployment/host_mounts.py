@@ -25,9 +25,9 @@ def container_environment(
         ``APPTAINER_BIND``, extended, and ``PIP_*``.
     """
     settings = pip_settings.read_pip_settings()
-    words = [word for value in settings.values() for word in value.split()]
-    words += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
-    paths = {str(path) for word in words if (path := find_local_path(word))}
+    values = [part for value in settings.values() for part in value.split()]
+    values += [environment[name] for name in CERTIFICATE_VARIABLES if name in environment]
+    paths = {str(path) for value in values if (path := find_local_path(value))}
     paths |= {
         str(Path(path).expanduser().absolute()) for path in local_paths if Path(path).exists()
     }
@@ -37,7 +37,7 @@ def container_environment(
 
 
 def find_local_path(setting: str) -> Path | None:
-    """Return the existing file or folder that a word of pip's settings names, or None."""
+    """Return the existing file or folder that a part of pip's settings names, or None."""
     path = Path(setting.removeprefix("file://"))
     return path if path.is_absolute() and path.exists() else None
 

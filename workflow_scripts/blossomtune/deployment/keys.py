@@ -35,12 +35,12 @@ class KeyStore:
     """Files of a folder of keys.
 
     Args:
-        folder: the folder, which need not exist.
+        folder: The folder, which need not exist.
 
     Attributes:
-        ca_certificate: certificate of the authority that SuperNodes trust, PEM.
-        superlink_certificate: certificate of the SuperLink, PEM.
-        superlink_key: private key of the SuperLink, PEM.
+        ca_certificate: Certificate of the authority that SuperNodes trust, PEM.
+        superlink_certificate: Certificate of the SuperLink, PEM.
+        superlink_key: Private key of the SuperLink, PEM.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,14 +63,14 @@ class KeyStore:
         A client that created its own key pair has only its public key here.
 
         Args:
-            hosts: names and addresses under which SuperNodes reach the SuperLink.
-            clients: numbers or names of the clients, which are part of their keys' names.
+            hosts: Names and addresses under which SuperNodes reach the SuperLink.
+            clients: Numbers or names of the clients, which are part of their keys' names.
 
         Returns:
             The names of the files that were created or renewed.
 
         Raises:
-            UserError: where others may read a key, a file has another format, or a certificate of
+            UserError: If others may read a key, a file has another format, or a certificate of
                 the user's own authority has a problem.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

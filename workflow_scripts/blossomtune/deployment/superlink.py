@@ -17,18 +17,9 @@ from typing import Any
 import uvicorn
 
 from blossomtune.cli import setup_logging
+from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.backend import SUPERLINK
 from blossomtune.deployment.flower_grid import RECONNECTS_FILE
-from blossomtune.deployment.flower_internal import (
-    FLWR_IN_MEMORY_DB_NAME,
-    ISOLATION_MODE_PROCESS,
-    TRANSPORT_TYPE_GRPC_RERE,
-    SuperLinkLifespan,
-    SuperLinkLifespanConfig,
-    allow_reconnect,
-    create_superlink_app,
-    load_control_authn_plugin,
-)
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.unix_sockets import listen_on
 from blossomtune.files import write_json
@@ -44,7 +35,7 @@ class FleetApiOnly:
     """ASGI application that answers requests outside the Fleet API with 404.
 
     Args:
-        app: the SuperLink's application.
+        app: The SuperLink's application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -92,16 +83,16 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     """Run a SuperLink until it gets SIGTERM.
 
     Args:
-        host: name or address to listen on for SuperNodes.
-        port: port to listen on; 0 for a free one.
-        work_dir: folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
+        host: Name or address to listen on for SuperNodes.
+        port: Port to listen on; 0 for a free one.
+        work_dir: Folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
             port; also for the file of ``allow_reconnect``.
-        key_store: certificate and key; None for plain text without authentication.
+        key_store: Certificate and key; None for plain text without authentication.
     """
     listener = socket.create_server((host, port))
     config = _build_config(host, listener.getsockname()[1], key_store)
-    app = create_superlink_app(config, SuperLinkLifespan)
-    allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
+    app = flower.create_superlink_app(config, flower.SuperLinkLifespan)
+    flower.allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
     fleet_config = uvicorn.Config(
         FleetApiOnly(app),
         ssl_certfile=config.ssl_certfile,
@@ -128,8 +119,10 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     await local_task
 
 
-def _build_config(host: str, port: int, key_store: KeyStore | None) -> SuperLinkLifespanConfig:
-    return SuperLinkLifespanConfig(
+def _build_config(
+    host: str, port: int, key_store: KeyStore | None
+) -> flower.SuperLinkLifespanConfig:
+    return flower.SuperLinkLifespanConfig(
         control_address="",
         health_server_address=None,
         host=host,
@@ -143,20 +136,20 @@ def _build_config(host: str, port: int, key_store: KeyStore | None) -> SuperLink
         if key_store
         else None,
         superexec_auth_secret=None,
-        authn_plugin=load_control_authn_plugin(),
+        authn_plugin=flower.load_control_authn_plugin(),
         event_log_plugin=None,
         fleet_event_log_plugin=None,
         enable_event_log=False,
         artifact_provider=None,
         enable_supernode_auth=key_store is not None,
-        fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
+        fleet_api_type=flower.TRANSPORT_TYPE_GRPC_RERE,
         fleet_api_address=None,
         simulation=False,
         ssl_ca_certfile=str(key_store.ca_certificate) if key_store else None,
         ssl_certfile=str(key_store.superlink_certificate) if key_store else None,
         ssl_keyfile=str(key_store.superlink_key) if key_store else None,
-        database=FLWR_IN_MEMORY_DB_NAME,
-        isolation=ISOLATION_MODE_PROCESS,
+        database=flower.FLWR_IN_MEMORY_DB_NAME,
+        isolation=flower.ISOLATION_MODE_PROCESS,
         runtime_dependency_install=False,
     )
 

@@ -16,15 +16,8 @@ from pathlib import Path
 import uvicorn
 
 from blossomtune.cli import setup_logging
+from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.client_process import run_trainer
-from blossomtune.deployment.flower_internal import (
-    ISOLATION_MODE_PROCESS,
-    NodeStateFactory,
-    ObjectStoreFactory,
-    create_supernode_app,
-    notify_on_message,
-    start_client_internal,
-)
 from blossomtune.deployment.keys import load_private_key
 from blossomtune.deployment.unix_sockets import listen_on
 from blossomtune.process_lifetime import set_process_name
@@ -46,17 +39,17 @@ def run_supernode(
     """Run a SuperNode until it gets SIGTERM.
 
     Args:
-        superlink: address of the SuperLink as ``host:port``.
-        client: number of the client.
-        run_file: a ``FederatedRun`` as JSON, with paths as this process sees them.
-        work_dir: folder for the SuperNode's socket.
-        ca_certificate: certificate of the authority that issued the SuperLink's certificate; None
+        superlink: Address of the SuperLink as ``host:port``.
+        client: Number of the client.
+        run_file: A ``FederatedRun`` as JSON, with paths as this process sees them.
+        work_dir: Folder for the SuperNode's socket.
+        ca_certificate: Certificate of the authority that issued the SuperLink's certificate; None
             for plain text.
-        private_key: private key of the SuperNode in OpenSSH format; None without authentication.
+        private_key: Private key of the SuperNode in OpenSSH format; None without authentication.
     """
     set_process_name(f"supernode_{client}")
     os.nice(NICENESS_INCREMENT)
-    state_factory = NodeStateFactory(objectstore_factory=ObjectStoreFactory())
+    state_factory = flower.NodeStateFactory(objectstore_factory=flower.ObjectStoreFactory())
     socket_path = work_dir / "supernode.sock"
     listener = listen_on(socket_path)
     fork = multiprocessing.get_context("fork")
@@ -64,19 +57,21 @@ def run_supernode(
     arguments = (socket_path, run_file, client, receiver)
     trainer = fork.Process(target=run_trainer, args=arguments, daemon=True)
     trainer.start()  # before any thread: a fork copies none
-    notify_on_message(sender)
-    api = uvicorn.Server(uvicorn.Config(create_supernode_app(state_factory), log_level="warning"))
+    flower.notify_on_message(sender)
+    api = uvicorn.Server(
+        uvicorn.Config(flower.create_supernode_app(state_factory), log_level="warning")
+    )
     threading.Thread(target=api.run, args=([listener],), daemon=True).start()
     threading.Thread(target=_exit_with_trainer, args=(trainer, client), daemon=True).start()
     key = load_private_key(private_key) if private_key else None
-    start_client_internal(
+    flower.start_client_internal(
         state_factory=state_factory,
         server_address=superlink,
         node_config={"partition-id": client},
         root_certificates=ca_certificate.read_bytes() if ca_certificate else None,
         insecure=ca_certificate is None,
         authentication_keys=(key, key.public_key()) if key else None,
-        isolation=ISOLATION_MODE_PROCESS,
+        isolation=flower.ISOLATION_MODE_PROCESS,
         runtime_dependency_install=False,
     )
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from blossomtune.artifacts.metrics import Fairness, GroupMetrics
 from blossomtune.reporting import formatting
-from blossomtune.reporting.dots import DotRow, Mark, draw_dots, is_finite
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.dot_plot import draw_dot_plot
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.outcome import MODEL_LABELS, MODEL_STYLES, build_scale, select_metric
-from blossomtune.reporting.svg import Canvas
+from blossomtune.reporting.outcome import MODEL_LABELS, build_row, list_series, select_metric
 
 _MAX_CLIENTS = 24  # the clients that fare worst; the table has all of them
 
@@ -42,25 +42,28 @@ def collect_client_results(e: ExperimentResults) -> ClientResults | None:
     return ClientResults(e, models, {n: e.metrics[n].fairness for n in models})
 
 
-def draw_client_results(results: ClientResults, width: float) -> Canvas:
-    """A line a client, with a dot for each model."""
+def draw_client_results(results: ClientResults, width: float) -> Figure:
+    """Return a row per client with a dot for each model.
+
+    Args:
+        results: metrics of the clients.
+        width: width of the figure in pixels.
+    """
+    uses_accuracy = results.uses_accuracy
+    order = sorted(results.models, key="federated".__eq__)  # that one on top
     rows = []
     for client in results.clients[:_MAX_CLIENTS]:
-        marks = []
-        for name in sorted(results.models, key="federated".__eq__):  # that one on top
-            group = results.models[name].get(client)
-            interval = select_metric(group, uses_accuracy=results.uses_accuracy) if group else None
-            if interval and is_finite(interval):
-                marks.append(Mark(MODEL_STYLES[name], MODEL_LABELS[name], interval))
-        if marks:
-            rows.append(DotRow(client, "", marks))
-    scale = build_scale(
-        [m.interval for r in rows for m in r.marks], uses_accuracy=results.uses_accuracy
+        groups = {n: results.models[n][client] for n in order if client in results.models[n]}
+        rows.append(build_row(client, groups, uses_accuracy=uses_accuracy, has_note=False))
+    metric = "Accuracy" if uses_accuracy else "Loss"
+    return draw_dot_plot(
+        [row for row in rows if row.dots],
+        list_series(results.models),
+        f"{metric} by client. {' '.join(describe_client_results(results))}",
+        width,
+        is_share=uses_accuracy,
+        shares_line=True,
     )
-    legends = [(MODEL_STYLES[name], MODEL_LABELS[name]) for name in results.models]
-    what = "accuracy" if results.uses_accuracy else "loss"
-    label = f"{formatting.capitalize_first(what)} by client. {' '.join(describe_client_results(results))}"
-    return draw_dots(width, rows, legends, scale, label, shared_line=True)
 
 
 def describe_client_results(results: ClientResults) -> list[str]:

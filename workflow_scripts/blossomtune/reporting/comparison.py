@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from blossomtune.artifacts.metrics import ConfidenceInterval
 from blossomtune.reporting import formatting
-from blossomtune.reporting.dots import DotRow, Mark, Scale, draw_dots, is_finite
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.dot_plot import DotRow, draw_dot_plot, is_finite
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.outcome import MODEL_LABELS, MODEL_STYLES, select_metric
-from blossomtune.reporting.svg import Canvas, compute_ticks_near
+from blossomtune.reporting.outcome import MODEL_LABELS, list_series, select_metric
 
 _ORDER = ("base", "local", "federated", "centralised")
 
@@ -137,23 +137,22 @@ def describe_comparison(comparison: TestSetComparison) -> str:
     return f"The federated models {where}; {formatting.join_list(beside)}."
 
 
-def draw_comparison(comparison: TestSetComparison, width: float) -> Canvas:
-    """A line a model, with its interval; the axis is where the values are."""
-    chosen = [line for line in comparison.models if is_finite(line.interval)]
+def draw_comparison(comparison: TestSetComparison, width: float) -> Figure:
+    """Return every model with its interval, on an axis around the values.
+
+    Args:
+        comparison: models that were scored on the same rows.
+        width: width of the figure in pixels.
+    """
+    models = [model for model in comparison.models if is_finite(model.interval)]
     spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number
-    low = min((line.interval.low for line in chosen), default=0.0)
-    high = max((line.interval.high for line in chosen), default=1.0)
-
-    def tick(value: float) -> str:
-        return (
-            spell(value) if comparison.uses_accuracy else formatting.format_setting(round(value, 9))
-        )
-
-    rows = [
-        DotRow(line.label, "", [Mark(MODEL_STYLES[line.kind], line.kind, line.interval)])
-        for line in chosen
-    ]
-    said = ", ".join(f"{line.label} {spell(line.interval.value)}" for line in chosen)
-    what = "Accuracy" if comparison.uses_accuracy else "Loss"
-    scale = Scale(compute_ticks_near(low, high), tick, spell)
-    return draw_dots(width, rows, [], scale, f"{what} of every model: {said}.")
+    scores = ", ".join(f"{model.label} {spell(model.interval.value)}" for model in models)
+    return draw_dot_plot(
+        [DotRow(model.label, "", [(MODEL_LABELS[model.kind], model.interval)]) for model in models],
+        list_series(MODEL_LABELS),
+        f"{'Accuracy' if comparison.uses_accuracy else 'Loss'} of every model: {scores}.",
+        width,
+        is_share=comparison.uses_accuracy,
+        starts_at_zero=False,
+        has_legend=False,
+    )

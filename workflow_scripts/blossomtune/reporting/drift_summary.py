@@ -34,7 +34,7 @@ def describe_drift(e: ExperimentResults) -> list[str]:
     last, rank, chosen = rounds[-1:], e.config["lora"]["r"], e.history.aggregation
     best = average_over_layers(last, "best")[0][1]
     averages = average_over_layers(last, "average")
-    misses = f"the best adapter of rank {rank} would miss {_format_share(best)}"
+    misses = f"the best adapter of rank {rank} would miss {format_share(best)}"
     if not averages:
         return [
             f"In round {last[0].round}, {misses} of the clients’ mean update (ΔW*), on average "
@@ -43,7 +43,7 @@ def describe_drift(e: ExperimentResults) -> list[str]:
         ]
     average = averages[0][1]
     return [
-        f"In round {last[0].round}, plain averaging of the factors misses {_format_share(average)} of "
+        f"In round {last[0].round}, plain averaging of the factors misses {format_share(average)} of "
         f"the clients’ mean update (ΔW*), on average over the layers; {misses}.",
         _recommend_aggregation(chosen, average, best) + _describe_conflicts(e),
     ]
@@ -55,7 +55,7 @@ def _recommend_aggregation(aggregation: str, average: float, best: float) -> str
     if aggregation in ("flora", "fedex"):
         return f"This run used {aggregation}, which misses nothing."
     if aggregation == "flexlora":
-        return f"This run used flexlora, which misses {_format_share(best)}."
+        return f"This run used flexlora, which misses {format_share(best)}."
     if average < _NEGLIGIBLE:
         return "That is little: an exact method (flexlora, flora, fedex) would hardly pay."
     if best > average / 2:
@@ -64,7 +64,7 @@ def _recommend_aggregation(aggregation: str, average: float, best: float) -> str
             "fedex, which miss nothing, or a higher rank may be worth a try."
         )
     return (
-        f"An exact method may pay: flexlora would miss {_format_share(best)}, flora and fedex nothing. "
+        f"An exact method may pay: flexlora would miss {format_share(best)}, flora and fedex nothing. "
         "Whether answers get better is for a run with one of them to show."
     )
 
@@ -87,11 +87,11 @@ def _recommend_for_mixed_ranks(aggregation: str, best: float) -> str:
     if aggregation == "flora":
         return "This run used flora, which misses nothing."
     if aggregation == "flexlora":
-        return f"This run used flexlora, which misses {_format_share(best)}."
+        return f"This run used flexlora, which misses {format_share(best)}."
     if best < _NEGLIGIBLE:
         return "That is little: flexlora would keep nearly all of it."
     return "That is what flexlora would miss; flora would miss nothing."
 
 
-def _format_share(value: float) -> str:
+def format_share(value: float) -> str:
     return "nothing" if value == 0 else formatting.format_percent(value, 1 if value < 0.1 else 0)

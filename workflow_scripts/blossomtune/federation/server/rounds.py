@@ -24,7 +24,11 @@ from blossomtune.federation.messages.replies import (
 from blossomtune.federation.messages.requests import encode_base_deltas
 from blossomtune.federation.server.aggregate_round import aggregate_round
 from blossomtune.federation.server.budget import CommunicationBudget
-from blossomtune.federation.server.client_evaluation import collect_evaluate_replies
+from blossomtune.federation.server.collect_replies import (
+    TrainReplies,
+    collect_evaluate_replies,
+    collect_train_replies,
+)
 from blossomtune.federation.server.nodes import (
     discover_clients,
     require_enough_clients,
@@ -34,7 +38,6 @@ from blossomtune.federation.server.request_batch import RequestBatch, build_requ
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.server_state import ServerState
 from blossomtune.federation.server.strategies import WeightedState
-from blossomtune.federation.server.train_replies import TrainReplies, collect_train_replies
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
 from blossomtune.privacy.accounting import compute_epsilon

@@ -94,7 +94,7 @@ class ServerStrategy:
         settings, names = self._federation.strategy, sorted(current_state)
         if len(results) < (needed := compute_min_clients(settings)):
             raise UserError(
-                f"round {round_number} stops: {settings.name} with these parameters wants at least "
+                f"round {round_number} stops: {settings.name} with these parameters needs at least "
                 f"{needed} results, and there are {len(results)}",
                 "clients failed; let more take part (federation.fraction_train), so that some may",
             )
