@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -56,27 +57,27 @@ def draw_bars(
     left = min(140.0, width * 0.3)
     right = charts.CHAR_WIDTH * (max(len(bar.total) for bar in bars) + len(note_title)) + 12
     height = _PITCH * len(bars)
-    records = []
+    sizes: list[dict[str, Any]] = []
+    totals: list[dict[str, Any]] = []
     for index, bar in enumerate(bars):
         end = 0.0
         for part, size in bar.parts:
             shown = bar.total if len(bar.parts) == 1 else formatting.format_count(round(size))
             record = {"bar": index, "part": part, "tip": f"{bar.name}, {part}: {shown}"}
-            records += [record | {"start": end, "end": end + size}] if size else []
+            sizes += [record | {"start": end, "end": end + size}] if size else []
             end += size
-        records.append({"bar": index, "name": bar.name, "total": bar.total, "note": bar.note})
-        records[-1]["size"] = end
-    longest = max(record.get("size", 0) for record in records) or 1
-    data = charts.build_chart(records).encode(
-        y=alt.Y("bar:O", axis=None, scale=alt.Scale(domain=list(range(len(bars)))))
-    )
-    sizes = data.transform_filter("isValid(datum.part)").mark_bar(
+        total = {"bar": index, "name": bar.name, "total": bar.total, "note": bar.note}
+        totals.append(total | {"size": end})
+    longest = max(total["size"] for total in totals) or 1
+    y = alt.Y("bar:O", axis=None, scale=alt.Scale(domain=list(range(len(bars)))))
+    color = charts.build_color("part", parts, width, left=left, top=top - legend_top)
+    rectangles = charts.build_chart(sizes).mark_bar(
         aria=True, size=16, stroke=charts.PAPER, strokeWidth=0.5
     )
-    color = charts.build_color("part", parts, width, left=left, top=top - legend_top)
-    texts = data.transform_filter("isValid(datum.total)")
+    texts = charts.build_chart(totals).encode(y=y)
     layers = [
-        sizes.encode(
+        rectangles.encode(
+            y=y,
             x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, longest], nice=False)),
             x2=alt.X2("end:Q"),
             color=color if has_legend else color.legend(None),

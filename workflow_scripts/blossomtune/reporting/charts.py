@@ -112,7 +112,7 @@ def build_figure(
     width: float,
     height: float,
     *,
-    below: alt.LayerChart | None = None,
+    below: alt.LayerChart | alt.FacetChart | None = None,
     left: float = 0,
     right: float = 0,
     top: float = 0,
@@ -172,7 +172,7 @@ def draw_text(text: str, x: float, y: float, **style: Any) -> alt.Chart:
         y: pixels from its upper edge.
         style: properties of the text mark.
     """
-    mark = build_chart([{}]).mark_text(**style)
+    mark: alt.Chart = build_chart([{}]).mark_text(**style)
     return mark.encode(x=alt.XValue(x), y=alt.YValue(y), text=alt.TextValue(text))
 
 

@@ -44,7 +44,10 @@ def build_experiment_context(
         e: the experiment.
         drawings: its figures by name.
     """
-    drawn = {**drawings, "rows": partial(partition.draw_partition, e.partition)}
+    drawn: dict[str, figures.DrawFunction] = {
+        **drawings,
+        "rows": partial(partition.draw_partition, e.partition),
+    }
     if not drift_summary.rounds_with_drift(e):
         del drawn["drift"]
     clients = client_results.collect_client_results(e)

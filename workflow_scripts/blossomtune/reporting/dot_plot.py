@@ -62,14 +62,14 @@ def draw_dot_plot(
     spell = formatting.format_percent if is_share else formatting.format_number
     shown = series if has_legend else []
     dots: list[dict[str, Any]] = []
-    labels: list[dict[str, Any]] = []
+    texts: list[dict[str, Any]] = []
     y = 9.0
     for row in rows:
         pitch = 0 if shares_line else _PITCH
         middle = y + pitch * (len(row.dots) - 1) / 2
         weight = 600 if row.is_strong else 400
-        labels.append({"y": middle - 7 * bool(row.note), "weight": weight})
-        labels[-1] |= {"label": row.label, "note": row.note}
+        texts.append({"y": middle - 7 * bool(row.note), "weight": weight})
+        texts[-1] |= {"label": row.label, "note": row.note}
         for place, (name, i) in enumerate(row.dots):
             interval = "" if shares_line else f" ({spell(i.low)} to {spell(i.high)})"
             dots.append({"y": y + pitch * place, "series": name, "text": spell(i.value)})
@@ -92,7 +92,7 @@ def draw_dot_plot(
         color=color if has_legend else color.legend(None),
     )
     points = values.mark_circle(aria=True, size=90, opacity=1, stroke=charts.PAPER)
-    labels = charts.build_chart(labels).encode(x=alt.XValue(-left), y=vertical)
+    labels = charts.build_chart(texts).encode(x=alt.XValue(-left), y=vertical)
     if shares_line:
         line = {
             "x": alt.X("min(value):Q"),

@@ -40,11 +40,12 @@ def draw_drift(e: ExperimentResults, width: float) -> Figure:
     records = [
         {"round": number, "share": share, "name": names[measure]}
         | {"tip": f"{names[measure]}, round {number}: {format_share(share)}"}
-        for measure, of in points.items()
-        for number, share in of
+        for measure, shares in points.items()
+        for number, share in shares
     ]
     top = charts.measure_legend(legend, width)[1] + 26
-    highest = max(0.01, *(record["share"] for record in records)) * 1.05
+    highest = max(share for measure in points.values() for _, share in measure)
+    highest = max(0.01, highest * 1.05)
     percent = "format(datum.value * 100, '~g') + '\u202f%'"
     line = charts.build_chart(records).encode(
         x=charts.build_round_axis(rounds[0].round, rounds[-1].round, title="round"),
@@ -80,7 +81,7 @@ def draw_drift(e: ExperimentResults, width: float) -> Figure:
 
 def _draw_strips(
     layers: Mapping[str, LayerDrift], number: int, width: float
-) -> alt.LayerChart | None:
+) -> alt.LayerChart | alt.FacetChart | None:
     """Return a row per module with a cell per depth; the darker, the more is missed."""
     measure = "average" if any(layer.average for layer in layers.values()) else "best"
     shares: dict[tuple[str, int], list[float]] = {}
@@ -103,7 +104,7 @@ def _draw_strips(
         for (module, depth), share in means.items()
     ]
     step = max(1, math.ceil(26 * len(depths) / plot_width))
-    names = {"axis": None, "scale": alt.Scale(domain=modules)}
+    rows = alt.Y("module:N", axis=None, scale=alt.Scale(domain=modules))
     columns = alt.Scale(range=[left - _LEFT, left - _LEFT + plot_width], domain=depths)
     cells = charts.build_chart(records).encode(
         x=alt.X(
@@ -111,7 +112,7 @@ def _draw_strips(
             scale=columns,
             axis=alt.Axis(title=None, values=depths[::step], labelAngle=0, grid=False),
         ),
-        y=alt.Y("module:N", **names),
+        y=rows,
         opacity=alt.Opacity("opacity:Q", scale=None),
         description=alt.Description("tip:N"),
     )
@@ -121,7 +122,7 @@ def _draw_strips(
     return alt.layer(
         cells.mark_rect(aria=True, fill=_COLORS[measure], stroke=charts.PAPER, strokeWidth=1),
         labels.mark_text(fontSize=11, limit=left - 8).encode(
-            x=alt.XValue(-_LEFT), y=alt.Y("module:N", **names), text=alt.Text("module:N")
+            x=alt.XValue(-_LEFT), y=rows, text=alt.Text("module:N")
         ),
         charts.draw_text(caption, -_LEFT, -14, **charts.SMALL),
         charts.draw_text("depth", -_LEFT, height + 14, **charts.SMALL),

@@ -76,25 +76,21 @@ def _count_rows(client: ClientPartition, names: list[str]) -> _Sizes:
 def _describe_partition(manifest: PartitionManifest) -> list[str]:
     clients = manifest.clients
     rows = sum(client.rows or 0 for client in clients)
-    lines = [
-        f"{formatting.format_count(rows)} training rows, {formatting.format_amount(len(clients), 'client')}"
-    ]
-    distances = [share.distance for share in clients if share.distance is not None]
+    number = formatting.format_amount(len(clients), "client")
+    lines = [f"{formatting.format_count(rows)} training rows, {number}"]
+    distances = [c.distance for c in clients if c.distance is not None]
     if distances:
         mean = math.fsum(distances) / len(distances)
         lines.append(
             f"Jensen–Shannon distance from the whole: {mean:.3f} on average, "
             f"{min(distances):.3f} to {max(distances):.3f}"
         )
-    held = [
-        f"{formatting.format_count(sum(rows))} rows for {what}"
-        for what, rows in (
-            ("validation", [share.validation for share in clients]),
-            ("testing", [share.test for share in clients]),
-        )
-        if any(rows)
-    ]
-    return lines + ([f"The clients keep {' and '.join(held)}"] if held else [])
+    splits = {
+        "validation": sum(client.validation or 0 for client in clients),
+        "testing": sum(client.test or 0 for client in clients),
+    }
+    kept = [f"{formatting.format_count(n)} rows for {split}" for split, n in splits.items() if n]
+    return lines + ([f"The clients keep {' and '.join(kept)}"] if kept else [])
 
 
 def _draw_columns(
