@@ -10,14 +10,14 @@ def main() -> None:
     from blossomtune.artifacts.files import read_artifact
     from blossomtune.artifacts.partition_manifest import PartitionManifest
     from blossomtune.files import write_atomically
-    from blossomtune.reporting import partition, svg
+    from blossomtune.reporting import charts, partition
 
     parser = build_parser(__doc__, has_config=False)
     parser.add_argument("--partition", type=Path, required=True, metavar="DIR")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.svg")
     args = parser.parse_args()
     manifest = read_artifact(args.partition / "manifest.json", PartitionManifest)
-    figure = partition.draw_partition(manifest, svg.WIDE_WIDTH).standalone()
+    figure = partition.draw_partition(manifest, charts.WIDE_WIDTH).standalone()
     with write_atomically(args.output) as file:
         file.write_text(figure, encoding="utf-8")
     print(f"figure: {args.output}")

@@ -8,8 +8,8 @@ from datasets import Dataset
 from blossomtune.config.lora import LoraSettings
 from blossomtune.modeling.chat_template import render_prompt
 from blossomtune.modeling.encoding import IGNORE_INDEX, encode_example
+from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.sft_config import build_sft_config
-from blossomtune.training.trainer import get_trainable_parameters
 
 LORA = LoraSettings(r=4, alpha=8)
 PLAIN_SGD = {"optim": "sgd", "max_grad_norm": 0.0}

@@ -78,10 +78,14 @@ def test_any_size_is_a_small_file_that_says_what_it_shows(clients, labels):
 @pytest.mark.parametrize("width", [696.0, 340.0])
 def test_columns_stay_inside_and_are_as_high_as_their_rows(width):
     svg = drawn([{"a": 30}] * 500 + [{"b": 10}] * 500, width=width)
-    boxes = re.findall(r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)h", svg)
-    heights = [float(height) for *_, height in boxes]
-    assert max(float(x) + float(w) for x, _, w, _ in boxes) <= width
-    assert heights[0] == pytest.approx(3 * heights[-1], abs=0.3)
+    areas = re.findall(r'd="(M[\d.,L]+)Z?"[^>]* fill="var\(--c\d\)"', svg)
+    assert len(areas) == 2
+    points = [tuple(map(float, p.split(","))) for area in areas for p in area[1:].split("L")]
+    assert all(0 <= x <= width and 0 <= y <= 220 for x, y in points)
+    heights = [
+        220 - min(y for x, y in points if x == end(x for x, _ in points)) for end in (min, max)
+    ]
+    assert heights[0] == pytest.approx(3 * heights[1], abs=0.3)
 
 
 def test_rows_that_clients_keep_are_told():

@@ -1,8 +1,12 @@
 from pathlib import Path
 
+import pytest
+
 from blossomtune.config.engines import ApptainerEngine
+from blossomtune.deployment import apptainer
 from blossomtune.deployment.apptainer import ApptainerBackend
 from blossomtune.deployment.backend import ProcessSpec
+from blossomtune.errors import UserError
 
 
 def test_container_sees_only_its_own_gpu(two_gpus, tmp_path):
@@ -16,3 +20,10 @@ def test_container_sees_only_its_own_gpu(two_gpus, tmp_path):
     command_without_gpu = " ".join(backend.build_command(without_gpu))
     assert "--nv" not in command_without_gpu
     assert "CUDA" not in command_without_gpu
+
+
+def test_missing_image_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(apptainer, "find_apptainer", lambda: "apptainer")
+    engine = ApptainerEngine(name="apptainer", image=str(tmp_path / "missing.sif"))
+    with pytest.raises(UserError, match=r"engine.image: there is no .*missing.sif\n  hint: app"):
+        ApptainerBackend(tmp_path, tmp_path, engine).__enter__()

@@ -6,6 +6,7 @@ import pytest
 from blossomtune.config.engines import SlurmEngine
 from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
 from blossomtune.deployment.slurm import SlurmBackend
+from blossomtune.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,9 @@ def test_step_sees_only_its_own_gpu_of_its_node(two_gpus, tmp_path, node_variabl
 def test_superlink_listens_for_all_nodes(tmp_path):
     backend = SlurmBackend(tmp_path, tmp_path, SlurmEngine(name="slurm"))
     assert backend.listen_address == "0.0.0.0"
+
+
+def test_engine_outside_of_a_job_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
+    with pytest.raises(UserError, match="runs inside of a job of Slurm, and this is none"):
+        SlurmBackend(tmp_path, tmp_path, SlurmEngine(name="slurm")).__enter__()

@@ -96,7 +96,7 @@ class History(Artifact):
 
     @property
     def has_mixed_ranks(self) -> bool:
-        """Whether clients have different ranks."""
+        """True if clients have different ranks."""
         return len(set(self.ranks)) > 1
 
     def bytes_by_client(self) -> dict[int, tuple[int, int]]:

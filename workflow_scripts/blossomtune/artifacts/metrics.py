@@ -22,7 +22,7 @@ class ConfidenceInterval(Part):
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero."""
+        """True if the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
 

@@ -6,7 +6,7 @@ from blossomtune.artifacts.base import Part
 
 
 class Origin(Part):
-    """Where a model or a data set comes from.
+    """Origin of a model or a data set.
 
     Attributes:
         source: the block ``source`` of its configuration.

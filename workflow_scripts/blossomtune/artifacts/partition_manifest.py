@@ -55,7 +55,7 @@ class PartitionManifest(Artifact):
 
     @property
     def has_external_clients(self) -> bool:
-        """Whether clients prepare rows that are unknown here."""
+        """True if clients prepare rows that are unknown here."""
         return any(client.rows is None for client in self.clients)
 
     @property

@@ -21,4 +21,4 @@ class Provenance(Artifact, Origin):
         Args:
             default: name to return for a model that is not from the hub.
         """
-        return self.source.get("repo") or default
+        return str(self.source.get("repo") or default)

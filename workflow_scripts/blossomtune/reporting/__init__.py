@@ -1,1 +1,1 @@
-"""The report: from the files in results/ to one page and its figures."""
+"""Report on the results: one page and its figures."""

@@ -1,113 +1,96 @@
-"""What several figures are made of: horizontal bars, and legends."""
+"""Plot horizontal bars of parts."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from blossomtune.reporting import formatting
-from blossomtune.reporting.svg import CHAR_WIDTH, Canvas
+import altair as alt
 
-_LEGEND_CHARS = 24  # characters of a legend's entry
-_LINE_HEIGHT = 18  # pixels from one line of text to the next
+from blossomtune.reporting import charts, formatting
+from blossomtune.reporting.charts import Figure, Legend
+
+_PITCH = 30  # pixels from one bar to the next
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of parts.
+    """A bar.
 
     Attributes:
-        name: stands before it.
-        parts: class, what it is, and size of each part.
-        total: stands after it.
-        note: stands at the right edge, or is empty.
+        name: text before the bar.
+        parts: name and size of each part.
+        total: text after the bar.
+        note: text at the right edge.
     """
 
     name: str
-    parts: list[tuple[str, str, float]]
+    parts: Sequence[tuple[str, float]]
     total: str
     note: str = ""
 
 
 def draw_bars(
-    width: float,
-    rows: list[Bar],
-    legends: list[tuple[str, str]],
+    bars: Sequence[Bar],
+    parts: Legend,
     label: str,
+    width: float,
     *,
     lines: Sequence[str] = (),
-    notes: str = "",
-) -> Canvas:
-    """Horizontal bars, each with a name before and a total after it.
+    note_title: str = "",
+    has_legend: bool = False,
+) -> Figure:
+    """Return the plot.
 
     Args:
-        width: of the figure, in pixels.
-        found: from top to bottom.
-        legends: class and name of each part.
-        label: what the figure shows.
-        lines: text above it all.
-        notes: what the bars' notes are, if they have any.
+        bars: bars from top to bottom.
+        parts: name and colour of each part.
+        label: description for screen readers.
+        width: width of the figure in pixels.
+        lines: text above the bars.
+        note_title: title of the notes.
+        has_legend: whether the figure has a legend.
     """
-    pitch, thick = 30, 16
-    head = wrap_lines(lines, width)
-    below = len(head) * _LINE_HEIGHT
-    top = below + layout_legend(legends, width)[1] + (14 if notes else 0)
+    head = charts.wrap_lines(lines, width)
+    legend_top = charts.LINE_HEIGHT * len(head)
+    top = legend_top + charts.measure_legend(parts if has_legend else [], width)[1]
+    top += 16 if note_title else 2
     left = min(140.0, width * 0.3)
-    room = max((len(bar.total) for bar in rows), default=0) * CHAR_WIDTH + 10
-    right = width - room - (len(notes) * CHAR_WIDTH + 4 if notes else 0)
-    canvas = Canvas(width, top + pitch * len(rows) + 2, label)
-    draw_lines(canvas, head)
-    draw_legend(canvas, legends, below)
-    canvas.text(width, top - 8, notes, "soft small", anchor="end")
-    longest = max((sum(size for _, _, size in bar.parts) for bar in rows), default=0) or 1
-    for index, bar in enumerate(rows):
-        y, x = top + pitch * index, left
-        canvas.text(0, y + thick / 2 + 4, bar.name, room=left - 10)
-        for kind, what, size in bar.parts:
-            length = (right - left) * size / longest
-            gap = 1 if len(bar.parts) > 1 else 0
-            if size:
-                shown = bar.total if len(bar.parts) == 1 else formatting.format_count(round(size))
-                tip = f"{bar.name}, {what}: {shown}"
-                canvas.bar(x, y, max(0.75, length - gap), thick, kind, tip)
-            x += length
-        canvas.text(x + 8, y + thick / 2 + 4, bar.total, "soft")
-        canvas.text(width, y + thick / 2 + 4, bar.note, "soft", anchor="end")
-    return canvas
-
-
-def wrap_lines(lines: Sequence[str], width: float) -> list[str]:
-    """The lines, wrapped where they are longer than the figure is wide."""
-    return [part for line in lines for part in textwrap.wrap(line, int(width / CHAR_WIDTH))]
-
-
-def draw_lines(canvas: Canvas, lines: Sequence[str]) -> float:
-    """Writes lines at the top, and says where they end."""
-    for number, line in enumerate(lines):
-        canvas.text(0, 12 + _LINE_HEIGHT * number, line, "" if number == 0 else "soft")
-    return _LINE_HEIGHT * len(lines)
-
-
-def layout_legend(
-    entries: list[tuple[str, str]], width: float
-) -> tuple[list[tuple[float, float]], float]:
-    """Places of a legend's entries, in as many lines as they need, and the height of it all."""
-    places, x, y = [], 0.0, 0.0
-    for _, name in entries:
-        length = 16 + min(len(name), _LEGEND_CHARS) * CHAR_WIDTH + 14
-        if x and x + length > width + 14:
-            x, y = 0.0, y + 20
-        places.append((x, y))
-        x += length
-    return places, y + 30 if entries else 6
-
-
-def draw_legend(
-    canvas: Canvas, entries: list[tuple[str, str]], top: float = 0, *, dots: bool = False
-) -> None:
-    """Colours and what they stand for, from ``top`` downwards."""
-    for (kind, name), (x, y) in zip(entries, layout_legend(entries, canvas.width)[0], strict=True):
-        if dots:
-            canvas.dot(x + 5, top + y + 9, kind, radius=5)
-        else:
-            canvas.bar(x, top + y + 4, 10, 10, kind)
-        canvas.text(x + 16, top + y + 13, name, "small", room=_LEGEND_CHARS * CHAR_WIDTH)
+    right = charts.CHAR_WIDTH * (max(len(bar.total) for bar in bars) + len(note_title)) + 12
+    height = _PITCH * len(bars)
+    sizes: list[dict[str, Any]] = []
+    totals: list[dict[str, Any]] = []
+    for index, bar in enumerate(bars):
+        end = 0.0
+        for part, size in bar.parts:
+            shown = bar.total if len(bar.parts) == 1 else formatting.format_count(round(size))
+            record = {"bar": index, "part": part, "tip": f"{bar.name}, {part}: {shown}"}
+            sizes += [record | {"start": end, "end": end + size}] if size else []
+            end += size
+        total = {"bar": index, "name": bar.name, "total": bar.total, "note": bar.note}
+        totals.append(total | {"size": end})
+    longest = max(total["size"] for total in totals) or 1
+    y = alt.Y("bar:O", axis=None, scale=alt.Scale(domain=list(range(len(bars)))))
+    color = charts.build_color("part", parts, width, left=left, top=top - legend_top)
+    rectangles = charts.build_chart(sizes).mark_bar(
+        aria=True, size=16, stroke=charts.PAPER, strokeWidth=0.5
+    )
+    texts = charts.build_chart(totals).encode(y=y)
+    layers = [
+        rectangles.encode(
+            y=y,
+            x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, longest], nice=False)),
+            x2=alt.X2("end:Q"),
+            color=color if has_legend else color.legend(None),
+            description=alt.Description("tip:N"),
+        ),
+        texts.mark_text(limit=left - 10).encode(x=alt.XValue(-left), text=alt.Text("name:N")),
+        texts.mark_text(dx=8, fill=charts.SOFT).encode(x=alt.X("size:Q"), text=alt.Text("total:N")),
+        texts.mark_text(align="right", fill=charts.SOFT).encode(
+            x=alt.XValue(width - left), text=alt.Text("note:N")
+        ),
+        charts.draw_text(note_title, width - left, -8, **charts.SMALL, align="right"),
+        *charts.draw_lines(head, -left, -top),
+    ]
+    return charts.build_figure(
+        layers, label, width, top + height + 2, left=left, right=right, top=top, bottom=2
+    )

@@ -1,4 +1,4 @@
-"""What the controls say: how far the federated model is from pooled data and from being alone."""
+"""Describe the baselines: pooled training, and clients that train alone."""
 
 from blossomtune.reporting import formatting
 from blossomtune.reporting.load import ExperimentResults
@@ -10,55 +10,55 @@ _BASELINE_PHRASES = {
 
 
 def describe_differences(e: ExperimentResults) -> list[str]:
-    """A sentence a control, by the difference on the same rows; none without controls."""
+    """Return a sentence per baseline that compares it with the federated model."""
     return [
-        f"Against {what}, {describe_difference(e, name)}."
-        for name, what in _BASELINE_PHRASES.items()
+        f"Against {phrase}, {describe_difference(e, name)}."
+        for name, phrase in _BASELINE_PHRASES.items()
         if name in e.metrics
     ]
 
 
-def describe_difference(e: ExperimentResults, baseline: str) -> str:
-    """How the federated model does against another, and whether these rows can tell.
+def describe_difference(e: ExperimentResults, model: str) -> str:
+    """Return how the federated model differs from another one, and whether that may be chance.
 
     Args:
         e: the experiment.
-        name: of the other model.
+        model: name of the other model.
     """
-    found = e.differences[baseline]
-    if e.uses_accuracy and found.accuracy:
-        i, more, less = found.accuracy, "ahead", "behind"
-        size = f"{abs(i.value) * 100:.1f} points"
+    difference = e.differences[model]
+    if e.uses_accuracy and difference.accuracy:
+        i, more, less = difference.accuracy, "ahead", "behind"
+        subject, size = "it is", f"{abs(i.value) * 100:.1f} points"
         low, high = formatting.format_points(i.low, ""), formatting.format_points(i.high, "")
     else:
-        i, more, less = found.loss, "higher", "lower"
-        size = f"{formatting.format_number(abs(i.value))} nats a token"
+        i, more, less = difference.loss, "higher", "lower"
+        subject, size = "its loss is", f"{formatting.format_number(abs(i.value))} nats a token"
         low, high = formatting.format_signed(i.low), formatting.format_signed(i.high)
     interval = f"95{formatting.NARROW_SPACE}% interval {low} to {high}"
     if not i.excludes_zero:
         rows = f"these {formatting.format_count(e.federated.rows)} examples"
         return f"there is no difference that {rows} can show ({interval})"
-    subject = "it is" if e.uses_accuracy else "its loss is"
     return f"{subject} {size} {more if i.value > 0 else less} ({interval})"
 
 
 def explain_baselines(e: ExperimentResults) -> str:
-    """What the controls are, and that they had as many steps; nothing without controls."""
-    told, steps = [], []
-    if "local" in e.metrics:
-        several = formatting.format_amount(len(e.metrics["local"].models), "model")
-        told.append(
+    """Return what the baselines are and how many steps they took; empty without baselines."""
+    explanations, models = [], []
+    if e.local_models:
+        number = formatting.format_amount(len(e.local_models), "model")
+        explanations.append(
             "“local only” is what clients reach without the others: each trains on its own rows "
-            f"alone, and the numbers are means over their {several}"
+            f"alone, and the numbers are means over their {number}"
         )
-        steps.append("the clients’ own models together")
+        models.append("the clients’ own models together")
     if "centralised" in e.metrics:
-        told.append("“centralised” is one model trained on the rows of all clients, pooled")
-        steps.append("the centralised one alone")
-    if not told:
+        explanations.append("“centralised” is one model trained on the rows of all clients, pooled")
+        models.append("the centralised one alone")
+    if not models:
         return ""
-    who = ", and ".join(steps) + "," * (len(steps) > 1)
-    took = f"{who} took as many optimizer steps as the federation"
+    subject = ", and ".join(models) + "," * (len(models) > 1)
+    steps = f"{subject} took as many optimizer steps as the federation"
     if e.history.stop_reason:
-        took += " would have in all its rounds; it stopped before the last"
-    return f"{formatting.capitalize_first('; '.join(told))}. {formatting.capitalize_first(took)}."
+        steps += " would have in all its rounds; it stopped before the last"
+    sentences = ("; ".join(explanations), steps)
+    return " ".join(f"{formatting.capitalize_first(sentence)}." for sentence in sentences)

@@ -1,112 +1,122 @@
-"""How the models serve each client: a figure, and what it says."""
+"""Plot and describe the metrics of each client."""
 
 from dataclasses import dataclass
 
 from blossomtune.artifacts.metrics import Fairness, GroupMetrics
 from blossomtune.reporting import formatting
-from blossomtune.reporting.dots import DotRow, Mark, draw_dots, is_finite
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.dot_plot import draw_dot_plot
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.outcome import MODEL_LABELS, MODEL_STYLES, build_scale, select_metric
-from blossomtune.reporting.svg import Canvas
+from blossomtune.reporting.outcome import MODEL_LABELS, build_row, list_series, select_metric
 
 _MAX_CLIENTS = 24  # the clients that fare worst; the table has all of them
 
 
 @dataclass(frozen=True)
 class ClientResults:
-    """Every client's numbers, for models that have such."""
+    """Metrics by client.
 
-    experiment: ExperimentResults
+    Attributes:
+        models: metrics by name of the model and name of the client.
+        fairness: differences between clients by name of the model.
+    """
+
     models: dict[str, dict[str, GroupMetrics]]
     fairness: dict[str, Fairness]
 
     @property
     def uses_accuracy(self) -> bool:
-        """Whether the measure is accuracy, else the loss."""
+        """True if clients are compared by accuracy, else by loss."""
         return self.fairness["federated"].measure == "accuracy"
 
     @property
     def clients(self) -> list[str]:
-        """Names, from the client that the federated model serves worst."""
-        found = self.models["federated"]
-        values = {n: select_metric(g, uses_accuracy=self.uses_accuracy) for n, g in found.items()}
-        known = {n: i.value for n, i in values.items() if i}
+        """Names, from the worst to the best value of the federated model."""
+        values = {name: self._get_value(group) for name, group in self.models["federated"].items()}
+        known = {name: value for name, value in values.items() if value is not None}
         return sorted(known, key=lambda n: known[n] if self.uses_accuracy else -known[n])
+
+    def count_better(self, reference: str) -> tuple[int, int]:
+        """Return how many clients the federated model serves better, and of how many.
+
+        Args:
+            reference: name of the other model.
+        """
+        others = self.models[reference]
+        pairs = [
+            (self._get_value(group), self._get_value(others[client]))
+            for client, group in self.models["federated"].items()
+            if client in others
+        ]
+        known = [(a, b) for a, b in pairs if a is not None and b is not None]
+        return sum(a > b if self.uses_accuracy else a < b for a, b in known), len(known)
+
+    def _get_value(self, group: GroupMetrics) -> float | None:
+        interval = select_metric(group, uses_accuracy=self.uses_accuracy)
+        return interval.value if interval else None
 
 
 def collect_client_results(e: ExperimentResults) -> ClientResults | None:
-    """What is known of each client; None where clients were not measured."""
+    """Return the metrics by client; None if clients were not evaluated."""
     models = {n: m.clients for n, m in e.metrics.items() if m.clients and m.fairness}
-    if "federated" not in models:
-        return None
-    return ClientResults(e, models, {n: e.metrics[n].fairness for n in models})
+    fairness = {n: m.fairness for n, m in e.metrics.items() if m.clients and m.fairness}
+    return ClientResults(models, fairness) if "federated" in models else None
 
 
-def draw_client_results(results: ClientResults, width: float) -> Canvas:
-    """A line a client, with a dot for each model."""
+def draw_client_results(results: ClientResults, width: float) -> Figure:
+    """Return a row per client with a dot for each model.
+
+    Args:
+        results: metrics of the clients.
+        width: width of the figure in pixels.
+    """
+    uses_accuracy = results.uses_accuracy
+    order = sorted(results.models, key="federated".__eq__)  # that one on top
     rows = []
     for client in results.clients[:_MAX_CLIENTS]:
-        marks = []
-        for name in sorted(results.models, key="federated".__eq__):  # that one on top
-            group = results.models[name].get(client)
-            interval = select_metric(group, uses_accuracy=results.uses_accuracy) if group else None
-            if interval and is_finite(interval):
-                marks.append(Mark(MODEL_STYLES[name], MODEL_LABELS[name], interval))
-        if marks:
-            rows.append(DotRow(client, "", marks))
-    scale = build_scale(
-        [m.interval for r in rows for m in r.marks], uses_accuracy=results.uses_accuracy
+        groups = {n: results.models[n][client] for n in order if client in results.models[n]}
+        rows.append(build_row(client, groups, uses_accuracy=uses_accuracy, has_note=False))
+    metric = "Accuracy" if uses_accuracy else "Loss"
+    return draw_dot_plot(
+        [row for row in rows if row.dots],
+        list_series(results.models),
+        f"{metric} by client. {' '.join(describe_client_results(results))}",
+        width,
+        is_share=uses_accuracy,
+        shares_line=True,
     )
-    legends = [(MODEL_STYLES[name], MODEL_LABELS[name]) for name in results.models]
-    what = "accuracy" if results.uses_accuracy else "loss"
-    label = f"{formatting.capitalize_first(what)} by client. {' '.join(describe_client_results(results))}"
-    return draw_dots(width, rows, legends, scale, label, shared_line=True)
 
 
 def describe_client_results(results: ClientResults) -> list[str]:
-    """Who fares worst, how far apart clients are, and for how many it was worth it."""
+    """Return sentences on the worst client, the spread, and the comparison with local models."""
     federated = results.fairness["federated"]
     spell = formatting.format_percent if results.uses_accuracy else formatting.format_number
-    what = "accuracy" if results.uses_accuracy else "loss"
     worst, best = federated.worst, federated.best
-    sentences = [
-        f"The federated model serves {worst.client} worst ({what} {spell(worst.value)}) and "
-        f"{best.client} best ({spell(best.value)})."
-    ]
     spreads = [
-        f"{MODEL_LABELS[n]} {_format_spread(f.spread, f.measure)}"
-        for n, f in results.fairness.items()
+        f"{MODEL_LABELS[name]} {_format_spread(fairness)}"
+        for name, fairness in results.fairness.items()
     ]
-    sentences.append(
-        f"How far clients lie apart (standard deviation over them): {formatting.join_list(spreads)}."
-    )
-    if "local" in results.models:
-        sentences.append(_compare_with_local(results, what))
-    return sentences
+    sentences = [
+        f"The federated model serves {worst.client} worst ({federated.measure} "
+        f"{spell(worst.value)}) and {best.client} best ({spell(best.value)}).",
+        "How far clients lie apart (standard deviation over them): "
+        f"{formatting.join_list(spreads)}.",
+    ]
+    return sentences + ([_compare_with_local(results)] if "local" in results.models else [])
 
 
-def _format_spread(spread: float, metric_name: str) -> str:
-    if metric_name == "accuracy":
-        return formatting.format_points(spread).removeprefix("+")
-    return formatting.format_number(spread)
+def _format_spread(fairness: Fairness) -> str:
+    if fairness.measure == "accuracy":
+        return formatting.format_points(fairness.spread).removeprefix("+")
+    return formatting.format_number(fairness.spread)
 
 
-def _compare_with_local(results: ClientResults, metric_name: str) -> str:
-    better, both = 0, 0
-    for client, group in results.models["federated"].items():
-        alone = results.models["local"].get(client)
-        one = select_metric(group, uses_accuracy=results.uses_accuracy)
-        other = select_metric(alone, uses_accuracy=results.uses_accuracy) if alone else None
-        if one and other:
-            both += 1
-            ahead = one.value > other.value if results.uses_accuracy else one.value < other.value
-            better += ahead
-    many = formatting.capitalize_first(
-        "all" if better == both else formatting.spell_number(better) + f" of {both}"
-    )
+def _compare_with_local(results: ClientResults) -> str:
+    better, total = results.count_better("local")
+    number = "all" if better == total else f"{formatting.spell_number(better)} of {total}"
     verb = "has" if better == 1 else "have"
-    which = "a higher accuracy" if metric_name == "accuracy" else "a lower loss"
+    metric = "a higher accuracy" if results.uses_accuracy else "a lower loss"
     return (
-        f"{many} clients {verb} {which} with the federated model than with the one that the "
-        "client trained alone."
+        f"{formatting.capitalize_first(number)} clients {verb} {metric} with the federated model "
+        "than with the one that the client trained alone."
     )

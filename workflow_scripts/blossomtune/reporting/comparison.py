@@ -1,27 +1,27 @@
-"""Experiments of one run side by side, with what each was compared with."""
+"""Compare the experiments of a run that have the same test set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blossomtune.artifacts.metrics import ConfidenceInterval
 from blossomtune.reporting import formatting
-from blossomtune.reporting.dots import DotRow, Mark, Scale, draw_dots, is_finite
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.dot_plot import DotRow, draw_dot_plot, is_finite
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.outcome import MODEL_LABELS, MODEL_STYLES, select_metric
-from blossomtune.reporting.svg import Canvas, compute_ticks_near
+from blossomtune.reporting.outcome import MODEL_LABELS, list_series, select_metric
 
 _ORDER = ("base", "local", "federated", "centralised")
 
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A model: an experiment's own, or one that experiments share.
+    """A model of one experiment, or one that experiments share.
 
     Attributes:
         kind: ``base``, ``local``, ``federated`` or ``centralised``.
-        label: what it is called.
-        found: accuracy, or loss without choices.
-        experiment: whose it is, for ``federated``.
+        label: name to show.
+        interval: accuracy, or loss without choices.
+        experiment: experiment of a ``federated`` model, else None.
     """
 
     kind: str
@@ -32,7 +32,14 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class TestSetComparison:
-    """All models that were asked the same rows, and what they were asked."""
+    """Models that were scored on the same rows.
+
+    Attributes:
+        dataset: name of the data set.
+        num_rows: number of test rows.
+        uses_accuracy: whether models are compared by accuracy, else by loss.
+        models: the models, baselines around the federated ones.
+    """
 
     dataset: str
     num_rows: int
@@ -41,7 +48,7 @@ class TestSetComparison:
 
 
 def group_by_test_set(experiments: Sequence[ExperimentResults]) -> list[TestSetComparison]:
-    """The experiments by what they were tested on; base and controls once where they are alike."""
+    """Return the models by test set; a base or baseline with equal scores appears once."""
     groups: dict[tuple[str, int, bool], list[ExperimentResults]] = {}
     for e in experiments:
         key = (e.dataset_name, e.federated.rows, e.uses_accuracy)
@@ -53,39 +60,28 @@ def group_by_test_set(experiments: Sequence[ExperimentResults]) -> list[TestSetC
 
 
 def _collect_models(group: list[ExperimentResults], *, uses_accuracy: bool) -> list[ComparedModel]:
-    found = []
+    models = []
     for kind in _ORDER:
         distinct: dict[str, tuple[ExperimentResults, ConfidenceInterval]] = {}
         for e in group:
-            interval = (
-                select_metric(e.metrics[kind], uses_accuracy=uses_accuracy)
-                if kind in e.metrics
-                else 0
-            )
-            if interval:
-                own = (
-                    e.name
-                    if kind == "federated"
-                    else f"{e.config['model']} {_metrics_key(e, kind)}"
-                )
-                distinct.setdefault(own, (e, interval))
+            metrics = e.metrics.get(kind)
+            interval = select_metric(metrics, uses_accuracy=uses_accuracy) if metrics else None
+            if metrics and interval:
+                # models with equal scores on the same rows count as one
+                scores = metrics.model_dump_json(include={"loss", "accuracy", "perplexity"})
+                key = e.name if kind == "federated" else f"{e.config['model']} {scores}"
+                distinct.setdefault(key, (e, interval))
         for e, interval in distinct.values():
             if kind == "federated":
-                found.append(ComparedModel(kind, e.name, interval, e))
+                models.append(ComparedModel(kind, e.name, interval, e))
             else:
                 label = MODEL_LABELS[kind] + (f" ({e.name})" if len(distinct) > 1 else "")
-                found.append(ComparedModel(kind, label, interval, None))
-    return found
-
-
-def _metrics_key(e: ExperimentResults, kind: str) -> str:
-    """Models with the same numbers on the same rows are taken for one."""
-    model = e.metrics[kind]
-    return model.model_dump_json(include={"loss", "accuracy", "perplexity"})
+                models.append(ComparedModel(kind, label, interval, None))
+    return models
 
 
 def describe_settings(e: ExperimentResults) -> dict[str, str]:
-    """What makes an experiment different from others, by the name of a column."""
+    """Return the settings in which experiments may differ, by name of the column."""
     history = e.history
     return {
         "model": e.config["model"],
@@ -103,10 +99,10 @@ def describe_settings(e: ExperimentResults) -> dict[str, str]:
 
 
 def find_differing_settings(experiments: Sequence[ExperimentResults]) -> tuple[list[str], str]:
-    """The settings in which experiments differ, and a sentence about those that they share."""
-    told = [describe_settings(e) for e in experiments]
-    differ = [key for key in told[0] if len({t[key] for t in told}) > 1]
-    one = told[0]
+    """Return the settings in which experiments differ, and a sentence on the common ones."""
+    settings = [describe_settings(e) for e in experiments]
+    one = settings[0]
+    differ = [key for key in one if len({each[key] for each in settings}) > 1]
     shared = {
         "clients": formatting.format_amount(experiments[0].num_participants, "client"),
         "rounds": formatting.format_amount(len(experiments[0].history.trained_rounds), "round"),
@@ -116,44 +112,43 @@ def find_differing_settings(experiments: Sequence[ExperimentResults]) -> tuple[l
         "rank": f"rank {one['rank']}",
         "steps": f"{one['steps']} optimizer steps (of all clients in all rounds)",
     }
-    said = [text for key, text in shared.items() if key not in differ]
-    return differ, f"All have {formatting.join_list(said)}." if said else ""
+    common = [text for key, text in shared.items() if key not in differ]
+    return differ, f"All have {formatting.join_list(common)}." if common else ""
 
 
 def count_steps(e: ExperimentResults) -> int:
-    """Optimizer steps of all clients in all rounds."""
+    """Return the optimizer steps of all clients in all rounds."""
     return sum(c.steps for record in e.history.rounds for c in record.clients)
 
 
 def describe_comparison(comparison: TestSetComparison) -> str:
-    """Where the federated models lie, and what stands beside them."""
+    """Return the range of the federated models and the values of the other models."""
     spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number
     values = [line.interval.value for line in comparison.models if line.kind == "federated"]
     low, high = spell(min(values)), spell(max(values))
-    beside = [
-        f"{k.label} {spell(k.interval.value)}" for k in comparison.models if k.kind != "federated"
+    others = [
+        f"{m.label} {spell(m.interval.value)}" for m in comparison.models if m.kind != "federated"
     ]
-    where = f"lie between {low} and {high}" if low != high else f"are at {low}"
-    return f"The federated models {where}; {formatting.join_list(beside)}."
+    location = f"lie between {low} and {high}" if low != high else f"are at {low}"
+    return f"The federated models {location}; {formatting.join_list(others)}."
 
 
-def draw_comparison(comparison: TestSetComparison, width: float) -> Canvas:
-    """A line a model, with its interval; the axis is where the values are."""
-    chosen = [line for line in comparison.models if is_finite(line.interval)]
+def draw_comparison(comparison: TestSetComparison, width: float) -> Figure:
+    """Return every model with its interval, on an axis around the values.
+
+    Args:
+        comparison: models that were scored on the same rows.
+        width: width of the figure in pixels.
+    """
+    models = [model for model in comparison.models if is_finite(model.interval)]
     spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number
-    low = min((line.interval.low for line in chosen), default=0.0)
-    high = max((line.interval.high for line in chosen), default=1.0)
-
-    def tick(value: float) -> str:
-        return (
-            spell(value) if comparison.uses_accuracy else formatting.format_setting(round(value, 9))
-        )
-
-    rows = [
-        DotRow(line.label, "", [Mark(MODEL_STYLES[line.kind], line.kind, line.interval)])
-        for line in chosen
-    ]
-    said = ", ".join(f"{line.label} {spell(line.interval.value)}" for line in chosen)
-    what = "Accuracy" if comparison.uses_accuracy else "Loss"
-    scale = Scale(compute_ticks_near(low, high), tick, spell)
-    return draw_dots(width, rows, [], scale, f"{what} of every model: {said}.")
+    scores = ", ".join(f"{model.label} {spell(model.interval.value)}" for model in models)
+    return draw_dot_plot(
+        [DotRow(model.label, "", [(MODEL_LABELS[model.kind], model.interval)]) for model in models],
+        list_series(MODEL_LABELS),
+        f"{'Accuracy' if comparison.uses_accuracy else 'Loss'} of every model: {scores}.",
+        width,
+        is_share=comparison.uses_accuracy,
+        starts_at_zero=False,
+        has_legend=False,
+    )

@@ -1,14 +1,17 @@
-"""What the page shows of an experiment, where it is more than a value that was read."""
+"""Collect the values that the templates show."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from blossomtune.reporting import (
     baselines,
+    charts,
     client_results,
     comparison,
-    drift,
     drift_summary,
     figures,
     formatting,
@@ -19,31 +22,37 @@ from blossomtune.reporting import (
     partition,
     privacy,
     summary,
-    svg,
     usage,
 )
 from blossomtune.reporting.load import ExperimentResults
 
-NARROW_WIDTH = 340.0
 _MAX_LABELS = 12  # a table of more would hide more than it shows
 
 
-def render_figure(figure: figures.Figure) -> dict[str, Markup]:
-    """A figure for a desk and for a phone."""
-    return {"wide": figure(svg.WIDE_WIDTH).inline(), "narrow": figure(NARROW_WIDTH).inline()}
+def render_figure(draw: figures.DrawFunction) -> dict[str, Markup]:
+    """Return a figure as HTML, for screens and for phones."""
+    return {"wide": draw(charts.WIDE_WIDTH).inline(), "narrow": draw(charts.NARROW_WIDTH).inline()}
 
 
-def build_experiment_context(number: int, e: ExperimentResults) -> dict[str, Any]:
-    """The names that the template of an experiment uses."""
-    drawn = {
-        **figures.build_figures(e),
-        "rows": lambda width: partition.draw_partition(e.partition, width),
+def build_experiment_context(
+    number: int, e: ExperimentResults, drawings: Mapping[str, figures.DrawFunction]
+) -> dict[str, Any]:
+    """Return the variables of an experiment's template.
+
+    Args:
+        number: number of the experiment on the page, from 1.
+        e: the experiment.
+        drawings: its figures by name.
+    """
+    drawn: dict[str, figures.DrawFunction] = {
+        **drawings,
+        "rows": partial(partition.draw_partition, e.partition),
     }
-    if not drift.rounds_with_drift(e):
+    if not drift_summary.rounds_with_drift(e):
         del drawn["drift"]
     clients = client_results.collect_client_results(e)
     if clients:
-        drawn["fairness"] = lambda width: client_results.draw_client_results(clients, width)
+        drawn["fairness"] = partial(client_results.draw_client_results, clients)
     return {
         "adapter": method_descriptions.describe_adapter(e),
         "summary": summary.summarize_experiment(e),
@@ -83,13 +92,13 @@ def build_experiment_context(number: int, e: ExperimentResults) -> dict[str, Any
 
 
 def build_comparison_context(
-    experiments: list[ExperimentResults], anchors: dict[str, str]
+    experiments: Sequence[ExperimentResults], anchors: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The names that the template of the comparison uses.
+    """Return the variables of the comparison's template.
 
     Args:
-        experiments: of this run.
-        ids: where on the page each one is, by its name.
+        experiments: the experiments of the run.
+        anchors: anchor on the page by name of the experiment.
     """
     columns, shared = comparison.find_differing_settings(experiments)
     return {
@@ -99,9 +108,7 @@ def build_comparison_context(
         "shared": shared,
         "tests": [
             {
-                "figure": render_figure(
-                    lambda width, test=test: comparison.draw_comparison(test, width)
-                ),
+                "figure": render_figure(partial(comparison.draw_comparison, test)),
                 "summary": comparison.describe_comparison(test),
                 "test": test,
             }
@@ -111,31 +118,31 @@ def build_comparison_context(
 
 
 def _confusion_labels(e: ExperimentResults) -> list[str]:
-    """The labels of the confusion tables; none where there are too many."""
+    """Return the labels of the confusion tables; none if there are too many."""
     confusions = [m.confusion for m in e.metrics.values() if m.confusion]
     labels = sorted({label for c in confusions for gold in c for label in (gold, *c[gold])})
     return labels if len(labels) <= _MAX_LABELS else []
 
 
 def _count_rows_by_label(e: ExperimentResults) -> dict[str, int]:
-    """The labels that are counted by client, and how many rows have each."""
-    found = {
-        label: sum((share.labels or {}).get(label, 0) for share in e.partition.clients)
+    """Return the training rows of all clients by label; nothing if there are too many labels."""
+    counts = {
+        label: sum((client.labels or {}).get(label, 0) for client in e.partition.clients)
         for label in sorted(e.partition.labels or {})
     }
-    return found if len(found) <= _MAX_LABELS else {}
+    return counts if len(counts) <= _MAX_LABELS else {}
 
 
 def _count_examples_by_client(e: ExperimentResults) -> dict[int, int]:
-    """How many examples each client trained on."""
-    found: dict[int, int] = {}
+    """Return the examples that each client trained on."""
+    counts = Counter[int]()
     for record in e.history.rounds:
-        for c in record.clients:
-            found[c.client] = found.get(c.client, 0) + c.examples
-    return found
+        for client in record.clients:
+            counts[client.client] += client.examples
+    return dict(counts)
 
 
 def _format_steps(e: ExperimentResults) -> str:
-    """ "10", or "8 to 10" where clients differed."""
+    """Return the steps per client and round: "10", or "8 to 10" if clients differed."""
     steps = {c.steps for record in e.history.rounds for c in record.clients}
     return formatting.format_range(min(steps), max(steps)) if steps else "no"

@@ -1,130 +1,136 @@
-"""Drift: what is lost where low-rank factors are averaged, by round and by layer."""
+"""Plot the drift by round and by layer."""
 
 import math
 import re
+from collections.abc import Mapping
 from statistics import fmean
 
+import altair as alt
+
 from blossomtune.artifacts.round_record import LayerDrift
-from blossomtune.reporting import formatting
-from blossomtune.reporting.bars import draw_legend, layout_legend
+from blossomtune.reporting import charts
+from blossomtune.reporting.charts import Figure
 from blossomtune.reporting.drift_summary import (
-    _format_share,
-    _Points,
     average_over_layers,
     describe_drift,
+    format_share,
     rounds_with_drift,
 )
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.svg import Canvas, compute_round_ticks, compute_ticks
 
-_KINDS = {"average": "drift-average", "best": "drift-best"}
-
-
-_NOT_MEASURED = "Drift was not measured in this run."
-
-
-_HEIGHT, _CELL = 150, 17  # pixels of the lines, and of a line of the strip
+_COLORS = {"average": charts.ACCENT, "best": charts.PALETTE[0]}
+_HEIGHT, _CELL, _LEFT = 150, 17, 44
+_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+"""Modules in the order in which a layer applies them."""
 
 
-_ORDER = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()  # noqa: SIM905
+def draw_drift(e: ExperimentResults, width: float) -> Figure:
+    """Return the mean drift by round, and the last round's drift by layer.
 
-
-def draw_drift(e: ExperimentResults, width: float) -> Canvas:
-    """By round as lines; for the last round by layer, as a strip for each kind of layer."""
+    Args:
+        e: the experiment.
+        width: width of the figure in pixels.
+    """
     rounds = rounds_with_drift(e)
     if not rounds:
-        canvas = Canvas(width, 40, _NOT_MEASURED)
-        canvas.text(0, 24, _NOT_MEASURED, "soft")
-        return canvas
+        return charts.build_text_figure(["Drift was not measured in this run."], width)
     names = {"average": "plain averaging", "best": f"best of rank {e.config['lora']['r']}"}
-    lines = {what: average_over_layers(rounds, what) for what in _KINDS}
-    shown = [(_KINDS[what], names[what]) for what in lines if lines[what]]
-    strips = _Strips(rounds[-1].drift or {})
-    top = layout_legend(shown, width)[1] + 26
-    below = top + _HEIGHT + 62
-    canvas = Canvas(width, below + strips.height, " ".join(describe_drift(e)))
-    draw_legend(canvas, shown)
-    _draw_lines(canvas, lines, names, top)
-    strips.draw(canvas, below, rounds[-1].round)
-    return canvas
+    points = {measure: average_over_layers(rounds, measure) for measure in names}
+    legend = [(names[measure], _COLORS[measure]) for measure in names if points[measure]]
+    records = [
+        {"round": number, "share": share, "name": names[measure]}
+        | {"tip": f"{names[measure]}, round {number}: {format_share(share)}"}
+        for measure, shares in points.items()
+        for number, share in shares
+    ]
+    top = charts.measure_legend(legend, width)[1] + 26
+    highest = max(share for measure in points.values() for _, share in measure)
+    highest = max(0.01, highest * 1.05)
+    percent = "format(datum.value * 100, '~g') + '\u202f%'"
+    line = charts.build_chart(records).encode(
+        x=charts.build_round_axis(rounds[0].round, rounds[-1].round, title="round"),
+        y=alt.Y(
+            "share:Q",
+            scale=alt.Scale(domain=[0, highest], nice=False),
+            axis=alt.Axis(title=None, tickCount=3, labelExpr=percent),
+        ),
+        color=charts.build_color("name", legend, width, left=_LEFT, top=top),
+    )
+    layers = [
+        charts.draw_text(
+            "share of ΔW* that is missed, mean over layers", -_LEFT, -12, **charts.SMALL
+        ),
+        line.mark_line(strokeWidth=2.5, strokeCap="round", strokeJoin="round"),
+    ]
+    dots = line.mark_circle(aria=True, size=40 if len(rounds) <= 30 else 0, opacity=1)
+    layers.append(dots.encode(description=alt.Description("tip:N")))
+    strips = _draw_strips(rounds[-1].drift or {}, rounds[-1].round, width)
+    bottom = charts.GAP + strips.height + 40 if strips else 40
+    return charts.build_figure(
+        layers,
+        " ".join(describe_drift(e)),
+        width,
+        top + _HEIGHT + bottom,
+        below=strips,
+        left=_LEFT,
+        right=14,
+        top=top,
+        bottom=bottom,
+    )
 
 
-def _draw_lines(
-    canvas: Canvas, lines: dict[str, _Points], names: dict[str, str], top: float
-) -> None:
-    left, right, bottom = 44.0, canvas.width - 14, top + _HEIGHT
-    points = [point for found in lines.values() for point in found]
-    first, last = min(r for r, _ in points), max(r for r, _ in points)
-    scale = compute_ticks(max(max(v for _, v in points), 0.01), 3)
-
-    def x(number: float) -> float:
-        return left + 6 + (right - left - 6) * (number - first) / max(1, last - first)
-
-    def y(value: float) -> float:
-        return bottom - _HEIGHT * value / scale[-1]
-
-    canvas.text(0, top - 12, "share of ΔW* that is missed, mean over layers", "soft small")
-    for tick in scale:
-        canvas.line(left, y(tick), right, y(tick), "grid")
-        text = formatting.format_percent(tick, 0 if scale[1] >= 0.01 else 1)
-        canvas.text(left - 8, y(tick) + 4, text, "soft small", anchor="end")
-    for number in compute_round_ticks(first, last):
-        canvas.text(x(number), bottom + 18, str(number), "soft small", anchor="middle")
-    canvas.text((left + right) / 2, bottom + 34, "round", "soft small", anchor="middle")
-    for what, found in lines.items():
-        canvas.path([(x(r), y(v)) for r, v in found], _KINDS[what])
-        for r, v in found if len(found) <= 30 else []:
-            tip = f"{names[what]}, round {r}: {_format_share(v)}"
-            canvas.dot(x(r), y(v), f"{_KINDS[what]}-fill", tip, radius=3.5)
-
-
-class _Strips:
-    """A line for each kind of layer, a cell for each depth; the darker, the more is missed."""
-
-    def __init__(self, layers: dict[str, LayerDrift]) -> None:
-        cells: dict[tuple[str, int], list[float]] = {}
-        self.what = "average" if any(v.average for v in layers.values()) else "best"
-        for name, layer in layers.items():
-            value = getattr(layer, self.what)
-            if value is not None and math.isfinite(value):
-                cells.setdefault(_split_layer_name(name), []).append(value)
-        self.cells = {place: fmean(values) for place, values in cells.items()}
-        kinds = {kind for kind, _ in self.cells}
-        self.kinds = [k for k in _ORDER if k in kinds] + sorted(kinds - set(_ORDER))
-        self.depths = sorted({depth for _, depth in self.cells})
-        self.height = 26 + _CELL * len(self.kinds) + 34 if self.cells else 0
-
-    def draw(self, canvas: Canvas, top: float, number: int) -> None:
-        """Draws them from ``top`` downwards."""
-        if not self.cells:
-            return
-        what = {"average": "plain averaging", "best": "the best of its rank"}[self.what]
-        canvas.text(0, top + 4, f"by layer, {what} in round {number}", "soft small")
-        left, top = min(110.0, canvas.width * 0.27), top + 18
-        pitch = min(40.0, (canvas.width - left) / len(self.depths))
-        most = max(self.cells.values()) or 1.0
-        for line, kind in enumerate(self.kinds):
-            y = top + _CELL * line
-            canvas.text(0, y + 12, kind, "small", room=left - 8)
-            for column, depth in enumerate(self.depths):
-                value = self.cells.get((kind, depth))
-                if value is not None:
-                    tip = f"{kind}, layer {depth}: {_format_share(value)}"
-                    box = (left + pitch * column, y, max(1.0, pitch - 1), _CELL - 1)
-                    canvas.bar(
-                        *box, f"{_KINDS[self.what]}-fill", tip, opacity=0.06 + 0.94 * value / most
-                    )
-        self._axis(canvas, left, pitch, top + _CELL * len(self.kinds), most)
-
-    def _axis(self, canvas: Canvas, left: float, pitch: float, y: float, most: float) -> None:
-        for column in range(0, len(self.depths), max(1, math.ceil(26 / pitch))):
-            place = left + pitch * (column + 0.5)
-            canvas.text(place, y + 14, str(self.depths[column]), "soft small", anchor="middle")
-        canvas.text(0, y + 14, "depth", "soft small")
-        canvas.text(0, y + 32, f"darkest: {_format_share(most)}", "soft small")
+def _draw_strips(
+    layers: Mapping[str, LayerDrift], number: int, width: float
+) -> alt.LayerChart | alt.FacetChart | None:
+    """Return a row per module with a cell per depth; the darker, the more is missed."""
+    measure = "average" if any(layer.average for layer in layers.values()) else "best"
+    shares: dict[tuple[str, int], list[float]] = {}
+    for name, layer in layers.items():
+        share = getattr(layer, measure)
+        if share is not None and math.isfinite(share):
+            shares.setdefault(_split_layer_name(name), []).append(share)
+    if not shares:
+        return None
+    means = {place: fmean(values) for place, values in shares.items()}
+    found = {module for module, _ in means}
+    modules = [m for m in _MODULES if m in found] + sorted(found - set(_MODULES))
+    depths = sorted({depth for _, depth in means})
+    highest, left = max(means.values()) or 1.0, min(110.0, width * 0.27)
+    plot_width = min(40.0 * len(depths), width - left)
+    height = _CELL * len(modules)
+    records = [
+        {"module": module, "depth": depth, "opacity": 0.06 + 0.94 * share / highest}
+        | {"tip": f"{module}, layer {depth}: {format_share(share)}"}
+        for (module, depth), share in means.items()
+    ]
+    step = max(1, math.ceil(26 * len(depths) / plot_width))
+    rows = alt.Y("module:N", axis=None, scale=alt.Scale(domain=modules))
+    columns = alt.Scale(range=[left - _LEFT, left - _LEFT + plot_width], domain=depths)
+    cells = charts.build_chart(records).encode(
+        x=alt.X(
+            "depth:O",
+            scale=columns,
+            axis=alt.Axis(title=None, values=depths[::step], labelAngle=0, grid=False),
+        ),
+        y=rows,
+        opacity=alt.Opacity("opacity:Q", scale=None),
+        description=alt.Description("tip:N"),
+    )
+    labels = charts.build_chart([{"module": module} for module in modules])
+    share_name = {"average": "plain averaging", "best": "the best of its rank"}[measure]
+    caption = f"by layer, {share_name} in round {number}"
+    return alt.layer(
+        cells.mark_rect(aria=True, fill=_COLORS[measure], stroke=charts.PAPER, strokeWidth=1),
+        labels.mark_text(fontSize=11, limit=left - 8).encode(
+            x=alt.XValue(-_LEFT), y=rows, text=alt.Text("module:N")
+        ),
+        charts.draw_text(caption, -_LEFT, -14, **charts.SMALL),
+        charts.draw_text("depth", -_LEFT, height + 14, **charts.SMALL),
+        charts.draw_text(f"darkest: {format_share(highest)}", -_LEFT, height + 32, **charts.SMALL),
+    ).properties(width=width - _LEFT, height=height)
 
 
 def _split_layer_name(name: str) -> tuple[str, int]:
-    """Kind and depth of a layer: ("q_proj", 3) of "layers.3.self_attn.q_proj"."""
+    """Return module and depth of a layer: ("q_proj", 3) for "layers.3.self_attn.q_proj"."""
     depth = re.search(r"\.(\d+)\.", f".{name}.")
     return name.rpartition(".")[2], int(depth[1]) if depth else 0

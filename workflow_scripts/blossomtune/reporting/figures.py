@@ -1,43 +1,49 @@
-"""The figures, drawn at any width: the page has each one wide and narrow."""
+"""List the figures of an experiment and of the run."""
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
-from blossomtune.reporting import drift, formatting
+from blossomtune.reporting import charts, formatting
 from blossomtune.reporting.bars import Bar, draw_bars
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.drift import draw_drift
 from blossomtune.reporting.load import ExperimentResults
 from blossomtune.reporting.loss import draw_loss
 from blossomtune.reporting.outcome import draw_outcome
 from blossomtune.reporting.stages import StageBenchmark
-from blossomtune.reporting.svg import Canvas
 from blossomtune.reporting.traffic import draw_traffic
 
-Figure = Callable[[float], Canvas]
-"""Draws itself at a width in pixels."""
+DrawFunction = Callable[[float], Figure]
+"""Returns a figure of a width in pixels."""
 
 
-def build_figures(e: ExperimentResults) -> dict[str, Figure]:
-    """The figures of one experiment, by name."""
-    return {
-        "outcome": lambda width: draw_outcome(e, width),
-        "loss": lambda width: draw_loss(e, width),
-        "drift": lambda width: drift.draw_drift(e, width),
-        "traffic": lambda width: draw_traffic(e, width),
+def build_figures(e: ExperimentResults) -> dict[str, DrawFunction]:
+    """Return the figures of one experiment that are files too, by name."""
+    functions = {
+        "outcome": draw_outcome,
+        "loss": draw_loss,
+        "drift": draw_drift,
+        "traffic": draw_traffic,
     }
+    return {name: cache(partial(draw, e)) for name, draw in functions.items()}
 
 
-def draw_stage_times(benchmarks: Sequence[StageBenchmark], width: float) -> Canvas:
-    """Wall time by stage."""
+def draw_stage_times(benchmarks: Sequence[StageBenchmark], width: float) -> Figure:
+    """Return the wall time by stage.
+
+    Args:
+        benchmarks: measurements of the stages.
+        width: width of the figure in pixels.
+    """
     if not benchmarks:
-        canvas = Canvas(width, 40, "No times were measured.")
-        canvas.text(0, 24, "No times were measured in this run.", "soft")
-        return canvas
-    found = [
+        return charts.build_text_figure(["No times were measured in this run."], width)
+    bars = [
         Bar(
-            s.name.replace("_", " "),
-            [("c0", "seconds", s.seconds)],
-            formatting.format_duration(s.seconds),
+            stage.name.replace("_", " "),
+            [("seconds", stage.seconds)],
+            formatting.format_duration(stage.seconds),
         )
-        for s in benchmarks
+        for stage in benchmarks
     ]
-    said = ", ".join(f"{bar.name} {bar.total}" for bar in found)
-    return draw_bars(width, found, [], f"Wall time by stage: {said}.")
+    label = ", ".join(f"{bar.name} {bar.total}" for bar in bars)
+    return draw_bars(bars, [("seconds", charts.PALETTE[0])], f"Wall time by stage: {label}.", width)

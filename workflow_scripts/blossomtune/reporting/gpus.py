@@ -1,4 +1,4 @@
-"""What the report says of GPUs, where clients trained on some."""
+"""Describe the use of GPUs."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,31 @@ from blossomtune.reporting.load import ExperimentResults
 
 
 def describe_gpus(e: ExperimentResults) -> list[str]:
-    """Sentences on how busy GPUs were and on what clients took of them; none without any."""
+    """Return sentences on utilization and memory; none without GPUs."""
     rounds = [record.gpus for record in e.history.rounds if record.gpus]
     sentences = []
     if rounds:
-        names = formatting.join_list(sorted({gpu.name for gpus in rounds for gpu in gpus}))
-        every = [gpu for gpus in rounds for gpu in gpus]
-        fullest = max(every, key=lambda gpu: gpu.memory_mb / gpu.memory_total_mb)
-        taken, there = (_format_gigabytes(n) for n in (fullest.memory_mb, fullest.memory_total_mb))
-        sentences.append(
-            f"{formatting.capitalize_first(formatting.format_amount(max(map(len, rounds)), 'GPU'))} ({names}): busy for "
-            f"{format_utilization(every)} of the rounds\u2019 time, the fullest with {taken} of {there} taken."
+        usages = [gpu for gpus in rounds for gpu in gpus]
+        number = formatting.format_amount(max(map(len, rounds)), "GPU")
+        names = formatting.join_list(sorted({gpu.name for gpu in usages}))
+        fullest = max(usages, key=lambda gpu: gpu.memory_mb / gpu.memory_total_mb)
+        used, total = (
+            _format_gigabytes(fullest.memory_mb),
+            _format_gigabytes(fullest.memory_total_mb),
         )
-    held = [c.gpu_memory_mb for r in e.history.rounds for c in r.clients if c.gpu_memory_mb]
-    if held:
-        sentences.append(f"A client held up to {_format_gigabytes(max(held))} of a GPU.")
+        sentences.append(
+            f"{formatting.capitalize_first(number)} ({names}): busy for "
+            f"{format_utilization(usages)} of the rounds’ time, "
+            f"the fullest with {used} of {total} taken."
+        )
+    memory = [c.gpu_memory_mb for r in e.history.rounds for c in r.clients if c.gpu_memory_mb]
+    if memory:
+        sentences.append(f"A client held up to {_format_gigabytes(max(memory))} of a GPU.")
     return sentences
 
 
 def format_utilization(gpus: Sequence[GpuUsage]) -> str:
-    """The mean share of time that GPUs were busy."""
+    """Return the mean share of time with a running kernel, in percent."""
     return formatting.format_percent(sum(gpu.utilization for gpu in gpus) / len(gpus) / 100)
 
 

@@ -1,25 +1,27 @@
-"""TODO docstring."""
+"""Describe the losses by round and the batch sizes."""
 
 from blossomtune.reporting import formatting
 from blossomtune.reporting.load import ExperimentResults
 
 
 def describe_learning(e: ExperimentResults) -> list[str]:
-    """What was watched, whether the run stopped early, and which round is the result."""
+    """Return sentences on the losses, early stopping and the round of the result."""
     history, federation = e.history, e.config["federation"]
     sentences = []
-    held = [r.evaluation for r in history.rounds if r.evaluation]
-    if held:
+    evaluations = [r.evaluation for r in history.rounds if r.evaluation]
+    if evaluations:
+        rows = formatting.format_count(evaluations[0].rows)
+        losses = [evaluations[0].loss, evaluations[-1].loss]
         sentences.append(
-            f"The server’s own check on {formatting.format_count(held[0].rows)} held-out examples"
+            f"The server’s own check on {rows} held-out examples"
             f"{_format_interval(federation['evaluate_every'])} went from a loss of "
-            f"{formatting.format_number(held[0].loss)} to {formatting.format_number(held[-1].loss)}."
+            f"{' to '.join(map(formatting.format_number, losses))}."
         )
-    own = [loss for _, loss in history.federated_losses]
-    if own:
+    if history.federated_losses:
+        losses = [history.federated_losses[0][1], history.federated_losses[-1][1]]
         sentences.append(
             "On rows that clients hold out themselves it went from "
-            f"{formatting.format_number(own[0])} to {formatting.format_number(own[-1])}."
+            f"{' to '.join(map(formatting.format_number, losses))}."
         )
     last = history.rounds[-1].round
     if history.stop_reason:
@@ -40,20 +42,21 @@ def _format_interval(rounds: int) -> str:
 
 
 def describe_batch_sizes(e: ExperimentResults) -> str:
-    """Whose batches had to be smaller than configured, in a sentence; nothing if none had to."""
-    wanted = e.config["training"]["arguments"].get("per_device_train_batch_size", 8)
+    """Return a sentence on clients with smaller batches than configured; empty without any."""
+    configured = e.config["training"]["arguments"].get("per_device_train_batch_size", 8)
     smaller: dict[str, int] = {}
     for record in e.history.rounds:
         for c in record.clients:
-            if c.batch_size != wanted:
+            if c.batch_size != configured:
                 smaller[c.name] = min(c.batch_size, smaller.get(c.name, c.batch_size))
     if not smaller:
         return ""
     if len(smaller) > 6:
-        who = f"{formatting.format_amount(len(smaller), 'client')} (down to {min(smaller.values())} at a time)"
+        number = formatting.format_amount(len(smaller), "client")
+        clients = f"{number} (down to {min(smaller.values())} at a time)"
     else:
-        who = formatting.join_list([f"{name} ({size} at a time)" for name, size in smaller.items()])
+        clients = formatting.join_list([f"{n} ({size} at a time)" for n, size in smaller.items()])
     return (
-        f"Memory was too small for {wanted} examples at a time on {who}; they took as many "
+        f"Memory was too small for {configured} examples at a time on {clients}; they took as many "
         "examples a step, in more and smaller batches."
     )

@@ -1,4 +1,4 @@
-"""What the report reads: the files of results/, checked, or an error that names the file."""
+"""Load the results that the report shows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.files import missing_file_error, read_artifact
 from blossomtune.artifacts.history import History
 from blossomtune.artifacts.merge_check import MergeCheck
-from blossomtune.artifacts.metrics import Metrics, ModelMetrics, PairedDifference
+from blossomtune.artifacts.metrics import GroupMetrics, Metrics, ModelMetrics, PairedDifference
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import ClientTokenCounts, RowFormat, TokenizedManifest
@@ -18,7 +18,28 @@ from blossomtune.artifacts.tokenized_manifest import ClientTokenCounts, RowForma
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """Everything that is known of one experiment."""
+    """Results and settings of one experiment.
+
+    Attributes:
+        name: name of the experiment.
+        config: its block in the configuration.
+        preprocessing: its preprocessing block.
+        config_digest: digest of everything that the experiment depends on.
+        provenance: origin of the base model.
+        dataset_name: name of the data set.
+        dataset: origin and rows of the data set.
+        partition: rows of the clients.
+        row_format: format of the rows.
+        token_counts: examples and tokens by index of the client.
+        history: the rounds.
+        metrics: metrics by name of the model.
+        local_models: metrics of the models that clients trained alone, by client name.
+        differences: the federated model against each other model, by its name.
+        merge_check: check of the merged model.
+        adapter_rank: largest rank of the adapter.
+        adapter_bytes: size of the adapter's weights.
+        adapter_sha256: digest of the adapter's weights.
+    """
 
     name: str
     config: dict[str, Any]
@@ -32,6 +53,7 @@ class ExperimentResults:
     token_counts: dict[int, ClientTokenCounts]
     history: History
     metrics: dict[str, ModelMetrics]
+    local_models: dict[str, GroupMetrics]
     differences: dict[str, PairedDifference]
     merge_check: MergeCheck
     adapter_rank: int
@@ -50,41 +72,41 @@ class ExperimentResults:
 
     @property
     def uses_accuracy(self) -> bool:
-        """Whether models are compared by accuracy; where there are no choices, by loss."""
+        """True if models are compared by accuracy; without choices they are compared by loss."""
         return all(model.accuracy for model in self.metrics.values())
 
     @property
     def num_participants(self) -> int:
-        """How many different clients trained in at least one round."""
+        """Number of clients that trained in at least one round."""
         return len({c.client for r in self.history.rounds for c in r.clients})
 
 
 def load_experiment(
     results: Path, configuration: dict[str, Any], name: str, config_digest: str
 ) -> ExperimentResults:
-    """Reads everything about one experiment.
+    """Load the results of one experiment.
 
     Args:
         results: the workflow's results directory.
-        configuration: the blocks that this run used.
-        name: the experiment's name.
-        digest: of what the experiment was made from.
+        configuration: the blocks that the run uses.
+        name: name of the experiment.
+        config_digest: digest of everything that the experiment depends on.
 
     Raises:
-        UserError: where a file is missing or malformed.
+        UserError: if a file is missing or malformed.
     """
     block = configuration["experiments"][name]
     model, partition, preprocessing = block["model"], block["partition"], block["preprocessing"]
     dataset = configuration["partitions"][partition]["dataset"]
-    own = results / "experiments" / name
-    adapter = own / "adapter" / "adapter_model.safetensors"
+    folder = results / "experiments" / name
+    adapter = folder / "adapter" / "adapter_model.safetensors"
     if not adapter.is_file():
         raise missing_file_error(adapter)
-    tokenised = read_artifact(
+    tokenized = read_artifact(
         results / "preprocessed" / partition / preprocessing / model / "manifest.json",
         TokenizedManifest,
     )
-    metrics = read_artifact(own / "metrics.json", Metrics)
+    metrics = read_artifact(folder / "metrics.json", Metrics)
     return ExperimentResults(
         name=name,
         config=block,
@@ -96,13 +118,16 @@ def load_experiment(
         partition=read_artifact(
             results / "partitions" / partition / "manifest.json", PartitionManifest
         ),
-        row_format=tokenised.shape,
-        token_counts={c.client: c for c in tokenised.clients},
-        history=read_artifact(own / "history.json", History),
+        row_format=tokenized.shape,
+        token_counts={c.client: c for c in tokenized.clients},
+        history=read_artifact(folder / "history.json", History),
         metrics=metrics.models,
+        local_models=metrics.local.models if metrics.local else {},
         differences=metrics.difference,
-        merge_check=read_artifact(own / "merged" / "merge.json", MergeCheck),
-        adapter_rank=read_artifact(own / "adapter" / "adapter_config.json", AdapterConfig).max_rank,
+        merge_check=read_artifact(folder / "merged" / "merge.json", MergeCheck),
+        adapter_rank=read_artifact(
+            folder / "adapter" / "adapter_config.json", AdapterConfig
+        ).max_rank,
         adapter_bytes=adapter.stat().st_size,
         adapter_sha256=files.compute_file_sha256(adapter),
     )

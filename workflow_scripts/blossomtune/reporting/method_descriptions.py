@@ -1,4 +1,4 @@
-"""What the server makes of the clients' answers, in words."""
+"""Describe strategy, aggregation, adapter and training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +44,7 @@ _CLIENT_TERMS = {
 
 
 def describe_round(e: ExperimentResults) -> str:
-    """What happens in a round, in a few sentences."""
+    """Return sentences on the steps of a round."""
     strategy, aggregation = e.history.strategy, e.history.aggregation
     does = _AGGREGATIONS.get(aggregation, _STRATEGIES.get(strategy, f"goes by {strategy}"))
     if e.history.privacy:
@@ -52,11 +52,11 @@ def describe_round(e: ExperimentResults) -> str:
     counted = {"trained": "it trained on", "held": "that it holds"}
     how = counted[e.config["federation"]["client_weights"]]
     does = does.format(r=e.config["lora"]["r"], counted=how)
-    told = (
+    sentence = (
         "In each round the server sends the adapter to the clients, each client that takes part "
         f"trains it on its own rows, and the server {does}."
     )
-    return " ".join([told, *_list_extra_steps(strategy, aggregation)])
+    return " ".join([sentence, *_list_extra_steps(strategy, aggregation)])
 
 
 def _list_extra_steps(strategy: str, aggregation: str) -> list[str]:
@@ -64,20 +64,21 @@ def _list_extra_steps(strategy: str, aggregation: str) -> list[str]:
 
 
 def format_strategy(strategy: Mapping[str, Any]) -> str:
-    """A strategy with its parameters: "fedprox (mu 0.1)"."""
+    """Return a strategy with its parameters: "fedprox (mu 0.1)"."""
     more = [
         f"{k.replace('_', ' ')} {formatting.format_setting(v)}"
         for k, v in strategy.items()
         if k != "name"
     ]
-    return strategy["name"] + (f" ({', '.join(more)})" if more else "")
+    return f"{strategy['name']} ({', '.join(more)})" if more else str(strategy["name"])
 
 
 def describe_adapter(e: ExperimentResults) -> str:
-    """Kind, rank and scale of the adapter: "rank-stabilised LoRA of rank 8, alpha 16"."""
+    """Return the kind of the adapter: "rank-stabilised LoRA of rank 8, alpha 16"."""
     lora = e.config["lora"]
     kind = ("rank-stabilised " if lora["rslora"] else "") + ("DoRA" if lora["dora"] else "LoRA")
-    return f"{kind} of rank {lora['r']}{_format_client_ranks(e)}, alpha {formatting.format_setting(lora['alpha'])}"
+    alpha = formatting.format_setting(lora["alpha"])
+    return f"{kind} of rank {lora['r']}{_format_client_ranks(e)}, alpha {alpha}"
 
 
 def _format_client_ranks(e: ExperimentResults) -> str:
@@ -88,11 +89,11 @@ def _format_client_ranks(e: ExperimentResults) -> str:
 
 
 def describe_training(e: ExperimentResults) -> str:
-    """How clients train besides the defaults; nothing where they go by these."""
+    """Return the training settings that differ from the defaults; empty if none does."""
     block = e.config["training"]
-    told = []
+    settings = []
     if block["optimizer_state"] == "kept":
-        told.append("each client keeps its optimizer’s state from round to round")
+        settings.append("each client keeps its optimizer’s state from round to round")
     if block["quantization"] != "none":
-        told.append(f"the base is held in {block['quantization'].replace('bit', ' bits')}")
-    return "; ".join(told)
+        settings.append(f"the base is held in {block['quantization'].replace('bit', ' bits')}")
+    return "; ".join(settings)

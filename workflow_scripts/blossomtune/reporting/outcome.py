@@ -1,63 +1,86 @@
-"""The figure of what came out: every model with its interval, overall and by value."""
+"""Plot the scores of all models, overall and by group."""
+
+from collections.abc import Mapping
 
 from blossomtune.artifacts.metrics import ConfidenceInterval, GroupMetrics
-from blossomtune.reporting import formatting
-from blossomtune.reporting.dots import DotRow, Mark, Scale, draw_dots, is_finite
+from blossomtune.reporting import charts, formatting
+from blossomtune.reporting.charts import Figure
+from blossomtune.reporting.dot_plot import DotRow, draw_dot_plot, is_finite
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.svg import Canvas, compute_ticks
 
-MODEL_STYLES = {"base": "m0 m", "federated": "m1 m", "local": "m2 m", "centralised": "m3 m"}
-"""How models look, by name."""
+MODEL_COLORS = {
+    "base": charts.NEUTRAL,
+    "federated": charts.ACCENT,
+    "local": charts.PALETTE[0],
+    "centralised": charts.PALETTE[1],
+}
+"""Colours by name of the model."""
 
-MODEL_LABELS = {name: name for name in MODEL_STYLES} | {"local": "local only"}
-"""How people call them."""
+MODEL_LABELS = {name: name for name in MODEL_COLORS} | {"local": "local only"}
+"""Labels by name of the model."""
 
-_MAX_ROWS = 24  # rows of a chart; tables beside it show all of them
+_MAX_ROWS = 24  # tables beside the plot show all groups
+
+
+def list_series(names: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return label and colour of the models with these names."""
+    return [(MODEL_LABELS[name], MODEL_COLORS[name]) for name in names]
 
 
 def select_metric(group: GroupMetrics, *, uses_accuracy: bool) -> ConfidenceInterval | None:
-    """The number that models are compared by."""
+    """Return the metric by which models are compared.
+
+    Args:
+        group: metrics of a model.
+        uses_accuracy: whether the metric is accuracy, else the loss.
+    """
     return group.accuracy if uses_accuracy else group.loss
 
 
-def build_scale(intervals: list[ConfidenceInterval], *, uses_accuracy: bool) -> Scale:
-    """An axis from 0: to 100 % for accuracies, to the largest of losses."""
-    if uses_accuracy:
-        return Scale(
-            [0, 0.25, 0.5, 0.75, 1.0], formatting.format_percent, formatting.format_percent
-        )
-    highest = max((i.high for i in intervals), default=1.0)
-    return Scale(
-        compute_ticks(highest),
-        lambda tick: formatting.format_setting(round(tick, 9)),
-        formatting.format_number,
-    )
-
-
-def draw_outcome(e: ExperimentResults, width: float) -> Canvas:
-    """Accuracy (without choices: loss) of every model with its interval, overall and by value."""
-    found = [_build_row(e, "all", e.metrics, strong=True)]
-    values = sorted({v for m in e.metrics.values() for v in m.by or {}})
-    values.sort(key=lambda v: -max(m.by[v].rows for m in e.metrics.values() if v in (m.by or {})))
-    for value in values[: _MAX_ROWS - 1]:
-        groups = {n: m.by[value] for n, m in e.metrics.items() if value in (m.by or {})}
-        found.append(_build_row(e, value, groups))
-    rows = [row for row in found if row.marks]
-    intervals = [mark.interval for row in rows for mark in row.marks]
-    scale = build_scale(intervals, uses_accuracy=e.uses_accuracy)
-    what = "Accuracy" if e.uses_accuracy else "Loss"
-    said = ", ".join(f"{m.name} {scale.value(m.interval.value)}" for m in found[0].marks)
-    legends = [(MODEL_STYLES[name], MODEL_LABELS[name]) for name in e.metrics]
-    return draw_dots(width, rows, legends, scale, f"{what} on the held-out examples: {said}.")
-
-
-def _build_row(
-    e: ExperimentResults, label: str, groups: dict[str, GroupMetrics], *, strong: bool = False
+def build_row(
+    label: str,
+    groups: Mapping[str, GroupMetrics],
+    *,
+    uses_accuracy: bool,
+    has_note: bool = True,
+    is_strong: bool = False,
 ) -> DotRow:
-    marks, size = [], 0
-    for name, group in groups.items():
-        interval = select_metric(group, uses_accuracy=e.uses_accuracy)
-        if interval and is_finite(interval):
-            marks.append(Mark(MODEL_STYLES[name], MODEL_LABELS[name], interval))
-            size = max(size, group.rows)
-    return DotRow(label, f"{formatting.format_count(size)} examples", marks, strong)
+    """Return a row with a dot for each model.
+
+    Args:
+        label: text before the row.
+        groups: metrics by name of the model.
+        uses_accuracy: whether models are compared by accuracy, else by loss.
+        has_note: whether the number of rows is noted below the label.
+        is_strong: whether the label is bold.
+    """
+    metrics = {n: select_metric(g, uses_accuracy=uses_accuracy) for n, g in groups.items()}
+    dots = [(MODEL_LABELS[n], i) for n, i in metrics.items() if i and is_finite(i)]
+    size = max((group.rows for group in groups.values()), default=0)
+    note = f"{formatting.format_count(size)} examples" if has_note else ""
+    return DotRow(label, note, dots, is_strong)
+
+
+def draw_outcome(e: ExperimentResults, width: float) -> Figure:
+    """Return accuracy, or loss, of every model with its interval, overall and by group.
+
+    Args:
+        e: the experiment.
+        width: width of the figure in pixels.
+    """
+    uses_accuracy, by = e.uses_accuracy, {n: m.by for n, m in e.metrics.items() if m.by}
+    rows = [build_row("all", e.metrics, uses_accuracy=uses_accuracy, is_strong=True)]
+    sizes = {value: group.rows for groups in by.values() for value, group in groups.items()}
+    for value in sorted(sizes, key=lambda value: (-sizes[value], value))[: _MAX_ROWS - 1]:
+        groups = {name: groups[value] for name, groups in by.items() if value in groups}
+        rows.append(build_row(value, groups, uses_accuracy=uses_accuracy))
+    spell = formatting.format_percent if uses_accuracy else formatting.format_number
+    scores = ", ".join(f"{name} {spell(interval.value)}" for name, interval in rows[0].dots)
+    metric = "Accuracy" if uses_accuracy else "Loss"
+    return draw_dot_plot(
+        [row for row in rows if row.dots],
+        list_series(e.metrics),
+        f"{metric} on the held-out examples: {scores}.",
+        width,
+        is_share=uses_accuracy,
+    )

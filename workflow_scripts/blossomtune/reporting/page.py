@@ -1,7 +1,8 @@
-"""The page: everything that was read, put in the order in which people ask for it."""
+"""Write the report: one self-contained page and its figures."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import yaml
 from markupsafe import Markup, escape
 
 from blossomtune import files
-from blossomtune.reporting import baselines, figures, formatting, load, stages, summary, svg
+from blossomtune.artifacts.origin import Origin
+from blossomtune.reporting import baselines, charts, figures, formatting, load, stages, summary
 from blossomtune.reporting.context import (
     build_comparison_context,
     build_experiment_context,
@@ -40,15 +42,15 @@ _FILTERS = (
 
 
 def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
-    """Writes index.html, and the figures as files of their own.
+    """Write index.html, and the figures as SVG files.
 
     Args:
-        config: the report stage's configuration (``config.stages.report``).
+        config: configuration of the report stage.
         results: the workflow's results directory.
-        output: the directory of both; what else is in it stays.
+        output: directory to write to; other files in it stay.
 
     Raises:
-        UserError: where one of the results is missing or malformed.
+        UserError: if a result is missing or malformed.
     """
     configuration = config["configuration"]
     experiments = [
@@ -56,23 +58,39 @@ def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
         for name in configuration["run"]
     ]
     measured = stages.read_benchmarks(results, configuration, experiments)
-    drawn = {f"{e.name}/{k}": f for e in experiments for k, f in figures.build_figures(e).items()}
-    drawn["time"] = lambda width: figures.draw_stage_times(measured, width)
+    drawings = {e.name: figures.build_figures(e) for e in experiments}
+    draw_times = cache(partial(figures.draw_stage_times, measured))
+    page = render_page(config, experiments, measured, drawings, draw_times)
     with files.write_atomically(output / "index.html") as index:
-        index.write_text(render_page(config, experiments, measured), encoding="utf-8")
+        index.write_text(page, encoding="utf-8")
     with files.write_atomically(output / "figures", directory=True) as folder:
-        for name, figure in drawn.items():
-            path = folder / f"{name}.svg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(figure(svg.WIDE_WIDTH).standalone(), encoding="utf-8")
+        _write_figure(folder / "time.svg", draw_times)
+        for experiment, draw_functions in drawings.items():
+            for name, draw in draw_functions.items():
+                _write_figure(folder / experiment / f"{name}.svg", draw)
+
+
+def _write_figure(path: Path, draw: figures.DrawFunction) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(draw(charts.WIDE_WIDTH).standalone(), encoding="utf-8")
 
 
 def render_page(
     config: dict[str, Any],
-    experiments: list[load.ExperimentResults],
+    experiments: Sequence[load.ExperimentResults],
     benchmarks: Sequence[stages.StageBenchmark],
+    drawings: Mapping[str, Mapping[str, figures.DrawFunction]],
+    draw_times: figures.DrawFunction,
 ) -> str:
-    """The page as HTML that refers to nothing outside itself."""
+    """Return the page as HTML without references to other files.
+
+    Args:
+        config: configuration of the report stage.
+        experiments: results of the experiments.
+        benchmarks: measurements of the stages.
+        drawings: figures by name of the experiment and name of the figure.
+        draw_times: figure of the stages' wall times.
+    """
     templates = {
         name: (_TEMPLATE_DIR / name).read_text(encoding="utf-8")
         for name in (_PAGE_TEMPLATE, *_PARTIALS)
@@ -88,8 +106,11 @@ def render_page(
         "percent1": lambda share: formatting.format_percent(share, 1),
         "points": formatting.format_points,
     }
-    style = svg.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
-    views = [build_experiment_context(number, e) for number, e in enumerate(experiments, 1)]
+    style = charts.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    views = [
+        build_experiment_context(number, e, drawings[e.name])
+        for number, e in enumerate(experiments, 1)
+    ]
     return environment.get_template(_PAGE_TEMPLATE).render(
         summary=summary.summarize_run(experiments),
         baseline_summary=" ".join(baselines.describe_differences(experiments[0]))
@@ -103,7 +124,7 @@ def render_page(
         sources=_collect_sources(experiments),
         stages=benchmarks,
         style=Markup(style),  # noqa: S704, our own files
-        time=render_figure(lambda width: figures.draw_stage_times(benchmarks, width)),
+        time=render_figure(draw_times),
         versions=collect_versions(),
         yaml=yaml.safe_dump(
             config["configuration"] | {"report": config["report"]},
@@ -115,29 +136,27 @@ def render_page(
 
 
 def collect_versions() -> list[tuple[str, str]]:
-    """Name and version of Python and of the packages that shape the results, where installed."""
-    found = [("Python", platform.python_version())]
+    """Return name and version of Python and of the installed packages that affect results."""
+    versions = [("Python", platform.python_version())]
     for name in _PACKAGES:
         try:
-            found.append((name, metadata.version(name)))
+            versions.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:  # e.g. Snakemake, which is not in the container
             continue
-    return found
+    return versions
 
 
 def _no_wrap(text: str) -> Markup:
-    """The text with words like held-out kept on one line, unless they are too long for a phone."""
-    keep = Markup('<span class="whole">{}</span>')
-    kept = (keep.format(w) if "-" in w and len(w) <= 24 else escape(w) for w in text.split(" "))
-    return Markup(" ").join(kept)
+    """Return the text without line breaks in words such as held-out, if they fit on a phone."""
+    span = Markup('<span class="whole">{}</span>')
+    words = (span.format(w) if "-" in w and len(w) <= 24 else escape(w) for w in text.split(" "))
+    return Markup(" ").join(words)
 
 
 def _collect_sources(
-    experiments: list[load.ExperimentResults],
-) -> list[tuple[str, load.Provenance | load.DatasetManifest]]:
-    """Every model and data set once."""
-    found: dict[tuple[str, str], load.Provenance | load.DatasetManifest] = {}
-    for e in experiments:
-        found["model", e.config["model"]] = e.provenance
-        found["data", e.dataset_name] = e.dataset
-    return [(name, source) for (_, name), source in sorted(found.items(), reverse=True)]
+    experiments: Sequence[load.ExperimentResults],
+) -> list[tuple[str, Origin]]:
+    """Return name and origin of every model and data set, each one once."""
+    models: dict[str, Origin] = {e.config["model"]: e.provenance for e in experiments}
+    datasets: dict[str, Origin] = {e.dataset_name: e.dataset for e in experiments}
+    return sorted(models.items(), reverse=True) + sorted(datasets.items(), reverse=True)

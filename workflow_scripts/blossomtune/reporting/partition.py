@@ -1,158 +1,142 @@
-"""The figure of a partition: rows by client, split by label where labels were counted."""
+"""Plot a partition: rows by client and label."""
 
 import math
+from collections.abc import Mapping
+
+import altair as alt
 
 from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
-from blossomtune.reporting import formatting
-from blossomtune.reporting.bars import (
-    Bar,
-    draw_bars,
-    draw_legend,
-    draw_lines,
-    layout_legend,
-    wrap_lines,
-)
-from blossomtune.reporting.svg import Canvas, compute_ticks
+from blossomtune.reporting import charts, formatting
+from blossomtune.reporting.bars import Bar, draw_bars
+from blossomtune.reporting.charts import Figure, Legend
 
-_MAX_LABELS = 7  # labels that get a colour of their own
-_MAX_NAMED_CLIENTS = 24  # clients that get a line and a name of their own
-_MIN_COLUMN_WIDTH = 3  # pixels a column needs
-_HEIGHT = 220
+_MAX_LABELS = 7  # labels with a colour of their own
+_MAX_NAMED_CLIENTS = 24  # clients with a bar and a name of their own
+_MIN_COLUMN_WIDTH = 3  # pixels
+_HEIGHT, _LEFT = 220, 44
 
-_Parts = list[tuple[str, str, float]]
+_Sizes = dict[str, float]
+"""Rows by name of the label."""
 
 
-def draw_partition(manifest: PartitionManifest, width: float) -> Canvas:
-    """The figure at a width in pixels: a line a client, or columns where there are many."""
+def draw_partition(manifest: PartitionManifest, width: float) -> Figure:
+    """Return a bar per client, or columns if there are many clients.
+
+    Args:
+        manifest: the partition.
+        width: width of the figure in pixels.
+    """
     if manifest.has_external_clients:
-        return _draw_client_names(manifest, width)
-    chosen = _most_frequent_labels(manifest)
-    legends = [(f"c{i}", label) for i, label in enumerate(chosen)]
-    others = len(manifest.labels or {}) - len(chosen)
-    if others:
-        legends.append(("c7", f"{others} others"))
-    if not chosen:
-        legends = [("c0", "rows")]
-    parts = [_split_rows_by_label(share, legends) for share in manifest.clients]
-    shown = legends if chosen else []
+        names = formatting.join_list(manifest.client_names)
+        clients = formatting.format_amount(len(manifest.clients), "client")
+        title = formatting.capitalize_first(f"{clients}, each with rows that stay with it")
+        return charts.build_text_figure([title, names], width)
+    labels = _most_frequent_labels(manifest)
+    legend = list(zip(labels, charts.PALETTE, strict=False)) or [("rows", charts.PALETTE[0])]
+    if others := len(manifest.labels or {}) - len(labels):
+        legend.append((f"{others} others", charts.PALETTE[-1]))
+    sizes = [_count_rows(client, [name for name, _ in legend]) for client in manifest.clients]
     if len(manifest.clients) > _MAX_NAMED_CLIENTS:
-        return _draw_columns(manifest, parts, shown, width)
-    found = [
+        return _draw_columns(manifest, sizes, legend, width)
+    bars = [
         Bar(
-            s.name,
-            p,
-            formatting.format_count(s.rows),
-            "" if s.distance is None else f"{s.distance:.3f}",
+            client.name,
+            list(size.items()),
+            formatting.format_count(client.rows or 0),
+            "" if client.distance is None else f"{client.distance:.3f}",
         )
-        for s, p in zip(manifest.clients, parts, strict=True)
+        for client, size in zip(manifest.clients, sizes, strict=True)
     ]
-    said = ", ".join(f"{bar.name} {bar.total}" for bar in found)
-    notes = "distance" if any(bar.note for bar in found) else ""
-    label = f"Training rows by client: {said}."
-    return draw_bars(width, found, shown, label, lines=_describe_partition(manifest), notes=notes)
-
-
-def _draw_client_names(manifest: PartitionManifest, width: float) -> Canvas:
-    """Who the clients are, where nothing else is known of them."""
-    names = [share.name for share in manifest.clients]
-    said = [
-        formatting.capitalize_first(
-            f"{formatting.format_amount(len(names), 'client')}, each with rows that stay with it"
-        )
-    ]
-    lines = wrap_lines([*said, formatting.join_list(names)], width)
-    canvas = Canvas(width, 0, ": ".join([*said, formatting.join_list(names)]))
-    canvas.resize(draw_lines(canvas, lines) + 4)
-    return canvas
+    return draw_bars(
+        bars,
+        legend,
+        f"Training rows by client: {', '.join(f'{bar.name} {bar.total}' for bar in bars)}.",
+        width,
+        lines=_describe_partition(manifest),
+        note_title="distance" if any(bar.note for bar in bars) else "",
+        has_legend=bool(labels),
+    )
 
 
 def _most_frequent_labels(manifest: PartitionManifest) -> list[str]:
-    """The labels with most rows, in the order of numbers and letters."""
+    """Return the labels with most rows, in numerical or alphabetical order."""
     totals = manifest.labels or {}
     most = sorted(totals, key=lambda label: (-totals[label], label))[:_MAX_LABELS]
     return sorted(most, key=lambda label: label.zfill(20) if label.isdigit() else label)
 
 
-def _split_rows_by_label(client: ClientPartition, legends: list[tuple[str, str]]) -> _Parts:
-    """A client's rows by entry of the legend; the last one gets what no other has."""
+def _count_rows(client: ClientPartition, names: list[str]) -> _Sizes:
+    """Return a client's rows by name; the last name counts the rows of no other one."""
     labels = client.labels or {}
-    parts = [(kind, name, float(labels.get(name, 0))) for kind, name in legends]
-    kind, name = legends[-1]
-    if kind == "c7" or client.labels is None:
-        parts[-1] = (kind, name, client.rows - sum(size for _, _, size in parts[:-1]))
-    return parts
+    sizes = {name: float(labels.get(name, 0)) for name in names}
+    sizes[names[-1]] = (client.rows or 0) - math.fsum(sizes[name] for name in names[:-1])
+    return sizes
 
 
 def _describe_partition(manifest: PartitionManifest) -> list[str]:
     clients = manifest.clients
-    rows = sum(share.rows for share in clients)
-    lines = [
-        f"{formatting.format_count(rows)} training rows, {formatting.format_amount(len(clients), 'client')}"
-    ]
-    distances = [share.distance for share in clients if share.distance is not None]
+    rows = sum(client.rows or 0 for client in clients)
+    number = formatting.format_amount(len(clients), "client")
+    lines = [f"{formatting.format_count(rows)} training rows, {number}"]
+    distances = [c.distance for c in clients if c.distance is not None]
     if distances:
         mean = math.fsum(distances) / len(distances)
         lines.append(
             f"Jensen–Shannon distance from the whole: {mean:.3f} on average, "
             f"{min(distances):.3f} to {max(distances):.3f}"
         )
-    held = [
-        f"{formatting.format_count(sum(rows))} rows for {what}"
-        for what, rows in (
-            ("validation", [share.validation for share in clients]),
-            ("testing", [share.test for share in clients]),
-        )
-        if any(rows)
-    ]
-    return lines + ([f"The clients keep {' and '.join(held)}"] if held else [])
+    splits = {
+        "validation": sum(client.validation or 0 for client in clients),
+        "testing": sum(client.test or 0 for client in clients),
+    }
+    kept = [f"{formatting.format_count(n)} rows for {split}" for split, n in splits.items() if n]
+    return lines + ([f"The clients keep {' and '.join(kept)}"] if kept else [])
 
 
 def _draw_columns(
-    manifest: PartitionManifest, parts: list[_Parts], legends: list[tuple[str, str]], width: float
-) -> Canvas:
-    """Upright columns, like clients side by side; a column is a mean where they do not all fit."""
-    bottom, left = 22, 44
-    size = math.ceil(len(parts) * _MIN_COLUMN_WIDTH / (width - left))
-    order = sorted(parts, key=_label_sort_key)
-    groups = [order[i : i + size] for i in range(0, len(order), size)]
-    pitch = (width - left) // len(groups)
-    thick = pitch - (pitch > _MIN_COLUMN_WIDTH)
+    manifest: PartitionManifest, sizes: list[_Sizes], legend: Legend, width: float
+) -> Figure:
+    """Return sorted columns; each is a mean of several clients if not all fit."""
+    per_column = math.ceil(len(sizes) * _MIN_COLUMN_WIDTH / (width - _LEFT))
+    order = sorted(sizes, key=_label_sort_key)
+    groups = [order[i : i + per_column] for i in range(0, len(order), per_column)]
+    has_labels = manifest.labels is not None
     lines = _describe_partition(manifest)
-    each = "a column each" if size == 1 else f"a column for {size} (their mean)"
-    sorting = "sorted by most frequent label, then by rows" if legends else "sorted by rows"
+    each = "a column each" if per_column == 1 else f"a column for {per_column} (their mean)"
+    sorting = "sorted by most frequent label, then by rows" if has_labels else "sorted by rows"
     lines.append(f"Clients: {each}, {sorting}")
-    head = wrap_lines(lines, width)
-    canvas = Canvas(width, 0, f"Training rows by client. {'. '.join(lines)}.")
-    text = draw_lines(canvas, head)
-    draw_legend(canvas, legends, text)
-    top = text + layout_legend(legends, width)[1] + 8
-    canvas.resize(top + _HEIGHT + bottom)
-    means = [[sum(p[i][2] for p in g) / len(g) for i in range(len(g[0]))] for g in groups]
-    scale = compute_ticks(max(map(sum, means)), 3)
+    head = charts.wrap_lines(lines, width)
+    legend_top = charts.LINE_HEIGHT * len(head)
+    top = legend_top + charts.measure_legend(legend if has_labels else [], width)[1] + 8
+    means = [
+        {name: math.fsum(size[name] for size in group) / len(group) for name in group[0]}
+        for group in groups
+    ]
+    records = [
+        {"column": column, "name": name, "mean": mean, "order": order}
+        for column, sizes_of_column in enumerate([*means, means[-1]])  # the last one needs an end
+        for order, (name, mean) in enumerate(sizes_of_column.items())
+    ]
+    color = charts.build_color("name", legend, width, left=_LEFT, top=top - legend_top)
+    areas = charts.build_chart(records).mark_area(aria=True, interpolate="step-after")
+    areas = areas.encode(
+        x=alt.X("column:Q", axis=None, scale=alt.Scale(domain=[0, len(means)], nice=False)),
+        y=alt.Y("mean:Q", axis=charts.build_number_axis(3)),
+        color=color if has_labels else color.legend(None),
+        order=alt.Order("order:Q"),
+        description=alt.Description("name:N"),
+    )
+    layers = [
+        areas,
+        *charts.draw_lines(head, -_LEFT, -top),
+        charts.draw_text("clients", 0, _HEIGHT + 12, **charts.SMALL),
+    ]
+    label = f"Training rows by client. {'. '.join(lines)}."
+    height = top + _HEIGHT + 22
+    return charts.build_figure(layers, label, width, height, left=_LEFT, top=top, bottom=22)
 
-    def y(value: float) -> float:
-        return top + _HEIGHT * (1 - value / scale[-1])
 
-    for tick in scale:
-        canvas.line(left, y(tick), width, y(tick), "grid")
-        label = (
-            formatting.format_count(round(tick))
-            if tick == round(tick)
-            else formatting.format_setting(tick)
-        )
-        canvas.text(left - 8, y(tick) + 4, label, "soft small", anchor="end")
-    for index, (kind, name, _) in enumerate(parts[0]):
-        boxes = []
-        for position, mean in enumerate(means):
-            base = math.fsum(mean[:index])
-            place = left + pitch * position
-            boxes.append((place, y(base + mean[index]), thick, y(base) - y(base + mean[index])))
-        canvas.boxes(boxes, kind, name)
-    canvas.text(left, canvas.height - 4, "clients", "soft small")
-    return canvas
-
-
-def _label_sort_key(parts: _Parts) -> tuple[int, float]:
-    """Sorts clients by their most frequent label, then by rows."""
-    sizes = [size for _, _, size in parts]
-    return sizes.index(max(sizes)), -sum(sizes)
+def _label_sort_key(sizes: Mapping[str, float]) -> tuple[int, float]:
+    """Return a key that sorts by most frequent label, then by rows."""
+    values = list(sizes.values())
+    return values.index(max(values)), -sum(values)

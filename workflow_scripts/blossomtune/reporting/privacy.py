@@ -1,20 +1,24 @@
-"""What differential privacy was spent, and what it covers, in sentences."""
+"""Describe the differential privacy of the adapter."""
 
 from blossomtune.reporting import formatting
 from blossomtune.reporting.load import ExperimentResults
 
-_WEAK_EPSILON = 10  # an epsilon above it promises little
+_WEAK_EPSILON = 10  # a larger epsilon promises little
 
 
 def describe_privacy(e: ExperimentResults) -> list[str]:
-    """The guarantee, how strong it is, what it does not cover; nothing without privacy."""
+    """Return sentences on the guarantee and its limits; none without privacy."""
     spent = e.history.privacy
     if spent is None:
         return []
     block, rounds = e.config["federation"]["privacy"], len(e.history.trained_rounds)
+    epsilon, delta = (
+        formatting.format_upper_bound(spent.epsilon),
+        formatting.format_setting(spent.delta),
+    )
     sentences = [
         f"The adapters of {formatting.format_amount(rounds, 'round')} together are "
-        f"({formatting.format_upper_bound(spent.epsilon)}, {formatting.format_setting(spent.delta)})-differentially private for "
+        f"({epsilon}, {delta})-differentially private for "
         "each client: with all of a client’s data replaced, no outcome would be more than "
         f"exp(epsilon) times as likely, but for a chance of delta."
     ]
@@ -42,7 +46,7 @@ def describe_privacy(e: ExperimentResults) -> list[str]:
 
 
 def format_privacy_facts(e: ExperimentResults) -> list[tuple[str, str]]:
-    """The numbers, by name."""
+    """Return name and value of the privacy parameters; nothing without privacy."""
     spent = e.history.privacy
     if spent is None:
         return []

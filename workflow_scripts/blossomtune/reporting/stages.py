@@ -1,4 +1,4 @@
-"""What the stages took, from Snakemake's benchmark files."""
+"""Read the time and memory of the stages from Snakemake's benchmark files."""
 
 import csv
 import math
@@ -13,13 +13,13 @@ from blossomtune.reporting.load import ExperimentResults
 
 @dataclass(frozen=True)
 class StageBenchmark:
-    """What Snakemake measured of one stage.
+    """Time and memory of one stage.
 
     Attributes:
-        name: the stage.
-        jobs: how many of its jobs belong to this run.
-        seconds: their wall time, added up.
-        megabytes: the largest resident memory among them, or None where it was not measured.
+        name: name of the stage.
+        num_jobs: number of its jobs in this run.
+        seconds: sum of their wall times.
+        max_rss_mb: largest resident memory of a job in MB; None if it was not measured.
     """
 
     name: str
@@ -31,12 +31,17 @@ class StageBenchmark:
 def read_benchmarks(
     results: Path, configuration: dict[str, Any], experiments: Sequence[ExperimentResults]
 ) -> list[StageBenchmark]:
-    """What the stages of this run took, in their order; without those that were not measured.
+    """Return the measured stages of this run, in order.
 
-    Only the jobs that this run stands on count: results of other runs may lie beside them.
+    Jobs of other runs do not count.
+
+    Args:
+        results: the workflow's results directory.
+        configuration: the blocks that the run uses.
+        experiments: results of the experiments.
 
     Raises:
-        UserError: where a benchmark file is malformed.
+        UserError: if a benchmark file is malformed.
     """
     blocks = [e.config for e in experiments]
     jobs = {
@@ -53,26 +58,26 @@ def read_benchmarks(
         "merge": [e.name for e in experiments],
         "evaluate": [e.name for e in experiments],
     }
-    found = []
-    for name, wanted in jobs.items():
-        paths = [results / "benchmarks" / name / f"{job}.tsv" for job in wanted]
+    stages = []
+    for name, jobs_of_stage in jobs.items():
+        paths = [results / "benchmarks" / name / f"{job}.tsv" for job in jobs_of_stage]
         times = [_read_benchmark(path) for path in paths if path.is_file()]
         if times:
             memory = [megabytes for _, megabytes in times if megabytes is not None]
             seconds = sum(seconds for seconds, _ in times)
-            found.append(StageBenchmark(name, len(times), seconds, max(memory, default=None)))
-    return found
+            stages.append(StageBenchmark(name, len(times), seconds, max(memory, default=None)))
+    return stages
 
 
 def _baseline_names(e: ExperimentResults) -> list[str]:
-    """The names of the control stage's jobs."""
+    """Return the names of the experiment's baselines."""
     chosen = e.config["baselines"]
-    alone = [f"local_{share.client}" for share in e.partition.clients] if chosen["local"] else []
-    return ["centralised"] * chosen["centralised"] + alone
+    local = [f"local_{c.client}" for c in e.partition.clients] if chosen["local"] else []
+    return ["centralised"] * chosen["centralised"] + local
 
 
 def _read_benchmark(path: Path) -> tuple[float, float | None]:
-    """Seconds and resident megabytes of Snakemake's benchmark file."""
+    """Return seconds and resident memory in MB."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))

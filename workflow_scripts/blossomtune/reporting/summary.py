@@ -1,6 +1,6 @@
-"""What an experiment was, and what came of it, in sentences."""
+"""Summarize experiments, their data and their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from blossomtune.artifacts.dataset_manifest import RowCounts
 from blossomtune.artifacts.metrics import ConfidenceInterval
@@ -15,13 +15,13 @@ def describe_change(
     format_value: Callable[[float], str],
     difference: ConfidenceInterval | None = None,
 ) -> str:
-    """ "rose from 42 % to 72 %"; says so where that may be chance.
+    """Return a change: "rose from 42 % to 72 %", and whether it may be chance.
 
     Args:
         before: the first value.
-        after: the second.
-        spell: writes a value.
-        difference: of the two, taken row by row; without it the intervals must not overlap.
+        after: the second value.
+        format_value: function that formats a value.
+        difference: paired difference; without it, overlapping intervals may be chance.
     """
     first, last = format_value(before.value), format_value(after.value)
     if first == last:
@@ -35,42 +35,40 @@ def describe_change(
 
 
 def describe_outcome(e: ExperimentResults) -> str:
-    """What the training changed: accuracy where there is one, else the held-out loss."""
-    rows, found = (
-        f"{formatting.format_count(e.federated.rows)} held-out examples",
-        e.differences["base"],
-    )
-    if e.uses_accuracy:
-        before, after = e.base.accuracy, e.federated.accuracy
-        return (
-            f"accuracy on {rows} {describe_change(before, after, format_percent, found.accuracy)}"
-        )
-    loss = describe_change(e.base.loss, e.federated.loss, format_number, found.loss)
+    """Return the change of the accuracy, or of the loss without choices."""
+    rows = f"{formatting.format_count(e.federated.rows)} held-out examples"
+    difference = e.differences["base"]
+    before, after = e.base.accuracy, e.federated.accuracy
+    if e.uses_accuracy and before and after:
+        change = describe_change(before, after, format_percent, difference.accuracy)
+        return f"accuracy on {rows} {change}"
+    loss = describe_change(e.base.loss, e.federated.loss, format_number, difference.loss)
     perplexity = describe_change(e.base.perplexity, e.federated.perplexity, format_number)
     return f"the loss on {rows} {loss}, and perplexity {perplexity}"
 
 
 def summarize_experiment(e: ExperimentResults) -> str:
-    """The whole experiment in one sentence."""
-    who = formatting.capitalize_first(formatting.format_amount(e.num_participants, "client"))
+    """Return the experiment in one sentence."""
+    clients = formatting.capitalize_first(formatting.format_amount(e.num_participants, "client"))
     together = " together, without pooling their data" if e.num_participants > 1 else ""
-    return f"{who} taught {e.config['model']}{together}: {describe_outcome(e)}."
+    return f"{clients} taught {e.config['model']}{together}: {describe_outcome(e)}."
 
 
-def summarize_run(experiments: list[ExperimentResults]) -> str:
-    """The whole report in one sentence."""
+def summarize_run(experiments: Sequence[ExperimentResults]) -> str:
+    """Return the run in one sentence."""
     if len(experiments) == 1:
         return summarize_experiment(experiments[0])
     many = formatting.capitalize_first(formatting.format_amount(len(experiments), "experiment"))
     one_test = len({(e.dataset_name, e.federated.rows) for e in experiments}) == 1
-    if one_test and all(e.federated.accuracy for e in experiments):
-        best = max(experiments, key=lambda e: e.federated.accuracy.value)
+    scores = [e.federated.accuracy.value for e in experiments if e.federated.accuracy]
+    if one_test and len(scores) == len(experiments):
+        best = experiments[scores.index(max(scores))]
         return f"{many} were run; {best.name} came out best: {describe_outcome(best)}."
     return f"{many} were run, each on clients that kept their data to themselves."
 
 
 def find_majority_answer(e: ExperimentResults) -> tuple[str, float] | None:
-    """The most frequent right answer and its share: what a constant guess would score."""
+    """Return the most frequent right answer and its share; None without choices."""
     if not e.federated.confusion:
         return None
     gold = {label: sum(row.values()) for label, row in e.federated.confusion.items()}
@@ -79,18 +77,18 @@ def find_majority_answer(e: ExperimentResults) -> tuple[str, float] | None:
 
 
 def describe_rows(rows: RowCounts) -> str:
-    """What became of the rows of a data set: "100 rows read, 7 filtered out, 93 left to ..."."""
-    taken = [
+    """Return the rows after each step: "100 rows read, 7 filtered out, 93 left to train on"."""
+    removed = [
         (rows.filtered, "filtered out"),
         (rows.duplicates, "duplicates removed"),
         (rows.limited, "beyond the limit"),
         (rows.test, "held out"),
     ]
-    said = [f"{formatting.format_count(size)} {what}" for size, what in taken if size]
+    steps = [f"{formatting.format_count(size)} {step}" for size, step in removed if size]
     return ", ".join(
         [
             f"{formatting.format_count(rows.read)} rows read",
-            *said,
+            *steps,
             f"{formatting.format_count(rows.train)} left to train on",
         ]
     )
@@ -106,7 +104,7 @@ _ROW_FORMAT_LABELS = {
 
 
 def describe_row_format(e: ExperimentResults) -> str:
-    """What the rows are, and whether someone said so."""
+    """Return the format of the rows, and whether it was detected."""
     column = f" in “{e.row_format.column}”" if e.row_format.column else ""
     return (
         _ROW_FORMAT_LABELS[e.row_format.name]
@@ -116,28 +114,29 @@ def describe_row_format(e: ExperimentResults) -> str:
 
 
 def describe_loss_target(e: ExperimentResults) -> str:
-    """What a row of data is to the model, and where the loss is."""
+    """Return a sentence on the examples and the tokens that contribute to the loss."""
     if e.row_format.name == "text":
         return "Each row of data is a text; the loss is on all of it."
     if e.row_format.name in ("messages", "sharegpt"):
-        which = "the last answer" if e.preprocessing["loss"] == "last_turn" else "the answers"
-        return f"Each row of data is a conversation; the loss is on {which} alone."
+        target = "the last answer" if e.preprocessing["loss"] == "last_turn" else "the answers"
+        return f"Each row of data is a conversation; the loss is on {target} alone."
     return "Each row of data becomes a question and an answer; the loss is on the answer alone."
 
 
 def describe_dropped_rows(e: ExperimentResults) -> str:
-    """What became of rows that could not be taken as they are."""
+    """Return a sentence on rows that were dropped, cut or packed; empty if none was."""
     tokens = e.token_counts.values()
     limit = f"{formatting.format_count(e.preprocessing['max_length'])} tokens"
-    told = [
+    changes = [
         (sum(t.dropped.get("too_long", 0) for t in tokens), f"left out for more than {limit}"),
         (sum(t.dropped.get("unrenderable", 0) for t in tokens), "left out for not fitting"),
         (sum(t.truncated for t in tokens), f"cut to {limit}"),
     ]
-    said = [f"{formatting.format_amount(size, 'row')} {what}" for size, what in told if size]
+    parts = [
+        f"{formatting.format_amount(size, 'row')} {change}" for size, change in changes if size
+    ]
     packed = [t.packed for t in tokens if t.packed is not None]
     if packed:
-        said.append(
-            f"the rest packed into {formatting.format_amount(sum(packed), 'sequence')} of up to {limit}"
-        )
-    return f"{formatting.capitalize_first(', '.join(said))}." if said else ""
+        sequences = formatting.format_amount(sum(packed), "sequence")
+        parts.append(f"the rest packed into {sequences} of up to {limit}")
+    return f"{formatting.capitalize_first(', '.join(parts))}." if parts else ""

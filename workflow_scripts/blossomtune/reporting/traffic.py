@@ -1,48 +1,53 @@
-"""The figure of what travelled."""
+"""Plot the bytes that were moved by round."""
 
-from blossomtune.reporting import formatting
-from blossomtune.reporting.bars import draw_legend, layout_legend
+import altair as alt
+
+from blossomtune.reporting import charts, formatting
+from blossomtune.reporting.charts import Figure
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.svg import Canvas, compute_round_ticks, compute_ticks
+
+_DIRECTIONS = [
+    ("server to clients, MB", charts.PALETTE[5]),
+    ("clients to server, MB", charts.PALETTE[0]),
+]
+_HEIGHT, _LEFT, _BOTTOM = 150, 40, 40
 
 
-def draw_traffic(e: ExperimentResults, width: float) -> Canvas:
-    """Bytes from server to clients and back, by round."""
+def draw_traffic(e: ExperimentResults, width: float) -> Figure:
+    """Return the bytes from server to clients and back, by round.
+
+    Args:
+        e: the experiment.
+        width: width of the figure in pixels.
+    """
+    rounds = [r for r in e.history.rounds if r.bytes_moved] or e.history.trained_rounds
+    top = charts.measure_legend(_DIRECTIONS, width)[1] + 8
+    numbers = [r.round for r in rounds]
     records = [
-        r for r in e.history.rounds if r.bytes_down or r.bytes_up
-    ] or e.history.trained_rounds
-    legends = [("c5", "server to clients, MB"), ("c0", "clients to server, MB")]
-    top, bottom, left = layout_legend(legends, width)[1] + 8, 40, 40
-    height = top + 150 + bottom
-    total = sum(r.bytes_down + r.bytes_up for r in records)
-    said = f"{formatting.format_bytes(total)} moved in {formatting.format_amount(len(records), 'round')}."
-    canvas = Canvas(width, height, said)
-    scale = compute_ticks(max(((r.bytes_down + r.bytes_up) / 1e6 for r in records), default=1.0), 3)
-
-    def y(value: float) -> float:
-        return height - bottom - (height - bottom - top) * value / scale[-1]
-
-    for tick in scale:
-        canvas.line(left, y(tick), width, y(tick), "grid")
-        canvas.text(
-            left - 8,
-            y(tick) + 4,
-            formatting.format_setting(round(tick, 9)),
-            "soft small",
-            anchor="end",
+        {"round": r.round, "direction": direction, "megabytes": size / 1e6, "order": order}
+        | {"tip": f"round {r.round}: {formatting.format_bytes(size)} to {receiver}"}
+        for r in rounds
+        for order, ((direction, _), size, receiver) in enumerate(
+            zip(_DIRECTIONS, (r.bytes_down, r.bytes_up), ("clients", "server"), strict=True)
         )
-    draw_legend(canvas, legends)
-    slot = (width - left) / max(1, len(records))
-    thick = min(64.0, slot * 0.62)
-    shown = compute_round_ticks(records[0].round, records[-1].round) if records else []
-    for position, r in enumerate(records):
-        middle = left + slot * (position + 0.5)
-        down, up = r.bytes_down / 1e6, r.bytes_up / 1e6
-        tip = f"round {r.round}: {formatting.format_bytes(r.bytes_down)} to clients"
-        canvas.bar(middle - thick / 2, y(down), thick, y(0) - y(down), "c5", tip)
-        tip = f"round {r.round}: {formatting.format_bytes(r.bytes_up)} to server"
-        canvas.bar(middle - thick / 2, y(down + up), thick, y(down) - y(down + up) - 1, "c0", tip)
-        if r.round in shown:
-            canvas.text(middle, height - bottom + 18, str(r.round), "soft small", anchor="middle")
-    canvas.text((left + width) / 2, height - 4, "round", "soft small", anchor="middle")
-    return canvas
+    ]
+    labels = charts.choose_rounds(numbers[0], numbers[-1]) if numbers else []
+    bars = (
+        charts.build_chart(records)
+        .mark_bar(aria=True, stroke=charts.PAPER, strokeWidth=0.5, width={"band": 0.62})
+        .encode(
+            x=alt.X(
+                "round:O",
+                scale=alt.Scale(domain=numbers),
+                axis=alt.Axis(title="round", values=labels, labelAngle=0),
+            ),
+            y=alt.Y("megabytes:Q", stack=True, axis=charts.build_number_axis(3)),
+            color=charts.build_color("direction", _DIRECTIONS, width, left=_LEFT, top=top),
+            order=alt.Order("order:Q"),
+            description=alt.Description("tip:N"),
+        )
+    )
+    moved = formatting.format_bytes(sum(r.bytes_moved for r in rounds))
+    label = f"{moved} moved in {formatting.format_amount(len(rounds), 'round')}."
+    height = top + _HEIGHT + _BOTTOM
+    return charts.build_figure([bars], label, width, height, left=_LEFT, top=top, bottom=_BOTTOM)

@@ -1,4 +1,4 @@
-"""How to use what came out: code to copy."""
+"""Format code that loads the results."""
 
 import json
 
@@ -6,7 +6,7 @@ from blossomtune.reporting.load import ExperimentResults
 
 
 def format_merged_snippet(e: ExperimentResults) -> str:
-    """The merged model, as a pipeline."""
+    """Return code that runs the merged model as a pipeline."""
     load = f'pipeline("text-generation", model="results/experiments/{e.name}/merged")\n'
     if e.row_format.name == "text":
         return (
@@ -30,7 +30,7 @@ def _prompt_template(e: ExperimentResults) -> str:
 
 
 def format_adapter_snippet(e: ExperimentResults) -> str:
-    """The adapter on top of its base."""
+    """Return code that loads the adapter on top of its base."""
     return (
         "from peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"

@@ -98,6 +98,11 @@ def get_adapter_parameters(model: Any) -> dict[str, Parameter]:
     return {name: parameters[value.data_ptr()] for name, value in sorted(state.items())}
 
 
+def get_trainable_parameters(model: Any) -> dict[str, Parameter]:
+    """Return the adapter's parameters that require gradients, by name."""
+    return {name: p for name, p in get_adapter_parameters(model).items() if p.requires_grad}
+
+
 def get_adapter_state(model: Any) -> StateDict:
     """Return a copy of a PEFT model's adapter, in float32 on the CPU."""
     state = get_peft_model_state_dict(model)

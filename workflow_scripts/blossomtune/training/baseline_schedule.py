@@ -9,25 +9,9 @@ import numpy as np
 from blossomtune.config.training import TrainingSettings
 from blossomtune.seeds import derive_seed
 from blossomtune.training import schedule
+from blossomtune.training.schedule import ScheduledRound
 
 CENTRALIZED = "centralised"
-
-
-@dataclass(frozen=True)
-class ScheduledRound:
-    """Training of a baseline in one round of the federation.
-
-    Attributes:
-        round: 1, 2, …
-        learning_rate: Learning rate of the round.
-        steps: Optimizer steps. 0 for a client that the federation does not sample.
-        row_indices: Rows of the baseline's dataset, in training order.
-    """
-
-    round: int
-    learning_rate: float
-    steps: int
-    row_indices: list[int]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Train non-federated baselines with the federation's steps, rows and learning rates."""
 
 import logging
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,11 @@ from blossomtune.named_tensors import StateDict
 from blossomtune.package_versions import get_package_versions
 from blossomtune.training import adapter
 from blossomtune.training.adapter_files import save_adapter
-from blossomtune.training.baseline_schedule import Baseline, ScheduledRound
+from blossomtune.training.baseline_schedule import Baseline
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 from blossomtune.training.ranks import resolve_client_ranks
-from blossomtune.training.schedule import derive_training_seed
-from blossomtune.training.sft_config import build_sft_config
-from blossomtune.training.trainer import LocalObjective, train_adapter
+from blossomtune.training.schedule import ScheduledRound, derive_training_seed
+from blossomtune.training.trainer import LocalObjective, train_scheduled_round
 
 logger = logging.getLogger(__name__)
 
@@ -111,21 +109,14 @@ def _train_round(
     """Train one round; update the adapter and the optimizer state in place."""
     start = time.perf_counter()
     training, number = baseline.training, scheduled.round
-    with tempfile.TemporaryDirectory() as scratch:
-        config = build_sft_config(
-            training.arguments,
-            learning_rate=scheduled.learning_rate,
-            max_steps=scheduled.steps,
-            seed=derive_training_seed(baseline.config["seed"], baseline.seed_purpose, number),
-            use_cpu=model.device.type == "cpu",
-            output_dir=Path(scratch),
-        )
-        objective = LocalObjective(
-            optimizer_state=optimizer_state or None,
-            return_optimizer_state=training.optimizer_state == "kept",
-        )
-        rows = dataset.select(scheduled.row_indices)
-        result = train_adapter(model, tokenizer, rows, config, objective)
+    objective = LocalObjective(
+        optimizer_state=optimizer_state or None,
+        return_optimizer_state=training.optimizer_state == "kept",
+    )
+    seed = derive_training_seed(baseline.config["seed"], baseline.seed_purpose, number)
+    result = train_scheduled_round(
+        model, tokenizer, dataset, training.arguments, scheduled, seed, objective
+    )
     optimizer_state.update(result.optimizer_state)
     return BaselineRoundRecord(
         round=number,

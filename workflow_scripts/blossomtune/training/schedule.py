@@ -1,12 +1,30 @@
 """Deterministic schedule of rounds: learning rate, sampled clients and rows."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from blossomtune.config.federation import compute_sample_size
 from blossomtune.config.training import TrainingSettings
 from blossomtune.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class ScheduledRound:
+    """Training of one client, or of a baseline, in one round.
+
+    Attributes:
+        round: 1, 2, …
+        learning_rate: Learning rate of the round.
+        steps: Optimizer steps. A baseline has none if its client is not sampled.
+        row_indices: Rows of the dataset, in training order.
+    """
+
+    round: int
+    learning_rate: float
+    steps: int
+    row_indices: list[int]
 
 
 def compute_learning_rate(training: TrainingSettings, round_number: int, num_rounds: int) -> float:

@@ -1,29 +1,27 @@
 """Train an adapter for one round with TRL's SFTTrainer."""
 
+import tempfile
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import Parameter
-from torch.utils.data import SequentialSampler
-from transformers import PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from blossomtune.modeling import prefix_sharing
-from blossomtune.modeling.loss import collate, completion_nll
+from blossomtune.modeling.loss import collate
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict
-from blossomtune.training.adapter import get_adapter_parameters
+from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.adopt import Adopt
-from blossomtune.training.fedprox import compute_proximal_term
+from blossomtune.training.completion_trainer import CompletionTrainer
 from blossomtune.training.oom_retry import retry_with_smaller_batches
-from blossomtune.training.optimizer_state import get_optimizer_state, set_optimizer_state
+from blossomtune.training.optimizer_state import get_optimizer_state
 from blossomtune.training.restore_hooks import restore_hooks
-from blossomtune.training.scaffold import apply_correction
+from blossomtune.training.schedule import ScheduledRound
+from blossomtune.training.sft_config import build_sft_config
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,42 @@ class TrainResult:
     counts: dict[str, int]
     batch_size: int
     optimizer_state: StateDict
+
+
+def train_scheduled_round(
+    model: Any,
+    tokenizer: Any,
+    dataset: Any,
+    arguments: Mapping[str, Any],
+    scheduled: ScheduledRound,
+    seed: int,
+    objective: LocalObjective,
+) -> TrainResult:
+    """Train the adapter of a PEFT model as scheduled, in place.
+
+    Args:
+        model: PEFT model.
+        tokenizer: The model's tokenizer.
+        dataset: ``datasets.Dataset`` with all rows of the client.
+        arguments: The configuration's ``training.arguments``.
+        scheduled: Learning rate, steps and rows of the round.
+        seed: Seed of dropout and other randomness in training.
+        objective: Additions of the federated strategy.
+
+    Returns:
+        Loss, counts and optimizer state.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        config = build_sft_config(
+            arguments,
+            learning_rate=scheduled.learning_rate,
+            max_steps=scheduled.steps,
+            seed=seed,
+            use_cpu=model.device.type == "cpu",
+            output_dir=Path(scratch),
+        )
+        rows = dataset.select(scheduled.row_indices)
+        return train_adapter(model, tokenizer, rows, config, objective)
 
 
 def train_adapter(
@@ -96,11 +130,6 @@ def train_adapter(
     return retry_with_smaller_batches(train, reset, config)
 
 
-def get_trainable_parameters(model: Any) -> dict[str, Parameter]:
-    """Return the adapter's parameters that require gradients, by name."""
-    return {name: p for name, p in get_adapter_parameters(model).items() if p.requires_grad}
-
-
 def _train_once(
     model: Any, tokenizer: Any, dataset: Any, config: SFTConfig, objective: LocalObjective
 ) -> TrainResult:
@@ -123,7 +152,9 @@ def _train_once(
             collate, pad_token_id=get_pad_token_id(tokenizer), share_prefix=share_prefix
         ),
         optimizer_cls_and_kwargs=(Adopt, adopt_kwargs) if config.optim == "adopt" else None,
-        objective=objective,
+        proximal_mu=objective.proximal_mu,
+        scaffold_correction=objective.scaffold_correction,
+        optimizer_state=objective.optimizer_state,
     )
     loss = trainer.train().training_loss
     state: StateDict = {}
@@ -131,92 +162,3 @@ def _train_once(
         state = get_optimizer_state(trainer.optimizer, trainer.adapter_parameters)
     counts = {**trainer.counts, "steps": trainer.state.global_step}
     return TrainResult(loss, counts, config.per_device_train_batch_size, state)
-
-
-class CompletionTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no type information
-    """SFTTrainer whose loss is the mean over completion tokens, on rows in the given order.
-
-    SFTTrainer also measures entropy and accuracy over the whole vocabulary at each step. This
-    class computes the loss only. ``counts`` has the examples and tokens trained on.
-    """
-
-    def __init__(
-        self, *args: Any, objective: LocalObjective = LocalObjective(), **kwargs: Any
-    ) -> None:
-        self.local_objective = objective
-        self.adapter_parameters = get_trainable_parameters(kwargs["model"])
-        values = {name: parameter.data for name, parameter in self.adapter_parameters.items()}
-        super().__init__(*args, **kwargs)
-        # The model is on its device already, and bitsandbytes' 8-bit layers break on another .to().
-        self.accelerator.device_placement = False
-        for name, parameter in self.adapter_parameters.items():
-            parameter.data = values[name]  # SFTTrainer rounds them if the base is quantized
-        self.global_parameters = (
-            {name: value.clone() for name, value in values.items()} if objective.proximal_mu else {}
-        )
-        self.counts = {"examples": 0, "tokens": 0}
-        self.remove_callback(PrinterCallback)
-        if objective.scaffold_correction:
-            self.add_callback(
-                _ScaffoldCallback(self.adapter_parameters, objective.scaffold_correction)
-            )
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Create the optimizer and restore its state from an earlier round, if there is one."""
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if state := self.local_objective.optimizer_state:
-            set_optimizer_state(optimizer, self.adapter_parameters, state)
-        return optimizer
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: Mapping[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Compute the mean negative log-likelihood of completion tokens.
-
-        Args:
-            model: The PEFT model.
-            inputs: A batch from ``collate``.
-            return_outputs: Whether to return outputs, which are empty, too.
-            num_items_in_batch: Completion tokens of the whole optimizer step.
-
-        Returns:
-            Scalar loss in nats per token, or a tuple of it and the outputs.
-        """
-        for key in self.counts:
-            self.counts[key] += int(inputs[key].sum())
-        nll, tokens = completion_nll(model, inputs)
-        total = tokens.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = nll.sum() / total
-        return (loss, {}) if return_outputs else loss
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Accumulate the gradient of one batch, and FedProx's with the last batch of a step.
-
-        Args:
-            *args: As in transformers' Trainer.
-            **kwargs: As in transformers' Trainer.
-
-        Returns:
-            Loss of the data alone.
-        """
-        loss: Tensor = super().training_step(*args, **kwargs)
-        if (mu := self.local_objective.proximal_mu) and self.accelerator.sync_gradients:
-            self.accelerator.backward(
-                compute_proximal_term(self.adapter_parameters, self.global_parameters, mu)
-            )
-        return loss
-
-    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)  # the schedule has chosen the order
-
-
-class _ScaffoldCallback(TrainerCallback):  # type: ignore[misc] # no type information
-    def __init__(self, parameters: Mapping[str, Tensor], correction: StateDict) -> None:
-        self.parameters, self.correction = parameters, correction
-
-    def on_optimizer_step(self, args: SFTConfig, *_: Any, **__: Any) -> None:
-        apply_correction(self.parameters, self.correction, args.learning_rate)

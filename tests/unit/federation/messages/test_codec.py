@@ -234,7 +234,7 @@ def test_tensor_that_is_not_sent_keeps_its_residual():
 
 
 def test_residual_of_another_shape_is_rejected():
-    with pytest.raises(ValueError, match=r"the remainder of x is \(1, 3\), and the tensor is \(2"):
+    with pytest.raises(ValueError, match=r"the residual of x is \(1, 3\), and the tensor is \(2"):
         codec.encode({"x": torch.ones(2, 3)}, "int8", {"x": torch.ones(1, 3)})
 
 

@@ -95,6 +95,6 @@ def _compute_digest(state: StateDict) -> str:
 
 def _build_load_error(path: Path, problem: str) -> UserError:
     return UserError(
-        f"what a client kept after its round {int(path.stem[-5:])} is {problem}: {path}",
+        f"the state of a client after its round {int(path.stem[-5:])} is {problem}: {path}",
         "remove the experiment's folder of checkpoints; the federation then starts over",
     )

@@ -1,9 +1,6 @@
 """Train or evaluate the global adapter on one client's rows."""
 
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,10 +18,8 @@ from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
-from blossomtune.seeds import derive_seed
 from blossomtune.training import adapter, scaffold, schedule
-from blossomtune.training.sft_config import build_sft_config
-from blossomtune.training.trainer import LocalObjective, TrainResult, train_adapter
+from blossomtune.training.trainer import LocalObjective, train_scheduled_round
 
 
 def train_round(
@@ -65,16 +60,18 @@ def train_round(
         optimizer_state=strip_prefix(f"optimizer/{factor}", client_state) or None,
         return_optimizer_state=spec.training.optimizer_state == "kept",
     )
-    learning_rate = schedule.compute_learning_rate(
-        spec.training, request.round, spec.federation.rounds
+    scheduled = _schedule_round(spec, client, request.round)
+    seed = schedule.derive_training_seed(spec.seed, client, request.round)
+    rows = load_client_rows(run.paths.preprocessed, client)
+    result = train_scheduled_round(
+        model, worker.tokenizer, rows, spec.training.arguments, scheduled, seed, objective
     )
-    result = _train(run, client, request.round, learning_rate, worker, model, objective)
 
     state = adapter.select_factor(adapter.get_adapter_state(model), factor)
     if server_control is not None:
         num_steps = result.counts["steps"]
         new_control = scaffold.update_client_control(
-            client_control, server_control, start, state, learning_rate, num_steps
+            client_control, server_control, start, state, scheduled.learning_rate, num_steps
         )
         control_delta = _subtract(new_control, client_control)
         client_control = new_control
@@ -99,40 +96,17 @@ def train_round(
     )
 
 
-def _train(
-    run: FederatedRun,
-    client: int,
-    round_number: int,
-    learning_rate: float,
-    worker: Worker,
-    model: Any,
-    objective: LocalObjective,
-) -> TrainResult:
-    """Run the optimizer steps of one round on the client's next examples."""
-    spec, rows = run.spec, load_client_rows(run.paths.preprocessed, client)
-    steps, examples = _select_examples(spec, client, round_number)
-    with tempfile.TemporaryDirectory() as scratch:
-        config = build_sft_config(
-            spec.training.arguments,
-            learning_rate=learning_rate,
-            max_steps=steps,
-            seed=derive_seed(spec.seed, "training", client, round_number) >> 1,  # below 2**32
-            use_cpu=model.device.type == "cpu",
-            output_dir=Path(scratch),
-        )
-        return train_adapter(model, worker.tokenizer, rows.select(examples), config, objective)
-
-
-def _select_examples(spec: FederationSpec, client: int, round_number: int) -> tuple[int, list[int]]:
-    """Return the number of optimizer steps and the rows for them, in order."""
-    num_rows = spec.clients[client].num_rows
-    steps = schedule.count_local_steps(spec.training, num_rows)
-    count = steps * schedule.effective_batch_size(spec.training)
+def _schedule_round(spec: FederationSpec, client: int, number: int) -> schedule.ScheduledRound:
+    """Return the learning rate, the number of steps and the rows of a client's round."""
+    num_rows, training, federation = spec.clients[client].num_rows, spec.training, spec.federation
+    learning_rate = schedule.compute_learning_rate(training, number, federation.rounds)
+    steps = schedule.count_local_steps(training, num_rows)
+    count = steps * schedule.effective_batch_size(training)
     earlier_rounds = schedule.rounds_participated(
-        spec.seed, client, round_number, len(spec.clients), spec.federation.fraction_train
+        spec.seed, client, number, len(spec.clients), federation.fraction_train
     )
-    num_consumed = earlier_rounds * count
-    return steps, schedule.select_examples(spec.seed, client, num_rows, num_consumed, count)
+    rows = schedule.select_examples(spec.seed, client, num_rows, earlier_rounds * count, count)
+    return schedule.ScheduledRound(number, learning_rate, steps, rows)
 
 
 def evaluate_round(

@@ -116,7 +116,7 @@ def _add_residual(name: str, tensor: Tensor, residual: Tensor | None) -> Tensor:
         return tensor
     if residual.shape != tensor.shape:
         was, now = tuple(residual.shape), tuple(tensor.shape)
-        raise ValueError(f"the remainder of {name} is {was}, and the tensor is {now}")
+        raise ValueError(f"the residual of {name} is {was}, and the tensor is {now}")
     return tensor + residual
 
 

@@ -38,7 +38,8 @@ _FEDOPT_STRATEGIES = (flower.FedAdagrad, flower.FedAdam, flower.FedYogi)
 def build_strategy(settings: StrategySettings) -> flower.FedAvg:
     """Return Flower's strategy for a block of the configuration."""
     strategy_class, names = FLOWER_STRATEGIES[settings.name]
-    return strategy_class(**{theirs: getattr(settings, ours) for ours, theirs in names.items()})
+    parameters = {flower_name: getattr(settings, name) for name, flower_name in names.items()}
+    return strategy_class(**parameters)
 
 
 def restore_strategy(strategy: flower.FedAvg, state: StateDict, start: ArrayRecord) -> None:
