@@ -15,11 +15,14 @@ help: ## Lists the targets
 # With SNAKEMAKE_OUTPUT_CACHE set to a folder, earlier results come back from there. Options follow
 # --cache at once: it would take names that follow it, as in ARGS=partitions, for its own.
 # A run that was killed leaves Snakemake's lock and our .running behind; the next one clears both.
+# A run prints a line per job; a dry run also prints the reasons.
+BRIEF = $(if $(filter -n --dry-run --dryrun,$(ARGS)),,--quiet host reason)
+
 run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	@exec 9>$(VENV)/.lock; flock --wait 15 9 || { echo "error: another make run is at work here" >&2; exit 1; }; \
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
 	if [ "$$SNAKEMAKE_OUTPUT_CACHE" ]; then mkdir -p "$$SNAKEMAKE_OUTPUT_CACHE"; SNAKEMAKE_OUTPUT_CACHE=$$(realpath "$$SNAKEMAKE_OUTPUT_CACHE"); fi; \
-	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
+	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} $(BRIEF) --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
 # A process a core; each runs whole files, the slow ones first, and keeps to itself what it has built
 # for them.

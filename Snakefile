@@ -54,3 +54,7 @@ rule partitions:
         expand_run("results/partitions/{partition}"),
         PARTITION_FIGURES,
     localrule: True
+
+
+onsuccess:
+    show_summary()

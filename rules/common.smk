@@ -1,9 +1,11 @@
 # Helpers that the rules share: configuration in, paths and code out.
+import atexit
 import inspect
 import math
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.caching import LOCATION_ENVVAR as CACHE_VARIABLE
@@ -23,6 +25,7 @@ try:
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
+STARTED = time.time()
 CONDA_ENVIRONMENT = CHECKOUT / "envs/environment.yaml"
 
 # Snakemake does not cache rules with a benchmark: those that it may cache have `cache: IS_CACHED`, and
@@ -57,6 +60,18 @@ def checkout_file(name):
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     return local(str(path))
+
+
+def announce(text):
+    """Return the line that a job starts with; None in a dry run, which shows inputs and reasons."""
+    return None if workflow.dryrun else text
+
+
+def show_summary():
+    """Print the result below Snakemake's own last lines, if this run made the report."""
+    page, summary, *_ = map(Path, rules.report.output)
+    if summary.is_file() and summary.stat().st_mtime >= STARTED:
+        atexit.register(print, f"\n{summary.read_text()}report: {page}")
 
 
 def script(stage):

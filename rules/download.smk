@@ -1,5 +1,4 @@
 rule download:
-    """Fetch a data set and split it into training rows and test rows."""
     input:
         BUILT_IMAGE_INPUT,
         source=local_source_files("datasets", "dataset"),
@@ -24,6 +23,9 @@ rule download:
         results=results_folder("datasets/{dataset}"),
         files=input_names("source"),
         members=mixture_member_configs,
+    """Fetch a data set and split it into training rows and test rows."""
+    message:
+        announce("Download data set {wildcards.dataset}")
     shell:
         "python {input.script:q} --config {params.config:q}"
         " --members {input.members:q} --output {output:q}"

@@ -2,7 +2,6 @@ report: "../report/workflow.rst"
 
 
 rule report:
-    """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
         expand(
@@ -22,6 +21,7 @@ rule report:
             caption="../report/page.rst",
             category="Report",
         ),
+        "results/report/summary.txt",
         report_figure("outcome", "Before and after"),
         report_figure("loss", "Loss by round"),
         report_figure("drift", "Drift"),
@@ -47,6 +47,9 @@ rule report:
     params:
         config=stage_config("report"),
         results=results_folder("report/index.html"),
+    """Write the report page and its figures."""
+    message:
+        announce("Write the report")
     shell:
         "python {input.script:q} --config {params.config:q}"
         " --results {params.results:q} --output {params.results:q}/report 2> {log:q}"

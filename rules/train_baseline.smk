@@ -1,5 +1,4 @@
 rule train_baseline:
-    """Take the same steps without federation: on pooled rows, or on one client's rows."""
     input:
         BUILT_IMAGE_INPUT,
         model=MODEL,
@@ -28,6 +27,11 @@ rule train_baseline:
     params:
         config=stage_config("train_baseline"),
         results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
+    """Take the same steps without federation: on pooled rows, or on one client's rows."""
+    message:
+        announce(
+            "Train baseline {wildcards.baseline} of experiment {wildcards.experiment}"
+        )
     shell:
         "python {input.script:q} --config {params.config:q} --name {wildcards.baseline}"
         " --model {input.model:q} --partition {input.partition:q}"

@@ -28,8 +28,8 @@ def main() -> None:
 
     import torch  # after the settings are checked, which needs no torch
 
+    from blossomtune.artifacts.result_line import describe_result
     from blossomtune.evaluation.compare import evaluate_models
-    from blossomtune.evaluation.result import describe_result
     from blossomtune.evaluation.stored_model import StoredModel
 
     # Cores change the order in which float32 sums are taken: the last digits of a loss, and an
@@ -41,7 +41,7 @@ def main() -> None:
         models[name] = StoredModel(args.base, Path(adapter))
     metrics = evaluate_models(models, evaluation_set, args.config)
     write_artifact(args.output, metrics)
-    print(describe_result(metrics))
+    print(describe_result(metrics.base, metrics.federated, metrics.difference["base"]))
 
 
 if __name__ == "__main__":

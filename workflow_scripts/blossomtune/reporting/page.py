@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from blossomtune import files
 from blossomtune.artifacts.origin import Origin
+from blossomtune.artifacts.result_line import describe_result
 from blossomtune.reporting import baselines, charts, figures, formatting, load, stages, summary
 from blossomtune.reporting.context import (
     build_comparison_context,
@@ -42,7 +43,7 @@ _FILTERS = (
 
 
 def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
-    """Write index.html, and the figures as SVG files.
+    """Write index.html, summary.txt for the terminal, and the figures as SVG files.
 
     Args:
         config: configuration of the report stage.
@@ -63,6 +64,12 @@ def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
     page = render_page(config, experiments, measured, drawings, draw_times)
     with files.write_atomically(output / "index.html") as index:
         index.write_text(page, encoding="utf-8")
+    with files.write_atomically(output / "summary.txt") as text:
+        lines = [
+            f"{e.name}: {describe_result(e.base, e.federated, e.differences['base'])}\n"
+            for e in experiments
+        ]
+        text.write_text("".join(lines), encoding="utf-8")
     with files.write_atomically(output / "figures", directory=True) as folder:
         _write_figure(folder / "time.svg", draw_times)
         for experiment, draw_functions in drawings.items():

@@ -1,11 +1,16 @@
 """Describe an experiment's result in one line; needs no PyTorch."""
 
-from blossomtune.artifacts.metrics import Metrics
+from blossomtune.artifacts.metrics import ModelMetrics, PairedDifference
 
 
-def describe_result(metrics: Metrics) -> str:
-    """Return accuracy, or else the loss, before and after, and the difference's 95 % interval."""
-    before, after, difference = metrics.base, metrics.federated, metrics.difference["base"]
+def describe_result(before: ModelMetrics, after: ModelMetrics, difference: PairedDifference) -> str:
+    """Return accuracy, or else the loss, before and after, and the difference's 95 % interval.
+
+    Args:
+        before: metrics of the base model.
+        after: metrics of the federated model on the same rows.
+        difference: paired difference of the two.
+    """
     rows = f"on {after.rows} held-out rows"
     if before.accuracy and after.accuracy and difference.accuracy:
         change = difference.accuracy
