@@ -109,6 +109,9 @@ def summarize_samples(name: str, samples: Sequence[GpuSample]) -> GpuUsage:
     Args:
         name: Model of the GPU.
         samples: At least one sample.
+
+    Returns:
+        Utilization in % and memory in MB (10^6 bytes), of all processes on the GPU.
     """
     busy, used, total = zip(*samples, strict=True)
     return GpuUsage(

@@ -16,6 +16,9 @@ def encode_example(tokenizer: Any, prompt: str, completion: str) -> tuple[list[i
         tokenizer: A Hugging Face tokenizer with a chat template.
         prompt: Rendered prompt.
         completion: Answer, without its end of turn.
+
+    Returns:
+        ``(input_ids, labels)`` of equal length.
     """
     return encode_examples(tokenizer, [prompt], [completion])[0]
 
@@ -96,6 +99,9 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     Args:
         tokenizer: A Hugging Face tokenizer.
         texts: Plain texts.
+
+    Returns:
+        Token ids per text.
     """
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     eos = detect_turn_format(tokenizer).end_of_turn_id if eos is None else eos

@@ -34,6 +34,9 @@ class ServerEvalSet:
         Args:
             model: A causal language model.
             pad_token_id: Id to pad with.
+
+        Returns:
+            Loss and perplexity, rounded to six decimals, and the number of rows.
         """
         loss = compute_eval_loss(model, self.rows, pad_token_id)
         return ServerEvaluation(
@@ -52,6 +55,9 @@ def compute_eval_loss(
         rows: Tokenized rows with ``input_ids`` and ``labels``.
         pad_token_id: Id to pad with.
         batch_size: Rows per forward pass.
+
+    Returns:
+        Sum of losses divided by the number of completion tokens.
     """
     model.eval()
     share_prefix = prefix_sharing.is_supported(model)

@@ -46,6 +46,9 @@ def choose_prefix_length(rows: Sequence[Mapping[str, Sequence[int]]]) -> int:
 
     Args:
         rows: Rows with ``input_ids`` and ``labels``; packed rows share nothing.
+
+    Returns:
+        Number of tokens, at least 0.
     """
     if "labels" not in rows[0] or "seq_lengths" in rows[0]:
         return 0
@@ -123,6 +126,9 @@ def is_supported(model: Any) -> bool:
 
     Args:
         model: A causal language model, with or without an adapter.
+
+    Returns:
+        Whether ``pack`` may be used.
     """
     config = model.config.get_text_config()
     has_window = any(getattr(config, name, None) for name in WINDOW_ATTRIBUTES) or any(

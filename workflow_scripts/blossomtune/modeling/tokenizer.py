@@ -10,6 +10,12 @@ from blossomtune.modeling.chat_template import detect_turn_format
 def load_tokenizer(directory: Path) -> Any:
     """Load the tokenizer of a model directory; code in the directory is never run.
 
+    Args:
+        directory: Model directory in Hugging Face's layout.
+
+    Returns:
+        A Hugging Face tokenizer.
+
     Raises:
         UserError: If it has no chat template.
     """
@@ -36,6 +42,12 @@ def get_end_of_turn_id(tokenizer: Any) -> int:
     """Return the id of the token that ends the model's turn.
 
     The chat template decides: Gemma's turns end with ``<end_of_turn>``, while its EOS is ``<eos>``.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with a chat template.
+
+    Returns:
+        A token id.
 
     Raises:
         UserError: If neither the template nor the tokenizer has such a token.
