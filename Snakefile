@@ -56,5 +56,9 @@ rule partitions:
     localrule: True
 
 
+onstart:
+    shorten_job_lines()
+
+
 onsuccess:
     show_summary()

@@ -62,9 +62,10 @@ def checkout_file(name):
     return local(str(path))
 
 
-def announce(text):
-    """Return the line that a job starts with; None in a dry run, which shows inputs and reasons."""
-    return None if workflow.dryrun else text
+def shorten_job_lines():
+    """Give each rule a message, so that a run prints one line per job; a dry run prints all."""
+    for job_rule in workflow.rules:
+        job_rule.message = f"{job_rule.name} {{wildcards}}: {job_rule.docstring}"
 
 
 def show_summary():

@@ -46,6 +46,7 @@ if USES_CONTAINERS or any(
 ):
 
     rule container:
+        """Build the image from its definition and the lock."""
         input:
             definition=checkout_file("containers/blossomtune.def"),
             lock=checkout_file("envs/requirements.lock"),
@@ -65,9 +66,6 @@ if USES_CONTAINERS or any(
             runtime=60,
         params:
             base=CONFIG.container.base,
-        """Build the image from its definition and the lock."""
-        message:
-            announce("Build the container image")
         shell:
             "python {input.script:q} --base {params.base:q}"
             " --definition {input.definition:q} --lock {input.lock:q} --output {output:q} 2> {log:q}"

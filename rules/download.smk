@@ -1,4 +1,5 @@
 rule download:
+    """Fetch a data set and split it into training rows and test rows."""
     input:
         BUILT_IMAGE_INPUT,
         source=local_source_files("datasets", "dataset"),
@@ -23,9 +24,6 @@ rule download:
         results=results_folder("datasets/{dataset}"),
         files=input_names("source"),
         members=mixture_member_configs,
-    """Fetch a data set and split it into training rows and test rows."""
-    message:
-        announce("Download data set {wildcards.dataset}")
     shell:
         "python {input.script:q} --config {params.config:q}"
         " --members {input.members:q} --output {output:q}"

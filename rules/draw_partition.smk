@@ -1,4 +1,5 @@
 rule draw_partition:
+    """Draw the rows per client and label, to look at before training."""
     input:
         BUILT_IMAGE_INPUT,
         partition="results/partitions/{partition}",
@@ -23,9 +24,6 @@ rule draw_partition:
     resources:
         mem_mb=1000,
         runtime=10,
-    """Draw the rows per client and label, to look at before training."""
-    message:
-        announce("Draw partition {wildcards.partition}")
     shell:
         "python {input.script:q} --partition {input.partition:q}"
         " --output {output:q} 2> {log:q}"

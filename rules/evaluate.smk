@@ -1,4 +1,5 @@
 rule evaluate:
+    """Score base model, federated model and baselines on the same held-out rows."""
     input:
         BUILT_IMAGE_INPUT,
         base=MODEL,
@@ -26,9 +27,6 @@ rule evaluate:
     params:
         config=stage_config("evaluate"),
         baselines=baseline_arguments,
-    """Score base model, federated model and baselines on the same held-out rows."""
-    message:
-        announce("Evaluate experiment {wildcards.experiment}")
     shell:
         "python {input.script:q} --config {params.config:q} --base {input.base:q}"
         " --merged {input.merged:q} {params.baselines} --preprocessed {input.preprocessed:q}"

@@ -1,4 +1,5 @@
 rule federate:
+    """Train an adapter by rounds of training on the clients and aggregation on the server."""
     input:
         federation_image,
         model=MODEL,
@@ -27,9 +28,6 @@ rule federate:
     params:
         config=stage_config("federate"),
         results=results_folder("experiments/{experiment}/adapter"),
-    """Train an adapter by rounds of training on the clients and aggregation on the server."""
-    message:
-        announce("Train experiment {wildcards.experiment} federated")
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model:q}"
         " --partition {input.partition:q} --preprocessed {input.preprocessed:q}"

@@ -1,4 +1,5 @@
 rule fetch_model:
+    """Fetch a base model as a Hugging Face folder: safetensors, tokenizer, chat template."""
     input:
         BUILT_IMAGE_INPUT,
         source=local_source_files("models", "model"),
@@ -20,9 +21,6 @@ rule fetch_model:
     params:
         config=stage_config("fetch_model"),
         results=results_folder("models/{model}"),
-    """Fetch a base model as a Hugging Face folder: safetensors, tokenizer, chat template."""
-    message:
-        announce("Fetch base model {wildcards.model}")
     shell:
         "python {input.script:q} --config {params.config:q} --output {output:q}"
         " --benchmark {params.results:q}/benchmarks/fetch_model/{wildcards.model}.tsv 2> {log:q}"

@@ -1,4 +1,5 @@
 rule invite:
+    """Write what clients of engine `external` need, and their keys, outside of results/."""
     input:
         BUILT_IMAGE_INPUT,
         models=external_runs("results/models/{model}"),
@@ -18,9 +19,6 @@ rule invite:
     params:
         config=client_bundle_config,
         results=client_bundle_results,
-    """Write what clients of engine `external` need, and their keys, outside of results/."""
-    message:
-        announce("Write what clients of other organizations need")
     shell:
         "python {input.script:q} --config {params.config:q} --results {params.results:q}"
         " 2>&1 | tee {log:q}"

@@ -1,4 +1,5 @@
 rule merge:
+    """Merge the adapter into the base model, and check that both give the same output."""
     input:
         BUILT_IMAGE_INPUT,
         model=MODEL,
@@ -24,9 +25,6 @@ rule merge:
         runtime=60,
     params:
         config=stage_config("merge"),
-    """Merge the adapter into the base model, and check that both give the same output."""
-    message:
-        announce("Merge the adapter of experiment {wildcards.experiment}")
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model:q}"
         " --adapter {input.adapter:q} --preprocessed {input.preprocessed:q}"

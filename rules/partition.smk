@@ -1,4 +1,5 @@
 rule partition:
+    """Assign the training rows to clients, one table per client."""
     input:
         BUILT_IMAGE_INPUT,
         dataset=partition_dataset,
@@ -22,9 +23,6 @@ rule partition:
         config=stage_config("partition"),
         results=results_folder("partitions/{partition}"),
         files=input_names("shards"),
-    """Assign the training rows to clients, one table per client."""
-    message:
-        announce("Assign rows to the clients of partition {wildcards.partition}")
     shell:
         "python {input.script:q} --config {params.config:q}"
         " --dataset {input.dataset:q} --output {output:q}"

@@ -1,4 +1,5 @@
 rule preprocess:
+    """Render rows by templates, tokenize them, and mask all but the completion."""
     input:
         BUILT_IMAGE_INPUT,
         model="results/models/{model}",
@@ -22,9 +23,6 @@ rule preprocess:
     params:
         config=stage_config("preprocess"),
         results=results_folder("preprocessed/{partition}/{preprocessing}/{model}"),
-    """Render rows by templates, tokenize them, and mask all but the completion."""
-    message:
-        announce("Tokenize partition {wildcards.partition} for model {wildcards.model}")
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model:q}"
         " --dataset {input.dataset:q} --partition {input.partition:q} --output {output:q}"

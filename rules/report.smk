@@ -2,6 +2,7 @@ report: "../report/workflow.rst"
 
 
 rule report:
+    """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
         expand(
@@ -47,9 +48,6 @@ rule report:
     params:
         config=stage_config("report"),
         results=results_folder("report/index.html"),
-    """Write the report page and its figures."""
-    message:
-        announce("Write the report")
     shell:
         "python {input.script:q} --config {params.config:q}"
         " --results {params.results:q} --output {params.results:q}/report 2> {log:q}"

@@ -1,4 +1,5 @@
 rule train_baseline:
+    """Take the same steps without federation: on pooled rows, or on one client's rows."""
     input:
         BUILT_IMAGE_INPUT,
         model=MODEL,
@@ -27,7 +28,6 @@ rule train_baseline:
     params:
         config=stage_config("train_baseline"),
         results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
-    """Take the same steps without federation: on pooled rows, or on one client's rows."""
     message:
         announce(
             "Train baseline {wildcards.baseline} of experiment {wildcards.experiment}"

@@ -24,7 +24,8 @@ if step == "report":
     names = ("outcome", "loss", "drift", "traffic")
     experiments = json.loads(told)["configuration"]["run"]
     figures = ["time", *(f"{e}/{name}" for e in experiments for name in names)]
-    outputs = [page / "index.html", *(page / "figures" / f"{figure}.svg" for figure in figures)]
+    outputs = [page / "index.html", page / "summary.txt"]
+    outputs += [*(page / "figures" / f"{figure}.svg" for figure in figures)]
 outputs += [Path(*given["--benchmark"])] if "--benchmark" in given else []
 for output in outputs:
     file = output if output.suffix else output / "file"
