@@ -28,10 +28,6 @@ rule train_baseline:
     params:
         config=stage_config("train_baseline"),
         results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
-    message:
-        announce(
-            "Train baseline {wildcards.baseline} of experiment {wildcards.experiment}"
-        )
     shell:
         "python {input.script:q} --config {params.config:q} --name {wildcards.baseline}"
         " --model {input.model:q} --partition {input.partition:q}"
