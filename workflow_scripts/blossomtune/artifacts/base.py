@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict
 class Part(BaseModel):
     """A value inside an artifact. Unknown keys are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
 
 class Artifact(Part):

@@ -83,7 +83,9 @@ def draw_bars(
             color=color if has_legend else color.legend(None),
             description=alt.Description("tip:N"),
         ),
-        texts.mark_text(limit=left - 10).encode(x=alt.XValue(-left), text=alt.Text("name:N")),
+        texts.mark_text(aria=True, limit=left - 10).encode(
+            x=alt.XValue(-left), text=alt.Text("name:N"), description=alt.Description("name:N")
+        ),
         texts.mark_text(dx=8, fill=charts.SOFT).encode(x=alt.X("size:Q"), text=alt.Text("total:N")),
         texts.mark_text(align="right", fill=charts.SOFT).encode(
             x=alt.XValue(width - left), text=alt.Text("note:N")

@@ -82,9 +82,9 @@ def draw_dot_plot(
     vertical = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False), axis=None)
     is_whole = is_share and starts_at_zero
     scale = alt.Scale(domain=[0, 1]) if is_whole else alt.Scale(zero=starts_at_zero)
-    ticks = [0, 0.25, 0.5, 0.75, 1] if is_whole else alt.Undefined
+    ticks = {"values": [0, 0.25, 0.5, 0.75, 1]} if is_whole else {"tickCount": 4}
     number = "format(datum.value * 100, '~g') + '\u202f%'" if is_share else "datum.label"
-    axis = alt.Axis(title=None, labelExpr=number, values=ticks, tickCount=4)
+    axis = alt.Axis(title=None, labelExpr=number, **ticks)
     color = charts.build_color("series", series, width, left=left, top=top)
     values = charts.build_chart(dots).encode(
         x=alt.X("value:Q", scale=scale, axis=axis),
@@ -113,8 +113,8 @@ def draw_dot_plot(
         points.encode(description=alt.Description("tip:N")),
         *(
             labels.transform_filter(f"datum.weight == {weight}")
-            .mark_text(fontWeight=weight, limit=left - 10)
-            .encode(text=alt.Text("label:N"))
+            .mark_text(aria=True, fontWeight=weight, limit=left - 10)
+            .encode(text=alt.Text("label:N"), description=alt.Description("label:N"))
             for weight in (400, 600)
         ),
         labels.mark_text(dy=15, fontSize=11, fill=charts.SOFT, limit=left - 4).encode(

@@ -92,8 +92,8 @@ def _draw_strips(
     if not shares:
         return None
     means = {place: fmean(values) for place, values in shares.items()}
-    found = {module for module, _ in means}
-    modules = [m for m in _MODULES if m in found] + sorted(found - set(_MODULES))
+    names = {module for module, _ in means}
+    modules = [m for m in _MODULES if m in names] + sorted(names - set(_MODULES))
     depths = sorted({depth for _, depth in means})
     highest, left = max(means.values()) or 1.0, min(110.0, width * 0.27)
     plot_width = min(40.0 * len(depths), width - left)

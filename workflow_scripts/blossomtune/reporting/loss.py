@@ -77,11 +77,18 @@ def draw_loss(e: ExperimentResults, width: float) -> Figure:
         is_client = kind == "client"
         text = end.mark_text(
             fill=charts.SOFT if is_client else style["stroke"],
+            aria=True,
+            fontSize=11,
             fontWeight=400 if is_client else 600,
-            limit=room - 18,
+            limit=0.9 * room - 16,  # the reader's font may be wider
         )
         layers.append(
-            text.encode(x=alt.XValue(plot_width + 16), y=alt.Y("place:Q"), text=alt.Text("name:N"))
+            text.encode(
+                x=alt.XValue(plot_width + 16),
+                y=alt.Y("place:Q"),
+                text=alt.Text("name:N"),
+                description=alt.Description("name:N"),
+            )
         )
     ranges = [
         f"{name} {formatting.format_number(p[0][1])} to {formatting.format_number(p[-1][1])}"

@@ -89,8 +89,10 @@ def _describe_partition(manifest: PartitionManifest) -> list[str]:
         "validation": sum(client.validation or 0 for client in clients),
         "testing": sum(client.test or 0 for client in clients),
     }
-    kept = [f"{formatting.format_count(n)} rows for {split}" for split, n in splits.items() if n]
-    return lines + ([f"The clients keep {' and '.join(kept)}"] if kept else [])
+    held_out = [
+        f"{formatting.format_count(n)} rows for {split}" for split, n in splits.items() if n
+    ]
+    return lines + ([f"The clients keep {' and '.join(held_out)}"] if held_out else [])
 
 
 def _draw_columns(

@@ -1,11 +1,10 @@
-"""Numbers and sentences as people read them."""
+"""Numbers are formatted for readers."""
 
 import math
 
 import pytest
 
-from blossomtune.artifacts.metrics import ConfidenceInterval
-from blossomtune.reporting import formatting, summary
+from blossomtune.reporting import formatting
 
 
 def plain(text):
@@ -27,7 +26,7 @@ def plain(text):
         (math.inf, "–"),
     ],
 )
-def test_number(value, shown):
+def test_numbers_have_three_significant_digits(value, shown):
     assert formatting.format_number(value) == shown
 
 
@@ -35,7 +34,7 @@ def test_number(value, shown):
     ("value", "shown"),
     [(5e-4, "5e-4"), (2.75e-4, "2.75e-4"), (0.05, "0.05"), (16.0, "16"), (0.0, "0")],
 )
-def test_settings_as_typed(value, shown):
+def test_settings_have_their_shortest_form(value, shown):
     assert formatting.format_setting(value) == shown
 
 
@@ -49,7 +48,7 @@ def test_settings_as_typed(value, shown):
         (11220, "3 h 07 min"),
     ],
 )
-def test_duration(seconds, shown):
+def test_durations_have_units(seconds, shown):
     assert plain(formatting.format_duration(seconds)) == shown
 
 
@@ -78,36 +77,3 @@ def test_lists_ranges_and_signs():
     assert formatting.format_range(4, 64) == "4 to 64"
     assert formatting.format_signed(0.12) == "+0.120"
     assert formatting.format_signed(-0.12) == "−0.120"
-
-
-def around(value, spread):
-    return ConfidenceInterval(value=value, low=value - spread, high=value + spread)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        (around(0.42, 0.05), around(0.72, 0.05), "rose from 42 % to 72 %"),
-        (around(0.72, 0.05), around(0.42, 0.05), "fell from 72 % to 42 %"),
-        (
-            around(0.42, 0.05),
-            around(0.45, 0.05),
-            "rose from 42 % to 45 %, which may be chance",
-        ),
-        (around(0.42, 0.05), around(0.421, 0.05), "stayed at 42 %"),
-    ],
-)
-def test_change(before, after, said):
-    assert plain(summary.describe_change(before, after, formatting.format_percent)) == said
-
-
-def test_a_difference_row_by_row_tells_more_than_two_intervals():
-    before, after = around(0.42, 0.05), around(0.45, 0.05)
-    clear, unclear = around(0.03, 0.01), around(0.03, 0.04)
-    assert (
-        plain(summary.describe_change(before, after, formatting.format_percent, clear))
-        == "rose from 42 % to 45 %"
-    )
-    assert summary.describe_change(before, after, formatting.format_percent, unclear).endswith(
-        ", which may be chance"
-    )

@@ -1,4 +1,4 @@
-"""The figure of a partition: everybody's rows are in it, however many clients and labels."""
+"""The plot of a partition."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.reporting.partition import draw_partition
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
-def manifest(counts, **held):
-    """A manifest from the rows of each label, a dictionary a client; None: nothing was counted."""
+def build_manifest(counts, **held):
+    """Return a manifest of clients with these rows by label; without labels if they are empty."""
     labels = {}
     for client in counts:
         for label, size in client.items():
@@ -34,13 +34,13 @@ def manifest(counts, **held):
     return partition_manifest(clients, label_column=column, labels=labels or None).model_dump()
 
 
-def drawn(*given, width=696.0, **held):
+def render(*counts, width=696.0, **held):
     return draw_partition(
-        PartitionManifest.model_validate(manifest(*given, **held)), width
+        PartitionManifest.model_validate(build_manifest(*counts, **held)), width
     ).standalone()
 
 
-def many(clients, labels):
+def build_counts(clients, labels):
     return [{str(j): 1 + (i * j) % 7 for j in range(labels)} for i in range(clients)]
 
 
@@ -53,8 +53,8 @@ def many(clients, labels):
     st.sampled_from([696.0, 340.0]),
 )
 @settings(max_examples=40)
-def test_the_parts_of_a_client_add_up_to_its_rows(counts, width):
-    svg = drawn(counts, width=width)
+def test_parts_of_a_client_add_up_to_its_rows(counts, width):
+    svg = render(counts, width=width)
     for i, client in enumerate(counts):
         shown = re.findall(rf"<title>lab {i}, [^:]+: ([\d,]+)</title>", svg)
         assert sum(int(size.replace(",", "")) for size in shown) == sum(client.values())
@@ -62,8 +62,8 @@ def test_the_parts_of_a_client_add_up_to_its_rows(counts, width):
 
 @pytest.mark.parametrize("clients", [2, 20, 25, 1000])
 @pytest.mark.parametrize("labels", [0, 2, 7, 200])
-def test_any_size_is_a_small_file_that_says_what_it_shows(clients, labels):
-    svg = drawn(many(clients, labels))
+def test_figure_of_any_partition_is_a_small_described_file(clients, labels):
+    svg = render(build_counts(clients, labels))
     root = ET.fromstring(svg)
     assert len(svg) < 100_000
     assert ("Jensen–Shannon distance from the whole: " in svg) == (labels > 0)
@@ -76,8 +76,8 @@ def test_any_size_is_a_small_file_that_says_what_it_shows(clients, labels):
 
 
 @pytest.mark.parametrize("width", [696.0, 340.0])
-def test_columns_stay_inside_and_are_as_high_as_their_rows(width):
-    svg = drawn([{"a": 30}] * 500 + [{"b": 10}] * 500, width=width)
+def test_columns_stay_inside_and_are_proportional_to_rows(width):
+    svg = render([{"a": 30}] * 500 + [{"b": 10}] * 500, width=width)
     areas = re.findall(r'd="(M[\d.,L]+)Z?"[^>]* fill="var\(--c\d\)"', svg)
     assert len(areas) == 2
     points = [tuple(map(float, p.split(","))) for area in areas for p in area[1:].split("L")]
@@ -88,26 +88,26 @@ def test_columns_stay_inside_and_are_as_high_as_their_rows(width):
     assert heights[0] == pytest.approx(3 * heights[1], abs=0.3)
 
 
-def test_rows_that_clients_keep_are_told():
-    svg = drawn(many(3, 2), validation=40, test=0)
+def test_held_out_rows_are_counted():
+    svg = render(build_counts(3, 2), validation=40, test=0)
     assert "The clients keep 120 rows for validation<" in svg
-    assert "120 rows for validation and 15 rows for testing" in drawn(
-        many(3, 2), validation=40, test=5
+    assert "120 rows for validation and 15 rows for testing" in render(
+        build_counts(3, 2), validation=40, test=5
     )
 
 
-def test_of_clients_elsewhere_the_names_are_told():
-    told = manifest([{}, {}])
-    for name, share in zip(("clinic", "practice"), told["clients"], strict=True):
+def test_external_clients_are_named():
+    history = build_manifest([{}, {}])
+    for name, share in zip(("clinic", "practice"), history["clients"], strict=True):
         unknown = dict.fromkeys(("rows", "validation", "test", "labels", "distance"))
         share |= {"name": name} | unknown
-    svg = draw_partition(PartitionManifest.model_validate(told), 340).standalone()
+    svg = draw_partition(PartitionManifest.model_validate(history), 340).standalone()
     assert "Two clients, each with rows that stay with it" in svg
     assert "clinic and practice" in svg
 
 
-def test_as_a_step(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest(many(4, 3))))
+def test_script_draws_the_figure_without_heavy_imports(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(build_manifest(build_counts(4, 3))))
     command = [sys.executable, "-X", "importtime", "workflow_scripts/draw_partition.py"]
     command += ["--partition", str(tmp_path), "--output", str(tmp_path / "figures" / "x.svg")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,0 +1,34 @@
+"""Fixtures of the report's tests."""
+
+import functools
+import json
+
+import pytest
+import vl_convert
+from sample_results import build_configuration
+
+
+@pytest.fixture
+def raw():
+    """The configuration of the default experiment, for three rounds."""
+    return build_configuration()
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The directory of results."""
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def converted_once():
+    """Convert charts once that many tests share."""
+    convert = vl_convert.vegalite_to_svg
+    cached = functools.cache(lambda text, version: convert(json.loads(text), vl_version=version))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            vl_convert,
+            "vegalite_to_svg",
+            lambda chart, vl_version: cached(json.dumps(chart), vl_version),
+        )
+        yield
