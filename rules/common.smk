@@ -63,9 +63,9 @@ def checkout_file(name):
 
 
 def shorten_job_lines():
-    """Give each rule a message, so that a run prints one line per job; a dry run prints all."""
-    for job_rule in workflow.rules:
-        job_rule.message = f"{job_rule.name} {{wildcards}}: {job_rule.docstring}"
+    """Print one line per job instead of its inputs and outputs, which a dry run shows."""
+    for stage in workflow.rules:
+        stage.message = f"{stage.name} {{wildcards}}: {stage.docstring}"
 
 
 def show_summary():
