@@ -22,6 +22,9 @@ def read_artifact(path: Path, model_type: type[ModelT]) -> ModelT:
         path: the file.
         model_type: class of the file's content.
 
+    Returns:
+        Instance of ``model_type``.
+
     Raises:
         UserError: if the file is missing, is not JSON, or does not match ``model_type``.
     """
@@ -61,5 +64,8 @@ def invalid_file_error(path: Path, reason: str) -> UserError:
     Args:
         path: the file.
         reason: why it cannot be used.
+
+    Returns:
+        Error to raise: path and reason, with the hint to remove the file and run again.
     """
     return UserError(f"{path}: {reason}", _REGENERATE_HINT)

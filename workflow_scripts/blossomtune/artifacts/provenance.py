@@ -20,5 +20,8 @@ class Provenance(Artifact, Origin):
 
         Args:
             default: name to return for a model that is not from the hub.
+
+        Returns:
+            ``owner/name`` on the hub, or ``default``.
         """
         return str(self.source.get("repo") or default)

@@ -10,6 +10,10 @@ def describe_result(before: ModelMetrics, after: ModelMetrics, difference: Paire
         before: metrics of the base model.
         after: metrics of the federated model on the same rows.
         difference: paired difference of the two.
+
+    Returns:
+        Part of a sentence on one line, without a full stop. Accuracies are in percent, their
+        difference in percentage points, losses in nats per completion token.
     """
     rows = f"on {after.rows} held-out rows"
     if before.accuracy and after.accuracy and difference.accuracy:

@@ -49,6 +49,10 @@ def draw_bars(
         lines: text above the bars.
         note_title: title of the notes.
         has_legend: whether the figure has a legend.
+
+    Returns:
+        Stacked horizontal bars with names on the left and totals at their ends. The height grows
+        with the number of bars.
     """
     head = charts.wrap_lines(lines, width)
     legend_top = charts.LINE_HEIGHT * len(head)

@@ -24,6 +24,10 @@ def describe_difference(e: ExperimentResults, model: str) -> str:
     Args:
         e: the experiment.
         model: name of the other model.
+
+    Returns:
+        Part of a sentence, without a full stop, with the paired 95 % interval: in percentage points
+        of accuracy, or in nats per token without accuracy.
     """
     difference = e.differences[model]
     if e.uses_accuracy and difference.accuracy:

@@ -130,6 +130,9 @@ def build_figure(
         right: distance of the plot area from the right edge.
         top: distance of the plot area from the upper edge.
         bottom: distance of the plot area from the lower edge.
+
+    Returns:
+        Figure of ``width`` by ``height`` pixels; SVG is rendered when it is first needed.
     """
     area = {"width": width - left - right, "height": height - top - bottom}
     chart = alt.layer(*layers).properties(**area)
@@ -147,6 +150,9 @@ def build_text_figure(lines: Sequence[str], width: float) -> Figure:
     Args:
         lines: the text; long lines are wrapped.
         width: width of the figure in pixels.
+
+    Returns:
+        Figure as high as its wrapped lines; the text is also the description for screen readers.
     """
     wrapped = wrap_lines(lines, width)
     height = LINE_HEIGHT * len(wrapped) + 4
@@ -158,6 +164,9 @@ def build_chart(records: Sequence[Mapping[str, Any]]) -> alt.Chart:
 
     Args:
         records: values by name of the field.
+
+    Returns:
+        Chart with the records as inline JSON data, still without mark and encoding.
     """
     values = json.dumps(_to_printable(list(records)))  # Altair copies text faster than lists
     return alt.Chart(alt.Data(values=values, format=alt.DataFormat(type="json")))
@@ -170,7 +179,10 @@ def draw_text(text: str, x: float, y: float, **style: Any) -> alt.Chart:
         text: the line.
         x: pixels from the left edge of the plot area.
         y: pixels from its upper edge.
-        style: properties of the text mark.
+        **style: properties of the text mark.
+
+    Returns:
+        Layer to pass to ``build_figure``.
     """
     mark: alt.Chart = build_chart([{}]).mark_text(**style)
     return mark.encode(x=alt.XValue(x), y=alt.YValue(y), text=alt.TextValue(text))
@@ -182,6 +194,9 @@ def wrap_lines(lines: Sequence[str], width: float) -> list[str]:
     Args:
         lines: lines of any length.
         width: width of the figure in pixels.
+
+    Returns:
+        Lines of at most ``width / CHAR_WIDTH`` characters. Empty lines are left out.
     """
     return [part for line in lines for part in textwrap.wrap(line, int(width / CHAR_WIDTH))]
 
@@ -193,6 +208,9 @@ def draw_lines(lines: Sequence[str], x: float, y: float) -> list[alt.Chart]:
         lines: lines that fit into the figure.
         x: pixels from the left edge of the plot area to the lines.
         y: pixels from its upper edge to the upper edge of the first line.
+
+    Returns:
+        One layer per line, ``LINE_HEIGHT`` pixels apart.
     """
     return [
         draw_text(line, x, y + 9 + LINE_HEIGHT * index, fill=SOFT if index else INK)
@@ -206,6 +224,9 @@ def measure_legend(legend: Legend, width: float) -> tuple[int, float]:
     Args:
         legend: the entries.
         width: width of the figure in pixels.
+
+    Returns:
+        At least one column, and a height of 0 if there are no entries.
     """
     longest = max((len(name) for name, _ in legend), default=0)
     columns = max(1, min(len(legend), int(width / (min(150, longest * CHAR_WIDTH) + 34))))
@@ -221,6 +242,9 @@ def build_color(field: str, legend: Legend, width: float, *, left: float, top: f
         width: width of the figure in pixels.
         left: distance of the plot area from the left edge.
         top: distance of the plot area from the upper end of the legend.
+
+    Returns:
+        Encoding of a nominal field; the legend's entries are its domain, in their order.
     """
     style = alt.Legend(
         orient="none",
@@ -242,6 +266,9 @@ def build_number_axis(tick_count: int = 4) -> alt.Axis:
 
     Args:
         tick_count: wanted number of ticks.
+
+    Returns:
+        Axis for a ``y`` encoding. Vega-Lite may choose another number of ticks.
     """
     return alt.Axis(title=None, tickCount=tick_count)
 
@@ -253,6 +280,9 @@ def build_round_axis(first: int, last: int, title: str | None = None) -> alt.X:
         first: first round; 0 is called start.
         last: last round.
         title: title of the axis.
+
+    Returns:
+        ``x`` encoding of the field ``round``, with ticks at the rounds of ``choose_rounds``.
     """
     axis = alt.Axis(
         title=title,
@@ -270,6 +300,9 @@ def choose_rounds(first: int, last: int) -> list[int]:
     Args:
         first: first round.
         last: last round.
+
+    Returns:
+        Multiples of 1, 2, 5, 10 and so on from ``first`` to ``last``, both included.
     """
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**6) if (last - first) / s <= 10)
     return [r for r in range(first, last + 1) if r % step == 0]

@@ -41,6 +41,10 @@ class ClientResults:
 
         Args:
             reference: name of the other model.
+
+        Returns:
+            Number of clients with higher accuracy, or lower loss, under the federated model; number
+            of clients for which both models have a value.
         """
         others = self.models[reference]
         pairs = [
@@ -69,6 +73,10 @@ def draw_client_results(results: ClientResults, width: float) -> Figure:
     Args:
         results: metrics of the clients.
         width: width of the figure in pixels.
+
+    Returns:
+        Dot plot of accuracy in percent, or of loss in nats per token, worst clients first. Only the
+        24 worst are shown.
     """
     uses_accuracy = results.uses_accuracy
     order = sorted(results.models, key="federated".__eq__)  # that one on top

@@ -139,6 +139,9 @@ def draw_comparison(comparison: TestSetComparison, width: float) -> Figure:
     Args:
         comparison: models that were scored on the same rows.
         width: width of the figure in pixels.
+
+    Returns:
+        Dot plot with one row per model, of accuracy in percent or of loss in nats per token.
     """
     models = [model for model in comparison.models if is_finite(model.interval)]
     spell = formatting.format_percent if comparison.uses_accuracy else formatting.format_number

@@ -43,6 +43,9 @@ def build_experiment_context(
         number: number of the experiment on the page, from 1.
         e: the experiment.
         drawings: its figures by name.
+
+    Returns:
+        Value by name of the variable. Figures are HTML at two widths, ``wide`` and ``narrow``.
     """
     drawn: dict[str, figures.DrawFunction] = {
         **drawings,
@@ -99,6 +102,10 @@ def build_comparison_context(
     Args:
         experiments: the experiments of the run.
         anchors: anchor on the page by name of the experiment.
+
+    Returns:
+        Value by name of the variable; ``tests`` has one entry per test set, with figure and
+        summary.
     """
     columns, shared = comparison.find_differing_settings(experiments)
     return {

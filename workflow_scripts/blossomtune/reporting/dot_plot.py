@@ -58,6 +58,9 @@ def draw_dot_plot(
         starts_at_zero: whether the axis starts at 0; it then ends at 1 for shares.
         has_legend: whether the figure has a legend.
         shares_line: whether the dots of a row share a line, without intervals and numbers.
+
+    Returns:
+        Dots with 95 % intervals and their numbers. The height grows with the number of rows.
     """
     spell = formatting.format_percent if is_share else formatting.format_number
     shown = series if has_legend else []

@@ -30,6 +30,10 @@ def draw_drift(e: ExperimentResults, width: float) -> Figure:
     Args:
         e: the experiment.
         width: width of the figure in pixels.
+
+    Returns:
+        Lines over rounds above a grid of modules and depths, both as shares of the norm of ΔW*.
+        Text alone if drift was not measured.
     """
     rounds = rounds_with_drift(e)
     if not rounds:

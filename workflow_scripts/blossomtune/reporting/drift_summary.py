@@ -20,6 +20,9 @@ def average_over_layers(rounds: list[RoundRecord], measure: str) -> list[tuple[i
     Args:
         rounds: rounds with drift.
         measure: ``average`` or ``best``.
+
+    Returns:
+        Round and mean distance from ΔW*, as a share of its norm, in the order of the rounds.
     """
     means = []
     for record in rounds:

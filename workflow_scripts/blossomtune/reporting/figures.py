@@ -34,6 +34,9 @@ def draw_stage_times(benchmarks: Sequence[StageBenchmark], width: float) -> Figu
     Args:
         benchmarks: measurements of the stages.
         width: width of the figure in pixels.
+
+    Returns:
+        One bar per stage with the sum of its jobs' times. Text alone if nothing was measured.
     """
     if not benchmarks:
         return charts.build_text_figure(["No times were measured in this run."], width)

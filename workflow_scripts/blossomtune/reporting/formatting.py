@@ -14,6 +14,9 @@ def format_percent(share: float, digits: int = 0) -> str:
     Args:
         share: the share, from 0 to 1.
         digits: digits after the point.
+
+    Returns:
+        Number and percent sign, with a narrow no-break space between them.
     """
     return f"{share * 100:.{digits}f}{NARROW_SPACE}%"
 
@@ -24,6 +27,9 @@ def format_points(difference: float, unit: str = " points") -> str:
     Args:
         difference: the difference, from -1 to 1.
         unit: text after the number.
+
+    Returns:
+        Number with one digit after the point; the sign is "+" or a minus (U+2212).
     """
     return f"{difference * 100:+.1f}{unit}".replace("-", "−")
 
@@ -84,6 +90,9 @@ def format_amount(size: int, noun: str) -> str:
     Args:
         size: the number.
         noun: the noun in its singular form.
+
+    Returns:
+        Number, up to twelve as a word, and the noun, with an "s" unless the number is 1.
     """
     return f"{spell_number(size)} {noun}" + ("" if size == 1 else "s")
 
@@ -110,6 +119,9 @@ def format_range(low: float, high: float, unit: str = "") -> str:
         low: first end.
         high: last end.
         unit: text after the numbers.
+
+    Returns:
+        Ends in their shortest form, followed by the unit once.
     """
     first, last = format_setting(low), format_setting(high)
     return (first if first == last else f"{first} to {last}") + unit

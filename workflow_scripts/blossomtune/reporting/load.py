@@ -92,6 +92,9 @@ def load_experiment(
         name: name of the experiment.
         config_digest: digest of everything that the experiment depends on.
 
+    Returns:
+        Contents of the experiment's JSON files, and size and digest of its adapter.
+
     Raises:
         UserError: if a file is missing or malformed.
     """

@@ -29,6 +29,10 @@ def draw_loss(e: ExperimentResults, width: float) -> Figure:
     Args:
         e: the experiment.
         width: width of the figure in pixels.
+
+    Returns:
+        Lines in nats per completion token: training loss per client and on average, and held-out
+        loss. Losses that are not finite are left out.
     """
     lines = _collect_lines(e)
     last = max(1, max(r.round for r in e.history.rounds))
@@ -108,6 +112,9 @@ def place_labels(wanted: list[float], gap: float, low: float, high: float) -> li
         gap: smallest distance of two labels.
         low: first place that may be used.
         high: last place that may be used; crowded labels go beyond it.
+
+    Returns:
+        Coordinate of each label, in the order of ``wanted``.
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     placed = [0.0] * len(wanted)

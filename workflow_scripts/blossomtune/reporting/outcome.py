@@ -33,6 +33,10 @@ def select_metric(group: GroupMetrics, *, uses_accuracy: bool) -> ConfidenceInte
     Args:
         group: metrics of a model.
         uses_accuracy: whether the metric is accuracy, else the loss.
+
+    Returns:
+        Accuracy as a share of 1, or loss in nats per completion token. None if accuracy is compared
+        and the model has none.
     """
     return group.accuracy if uses_accuracy else group.loss
 
@@ -53,6 +57,9 @@ def build_row(
         uses_accuracy: whether models are compared by accuracy, else by loss.
         has_note: whether the number of rows is noted below the label.
         is_strong: whether the label is bold.
+
+    Returns:
+        Row for ``draw_dot_plot``. Models without a finite interval have no dot.
     """
     metrics = {n: select_metric(g, uses_accuracy=uses_accuracy) for n, g in groups.items()}
     dots = [(MODEL_LABELS[n], i) for n, i in metrics.items() if i and is_finite(i)]
@@ -67,6 +74,10 @@ def draw_outcome(e: ExperimentResults, width: float) -> Figure:
     Args:
         e: the experiment.
         width: width of the figure in pixels.
+
+    Returns:
+        Dot plot of accuracy in percent, or of loss in nats per token. The first row is all
+        examples, the others are the largest groups.
     """
     uses_accuracy, by = e.uses_accuracy, {n: m.by for n, m in e.metrics.items() if m.by}
     rows = [build_row("all", e.metrics, uses_accuracy=uses_accuracy, is_strong=True)]

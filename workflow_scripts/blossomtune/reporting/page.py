@@ -97,6 +97,9 @@ def render_page(
         benchmarks: measurements of the stages.
         drawings: figures by name of the experiment and name of the figure.
         draw_times: figure of the stages' wall times.
+
+    Returns:
+        HTML document with inline CSS and SVG.
     """
     templates = {
         name: (_TEMPLATE_DIR / name).read_text(encoding="utf-8")

@@ -25,6 +25,10 @@ def draw_partition(manifest: PartitionManifest, width: float) -> Figure:
     Args:
         manifest: the partition.
         width: width of the figure in pixels.
+
+    Returns:
+        Training rows by client, coloured by label if rows have labels. Text alone if the clients
+        bring rows of their own.
     """
     if manifest.has_external_clients:
         names = formatting.join_list(manifest.client_names)

@@ -40,6 +40,9 @@ def read_benchmarks(
         configuration: the blocks that the run uses.
         experiments: results of the experiments.
 
+    Returns:
+        One entry per stage with a measured job: wall time in seconds, memory in MB.
+
     Raises:
         UserError: if a benchmark file is malformed.
     """

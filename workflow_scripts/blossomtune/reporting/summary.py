@@ -22,6 +22,9 @@ def describe_change(
         after: the second value.
         format_value: function that formats a value.
         difference: paired difference; without it, overlapping intervals may be chance.
+
+    Returns:
+        Part of a sentence, without a full stop. The verb is "stayed" if both look equal.
     """
     first, last = format_value(before.value), format_value(after.value)
     if first == last:

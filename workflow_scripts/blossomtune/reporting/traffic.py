@@ -19,6 +19,9 @@ def draw_traffic(e: ExperimentResults, width: float) -> Figure:
     Args:
         e: the experiment.
         width: width of the figure in pixels.
+
+    Returns:
+        Stacked columns in MB (10^6 bytes), one per round: to the clients, and to the server.
     """
     rounds = [r for r in e.history.rounds if r.bytes_moved] or e.history.trained_rounds
     top = charts.measure_legend(_DIRECTIONS, width)[1] + 8
