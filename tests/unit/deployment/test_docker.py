@@ -4,11 +4,7 @@ import pytest
 
 from blossomtune.config.engines import DockerEngine
 from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
-from blossomtune.deployment.docker import (
-    DockerBackend,
-    _device_requests,
-    _require_world_readable,
-)
+from blossomtune.deployment.docker import DockerBackend, _device_requests, _require_world_readable
 from blossomtune.errors import UserError
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blossomtune.config.training import TrainingSettings
-from blossomtune.training import schedule
+from blossomtune.training import client_sampling, schedule
 from blossomtune.training.baseline_schedule import Baseline
 
 fractions = st.floats(0.05, 1)
@@ -33,7 +33,7 @@ def test_baselines_have_the_steps_and_rows_of_the_federation(
     training = TrainingSettings.model_validate(config["training"])
     for index in range(num_rounds):
         number = index + 1
-        sample = schedule.sample_clients(7, number, len(row_counts), fraction)
+        sample = client_sampling.sample_clients(7, number, len(row_counts), fraction)
         steps = [
             schedule.count_local_steps(training, n) if i in sample else 0
             for i, n in enumerate(row_counts)
@@ -59,7 +59,7 @@ def test_local_baseline_has_the_order_of_rows_of_the_federation():
     for client, num_rows in enumerate(row_counts):
         baseline = Baseline.from_name(f"local_{client}", config)
         for scheduled in baseline.iterate_rounds(row_counts):
-            participated = schedule.rounds_participated(
+            participated = client_sampling.rounds_participated(
                 7, client, scheduled.round, len(row_counts), 0.5
             )
             count = len(scheduled.row_indices)

@@ -22,21 +22,6 @@ def test_single_round_has_the_maximum_learning_rate():
     assert schedule.compute_learning_rate(TRAINING, 1, 1) == 1e-3
 
 
-@given(seeds, st.integers(1, 50), st.integers(1, 40), st.floats(0.01, 1))
-def test_sample_contains_a_fraction_of_the_clients_without_repetition(
-    seed, round_number, num_clients, fraction
-):
-    arguments = (seed, round_number, num_clients, fraction)
-    sample = schedule.sample_clients(*arguments)
-    assert sample == sorted(set(sample)) == schedule.sample_clients(*arguments)
-    assert len(sample) == max(1, round(fraction * num_clients))
-    assert set(sample) <= set(range(num_clients))
-
-
-def test_rounds_sample_different_clients():
-    assert len({tuple(schedule.sample_clients(1, r, 20, 0.2)) for r in range(1, 20)}) > 10
-
-
 @given(seeds, st.integers(1, 60), st.lists(st.integers(1, 70), min_size=1, max_size=8))
 def test_no_row_repeats_before_all_rows_were_selected(seed, num_rows, counts):
     indices = []
@@ -54,15 +39,6 @@ def test_order_of_rows_differs_between_clients_epochs_and_seeds():
     assert first != schedule.select_examples(1, 1, 50, 0, 50)
     assert first != schedule.select_examples(1, 0, 50, 50, 50)
     assert first != schedule.select_examples(2, 0, 50, 0, 50)
-
-
-@given(seeds, st.integers(2, 6), st.integers(1, 8))
-def test_participated_rounds_sum_to_all_samples(seed, num_clients, num_rounds):
-    counts = [
-        schedule.rounds_participated(seed, client, num_rounds + 1, num_clients, 0.5)
-        for client in range(num_clients)
-    ]
-    assert sum(counts) == num_rounds * max(1, round(0.5 * num_clients))
 
 
 def test_steps_are_max_steps_or_whole_local_epochs():

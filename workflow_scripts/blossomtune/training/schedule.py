@@ -1,11 +1,10 @@
-"""Deterministic schedule of rounds: learning rate, sampled clients and rows."""
+"""Schedule the rounds: learning rate, optimizer steps and the order of rows."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from blossomtune.config.federation import compute_sample_size
 from blossomtune.config.training import TrainingSettings
 from blossomtune.seeds import derive_seed
 
@@ -43,26 +42,6 @@ def compute_learning_rate(training: TrainingSettings, round_number: int, num_rou
     high, low = training.learning_rate_max, training.learning_rate_min
     progress = (round_number - 1) / (num_rounds - 1) if num_rounds > 1 else 0.0
     return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def sample_clients(
-    seed: int, round_number: int, num_clients: int, fraction: float, purpose: str = "clients"
-) -> list[int]:
-    """Sample the clients of a round.
-
-    Args:
-        seed: The configuration's seed.
-        round_number: 1, 2, …
-        num_clients: Number of clients in the federation.
-        fraction: Share of clients to sample. At least one is sampled.
-        purpose: Seed purpose. Different purposes give different samples.
-
-    Returns:
-        Client numbers in ascending order.
-    """
-    generator = np.random.default_rng(derive_seed(seed, purpose, round_number))
-    sample_size = compute_sample_size(fraction, num_clients)
-    return sorted(int(i) for i in generator.choice(num_clients, size=sample_size, replace=False))
 
 
 def count_local_steps(training: TrainingSettings, num_rows: int) -> int:
@@ -114,26 +93,6 @@ def select_examples(
         order = generator.permutation(num_rows)
         indices += order[offset : offset + count - len(indices)].tolist()
     return indices
-
-
-def rounds_participated(
-    seed: int, client: int, round_number: int, num_clients: int, fraction: float
-) -> int:
-    """Count earlier rounds in which a client was sampled.
-
-    Args:
-        seed: The configuration's seed.
-        client: The client's number.
-        round_number: The current round, which does not count.
-        num_clients: Number of clients in the federation.
-        fraction: Share of clients that train per round.
-
-    Returns:
-        Number of rounds.
-    """
-    return sum(
-        client in sample_clients(seed, r, num_clients, fraction) for r in range(1, round_number)
-    )
 
 
 def derive_training_seed(seed: int, client: int | str, round_number: int) -> int:

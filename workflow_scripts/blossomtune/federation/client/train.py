@@ -18,7 +18,7 @@ from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
-from blossomtune.training import adapter, scaffold, schedule
+from blossomtune.training import adapter, client_sampling, scaffold, schedule
 from blossomtune.training.trainer import LocalObjective, train_scheduled_round
 
 
@@ -102,7 +102,7 @@ def _schedule_round(spec: FederationSpec, client: int, number: int) -> schedule.
     learning_rate = schedule.compute_learning_rate(training, number, federation.rounds)
     steps = schedule.count_local_steps(training, num_rows)
     count = steps * schedule.effective_batch_size(training)
-    earlier_rounds = schedule.rounds_participated(
+    earlier_rounds = client_sampling.rounds_participated(
         spec.seed, client, number, len(spec.clients), federation.fraction_train
     )
     rows = schedule.select_examples(spec.seed, client, num_rows, earlier_rounds * count, count)

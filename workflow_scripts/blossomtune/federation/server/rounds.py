@@ -42,8 +42,9 @@ from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
 from blossomtune.privacy.accounting import compute_epsilon
 from blossomtune.privacy.record_keys import sends_norm_bit
+from blossomtune.training.client_sampling import sample_clients
 from blossomtune.training.scaffold import update_server_control
-from blossomtune.training.schedule import compute_learning_rate, sample_clients
+from blossomtune.training.schedule import compute_learning_rate
 
 if TYPE_CHECKING:
     from blossomtune.training.checkpoints import Checkpoint
