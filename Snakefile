@@ -3,7 +3,7 @@
 #   download ── partition ── preprocess ── federate ── merge ── evaluate ── report
 #   fetch_model ─────────────────┘   └─ train_baseline ─┘
 #
-# config/config.yaml says what is built; every key is explained in config/README.md.
+# config/config.yaml says what is built; every key is described in docs/configuration.md.
 from pathlib import Path
 
 from snakemake.utils import min_version

@@ -1,4 +1,7 @@
-"""Define the whole configuration; its sections are in the other modules."""
+"""Define the whole configuration; its sections are in the other modules.
+
+``docs/configuration.md`` is generated from them and describes every key.
+"""
 
 from typing import Annotated
 
