@@ -75,7 +75,8 @@ def setup_logging() -> None:
     is_verbose = level == "DEBUG"
     # bitsandbytes warns of an optional CPU kernel on import, and of float16 in each 8-bit layer.
     logging.getLogger("bitsandbytes").setLevel(logging.NOTSET if is_verbose else logging.ERROR)
-    warnings.simplefilter("default" if is_verbose else "ignore", FutureWarning)
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("default" if is_verbose else "ignore", category)
     os.environ.setdefault("TQDM_DISABLE", "1")  # a log would keep every frame of a bar
 
 
