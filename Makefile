@@ -26,8 +26,11 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 
 # A process a core; each runs whole files, the slow ones first, and keeps to itself what it has built
 # for them.
+# Coverage counts the tests' own processes, not those that they start.
+COVERAGE = $(if $(ARGS),,--cov=blossomtune --cov-report=)
+
 test: $(VENV)/.locked ## Runs the tests
-	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
