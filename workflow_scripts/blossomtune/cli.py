@@ -114,8 +114,10 @@ def write_benchmark(path: Path | None) -> Iterator[None]:
     if path is None:
         return
     seconds = time.time() - psutil.Process().create_time()
-    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    megabytes = max(resource.getrusage(process).ru_maxrss for process in processes) / 1024
+    # Not the ru_maxrss of this process: it starts with the peak of the process that forked it.
+    own_peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+    child_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    megabytes = max(int(own_peak), child_peak) / 1024
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"s\tmax_rss\n{seconds:.4f}\t{megabytes:.2f}\n", encoding="utf-8")
 

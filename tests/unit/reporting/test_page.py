@@ -114,7 +114,7 @@ def test_report_has_the_same_bytes_twice(results, raw):
     first = {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
     render_report(c, results)
     assert first == {p: files.compute_file_sha256(p) for p in (results / "report").rglob("*.*")}
-    assert len(first) == 6
+    assert len(first) == 7
 
 
 def test_shown_configuration_defines_the_same_run(results, raw):
