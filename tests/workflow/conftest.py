@@ -1,4 +1,4 @@
-"""What the tests of the workflow share."""
+"""Fixtures of the workflow tests."""
 
 import sys
 from pathlib import Path

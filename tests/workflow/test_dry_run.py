@@ -1,4 +1,4 @@
-"""What the workflow says before anything runs."""
+"""Dry runs: the jobs that are planned, and the errors before any job starts."""
 
 import os
 import re

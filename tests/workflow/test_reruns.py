@@ -1,4 +1,4 @@
-"""Which stages run again after one edit, asked of a dry run.
+"""Stages that rerun after one edit, read from a dry run.
 
 Every key of the blocks of data has its turn in test_config_cases.py.
 
