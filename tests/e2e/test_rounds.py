@@ -65,7 +65,7 @@ def test_clients_are_weighted_by_rows_trained_on_or_rows_held(train, monkeypatch
             states[message.metadata.dst_node_id - 100] = codec.decode(reply.content[ADAPTER_RECORD])
         return reply
 
-    monkeypatch.setattr(LocalGrid, "_reply", record)
+    monkeypatch.setattr(LocalGrid, "_reply", record)  # records; the real method replies
     expected = {"trained": (1 / 3, 1 / 3, 1 / 3), "held": (1 / 4, 1 / 3, 5 / 12)}
     for client_weights, weights in expected.items():
         run, _ = train(build_experiment(rounds=1, client_weights=client_weights), client_weights)
@@ -207,7 +207,7 @@ def test_scaffold_gives_every_client_the_same_weight(train, monkeypatch):
         weights.append([reply.weight for reply in replies.values()])
         return original(spec, strategy, number, state, start, replies)
 
-    monkeypatch.setattr(rounds, "aggregate_round", record)
+    monkeypatch.setattr(rounds, "aggregate_round", record)  # records; the real one aggregates
     for strategy, equal in (("scaffold", True), ("fedavg", False)):
         train(build_experiment(strategy=strategy, client_weights="held", rounds=1), strategy)
         assert (len(set(weights.pop())) == 1) == equal

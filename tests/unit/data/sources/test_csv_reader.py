@@ -58,7 +58,7 @@ def test_row_longer_than_a_block_is_read(read_rows, write_file):
 
 def test_unclosed_quotation_mark_is_reported(read_rows, write_file, monkeypatch):
     block_size = csv_reader._INITIAL_BLOCK_SIZE
-    monkeypatch.setattr(csv_reader, "_MAX_ROW_BYTES", block_size)
+    monkeypatch.setattr(csv_reader, "_MAX_ROW_BYTES", block_size)  # so that 1 MB is too long
     path = write_file("a.csv", 'a\nx\n"' + "y\n" * block_size)
     with pytest.raises(UserError, match=r"a\.csv: row 3 is longer than 1 MB(.|\n)*does not end"):
         read_rows([path])
