@@ -72,6 +72,10 @@ def tokenize_partition(
     test_files = [dataset / "test.parquet"] if dataset else []
     held_out = [*(file for *_, file in splits), *test_files]
 
+    if config["packing"]:
+        from blossomtune.modeling.architecture import require_packing_support  # imports torch
+
+        require_packing_support(model, config["max_length"])
     tokenizer = load_tokenizer(model)
     detect_turn_format(tokenizer)  # a faulty chat template fails before rows are read
     row_format = formats.resolve_format(config, parquet.read_schema([*training, *test_files][0]))
