@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment
-
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
 from blossomtune.errors import UserError
@@ -48,7 +45,7 @@ class MessageBuilder:
         """Select the available columns that are read; all if one is missing, for the error."""
         used = {self._column} if self._column is not None else set()
         for template in self._templates.values():
-            used |= meta.find_undeclared_variables(SandboxedEnvironment().parse(template.source))
+            used |= template.find_columns(available)
         return [c for c in available if c in used] if used <= set(available) else list(available)
 
     def build_messages(self, row: Mapping[str, Any]) -> list[ChatMessage] | str:
