@@ -21,7 +21,14 @@ def provenance(**fields):
 
 def dataset_manifest(**fields):
     rows = RowCounts(**dict.fromkeys(RowCounts.model_fields, 0))
-    defaults = {"columns": [], "stratify_by": None, "rows": rows, "seed": 0, "files": {}}
+    defaults = {
+        "columns": [],
+        "stratify_by": None,
+        "class_labels": [],
+        "rows": rows,
+        "seed": 0,
+        "files": {},
+    }
     return DatasetManifest(**_ORIGIN | defaults | fields)
 
 

@@ -74,6 +74,7 @@ EXAMPLES = [
         {
             "source": HUB_SOURCE,
             "format": {"kind": "csv"},
+            "class_labels": "numbers",
             "rename": {"a": "b"},
             "derive": {"c": "{{ a }}"},
             "filter": "a > 1",
