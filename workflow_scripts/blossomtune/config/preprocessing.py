@@ -95,7 +95,9 @@ class PreprocessingSettings(Block):
     packing: bool = Field(
         False,
         description="Fill sequences of `max_length` tokens with several short rows, which "
-        "attend only to themselves. `max_steps` then counts sequences.",
+        "attend only to themselves. `max_steps` then counts sequences. Models that would mix the "
+        "rows are refused: those with convolution, linear attention or a state space, and those "
+        "with an attention window shorter than `max_length`.",
     )
 
     @field_validator("chat_template_arguments")

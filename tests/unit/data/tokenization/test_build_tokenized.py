@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from artifact_samples import partition_manifest
 from pyarrow import parquet
+from tiny_architectures import build_text_model, save_model
 
 import blossomtune
 from blossomtune.artifacts.files import write_artifact
@@ -61,6 +62,15 @@ def make_command(config, model, inputs, out, cores):
     command = [sys.executable, SCRIPT, "--config", to_canonical_json(config), "--model", model]
     command += ["--dataset", inputs[0], "--partition", inputs[1], "--output", out]
     return [*map(str, command), "--cores", str(cores)]
+
+
+def test_packing_is_refused_for_models_that_mix_rows(inputs, tmp_path):
+    model = save_model(build_text_model("qwen3_5"), tmp_path / "model")
+    with pytest.raises(UserError, match=r"packing: Qwen3_5ForCausalLM .* mix tokens"):
+        build(make_config(packing=True), model, inputs, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+    manifest = build(make_config(), model, inputs, tmp_path / "plain")
+    assert manifest["clients"][0]["rows"] == 3
 
 
 def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, tmp_path):

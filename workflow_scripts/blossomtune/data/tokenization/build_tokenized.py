@@ -74,14 +74,20 @@ def tokenize_partition(
     test_files = [dataset / "test.parquet"] if dataset else []
     held_out = [*(file for *_, file in splits), *test_files]
 
+    if config["packing"]:
+        from blossomtune.modeling.architecture import require_packing_support  # imports torch
+
+        require_packing_support(model, config["max_length"])
     template = ChatTemplate(
         load_tokenizer(model), config["chat_template_arguments"], config["control_tokens"] == "text"
     )
     chat_template = describe_chat_template(template, config, model)  # fails before rows are read
     files = [*training, *test_files]
-    row_format = formats.resolve_format(config, parquet.read_schema(files[0]))
+    schema = parquet.read_schema(files[0])
+    row_format = formats.resolve_format(config, schema)
     tokenize = RowGroupTokenizer(config, row_format, template)
-    column_use = check_column_use(config, tokenize.message_builder.list_used_columns(), files)
+    used = tokenize.message_builder.find_columns(schema.names)
+    column_use = check_column_use(config, used, files)
     groups = {file: _list_row_groups(file, is_held_out=False) for file in training}
     groups |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
     tasks = list(chain.from_iterable(groups.values()))

@@ -21,8 +21,8 @@ from blossomtune.modeling.encoding import TurnText
 
 _HINTS = {
     "content": "the chat template cuts or rewrites this text; derive the text that is meant",
-    "reasoning_content": "the chat template has no place for thoughts, or cuts them: choose another "
-    "model, write the thought into content, or ignore_columns: [{column}.reasoning_content]",
+    "reasoning_content": "the chat template has no place for thoughts, or cuts them: choose another"
+    " model, write the thought into content, or ignore_columns: [{column}.reasoning_content]",
     "tool_calls": "the chat template has no place for tool calls: choose a model that calls tools",
     "tools": "the chat template has no place for tools: choose a model that calls tools, or "
     "ignore_columns: [tools]",

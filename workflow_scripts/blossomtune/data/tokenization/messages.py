@@ -3,9 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment
-
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
 from blossomtune.data.tokenization.conversation import Conversation
@@ -49,16 +46,16 @@ class MessageBuilder:
         columns = self._columns
         return columns.get("messages") or columns.get("answer") or "messages"
 
-    def list_used_columns(self) -> set[str]:
-        """Return the names of the columns that are read, also of columns that do not exist."""
+    def find_columns(self, available: Sequence[str]) -> set[str]:
+        """Return the columns that are read, also those that do not exist."""
         used = set(self._columns.values())
         for template in self._templates.values():
-            used |= meta.find_undeclared_variables(SandboxedEnvironment().parse(template.source))
+            used |= template.find_columns(available)
         return used
 
     def select_columns(self, available: Sequence[str]) -> list[str]:
         """Select the available columns that are read; all if one is missing, for the error."""
-        used = self.list_used_columns()
+        used = self.find_columns(available)
         return [c for c in available if c in used] if used <= set(available) else list(available)
 
     def build_conversation(self, row: Mapping[str, Any]) -> Conversation | str:
