@@ -4,6 +4,9 @@ from typing import Literal
 
 from blossomtune.artifacts.base import Part
 
+Split = Literal["validation", "test"]
+"""Purposes of held-out rows."""
+
 
 class DuplicateCounts(Part):
     """Rows of a file that occur elsewhere.
@@ -50,7 +53,7 @@ class LeakedRows(Part):
     """
 
     client: int | None
-    split: Literal["validation", "test"]
+    split: Split
     exact: list[int]
     near: list[int]
 

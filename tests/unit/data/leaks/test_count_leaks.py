@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from random_texts import change_word, draw_texts, split_shingles
 
 from blossomtune.data.leaks.compare_rows import RowComparison
-from blossomtune.data.leaks.count_leaks import count_leaks, find_leaked_training_rows
+from blossomtune.data.leaks.count_leaks import count_leaks, find_leaked_rows
 from blossomtune.data.leaks.near_duplicates import THRESHOLD
 from blossomtune.data.leaks.text_table import TextTable
 
@@ -79,15 +79,20 @@ def test_copy_of_a_held_out_row_adds_one(test_rows, training, text, data):
 
 
 @given(st.lists(ROWS, min_size=1, max_size=2), st.lists(ROWS, min_size=1, max_size=3))
-def test_nothing_leaks_once_leaked_rows_are_excluded(held_out, training):
+def test_leaked_rows_are_found_and_nothing_leaks_without_them(held_out, training):
     comparison = compare(held_out, training)
-    first = len(held_out)
-    files = range(first, first + len(training))
-    for file, rows in zip(
-        files, find_leaked_training_rows(comparison, range(first), files), strict=True
-    ):
-        comparison.exclude_rows(file, rows)
-    leaks = count_leaks(comparison, HELD_OUT[:first], range(len(training)))
+    texts = [[*enumerate(rows)] for rows in held_out]
+    for file, rows in enumerate(training, len(held_out)):
+        leaked = find_leaked_rows(comparison, range(len(held_out)), file)
+        expected = {}
+        for i, row in enumerate(rows):
+            for test in (row.__eq__, lambda other, row=row: is_near(row, other)):
+                at = [(f, j) for f, t in enumerate(texts) for j, r in t if r and row and test(r)]
+                if at:
+                    expected.setdefault(i, at[0])
+        assert leaked == expected
+        comparison.exclude_rows(file, np.array([*leaked], dtype=np.int64))
+    leaks = count_leaks(comparison, HELD_OUT[: len(held_out)], range(len(training)))
     assert [client.held_out.total for client in leaks.clients] == [0] * len(training)
     assert all(file.exact == file.near == [] for file in leaks.held_out)
 

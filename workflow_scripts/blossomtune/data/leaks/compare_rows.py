@@ -41,7 +41,7 @@ class RowComparison:
     """
 
     def __init__(self, texts: pa.ChunkedArray, text_indices: Sequence[NDArray[np.int64]]) -> None:
-        self._num_texts, self._text_indices = len(texts), list(text_indices)
+        self._num_texts, self._text_indices = len(texts), [i.copy() for i in text_indices]
         first, second = find_near_duplicates(texts).T
         ones = np.ones(2 * len(first), dtype=np.int32)
         self._is_near = sparse.csr_array(
@@ -49,14 +49,14 @@ class RowComparison:
             shape=(self._num_texts, self._num_texts),
         )
 
-    def exclude_rows(self, file: int, rows: Bools) -> None:
+    def exclude_rows(self, file: int, rows: Sequence[int]) -> None:
         """Exclude rows from further comparisons.
 
         Args:
             file: index of the file.
-            rows: (rows,) bool, the rows to exclude.
+            rows: indices of the rows.
         """
-        self._text_indices[file] = np.where(rows, -1, self._text_indices[file])
+        self._text_indices[file][list(rows)] = -1
 
     def count_files(self, files: Sequence[int]) -> NDArray[np.int64]:
         """Return (texts,) int64, the number of these files with a row of each text."""
@@ -95,3 +95,27 @@ class RowComparison:
         exact[rows[first_rows]] = False
         near[rows[np.sort(first_rows)]] = np.asarray(earlier.sum(axis=1)) > 0
         return Matches(exact, near)
+
+    def find_first_matches(
+        self, file: int, rows: NDArray[np.int64], others: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """Find the first row of other files that each row equals, or else nearly equals.
+
+        Args:
+            file: index of the file.
+            rows: indices of rows that have a match in the other files.
+            others: indices of the other files.
+
+        Returns:
+            Per row, file and index of the first match.
+        """
+        first: dict[int, tuple[int, int]] = {}
+        for other in others:
+            for row, text in enumerate(self._text_indices[other].tolist()):
+                first.setdefault(text, (other, row))
+        matches = []
+        for text in self._text_indices[file][rows].tolist():
+            start, end = self._is_near.indptr[text : text + 2]
+            near = [first[n] for n in self._is_near.indices[start:end].tolist() if n in first]
+            matches.append(first.get(text) or min(near))
+        return matches

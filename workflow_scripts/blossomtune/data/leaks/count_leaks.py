@@ -1,34 +1,43 @@
 """Counts of the leaks between held-out and training rows."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
-from blossomtune.artifacts.leaks import ClientDuplicates, DuplicateCounts, LeakedRows, Leaks
-from blossomtune.data.leaks.compare_rows import Bools, Matches, RowComparison
+from blossomtune.artifacts.leaks import (
+    ClientDuplicates,
+    DuplicateCounts,
+    LeakedRows,
+    Leaks,
+    Split,
+)
+from blossomtune.data.leaks.compare_rows import Matches, RowComparison
 from blossomtune.data.leaks.near_duplicates import THRESHOLD
 from blossomtune.data.leaks.shingles import SHINGLE_SIZE
 
-HeldOutFile = tuple[int | None, Literal["validation", "test"]]
+HeldOutFile = tuple[int | None, Split]
 """Client, or None for the data set, and purpose of a file of held-out rows."""
 
 
-def find_leaked_training_rows(
-    comparison: RowComparison, held_out: Sequence[int], training: Sequence[int]
-) -> list[Bools]:
-    """Find the training rows that equal or nearly equal a held-out row.
+def find_leaked_rows(
+    comparison: RowComparison, held_out: Sequence[int], file: int
+) -> dict[int, tuple[int, int]]:
+    """Find the rows of a file that equal or nearly equal a held-out row.
 
     Args:
         comparison: the rows.
         held_out: indices of the files of held-out rows.
-        training: indices of the files of training rows.
+        file: index of a file of training rows.
 
     Returns:
-        Per file of training rows, (rows,) bool.
+        By index of the row, file and index of the first held-out row that it equals or nearly
+        equals.
     """
     texts = comparison.count_files(held_out) > 0
-    return [comparison.match_texts(file, texts).any for file in training]
+    rows = np.flatnonzero(comparison.match_texts(file, texts).any)
+    return dict(
+        zip(rows.tolist(), comparison.find_first_matches(file, rows, held_out), strict=True)
+    )
 
 
 def count_leaks(
