@@ -171,6 +171,7 @@ def test_clients_evaluate_the_new_adapter():
     assert (evaluation.loss, [c.loss for c in evaluation.clients]) == (3.0, [2.0, 3.0, 4.0])
     assert grid.list_clients(MessageType.EVALUATE) == [0, 1, 2]
     request = decode_request(grid.sent[-1].content)
+    assert (request.round, request.last_participation) == (2, 1)
     assert torch.equal(request.state[A], runner.state.adapter[A])
 
 
