@@ -103,8 +103,22 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
         "shape": {
             "name": "prompt_completion",
             "detected": False,
-            "column": None,
+            "columns": {},
             "templates": {"prompt": "Grade: {{ text }}", "completion": "{{ label }}"},
+        },
+        "column_use": {
+            "columns": ["text", "label"],
+            "ignored_columns": [],
+            "turn_fields": [],
+            "ignored_turn_fields": [],
+        },
+        "chat_template": {
+            "arguments": {},
+            "control_tokens": "error",
+            "answer_prefix": "",
+            "unseen_prompt_end": "",
+            "end_of_turn": "<|im_end|>",
+            "warnings": [],
         },
         "max_length": 512,
         "packing": False,
@@ -131,7 +145,14 @@ def test_held_out_rows_of_clients_are_tokenized(tiny_model, inputs, tmp_path):
         tmp_path / "out" / "client_1.test.arrow"
     )
     validation = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.validation.arrow"))
-    assert validation.column_names == ["row", "input_ids", "labels", "prompt", "completion"]
+    assert validation.column_names == [
+        "row",
+        "input_ids",
+        "labels",
+        "prompt",
+        "completion",
+        "references",
+    ]
     assert validation["completion"] == ["bad", "good"]
     packed = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.arrow"))
     assert packed.column_names == ["input_ids", "labels", "seq_lengths"]
@@ -251,7 +272,7 @@ def test_format_is_detected(tiny_model, inputs, tmp_path):
     assert manifest["shape"] == {
         "name": "sharegpt",
         "detected": True,
-        "column": "conversations",
+        "columns": {"messages": "conversations"},
         "templates": {},
     }
     assert manifest["clients"][0]["completion_tokens"] == 4
