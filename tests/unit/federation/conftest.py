@@ -20,10 +20,9 @@ def single_thread():
 @pytest.fixture(scope="session")
 def tokenized_rows(tiny_model, tmp_path_factory):
     """Return a folder as preprocess writes it: rows of two clients, and four test rows."""
+    from chat_examples import encode_example, render_prompt
     from datasets import Dataset
 
-    from blossomtune.modeling.chat_template import render_prompt
-    from blossomtune.modeling.encoding import encode_example
     from blossomtune.modeling.tokenizer import load_tokenizer
 
     folder = tmp_path_factory.mktemp("preprocessed")
