@@ -16,7 +16,9 @@ TEST, VALIDATION, ONE, OTHER = TEXTS[:10], TEXTS[10:15], TEXTS[15:30], TEXTS[30:
 
 
 def write_rows(texts, path):
-    rows = [{"text": text, "label": "good" if len(text.split()[0]) % 2 else "bad"} for text in texts]
+    rows = [
+        {"text": text, "label": "good" if len(text.split()[0]) % 2 else "bad"} for text in texts
+    ]
     table = pa.Table.from_pylist(rows)
     write_parquet(table.to_batches(), table.schema, path)
 

@@ -19,6 +19,7 @@ from blossomtune.artifacts.tokenized_manifest import (
     TokenizedManifest,
 )
 from blossomtune.data.leaks.count_leaks import HeldOutFile, count_leaks
+from blossomtune.data.template_numbers import check_class_names
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
 from blossomtune.data.tokenization.column_use import check_column_use
@@ -66,7 +67,8 @@ def tokenize_partition(
     Raises:
         UserError: if templates, rows and chat template do not fit each other.
     """
-    clients = read_artifact(partition / "manifest.json", PartitionManifest).local_clients
+    partition_manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    clients = partition_manifest.local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
     splits: list[tuple[int, Split, Path]] = [
         (client, split, file)
@@ -88,6 +90,8 @@ def tokenize_partition(
     files = [*training, *test_files]
     schema = parquet.read_schema(files[0])
     row_format = formats.resolve_format(config, schema)
+    for key, source in row_format.templates.items():
+        check_class_names(key, source, partition_manifest.class_labels)
     tokenize = RowGroupTokenizer(config, row_format, template)
     used = tokenize.message_builder.find_columns(schema.names)
     column_use = check_column_use(config, used, files)
