@@ -27,7 +27,7 @@ def compare(held_out, training):
     with tempfile.TemporaryDirectory() as folder:
         table = TextTable(Path(folder) / "texts.arrow")
         indices = [table.add(rows) for rows in (*held_out, *training)]
-        return RowComparison(table.read(), indices)
+        return RowComparison(table.read(), indices, Path(folder))
 
 
 def count(held_out, training):

@@ -1,5 +1,8 @@
 """Tests of the search for near duplicates."""
 
+import tempfile
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,9 @@ from blossomtune.data.leaks.near_duplicates import THRESHOLD, find_near_duplicat
 
 
 def search(texts):
-    found = find_near_duplicates(pa.chunked_array([pa.array(texts, pa.large_string())]))
+    array = pa.chunked_array([pa.array(texts, pa.large_string())])
+    with tempfile.TemporaryDirectory() as folder:
+        found = find_near_duplicates(array, Path(folder))
     return [(i, j) for i, j in found.tolist()]
 
 

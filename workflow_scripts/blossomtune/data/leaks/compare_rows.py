@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -38,11 +39,14 @@ class RowComparison:
         texts: the different texts of all rows.
         text_indices: per file, (rows,) int64, index of each row's text; -1 for rows that do not
             count.
+        folder: a folder for a temporary file.
     """
 
-    def __init__(self, texts: pa.ChunkedArray, text_indices: Sequence[NDArray[np.int64]]) -> None:
+    def __init__(
+        self, texts: pa.ChunkedArray, text_indices: Sequence[NDArray[np.int64]], folder: Path
+    ) -> None:
         self._num_texts, self._text_indices = len(texts), [i.copy() for i in text_indices]
-        first, second = find_near_duplicates(texts).T
+        first, second = find_near_duplicates(texts, folder).T
         ones = np.ones(2 * len(first), dtype=np.int32)
         self._is_near = sparse.csr_array(
             (ones, (np.r_[first, second], np.r_[second, first])),

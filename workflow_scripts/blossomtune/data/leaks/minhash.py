@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from datasketch import MinHash
@@ -19,13 +20,17 @@ NUM_BANDS, ROWS_PER_BAND = 25, 5
 _MAX_CANDIDATES = 200_000
 """Maximum number of candidates per band, in addition to the number of texts."""
 
+_EMPTY = 2**32 - 1
+_KEY_FACTORS = np.random.default_rng(SEED).integers(2**64, size=ROWS_PER_BAND, dtype=np.uint64)
+"""Factors of the multilinear hash of a band (Dietzfelbinger, STACS 1996)."""
+
 logger = logging.getLogger(__name__)
 
 Signatures = NDArray[np.uint32]
 Pairs = NDArray[np.int64]
 
 
-def compute_signatures(sets: Iterable[ShingleSets]) -> Signatures:
+def compute_signatures(sets: Iterable[ShingleSets], num_sets: int, path: Path) -> Signatures:
     """Compute the MinHash signatures of sets.
 
     The values are those of ``datasketch.MinHash`` for the upper 32 bits of the hashes. They are
@@ -34,47 +39,47 @@ def compute_signatures(sets: Iterable[ShingleSets]) -> Signatures:
 
     Args:
         sets: the sets, chunk by chunk.
+        num_sets: number of all sets.
+        path: the file to keep the signatures in, so that they need not be in memory.
 
     Returns:
-        (texts, 125) uint32: minimum of each permutation; 2^32 - 1 for empty sets.
+        (num_sets, 125) uint32: minimum of each permutation; 2^32 - 1 for empty sets.
     """
     num_permutations = NUM_BANDS * ROWS_PER_BAND
     factors, summands = MinHash(num_perm=num_permutations, seed=SEED).permutations
-    chunks = [np.empty((0, num_permutations), dtype=np.uint32)]
+    shape = max(1, num_sets), num_permutations  # a file of no bytes cannot be mapped
+    signatures: Signatures = np.memmap(path, np.uint32, "w+", shape=shape)[:num_sets]
+    start = 0
     for chunk in sets:
         is_filled = chunk.counts > 0
         starts = (np.cumsum(chunk.counts) - chunk.counts)[is_filled]
-        minima = np.full((num_permutations, len(is_filled)), 2**32 - 1, dtype=np.uint32)
+        minima = np.full((num_permutations, len(is_filled)), _EMPTY, dtype=np.uint32)
         if len(starts):
             hashes = _mix_bits((chunk.hashes >> np.uint64(32)).astype(np.uint32))
             for i, (factor, summand) in enumerate(zip(factors, summands, strict=True)):
                 minima[i, is_filled] = np.minimum.reduceat(hashes * factor + summand, starts)
-        chunks.append(minima.T)
-    return np.concatenate(chunks)
+        signatures[start : start + len(is_filled)] = minima.T
+        start += len(is_filled)
+    return signatures
 
 
 def iterate_candidates(signatures: Signatures) -> Iterator[Pairs]:
-    """Yield the pairs of texts that are equal in a band, band by band.
+    """Yield the pairs of sets that are equal in a band, band by band.
 
     Source: Leskovec, Rajaraman and Ullman, *Mining of Massive Datasets*, 3.4. The number of pairs
-    per band is limited, so that texts with much in common do not take quadratic time. In a band,
-    texts are in the order of their signatures, and near ones are paired first.
+    per band is limited, so that sets with much in common do not take quadratic time. In a band,
+    sets are in the order of the minima that follow, and neighbours are paired first.
 
     Args:
-        signatures: (texts, 125) uint32.
+        signatures: (sets, 125) uint32.
 
     Yields:
-        (pairs, 2) int64, indices of two different texts, the smaller one first.
+        (pairs, 2) int64, indices of two different sets, the smaller one first.
     """
     max_candidates = _MAX_CANDIDATES + len(signatures)
     is_limited = False
     for band in range(NUM_BANDS):
-        rotated = np.roll(signatures, -band * ROWS_PER_BAND, axis=1)[:, : 2 * ROWS_PER_BAND]
-        order = np.lexsort(rotated.T[::-1])
-        keys = rotated[order, :ROWS_PER_BAND]
-        starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
-        sizes = np.diff(np.r_[starts, len(order)])
-        num_following = np.repeat(starts + sizes, sizes) - np.arange(len(order)) - 1
+        order, num_following = _sort_band(signatures, band)
         positions = np.arange(len(order))
         num_candidates, distance = 0, 1
         while len(positions := positions[num_following[positions] >= distance]):
@@ -86,6 +91,23 @@ def iterate_candidates(signatures: Signatures) -> Iterator[Pairs]:
             distance += 1
     if is_limited:
         logger.warning("many texts are alike: some pairs of near duplicates were not compared")
+
+
+def _sort_band(signatures: Signatures, band: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the sets that equal another one in a band, sorted, and how many equal ones follow."""
+    start = band * ROWS_PER_BAND
+    minima = signatures[:, start : start + ROWS_PER_BAND].astype(np.uint64)
+    keys = (minima * _KEY_FACTORS).sum(axis=1, dtype=np.uint64)
+    order = np.argsort(keys)
+    is_repeated = np.zeros(len(order), dtype=bool)
+    is_repeated[1:] = keys[order[1:]] == keys[order[:-1]]
+    is_repeated[:-1] |= is_repeated[1:]
+    order = order[is_repeated & (minima[order, 0] != _EMPTY)]
+    following = (start + ROWS_PER_BAND + np.arange(ROWS_PER_BAND)) % signatures.shape[1]
+    order = order[np.lexsort([order, *signatures[order][:, following].T[::-1], keys[order]])]
+    _, sizes = np.unique(keys[order], return_counts=True)
+    num_following = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(order)) - 1
+    return order, num_following
 
 
 def _mix_bits(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:

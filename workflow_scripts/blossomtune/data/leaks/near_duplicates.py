@@ -1,6 +1,7 @@
 """Pairs of texts that are nearly equal."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ _MAX_COMPARED_SHINGLES = 1 << 22
 _MAX_COMPARED_PAIRS = 1 << 17
 
 
-def find_near_duplicates(texts: pa.ChunkedArray) -> Pairs:
+def find_near_duplicates(texts: pa.ChunkedArray, folder: Path) -> Pairs:
     """Find the pairs of texts whose shingle sets have a Jaccard similarity of ``THRESHOLD``.
 
     Candidates come from MinHash signatures, and are then compared exactly. A pair at the threshold
@@ -35,6 +36,7 @@ def find_near_duplicates(texts: pa.ChunkedArray) -> Pairs:
 
     Args:
         texts: different normalized texts, strings.
+        folder: a folder for a temporary file.
 
     Returns:
         (pairs, 2) int64, indices of the texts, the smaller one first; sorted.
@@ -48,10 +50,9 @@ def find_near_duplicates(texts: pa.ChunkedArray) -> Pairs:
             counts.append(sets.counts)
             yield sets
 
-    signatures = minhash.compute_signatures(iterate_sets())
+    signatures = minhash.compute_signatures(iterate_sets(), len(texts), folder / "signatures")
+    similar = _find_similar_signatures(signatures)
     num_shingles = np.concatenate(counts)
-    filled = np.flatnonzero(num_shingles)
-    similar = filled[_find_similar_signatures(signatures[filled])]
     near = [np.empty((0, 2), dtype=np.int64)]
     for pairs in _split_pairs(similar, num_shingles):
         indices, positions = np.unique(pairs, return_inverse=True)
@@ -77,9 +78,13 @@ def compute_jaccard_similarities(sets: ShingleSets, pairs: Pairs) -> NDArray[np.
         (np.ones(len(columns), dtype=np.int32), columns, np.r_[0, np.cumsum(sets.counts)]),
         shape=(len(sets.counts), len(shingles)),
     )
-    first, second = pairs.T
-    common = np.asarray(matrix[first].multiply(matrix[second]).sum(axis=1))
-    similarities: NDArray[np.float64] = common / (sets.counts[first] + sets.counts[second] - common)
+    common = np.zeros(len(pairs), dtype=np.int64)
+    batches = np.cumsum(sets.counts[pairs[:, 0]]) // _MAX_COMPARED_SHINGLES
+    for batch in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(batches)) + 1):
+        first, second = pairs[batch].T
+        common[batch] = matrix[first].multiply(matrix[second]).sum(axis=1)
+    sizes = sets.counts[pairs].sum(axis=1)
+    similarities: NDArray[np.float64] = common / (sizes - common)
     return similarities
 
 
@@ -101,6 +106,10 @@ def _find_similar_signatures(signatures: Signatures) -> Pairs:
 
 
 def _split_pairs(pairs: Pairs, num_shingles: NDArray[np.int64]) -> Iterator[Pairs]:
-    """Yield consecutive pairs that have few shingles together."""
-    chunks = np.cumsum(num_shingles[pairs].sum(axis=1)) // _MAX_COMPARED_SHINGLES
-    yield from np.split(pairs, np.flatnonzero(np.diff(chunks)) + 1) if len(pairs) else ()
+    """Yield consecutive pairs whose texts have few shingles together."""
+    if len(pairs) > 1 and num_shingles[np.unique(pairs)].sum() > _MAX_COMPARED_SHINGLES:
+        middle = len(pairs) // 2
+        yield from _split_pairs(pairs[:middle], num_shingles)
+        yield from _split_pairs(pairs[middle:], num_shingles)
+    elif len(pairs):
+        yield pairs

@@ -58,7 +58,7 @@ def compare_rows(
     Args:
         message_builder: converter of rows to messages.
         files: the row groups per file.
-        folder: folder for a temporary file of texts.
+        folder: folder for temporary files.
         cores: number of processes; it does not affect the result.
 
     Returns:
@@ -73,7 +73,7 @@ def compare_rows(
                 np.concatenate([table.add(texts) for texts in islice(results, len(groups))])
                 for groups in files
             ]
-        return RowComparison(table.read(), indices)
+        return RowComparison(table.read(), indices, Path(scratch))
 
 
 def describe_leaked_rows(
