@@ -35,6 +35,7 @@ IS_CACHED = (
     workflow.workflow_settings.cache is not None and CACHE_VARIABLE in os.environ
 )
 if IS_CACHED:
+    min_version("9.20")  # caches rules with several outputs
     cache_dir = Path(os.environ[CACHE_VARIABLE])
     if not (cache_dir.is_absolute() and cache_dir.is_dir()):
         raise WorkflowError(
