@@ -22,6 +22,7 @@ def provenance(**fields):
 def dataset_manifest(**fields):
     rows = RowCounts(**dict.fromkeys(RowCounts.model_fields, 0))
     defaults = {"columns": [], "stratify_by": None, "rows": rows, "seed": 0, "files": {}}
+    defaults["readings"] = []
     return DatasetManifest(**_ORIGIN | defaults | fields)
 
 

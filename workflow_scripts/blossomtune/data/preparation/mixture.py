@@ -66,7 +66,7 @@ def _read_members(
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield member name and rows of each member's file, with the column ``source``."""
     for name, folder in member_folders.items():
-        for _, batch in file_formats.read_files([folder / file_name], "parquet"):
+        for _, batch in file_formats.read_files([folder / file_name]):
             if SOURCE_COLUMN in batch.schema.names:
                 raise UserError(
                     f"source.datasets: {name} has a column {SOURCE_COLUMN!r} already, and a "
