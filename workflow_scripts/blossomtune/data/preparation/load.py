@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from blossomtune.artifacts.dataset_manifest import ClassLabels
 from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.data.columns import require_column
 from blossomtune.data.preparation import deduplicate, transform
+from blossomtune.data.preparation.class_names import list_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.source_rows import SourceRows, store_source_rows
 from blossomtune.data.sources import load_source
@@ -29,6 +31,7 @@ class LoadedRows:
         revision: version or commit of the source, or None.
         licence: the licence that the source names, or None.
         readings: how the source's files were read.
+        class_labels: columns with class names, and whether names or numbers are used.
     """
 
     table: DiskTable
@@ -37,6 +40,7 @@ class LoadedRows:
     revision: str | None = None
     licence: str | None = None
     readings: list[FileReading] = field(default_factory=list)
+    class_labels: list[ClassLabels] = field(default_factory=list)
 
 
 def load_rows(
@@ -57,7 +61,12 @@ def load_rows(
     """
     fetched = scratch / "fetched"
     fetched.mkdir(parents=True)
-    loaded = load_source.load_source(source, dataset_config["format"], fetched)
+    loaded = load_source.load_source(
+        source,
+        dataset_config["format"],
+        fetched,
+        use_class_names=dataset_config["class_labels"] == "names",
+    )
     hint = "let source.files match only files of one kind"
     rows = store_source_rows(loaded.file_batches, scratch / "read", hint=hint)
     shutil.rmtree(fetched)
@@ -67,8 +76,15 @@ def load_rows(
     order = np.arange(rows.table.num_rows)
     table, indices, counts = transform_and_deduplicate(rows, order, dataset_config, scratch)
     counts["skipped"] = loaded.log.num_skipped
-    readings = loaded.log.readings
-    return LoadedRows(table, indices, counts, loaded.revision, loaded.licence, readings)
+    return LoadedRows(
+        table,
+        indices,
+        counts,
+        loaded.revision,
+        loaded.licence,
+        readings=loaded.log.readings,
+        class_labels=list_class_labels(loaded.class_names, dataset_config),
+    )
 
 
 def transform_and_deduplicate(

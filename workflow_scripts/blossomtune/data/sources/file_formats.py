@@ -13,6 +13,7 @@ from pyarrow import parquet
 from blossomtune.config.file_format import FileFormat
 from blossomtune.data.sources import (
     arrow_reader,
+    class_labels,
     csv_reader,
     json_reader,
     text_reader,
@@ -43,9 +44,9 @@ def read_files(
         log: the log to add each file to when all of its rows are read.
 
     Yields:
-        A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types without metadata (see
-        ``arrow_reader.normalize_batch``). A file that has columns but no rows yields one batch
-        without rows.
+        A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types (see
+        ``arrow_reader.normalize_batch``), with the metadata that ``ClassLabelDecoder`` needs. A
+        file that has columns but no rows yields one batch without rows.
 
     Raises:
         UserError: if a file is not of its format, with the line or row if it is known.
@@ -74,7 +75,8 @@ def read_files(
                 if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
                     raise UserError(f"{path.name} has more than one column {', '.join(repeated)}")
             for start in range(0, batch.num_rows or 1, ROWS_PER_BATCH):
-                yield path, arrow_reader.normalize_batch(batch.slice(start, ROWS_PER_BATCH))
+                normalized = arrow_reader.normalize_batch(batch.slice(start, ROWS_PER_BATCH))
+                yield path, class_labels.copy_metadata(batch.schema, normalized)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from blossomtune.config.file_format import FileFormat
 from blossomtune.data.sources import archives, file_formats, glob_patterns, save_to_disk
+from blossomtune.data.sources.class_labels import ClassLabelDecoder
 from blossomtune.data.sources.format_names import infer_format
 from blossomtune.data.sources.local_paths import find_local_paths, is_hidden
 from blossomtune.data.sources.reading_log import ReadingLog
@@ -26,16 +27,23 @@ class LoadedSource:
         log: how the files were read; complete when all rows are.
         revision: version or commit, or None.
         licence: the licence that the source names, or None.
+        class_names: class names per column and field of the batches read so far (see
+            ``ClassLabelDecoder``).
     """
 
     file_batches: Iterator[tuple[str, pa.RecordBatch]]
     log: ReadingLog
     revision: str | None
     licence: str | None
+    class_names: Mapping[tuple[str, str], list[str]]
 
 
 def load_source(
-    source: Mapping[str, Any], format_config: Mapping[str, Any] | None, scratch: Path
+    source: Mapping[str, Any],
+    format_config: Mapping[str, Any] | None,
+    scratch: Path,
+    *,
+    use_class_names: bool = True,
 ) -> LoadedSource:
     """Load the rows of a data set's source.
 
@@ -43,9 +51,10 @@ def load_source(
         source: a source block of kind hub, pypi, url or path.
         format_config: the keys of a data set's ``format``; None for the defaults.
         scratch: an empty folder for temporary files, needed until all rows are read.
+        use_class_names: whether class numbers become class names where the source has both.
 
     Returns:
-        The rows, revision and licence.
+        The rows, revision, licence and class names.
 
     Raises:
         UserError: if the source cannot be fetched or read. Rows that cannot be read raise it when
@@ -53,12 +62,14 @@ def load_source(
     """
     file_format, log = FileFormat(**(format_config or {})), ReadingLog()
     kind, revision, licence = file_format.kind, None, None
+    decoder = ClassLabelDecoder(use_names=use_class_names)
     if source["kind"] == "hub":
         from blossomtune.data.sources import huggingface_datasets  # a heavy import
 
         hub_batches, commit, licence = huggingface_datasets.load_split(source, scratch)
-        named_batches = ((source["repo"], batch) for batch in hub_batches)
-        return LoadedSource(named_batches, log, commit, licence)
+        repo = source["repo"]
+        decoded = ((repo, decoder.decode(repo, batch)) for batch in hub_batches)
+        return LoadedSource(decoded, log, commit, licence, decoder.names)
     if source["kind"] == "pypi":
         from blossomtune.data.sources import pypi
 
@@ -76,8 +87,8 @@ def load_source(
     else:
         files = _list_path_files(source, kind, scratch)
     read = file_formats.read_files(files, file_format, log)
-    batches = ((path.name, batch) for path, batch in read)
-    return LoadedSource(batches, log, revision, licence)
+    batches = ((path.name, decoder.decode(path.name, batch)) for path, batch in read)
+    return LoadedSource(batches, log, revision, licence, decoder.names)
 
 
 def _find_saved_dataset(source: Mapping[str, Any]) -> Path | None:
