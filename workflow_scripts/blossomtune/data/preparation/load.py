@@ -12,7 +12,7 @@ from blossomtune.artifacts.dataset_manifest import ClassLabels
 from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.data.columns import require_column
 from blossomtune.data.preparation import deduplicate, transform
-from blossomtune.data.preparation.class_names import list_class_labels
+from blossomtune.data.preparation.class_names import transform_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.source_rows import SourceRows, store_source_rows
 from blossomtune.data.sources import load_source
@@ -73,6 +73,11 @@ def load_rows(
     if not rows.table.num_rows:
         skipped = f": {loaded.log.num_skipped} were skipped" if loaded.log.num_skipped else ""
         raise UserError(f"there are no rows in the source{skipped}", "check source and format")
+    class_labels = [
+        ClassLabels(column=column, field=field, names=names, used=dataset_config["class_labels"])
+        for (column, field), names in loaded.class_names.items()
+    ]
+    class_labels = transform_class_labels(class_labels, dataset_config)
     order = np.arange(rows.table.num_rows)
     table, indices, counts = transform_and_deduplicate(rows, order, dataset_config, scratch)
     counts["skipped"] = loaded.log.num_skipped
@@ -83,7 +88,7 @@ def load_rows(
         loaded.revision,
         loaded.licence,
         readings=loaded.log.readings,
-        class_labels=list_class_labels(loaded.class_names, dataset_config),
+        class_labels=class_labels,
     )
 
 
