@@ -1,6 +1,8 @@
 """manifest.json of a partition."""
 
 from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.dataset_manifest import ClassLabels
+from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.artifacts.origin import Origin
 
 
@@ -16,6 +18,7 @@ class ClientPartition(Part):
         labels: training rows by label; None without a label column.
         tokens: estimated tokens of the training rows.
         distance: Jensen–Shannon distance in [0, 1] from the labels of the whole data set.
+        readings: how the client's own files were read; None if its rows are of the data set.
         sha256: digest of the file of training rows.
         files: SHA-256 by file name.
     """
@@ -28,6 +31,7 @@ class ClientPartition(Part):
     labels: dict[str, int] | None = None
     tokens: int | None = None
     distance: float | None = None
+    readings: list[FileReading] | None = None
     sha256: str | None = None
     files: dict[str, str]
 
@@ -41,6 +45,7 @@ class PartitionManifest(Artifact):
         label_column: column whose values are counted, if any.
         seed: seed of the partition.
         dataset: origin of the data set.
+        class_labels: columns of the data set whose classes have names.
         labels: rows by label, of all clients and splits; None without a label column.
         clients: one entry per client, in order.
     """
@@ -50,6 +55,7 @@ class PartitionManifest(Artifact):
     label_column: str | None
     seed: int
     dataset: Origin
+    class_labels: list[ClassLabels]
     labels: dict[str, int] | None
     clients: list[ClientPartition]
 

@@ -80,6 +80,7 @@ def test_manifest_describes_each_client(dataset, build):
         "label_column": "label",  # the test split's column by default
         "seed": 1,
         "dataset": {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"},
+        "class_labels": [],
         "labels": {"yes": 20, "no": 20},
         "schema_version": 1,
     }
@@ -94,6 +95,7 @@ def test_manifest_describes_each_client(dataset, build):
         "labels": {"no": 10},
         "tokens": 10 * (5 + 1 + 1),
         "distance": 0.557923,
+        "readings": None,
         "sha256": checksum,
         "files": {"client_1.parquet": checksum},
     }

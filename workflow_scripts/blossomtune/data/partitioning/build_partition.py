@@ -92,6 +92,7 @@ def write_partition(
         label_column=label_column,
         seed=config["seed"],
         dataset=Origin(source=dataset.source, revision=dataset.revision, licence=dataset.licence),
+        class_labels=dataset.class_labels,
         labels=total_labels if label_column is not None else None,
         clients=[_add_distance(client, total_labels) for client in clients],
     )
@@ -148,6 +149,7 @@ def _write_clients(
             test=len(splits.get("test", ())),
             labels=None if labels is None else labels.count_labels(splits["train"]),
             tokens=tokens["train"],
+            readings=client_rows.readings,
             sha256=checksums[f"client_{i}.parquet"],
             files=checksums,
         )
