@@ -1,0 +1,114 @@
+"""Tests of what is learnt with the chat templates of fourteen model families.
+
+A row is either refused, or the model learns each turn exactly as the chat template writes it in the
+finished conversation, after exactly the prompt that it gets at inference.
+"""
+
+import pytest
+from chat_families import FAMILIES, build_tokenizer
+from chat_oracle import decode_learnt_turns, render_learnt_turns
+from chat_rows import assistant, call, result, save_tokenizer, tokenize_rows, tool, user
+
+from blossomtune.errors import UserError
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+TOOLS = [tool("get_weather", "Get the weather of a city.", city="Name of the city.")]
+CALL = call("get_weather", {"city": 'Köln "am" Rhein'})
+ANSWER = [result("9 °C"), assistant("It is cold.")]
+TAGGED = "<think>\nHow deep?\n</think>\n\nVery deep."
+
+# name: messages, tools
+CASES = {
+    "plain": ([user("Why?"), assistant("So.")], None),
+    "system": ([SYSTEM, user("Why?"), assistant("So.")], None),
+    "turns": ([user("Why?"), assistant("So."), user("And how?"), assistant("Well.")], None),
+    "weight": (
+        [user("Why?"), assistant("Bad.", weight=0), user("How?"), assistant("Good.", weight=1)],
+        None,
+    ),
+    "thought": ([user("Why?"), assistant("So.", reasoning_content="How deep?\n\nVery.")], None),
+    "tagged": ([user("Why?"), assistant(TAGGED)], None),
+    "thoughts": (
+        [
+            *(user("Why?"), assistant("So.", reasoning_content="How deep?")),
+            *(user("And how?"), assistant("Well.", reasoning_content="How well?")),
+        ],
+        None,
+    ),
+    "listed": ([user("Why?"), assistant("So.")], TOOLS),
+    "call": ([user("Cold?"), assistant(None, tool_calls=[CALL]), *ANSWER], TOOLS),
+    "both": ([user("Cold?"), assistant("Let me look.", tool_calls=[CALL]), *ANSWER], TOOLS),
+    "calls": (
+        [
+            user("Cold?"),
+            assistant(None, tool_calls=[CALL, call("get_weather", {"city": "Bonn"}, "abcdef013")]),
+            result("9 °C"),
+            result("8 °C", "abcdef013"),
+            assistant("Both are."),
+        ],
+        TOOLS,
+    ),
+    "name": ([user("Why?", name="Ada"), assistant("So.")], None),
+}
+
+# ok: learnt; lost: the template does not write a text; prompt: training has another prompt than
+# inference; error: the template raises an error
+EXPECTED = """
+                plain   system  turns   weight  thought  tagged  thoughts  listed  call    both    calls   name
+chatml          ok      ok      ok      ok      lost     ok      lost      lost    error   lost    error   lost
+llama3          ok      ok      ok      ok      lost     ok      lost      ok      ok      lost    error   lost
+qwen2_5         ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
+qwen3           ok      ok      ok      ok      ok       ok      ok        ok      ok      ok      ok      lost
+qwen3_off       ok      ok      ok      ok      prompt   prompt  prompt    ok      ok      ok      ok      lost
+qwen3_thinking  ok      ok      ok      ok      ok       ok      ok        lost    lost    lost    lost    lost
+gemma3          ok      ok      ok      ok      lost     ok      lost      lost    error   error   error   lost
+mistral_nemo    ok      prompt  ok      ok      lost     ok      lost      ok      ok      lost    ok      lost
+mistral_small   ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
+phi4            ok      ok      ok      ok      lost     ok      lost      lost    error   lost    error   lost
+deepseek_r1     prompt  prompt  prompt  prompt  lost     lost    lost      prompt  prompt  lost    prompt  lost
+gpt_oss         ok      ok      ok      ok      ok       ok      ok        ok      ok      prompt  lost    lost
+smollm3         ok      ok      ok      ok      lost     ok      lost      lost    lost    lost    lost    lost
+smollm3_off     ok      ok      ok      ok      lost     ok      lost      lost    lost    lost    lost    lost
+granite3        ok      ok      ok      ok      lost     ok      lost      ok      error   lost    error   lost
+lfm2            ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
+"""
+REFUSALS = {"lost": "TODO", "prompt": "TODO", "error": "refuses these turns"}
+
+
+def parse_cells(text):
+    """Yield family, case and expected outcome of each cell of a table."""
+    header, *lines = (line.split() for line in text.strip().splitlines())
+    for name, *cells in lines:
+        yield from ((name, case, cell) for case, cell in zip(header, cells, strict=True))
+
+
+CELLS = list(parse_cells(EXPECTED))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Return a function that saves a family's tokenizer and returns its directory."""
+    folder = tmp_path_factory.mktemp("models")
+    return lambda name: save_tokenizer(name, folder)
+
+
+def make_row(messages, tools):
+    return {"messages": messages} | ({"tools": tools} if tools else {})
+
+
+def test_table_has_all_families_and_cases():
+    assert {name for name, *_ in CELLS} == set(FAMILIES)
+    assert {case for _, case, _ in CELLS} == set(CASES)
+
+
+@pytest.mark.parametrize(("name", "case", "expected"), CELLS)
+def test_learnt_turns_are_those_of_the_chat_template(models, tmp_path, name, case, expected):
+    family, tokenizer, (messages, tools) = FAMILIES[name], build_tokenizer(name), CASES[case]
+    rows, config = [make_row(messages, tools)], {"chat_template_arguments": family.arguments}
+    if expected != "ok":
+        with pytest.raises(UserError, match=REFUSALS[expected]):
+            tokenize_rows(tmp_path, models(name), rows, **config)
+        return
+    examples, _ = tokenize_rows(tmp_path, models(name), rows, **config)
+    expected_turns = render_learnt_turns(tokenizer, family, messages, tools)
+    assert decode_learnt_turns(tokenizer, examples) == expected_turns
