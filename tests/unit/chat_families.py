@@ -45,6 +45,7 @@ MISTRAL_TOKENS = (
     *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
 )
 LLAMA3_TOKENS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|python_tag|>")
+GEMMA_TOKENS = ("<bos>", "<eos>", ("<start_of_turn>", "<end_of_turn>"))
 DEEPSEEK_TOKENS = (
     *("<｜User｜>", "<｜Assistant｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),
     *("<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "<｜tool▁outputs▁begin｜>"),
@@ -68,10 +69,8 @@ FAMILIES = {
         "qwen3", *CHATML_TOKENS, TOOL_TAGS + THINK_TAGS, arguments={"enable_thinking": False}
     ),
     "qwen3_thinking": Family("qwen3_thinking", *CHATML_TOKENS, THINK_TAGS),
-    "gemma3": Family(
-        *("gemma3", "<bos>", "<eos>", ("<start_of_turn>", "<end_of_turn>")),
-        ends=("<end_of_turn>",),
-    ),
+    "gemma2": Family("gemma2", *GEMMA_TOKENS, ends=("<end_of_turn>",)),
+    "gemma3": Family("gemma3", *GEMMA_TOKENS, ends=("<end_of_turn>",)),
     "mistral_nemo": Family("mistral_nemo", "<s>", "</s>", MISTRAL_TOKENS),
     "mistral_small": Family(
         *("mistral_small", "<s>", "</s>"),

@@ -1,4 +1,4 @@
-"""Tests of what is learnt with the chat templates of fourteen model families.
+"""Tests of what is learnt with the chat templates of fifteen model families.
 
 A row is either refused, or the model learns each turn exactly as the chat template writes it in the
 finished conversation, after exactly the prompt that it gets at inference.
@@ -61,6 +61,7 @@ qwen2_5         ok      ok      ok      ok      lost     ok      lost      ok   
 qwen3           ok      ok      ok      ok      ok       ok      ok        ok      ok      ok      ok      lost
 qwen3_off       ok      ok      ok      ok      prompt   prompt  prompt    ok      ok      ok      ok      lost
 qwen3_thinking  ok      ok      ok      ok      ok       ok      ok        lost    lost    lost    lost    lost
+gemma2          ok      error   ok      ok      lost     ok      lost      lost    error   error   error   lost
 gemma3          ok      ok      ok      ok      lost     ok      lost      lost    error   error   error   lost
 mistral_nemo    ok      prompt  ok      ok      lost     ok      lost      ok      ok      lost    ok      lost
 mistral_small   ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
