@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tiny_models import build_byte_tokenizer
 
@@ -22,6 +22,8 @@ class Family(NamedTuple):
         plain: Added tokens that are not control tokens.
         ends: Tokens that end the model's turn.
         arguments: Arguments of the chat template.
+        thoughts: Place of a thought that the template reads: the field `reasoning_content`, or
+            `<think>` in the content. None if it makes no difference between thought and content.
     """
 
     template: str
@@ -31,6 +33,7 @@ class Family(NamedTuple):
     plain: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = MappingProxyType({})
+    thoughts: Literal["field", "content"] | None = None
 
     @property
     def end_tokens(self) -> tuple[str, ...]:
@@ -64,11 +67,13 @@ FAMILIES = {
         "llama3", "<|begin_of_text|>", "<|end_of_text|>", LLAMA3_TOKENS, ends=("<|eot_id|>",)
     ),
     "qwen2_5": Family("qwen2_5", *CHATML_TOKENS, TOOL_TAGS),
-    "qwen3": Family("qwen3", *CHATML_TOKENS, TOOL_TAGS + THINK_TAGS),
+    "qwen3": Family("qwen3", *CHATML_TOKENS, TOOL_TAGS + THINK_TAGS, thoughts="field"),
     "qwen3_off": Family(
-        "qwen3", *CHATML_TOKENS, TOOL_TAGS + THINK_TAGS, arguments={"enable_thinking": False}
+        *("qwen3", *CHATML_TOKENS, TOOL_TAGS + THINK_TAGS),
+        arguments={"enable_thinking": False},
+        thoughts="field",
     ),
-    "qwen3_thinking": Family("qwen3_thinking", *CHATML_TOKENS, THINK_TAGS),
+    "qwen3_thinking": Family("qwen3_thinking", *CHATML_TOKENS, THINK_TAGS, thoughts="field"),
     "gemma2": Family("gemma2", *GEMMA_TOKENS, ends=("<end_of_turn>",)),
     "gemma3": Family("gemma3", *GEMMA_TOKENS, ends=("<end_of_turn>",)),
     "mistral_nemo": Family("mistral_nemo", "<s>", "</s>", MISTRAL_TOKENS),
@@ -87,10 +92,13 @@ FAMILIES = {
     "gpt_oss": Family(
         *("gpt_oss", None, "<|return|>", HARMONY_TOKENS),
         ends=("<|return|>", "<|call|>"),
+        thoughts="field",
     ),
-    "smollm3": Family("smollm3", *CHATML_TOKENS, THINK_TAGS),
+    "smollm3": Family("smollm3", *CHATML_TOKENS, THINK_TAGS, thoughts="content"),
     "smollm3_off": Family(
-        "smollm3", *CHATML_TOKENS, THINK_TAGS, arguments={"enable_thinking": False}
+        *("smollm3", *CHATML_TOKENS, THINK_TAGS),
+        arguments={"enable_thinking": False},
+        thoughts="content",
     ),
     "granite3": Family("granite3", None, "<|end_of_text|>", GRANITE_TOKENS),
     "lfm2": Family("lfm2", "<|startoftext|>", "<|im_end|>", LFM2_TOKENS),

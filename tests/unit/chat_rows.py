@@ -2,7 +2,6 @@
 
 import functools
 
-import datasets
 import pyarrow as pa
 from artifact_samples import partition_manifest
 from chat_families import build_tokenizer
@@ -65,4 +64,5 @@ def tokenize_rows(folder, model, rows, **config):
     write_artifact(partition / "manifest.json", manifest)
     config = PreprocessingSettings.model_validate({"max_length": 8192, **config})
     written = tokenize_partition(config.model_dump(mode="json"), model, None, partition, out)
-    return datasets.Dataset.from_file(str(out / "client_0.arrow")).to_list(), written
+    with pa.ipc.open_stream(out / "client_0.arrow") as stream:
+        return stream.read_all().to_pylist(), written

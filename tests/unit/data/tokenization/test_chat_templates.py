@@ -26,9 +26,9 @@ CASES = {
         [user("Why?"), assistant("Bad.", weight=0), user("How?"), assistant("Good.", weight=1)],
         None,
     ),
-    "thought": ([user("Why?"), assistant("So.", reasoning_content="How deep?\n\nVery.")], None),
+    "think": ([user("Why?"), assistant("So.", reasoning_content="How deep?\n\nVery.")], None),
     "tagged": ([user("Why?"), assistant(TAGGED)], None),
-    "thoughts": (
+    "thinks": (
         [
             *(user("Why?"), assistant("So.", reasoning_content="How deep?")),
             *(user("And how?"), assistant("Well.", reasoning_content="How well?")),
@@ -54,26 +54,30 @@ CASES = {
 # ok: learnt; lost: the template does not write a text; prompt: training has another prompt than
 # inference; error: the template raises an error
 EXPECTED = """
-                plain   system  turns   weight  thought  tagged  thoughts  listed  call    both    calls   name
-chatml          ok      ok      ok      ok      lost     ok      lost      lost    error   lost    error   lost
-llama3          ok      ok      ok      ok      lost     ok      lost      ok      ok      lost    error   lost
-qwen2_5         ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
-qwen3           ok      ok      ok      ok      ok       ok      ok        ok      ok      ok      ok      lost
-qwen3_off       ok      ok      ok      ok      prompt   prompt  prompt    ok      ok      ok      ok      lost
-qwen3_thinking  ok      ok      ok      ok      ok       ok      ok        lost    lost    lost    lost    lost
-gemma2          ok      error   ok      ok      lost     ok      lost      lost    error   error   error   lost
-gemma3          ok      ok      ok      ok      lost     ok      lost      lost    error   error   error   lost
-mistral_nemo    ok      prompt  ok      ok      lost     ok      lost      ok      ok      lost    ok      lost
-mistral_small   ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
-phi4            ok      ok      ok      ok      lost     ok      lost      lost    error   lost    error   lost
-deepseek_r1     prompt  prompt  prompt  prompt  lost     lost    lost      prompt  prompt  lost    prompt  lost
-gpt_oss         ok      ok      ok      ok      ok       ok      ok        ok      ok      prompt  lost    lost
-smollm3         ok      ok      ok      ok      lost     ok      lost      lost    lost    lost    lost    lost
-smollm3_off     ok      ok      ok      ok      lost     ok      lost      lost    lost    lost    lost    lost
-granite3        ok      ok      ok      ok      lost     ok      lost      ok      error   lost    error   lost
-lfm2            ok      ok      ok      ok      lost     ok      lost      ok      ok      ok      ok      lost
+               plain  system turns  weight think  tagged thinks listed call   both   calls  name
+chatml         ok     ok     ok     ok     lost   ok     lost   lost   lost   lost   lost   lost
+llama3         ok     ok     ok     ok     lost   ok     lost   ok     ok     lost   error  lost
+qwen2_5        ok     ok     ok     ok     lost   ok     lost   ok     ok     ok     ok     lost
+qwen3          ok     ok     ok     ok     ok     ok     ok     ok     ok     ok     ok     lost
+qwen3_off      ok     ok     ok     ok     prompt prompt prompt ok     ok     ok     ok     lost
+qwen3_thinking ok     ok     ok     ok     ok     ok     ok     lost   lost   lost   lost   lost
+gemma2         ok     error  ok     ok     lost   ok     lost   lost   error  error  error  lost
+gemma3         ok     ok     ok     ok     lost   ok     lost   lost   error  error  error  lost
+mistral_nemo   ok     ok     ok     ok     lost   ok     lost   ok     ok     lost   ok     lost
+mistral_small  ok     ok     ok     ok     lost   ok     lost   ok     ok     ok     ok     lost
+phi4           ok     ok     ok     ok     lost   ok     lost   lost   lost   lost   lost   lost
+deepseek_r1    prompt prompt prompt prompt prompt prompt prompt prompt prompt prompt prompt prompt
+gpt_oss        ok     ok     ok     ok     ok     ok     ok     ok     ok     ok     lost   lost
+smollm3        ok     ok     ok     ok     ok     ok     ok     lost   lost   lost   lost   lost
+smollm3_off    ok     ok     ok     ok     ok     ok     ok     lost   lost   lost   lost   lost
+granite3       ok     ok     ok     ok     lost   ok     lost   ok     lost   lost   lost   lost
+lfm2           ok     ok     ok     ok     lost   ok     lost   ok     ok     ok     ok     lost
 """
-REFUSALS = {"lost": "TODO", "prompt": "TODO", "error": "refuses these turns"}
+REFUSALS = {
+    "lost": "the chat template does not write this text",
+    "prompt": "at inference",
+    "error": "the model's chat template refuses these turns",
+}
 
 
 def parse_cells(text):

@@ -5,7 +5,13 @@ import re
 
 import pytest
 from chat_families import FAMILIES, build_tokenizer
-from chat_oracle import decode_learnt_turns, list_learnt, render_learnt_turns
+from chat_oracle import (
+    decode_learnt_turns,
+    fix_date,
+    list_learnt,
+    parse_arguments,
+    render_learnt_turns,
+)
 from chat_rows import assistant, call, result, save_tokenizer, tokenize_rows, tool, user
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -31,14 +37,7 @@ FORGED_TEXT = make_texts([*PIECES, *CONTROL_TOKENS]).filter(str.strip)
 WORD = st.text("abcdefghij_", min_size=1, max_size=8)
 
 
-def draw_arguments(draw, text):
-    """Draw arguments of a call: a mapping, or such a mapping as JSON text."""
-    optional = {"days": st.integers(-9, 9), "deep": st.lists(text, min_size=1, max_size=2)}
-    arguments = draw(st.fixed_dictionaries({"word": text}, optional=optional))
-    return json.dumps(arguments) if draw(st.booleans()) else arguments
-
-
-def draw_answer(draw, text):
+def draw_answer(draw, text, write_arguments):
     """Draw an assistant's turn, with its results if it calls a tool."""
     turn = assistant(draw(text))
     if draw(st.booleans()):
@@ -47,7 +46,9 @@ def draw_answer(draw, text):
         turn["weight"] = draw(st.integers(0, 1))
     if draw(st.integers(0, 2)) > 0:
         return [turn]
-    turn["tool_calls"] = [call(draw(WORD), draw_arguments(draw, text))]
+    optional = {"days": st.integers(-9, 9), "deep": st.lists(text, min_size=1, max_size=2)}
+    arguments = draw(st.fixed_dictionaries({"word": text}, optional=optional))
+    turn["tool_calls"] = [call(draw(WORD), write_arguments(arguments))]
     if draw(st.booleans()):
         turn["content"] = None
     return [turn, result(draw(text)), assistant(draw(text))]
@@ -57,8 +58,9 @@ def draw_answer(draw, text):
 def conversations(draw, text):
     """Return messages of any fields, and tools or None."""
     messages = [{"role": "system", "content": draw(text)}] if draw(st.booleans()) else []
+    write_arguments = draw(st.sampled_from([dict, json.dumps]))
     for _ in range(draw(st.integers(1, 3))):
-        messages += [user(draw(text)), *draw_answer(draw, text)]
+        messages += [user(draw(text)), *draw_answer(draw, text, write_arguments)]
     has_calls = any("tool_calls" in message for message in messages)
     return messages, [TOOL] if has_calls and draw(st.booleans()) else None
 
@@ -68,15 +70,9 @@ def list_texts(messages):
     texts = []
     for message in (messages[i] for i in list_learnt(messages)):
         texts += [message.get("content") or "", message.get("reasoning_content", "")]
-        for function in (c["function"] for c in message.get("tool_calls", [])):
-            texts += [function["name"], *list_leaves(parse_arguments(function))]
+        for function in (parse_arguments(c)["function"] for c in message.get("tool_calls", [])):
+            texts += [function["name"], *list_leaves(function["arguments"])]
     return texts
-
-
-def parse_arguments(function):
-    """Return the arguments of a call as a mapping."""
-    arguments = function["arguments"]
-    return json.loads(arguments) if isinstance(arguments, str) else arguments
 
 
 def list_leaves(value):
@@ -197,11 +193,12 @@ def test_conversations_are_learnt_as_the_chat_template_writes_them(tokenize, con
 
 def tokenize_sanitized(tokenizer, family, messages):
     """Return ids where only the chat template's own tokens are control tokens."""
-    ids = []
+    ids, tokenizer.chat_control_tokens = [], []  # only special tokens
     for end, add_generation_prompt in ((len(messages) - 1, True), (len(messages), False)):
         encoded = tokenizer.apply_chat_template(
             messages[:end],
             add_generation_prompt=add_generation_prompt,
+            chat_template=fix_date(tokenizer.chat_template),
             sanitize_control_tokens=True,
             **family.arguments,
         )

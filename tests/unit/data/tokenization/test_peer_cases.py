@@ -117,7 +117,7 @@ def test_case_19_prompt_that_opens_a_thought_is_refused_for_plain_answers(refuse
 
 def test_case_19_thought_that_the_template_cuts_is_refused(refuse):
     turns = [user("1 + 1?"), assistant("<think>\nAdd them.\n</think>\n\n2")]
-    assert "Add them." in refuse("deepseek_r1", {"messages": turns})
+    assert "Add them." in refuse("deepseek_r1", {"messages": turns}, prompt_mismatch="warn")
 
 
 def test_case_19_thought_is_learnt_after_a_prompt_that_opens_it(learn):
