@@ -8,6 +8,11 @@ from blossomtune.modeling.encoding import IGNORE_INDEX
 
 FIXED_DATE = "'01 Jan 2025'"
 
+THOUGHT = re.compile(
+    r"(?:\s*<think>)?\n*((?:(?!</?think>).)*?)\n*</think>\n*((?:(?!</think>).)*)", re.DOTALL
+)
+"""A thought, with or without its opening tag, and the rest of a content."""
+
 
 def fix_date(template):
     """Return a chat template that writes a fixed date, not today's."""
@@ -80,9 +85,10 @@ def adapt_message(family, message):
         thought = message.pop("reasoning_content")
         return message | {"content": f"<think>\n{thought}\n</think>\n\n{content or ''}"}
     if family.thoughts == "field" and message["role"] == "assistant" and content:
-        match = re.fullmatch(r"\s*<think>\n*(.*?)\n*</think>\n*(.*)", content, re.DOTALL)
+        match = THOUGHT.fullmatch(content)
         if match and "reasoning_content" not in message:
-            return message | {"content": match[2], "reasoning_content": match[1]}
+            thought = {"reasoning_content": match[1]} if match[1].strip() else {}
+            return message | {"content": match[2]} | thought
     return message
 
 

@@ -186,6 +186,24 @@ def test_ids_that_mistral_refuses_are_an_error(tokenize):
         tokenize("mistral_nemo", make_row(turns, TOOLS))
 
 
+@pytest.mark.parametrize("text", ["name", "{", "parameters"])
+def test_short_text_is_not_mistaken_for_the_words_of_the_template(tokenize, text):
+    turns = [user("Cold?"), assistant(text, tool_calls=[CALL])]
+    with pytest.raises(UserError, match="does not write this text of content: "):
+        tokenize("llama3", make_row(turns, TOOLS))
+
+
+@pytest.mark.parametrize("content", ["</think>", "<think>\n\n</think>\n\n"])
+def test_answer_of_tags_alone_is_refused(tokenize, content):
+    with pytest.raises(UserError, match="turn 1 of messages: the text is empty"):
+        tokenize("qwen3", make_row([user("Why?"), assistant(content)]))
+
+
+def test_name_is_not_mistaken_for_a_role(tokenize):
+    with pytest.raises(UserError, match="does not write this text of name: 'user'"):
+        tokenize("chatml", make_row([user("Why?", name="user"), assistant("So.")]))
+
+
 @pytest.mark.parametrize(
     ("case", "field"), [("name", "name"), ("think", "reasoning_content"), ("listed", None)]
 )

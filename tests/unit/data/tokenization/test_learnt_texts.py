@@ -162,7 +162,7 @@ def tokenize(tmp_path_factory):
 
 @pytest.mark.parametrize("row_format", FORMATS)
 @given(data=st.data(), name=st.sampled_from(sorted(FAMILIES)))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_learnt_text_is_in_the_learnt_tokens(tokenize, row_format, data, name):
     row, texts = FORMATS[row_format](data.draw)
     mismatch = data.draw(st.sampled_from(["error", "warn"]))
@@ -178,7 +178,7 @@ def test_every_learnt_text_is_in_the_learnt_tokens(tokenize, row_format, data, n
 
 
 @given(conversation=conversations(TEXT), name=st.sampled_from(sorted(FAMILIES)))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_conversations_are_learnt_as_the_chat_template_writes_them(tokenize, conversation, name):
     messages, tools = conversation
     row = {"messages": messages} | ({"tools": tools} if tools else {})
@@ -210,7 +210,7 @@ def tokenize_sanitized(tokenizer, family, messages):
     texts=st.tuples(FORGED_TEXT, FORGED_TEXT),
     name=st.sampled_from(sorted(set(FAMILIES) - {"deepseek_r1"})),
 )
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_control_tokens_of_rows_become_characters(tokenize, texts, name):
     family, tokenizer = FAMILIES[name], build_tokenizer(name)
     question, answer = texts

@@ -5,7 +5,7 @@ from typing import Any
 
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
-from blossomtune.data.tokenization.conversation import Conversation
+from blossomtune.data.tokenization.conversation import Conversation, split_thought
 from blossomtune.data.tokenization.tool_calls import parse_tools
 from blossomtune.data.tokenization.turns import Turn, describe_type, parse_turns
 from blossomtune.errors import UserError
@@ -149,7 +149,8 @@ class MessageBuilder:
         for i in learnt:
             message = turns[i].message
             if "tool_calls" not in message and "reasoning_content" not in message:
-                _require_text(f"turn {i} of {column}", message["content"])
+                text = "".join(split_thought(message["content"]))
+                _require_text(f"turn {i} of {column}", text)
         return learnt[-1:] if self._config["loss"] == "last_turn" else learnt
 
     def _add_system(
