@@ -259,7 +259,7 @@ def write_results(results, raw, *, failed=(), rename=None):
             | {"parameters": 134515008, "files": {}},
         )
     for name, block in used["datasets"].items():
-        counts = {"read": 23703, "filtered": 0, "duplicates": 193, "limited": 0}
+        counts = {"read": 23703, "skipped": 0, "filtered": 0, "duplicates": 193, "limited": 0}
         counts |= {"train": 23110, "test": 400}
         manifest = origin | {"source": block["source"], "rows": counts, "columns": []}
         manifest |= {"stratify_by": "label", "seed": 42, "files": {}}
