@@ -12,7 +12,7 @@ from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.encoding import IGNORE_INDEX, encode_examples
-from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
+from blossomtune.modeling.tokenizer import get_end_of_turn_id, load_tokenizer
 from blossomtune.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def score_rows(
     """
     tokenizer, choices = load_tokenizer(model.directory), settings["choices"]
     prompts, answers = _encode_rows(tokenizer, rows, choices)
-    scorer = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(tokenizer))
+    scorer = PrefixCacheScorer(model.load(), prompts)
 
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):

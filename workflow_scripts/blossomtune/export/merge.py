@@ -104,7 +104,7 @@ def _format_dtype(dtype: torch.dtype) -> str:
 @torch.inference_mode()
 def _compute_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Return float32 logits (B, V) of each completion's first token."""
-    batch = collate([{"input_ids": list(prompt)} for prompt in prompts], pad_token_id=0)
+    batch = collate([{"input_ids": list(prompt)} for prompt in prompts])
     output = model(**model_inputs(batch), use_cache=False, logits_to_keep=1)
     logits: Tensor = output.logits[:, -1].float()
     return logits

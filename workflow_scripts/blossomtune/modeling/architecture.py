@@ -70,6 +70,35 @@ def get_attention_window(config: Any) -> int | None:
     return min((size for size in sizes if size), default=None)
 
 
+def require_trainable(directory: Path) -> None:
+    """Reject a model that cannot be trained, or whose adapter cannot be merged.
+
+    Args:
+        directory: Model directory in Hugging Face's layout.
+
+    Raises:
+        UserError: If the model is quantized, or not a language model that transformers has.
+    """
+    try:
+        config = load_config(directory)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the model's config.json cannot be read: {error}") from None
+    if get_model_class(config) is None:
+        raise UserError(
+            f"the model is no causal language model: config.json has model_type "
+            f"{config.model_type!r}",
+            "choose a model that generates text",
+        )
+    if quantization := getattr(config, "quantization_config", None):
+        method = dict(quantization).get("quant_method", "unknown")
+        raise UserError(
+            f"the model's weights are quantized ({method}), and an adapter cannot be merged into "
+            "them",
+            "use the model with its original weights; training.quantization quantizes them while "
+            "training",
+        )
+
+
 def find_packing_obstacle(config: Any, max_length: int) -> str | None:
     """Return why rows in one sequence would not have the losses that they have alone.
 

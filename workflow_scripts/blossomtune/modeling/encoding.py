@@ -8,6 +8,9 @@ from blossomtune.modeling.chat_template import detect_turn_format
 IGNORE_INDEX = -100
 """Label of a token without loss (PyTorch's ``ignore_index``)."""
 
+PAD_TOKEN_ID = 0
+"""Id to pad with. Padding is masked, and a tokenizer's pad token may have no embedding."""
+
 
 def encode_example(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
     """Return ``encode_examples`` of one example.

@@ -32,12 +32,6 @@ def load_tokenizer(directory: Path) -> Any:
     return tokenizer
 
 
-def get_pad_token_id(tokenizer: Any) -> int:
-    """Return the id to pad with: 0 if the model has none, since padding is masked."""
-    pad_token_id: int | None = tokenizer.pad_token_id
-    return 0 if pad_token_id is None else pad_token_id
-
-
 def get_end_of_turn_id(tokenizer: Any) -> int:
     """Return the id of the token that ends the model's turn.
 

@@ -50,13 +50,13 @@ def _build_rows(model: Any) -> list[dict[str, list[int]]]:
 
 
 def _compute_nll(model: Any, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
-    batch = {key: value.to(model.device) for key, value in collate(rows, pad_token_id=0).items()}
+    batch = {key: value.to(model.device) for key, value in collate(rows).items()}
     return completion_nll(model, batch)[0]
 
 
 def _check_gradients(model: Any, lora: LoraSettings) -> None:
     """Raise UserError if an adapter is no part of the loss; the layers of one name count as one."""
-    _compute_nll(model, _build_rows(model)).sum().backward()
+    torch.autograd.backward(_compute_nll(model, _build_rows(model)).sum())
     parameters = get_adapter_parameters(model)
     has_gradient = {name for name, p in parameters.items() if p.grad is not None and p.grad.any()}
     model.zero_grad(set_to_none=True)

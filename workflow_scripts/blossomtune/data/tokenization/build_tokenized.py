@@ -32,6 +32,7 @@ from blossomtune.data.tokenization.row_groups import (
     RowGroupTokenizer,
     TokenizedRowGroup,
 )
+from blossomtune.data.tokenization.vocabulary import require_embeddings
 from blossomtune.files import compute_file_sha256
 from blossomtune.modeling.chat_template import detect_turn_format
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -89,6 +90,7 @@ def tokenize_partition(
             file_results = islice(results, len(file_groups))
             schema = tokenize.select_schema(file in held_out_files)
             counts[file] = _write_tokenized(file, file_results, schema, config, folder)
+    require_embeddings(folder, model, tokenizer)
     manifest = TokenizedManifest(
         shape=row_format,
         max_length=config["max_length"],

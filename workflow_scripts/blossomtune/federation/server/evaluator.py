@@ -10,7 +10,6 @@ from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import ServerEvalSet
 from blossomtune.modeling.load import load_model
-from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
 from blossomtune.training.preflight import check_model
@@ -35,7 +34,6 @@ class ServerEvaluator:
     def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
         self._num_threads = cores
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
-        self._pad_token_id = get_pad_token_id(load_tokenizer(paths.model))
         self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
@@ -62,4 +60,4 @@ class ServerEvaluator:
             adapter.apply_base_delta(self._model, base_deltas[number])
         self._applied_rounds |= base_deltas.keys()
         adapter.set_adapter_state(self._model, state)
-        return self._eval_set.evaluate(self._model, self._pad_token_id)
+        return self._eval_set.evaluate(self._model)
