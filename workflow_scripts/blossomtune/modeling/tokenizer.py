@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import detect_turn_format
 
 
 def load_tokenizer(directory: Path) -> Any:
@@ -30,20 +29,3 @@ def load_tokenizer(directory: Path) -> Any:
             "choose an instruction-tuned model, or add chat_template.jinja to the model's folder",
         )
     return tokenizer
-
-
-def get_end_of_turn_id(tokenizer: Any) -> int:
-    """Return the id of the token that ends the model's turn.
-
-    The chat template decides: Gemma's turns end with ``<end_of_turn>``, while its EOS is ``<eos>``.
-
-    Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
-
-    Returns:
-        A token id.
-
-    Raises:
-        UserError: If neither the template nor the tokenizer has such a token.
-    """
-    return detect_turn_format(tokenizer).end_of_turn_id

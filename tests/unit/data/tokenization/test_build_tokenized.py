@@ -83,6 +83,23 @@ def test_token_without_an_embedding_is_rejected(tiny_model, inputs, tmp_path):
         build(make_config(), model, inputs, tmp_path / "out")
 
 
+@pytest.mark.parametrize("key", ["prompt", "completion", "system", "text"])
+def test_template_that_uses_class_names_as_numbers_is_rejected(tiny_model, inputs, tmp_path, key):
+    labels = [{"column": "label", "field": "", "names": ["bad", "good"], "used": "names"}]
+    manifest = partition_manifest(["a", "b"], class_labels=labels)
+    write_artifact(inputs[1] / "manifest.json", manifest)
+    text_only = dict.fromkeys(("prompt", "completion")) if key == "text" else {}
+    config = make_config(**text_only | {key: "{{ text }} {{ 'good' if label == 1 else 'bad' }}"})
+    with pytest.raises(UserError, match=rf"^{key}: column 'label' has class names \(bad, good\)"):
+        build(config, tiny_model, inputs, tmp_path / "out")
+    build(
+        make_config(**text_only | {key: "{{ text }} {{ label }}"}),
+        tiny_model,
+        inputs,
+        tmp_path / "named",
+    )
+
+
 def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
     manifest = build(make_config(), tiny_model, inputs, tmp_path / "out")
     tokenizer = load_tokenizer(tiny_model)
@@ -113,8 +130,22 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
         "shape": {
             "name": "prompt_completion",
             "detected": False,
-            "column": None,
+            "columns": {},
             "templates": {"prompt": "Grade: {{ text }}", "completion": "{{ label }}"},
+        },
+        "column_use": {
+            "columns": ["text", "label"],
+            "ignored_columns": [],
+            "turn_fields": [],
+            "ignored_turn_fields": [],
+        },
+        "chat_template": {
+            "arguments": {},
+            "control_tokens": "error",
+            "answer_prefix": "",
+            "unseen_prompt_end": "",
+            "end_of_turn": "<|im_end|>",
+            "warnings": [],
         },
         "max_length": 512,
         "packing": False,
@@ -141,7 +172,14 @@ def test_held_out_rows_of_clients_are_tokenized(tiny_model, inputs, tmp_path):
         tmp_path / "out" / "client_1.test.arrow"
     )
     validation = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.validation.arrow"))
-    assert validation.column_names == ["row", "input_ids", "labels", "prompt", "completion"]
+    assert validation.column_names == [
+        "row",
+        "input_ids",
+        "labels",
+        "prompt",
+        "completion",
+        "references",
+    ]
     assert validation["completion"] == ["bad", "good"]
     packed = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.arrow"))
     assert packed.column_names == ["input_ids", "labels", "seq_lengths"]
@@ -261,7 +299,7 @@ def test_format_is_detected(tiny_model, inputs, tmp_path):
     assert manifest["shape"] == {
         "name": "sharegpt",
         "detected": True,
-        "column": "conversations",
+        "columns": {"messages": "conversations"},
         "templates": {},
     }
     assert manifest["clients"][0]["completion_tokens"] == 4

@@ -71,7 +71,7 @@ def write_partition(
     external = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if config["partitioner"] == "local" or train_file is None:
-            batches = iter_local_clients(config, columns, label_column, Path(scratch))
+            batches = iter_local_clients(config, dataset, label_column, Path(scratch))
         else:
             batches = iter_pooled_clients(config, train_file, columns, label_column, Path(scratch))
         for client_rows in batches:
@@ -92,6 +92,7 @@ def write_partition(
         label_column=label_column,
         seed=config["seed"],
         dataset=Origin(source=dataset.source, revision=dataset.revision, licence=dataset.licence),
+        class_labels=dataset.class_labels,
         labels=total_labels if label_column is not None else None,
         clients=[_add_distance(client, total_labels) for client in clients],
     )

@@ -17,8 +17,10 @@ from blossomtune.artifacts.tokenized_manifest import (
     TokenCounts,
     TokenizedManifest,
 )
+from blossomtune.data.template_numbers import check_class_names
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
+from blossomtune.data.tokenization.column_use import check_column_use
 from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.data.tokenization.row_errors import (
     ERROR_KINDS,
@@ -32,9 +34,10 @@ from blossomtune.data.tokenization.row_groups import (
     RowGroupTokenizer,
     TokenizedRowGroup,
 )
+from blossomtune.data.tokenization.template_warnings import describe_chat_template
 from blossomtune.data.tokenization.vocabulary import require_embeddings
 from blossomtune.files import compute_file_sha256
-from blossomtune.modeling.chat_template import detect_turn_format
+from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 
@@ -62,7 +65,8 @@ def tokenize_partition(
     Raises:
         UserError: if templates, rows and chat template do not fit each other.
     """
-    clients = read_artifact(partition / "manifest.json", PartitionManifest).local_clients
+    partition_manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    clients = partition_manifest.local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
     splits = [
         (client, split, file)
@@ -77,10 +81,18 @@ def tokenize_partition(
         from blossomtune.modeling.architecture import require_packing_support  # imports torch
 
         require_packing_support(model, config["max_length"])
-    tokenizer = load_tokenizer(model)
-    detect_turn_format(tokenizer)  # a faulty chat template fails before rows are read
-    row_format = formats.resolve_format(config, parquet.read_schema([*training, *test_files][0]))
-    tokenize = RowGroupTokenizer(config, row_format, tokenizer)
+    template = ChatTemplate(
+        load_tokenizer(model), config["chat_template_arguments"], config["control_tokens"] == "text"
+    )
+    chat_template = describe_chat_template(template, config, model)  # fails before rows are read
+    files = [*training, *test_files]
+    schema = parquet.read_schema(files[0])
+    row_format = formats.resolve_format(config, schema)
+    for key, source in row_format.templates.items():
+        check_class_names(key, source, partition_manifest.class_labels)
+    tokenize = RowGroupTokenizer(config, row_format, template)
+    used = tokenize.message_builder.find_columns(schema.names)
+    column_use = check_column_use(config, used, files)
     groups = {file: _list_row_groups(file, is_held_out=False) for file in training}
     groups |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
     tasks = list(chain.from_iterable(groups.values()))
@@ -90,9 +102,11 @@ def tokenize_partition(
             file_results = islice(results, len(file_groups))
             schema = tokenize.select_schema(file in held_out_files)
             counts[file] = _write_tokenized(file, file_results, schema, config, folder)
-    require_embeddings(folder, model, tokenizer)
+    require_embeddings(folder, model, template.tokenizer)
     manifest = TokenizedManifest(
         shape=row_format,
+        column_use=column_use,
+        chat_template=chat_template,
         max_length=config["max_length"],
         packing=config["packing"],
         clients=[
