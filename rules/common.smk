@@ -17,8 +17,10 @@ if str(CHECKOUT / "workflow_scripts") not in sys.path:
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.stage_files import write_stage_config
-from blossomtune.files import to_canonical_json
 from blossomtune.code_dependencies import list_sources
+from blossomtune.data.sources.local_paths import find_base_folder, find_local_paths
+from blossomtune.errors import UserError
+from blossomtune.files import expand_home, to_canonical_json
 
 try:
     CONFIG = load_configuration(config)
@@ -114,7 +116,7 @@ def results_folder(pattern):
 
 
 def list_local_paths(block):
-    """Return the local paths in a block of a model, a data set or a partition."""
+    """Return the local paths and patterns in a block of a model, a data set or a partition."""
     test = getattr(block, "test", None)
     sources = [getattr(block, "source", None), getattr(test, "source", None)]
     named = [source.path for source in sources if source and source.kind == "path"]
@@ -127,11 +129,14 @@ def local_source_files(section, wildcard):
     def files(wildcards):
         name = wildcards[wildcard]
         paths = set()
-        for path in map(Path, list_local_paths(getattr(CONFIG, section)[name])):
-            if not path.exists():
-                raise WorkflowError(f"{section}.{name}: '{path}' is not there")
-            inside = [path] if path.is_file() else path.rglob("*")
-            paths |= {str(file) for file in inside if file.is_file()}
+        for named in list_local_paths(getattr(CONFIG, section)[name]):
+            try:
+                found = find_local_paths(named)
+            except UserError as error:
+                raise WorkflowError(f"{section}.{name}: {error}") from None
+            for path in found:
+                inside = [path] if path.is_file() else path.rglob("*")
+                paths |= {str(file) for file in inside if file.is_file()}
         return sorted(paths)
 
     return files

@@ -12,7 +12,11 @@ EXPERIMENT_ENGINES = {
 EXTERNAL_EXPERIMENTS = [
     name for name in CONFIG.run if EXPERIMENT_ENGINES[name].name == "external"
 ]
-CONTAINER_IMAGE = CONFIG.container.image
+CONTAINER_IMAGE = str(
+    expand_home(CONFIG.container.image)
+    if CONFIG.container.image.startswith("~")
+    else CONFIG.container.image
+)
 DEPLOYMENT_METHODS = workflow.deployment_settings.deployment_method
 USES_CONTAINERS = DeploymentMethod.APPTAINER in DEPLOYMENT_METHODS
 BUILT_IMAGE_INPUT = (
@@ -22,7 +26,7 @@ BUILT_IMAGE_INPUT = (
 # Snakemake hands the arguments to the jobs that it submits, so the main process sets them.
 if USES_CONTAINERS and workflow.is_main_process:
     host_paths = [
-        path
+        str(find_base_folder(path))
         for section in (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
         for block in section.values()
         for path in list_local_paths(block)

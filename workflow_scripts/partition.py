@@ -20,6 +20,8 @@ def main() -> None:
         manifest = build_partition.build_partition(args.config, args.dataset, folder)
     for client in manifest.clients:
         rows = "rows of its own" if client.rows is None else f"{client.rows} rows"
+        if skipped := sum(reading.skipped for reading in client.readings or []):
+            rows += f", {skipped} skipped"
         print(f"client {client.client} ({client.name}): {rows}")
 
 
