@@ -35,6 +35,14 @@ def test_folder_is_copied_with_provenance(tiny_model, tmp_path):
     assert oct((out / "model.safetensors").stat().st_mode)[-3:] == "644"
 
 
+def test_home_folder_is_read_and_not_recorded(model_copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    build("~/source", tmp_path / "out")
+    provenance = (tmp_path / "out" / "provenance.json").read_text()
+    assert '"~/source"' in provenance
+    assert str(tmp_path) not in provenance
+
+
 def test_parameters_of_all_shards_are_counted(model_copy, tmp_path):
     weights = load_file(model_copy / "model.safetensors")
     half = dict(list(weights.items())[::2])
