@@ -15,6 +15,7 @@ from baseline_configs import build_baseline_config
 from chat_examples import encode_example, render_prompt
 from tiny_architectures import build_text_model, save_model
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256, read_json
@@ -61,7 +62,10 @@ def inputs(tiny_model, tmp_path_factory):
     write_artifact(root / "partition/manifest.json", partition_manifest(names))
     shutil.copytree(tiny_model, root / "model")
     write_artifact(root / "model/provenance.json", provenance())
-    return {name: root / name for name in ("model", "partition", "preprocessed")}
+    folders = {name: root / name for name in ("model", "partition", "preprocessed")}
+    for stage, folder in folders.items():
+        write_checksums(folder, stage)
+    return folders
 
 
 def output_paths(folder):
