@@ -38,6 +38,7 @@ from blossomtune.data.tokenization.row_groups import (
 )
 from blossomtune.data.tokenization.row_texts import compare_rows, describe_leaked_rows
 from blossomtune.data.tokenization.template_warnings import describe_chat_template
+from blossomtune.data.tokenization.vocabulary import require_embeddings
 from blossomtune.files import compute_file_sha256
 from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -110,6 +111,7 @@ def tokenize_partition(
             counts[file], dropped_rows[file] = _write_tokenized(
                 file, file_results, schema, config, folder
             )
+    require_embeddings(folder, model, template.tokenizer)
     for number, file in enumerate(compared):
         comparison.exclude_rows(number, dropped_rows[file])
     owners: list[HeldOutFile] = [(client, split) for client, split, _ in splits]
