@@ -52,6 +52,9 @@ def test_columns_decide_between_delimiters(write_file):
 def test_only_the_sample_decides_about_the_delimiter(write_file):
     rows = "some words; and more, and so on;good\n" * 60_000
     assert detect(write_file("a", f"text;label;sort\n{rows}")) == (";", '"')
+    assert detect(write_file("a", f"text;label;sort\n{rows}".replace("\n", "\r"))) == (";", '"')
+    for text in ("x" * 2_000_000, "x, y\n" * 400_000):
+        assert detect(write_file("a", f'text;label\n"{text}";1\nz;2\n')) == (";", '"')
 
 
 def test_single_quoted_values_below_a_plain_header_are_unclear(write_file):

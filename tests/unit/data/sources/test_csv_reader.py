@@ -111,6 +111,16 @@ def test_configured_dialect_is_used(read_rows, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_separator_line_of_excel_is_no_header(read_rows, tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    for line in ("sep=;", '"SEP=;"'):
+        path.write_bytes(f"{line}\r\ntext;n\r\na, ü;1,5\r\n".encode(encoding))
+        assert read_rows([path]) == [[{"text": "a, ü", "n": "1,5"}]]
+    path.write_bytes("sep=;\na, ü;1,5\n".encode(encoding))
+    assert read_rows([path], columns=["text", "n"]) == [[{"text": "a, ü", "n": "1,5"}]]
+
+
 def test_row_error_names_the_dialect(read_rows, write_file):
     path = write_file("a.csv", "text;n\na;1\nb;2;3\n")
     with pytest.raises(UserError) as error:

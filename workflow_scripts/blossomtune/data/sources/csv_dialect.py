@@ -19,6 +19,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 """Delimiters that are detected, and their names."""
 
 _SAMPLE_SIZE = 1 << 20  # characters
+_SEPARATOR_LINE = re.compile(r'"?sep=([\t -~])"?(\r\n?|\n)', re.IGNORECASE)
 _SINGLE_QUOTED_LINE = re.compile(r"'[^'\n]*'([,;\t|]'[^'\n]*')*\r?\n?")
 
 
@@ -32,6 +33,7 @@ class CsvDialect:
         delimiter: character between values.
         quotechar: character around quoted values, or None.
         detected: keys among these that were not configured.
+        skip_rows: lines before the header: 1 if the first one is ``sep=;`` for Excel.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class CsvDialect:
     delimiter: str
     quotechar: str | None
     detected: tuple[str, ...] = ()
+    skip_rows: int = 0
 
     @property
     def hint(self) -> str:
@@ -95,15 +98,23 @@ def detect_dialect(path: Path, kind: str, file_format: FileFormat) -> CsvDialect
     with open_text(path, encoding) as text:
         sample = text.read(_SAMPLE_SIZE)
         if text.read(1):
-            sample = sample[: sample.rfind("\n") + 1]
+            sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+    separator_line = _SEPARATOR_LINE.match(sample) if kind == "csv" else None
+    if separator_line:
+        sample = sample[separator_line.end() :]
     if quotechar is None:
         detected.append("quotechar")
         quotechar = "'" if _SINGLE_QUOTED_LINE.match(sample) else '"'
     quote = None if quotechar == "none" else quotechar
     if delimiter is None:
         detected.append("delimiter")
-        delimiter = _detect_delimiter(path, sample, quote, file_format.columns)
-    dialect = CsvDialect(kind, encoding, delimiter, quote, tuple(detected))
+        if separator_line:
+            delimiter = separator_line[1]
+        else:
+            delimiter = _detect_delimiter(path, sample, quote, file_format.columns)
+    dialect = CsvDialect(
+        kind, encoding, delimiter, quote, tuple(detected), skip_rows=bool(separator_line)
+    )
     if quote is not None and (error := find_quoting_error(path, encoding, delimiter, quote)):
         raise UserError(
             f"{path.name}: line {error[0]}: {error[1]}",
