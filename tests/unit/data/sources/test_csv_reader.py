@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from blossomtune.config.file_format import FileFormat
@@ -137,6 +137,14 @@ def test_keys_apply_where_they_fit(read_rows, write_file):
     assert read_rows(paths, delimiter=";") == [[{"a": 1}], [{"a": 1, "b": 2}]]
 
 
+def is_no_utf8(content):
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 # unlike words, some signs are likely to be taken for another dialect's
 VALUES = st.text(st.sampled_from("ab19 .,;\t|\"'\n\rüßé€–ł😀\\"), max_size=8)
 
@@ -161,11 +169,15 @@ def test_written_table_is_read_equal_or_rejected(
     names = ["text", "label", "x"][: len(rows[0])]
     if end == "\n":  # the writer does not quote a carriage return then, and it ends a line
         rows = [[text.replace("\r", "") for text in row] for row in rows]
+    if quotechar == "'" and "quotechar" not in stated:  # by RFC 4180, " is a quotation mark
+        rows = [[text.replace('"', "") for text in row] for row in rows]
     path = tmp_path_factory.mktemp("c") / "a.csv"
     with path.open("w", encoding=encoding, errors="replace", newline="") as file:
         options = {"delimiter": delimiter, "quotechar": quotechar, "lineterminator": end}
         writer = csv.writer(file, **options, quoting=quoting)
         writer.writerows(rows if "columns" in stated else [names, *rows])
+    if encoding == "cp1252" and not path.read_bytes().isascii():
+        assume(is_no_utf8(path.read_bytes()))  # few signs can be both, such as the bytes of ß–
     values = {"delimiter": delimiter, "quotechar": quotechar, "encoding": encoding}
     keys = {key: values[key] for key in sorted(stated - {"columns"})}
     if "columns" in stated:
@@ -173,7 +185,7 @@ def test_written_table_is_read_equal_or_rejected(
     try:
         batches = list(file_formats.read_files([path], FileFormat(kind="csv", **keys)))
     except UserError:
-        assert not stated >= set(values) or encoding == "cp1252"  # it may be valid UTF-8 by chance
+        assert not stated >= set(values)
         return
     read = [list(row.values()) for _, batch in batches for row in batch.to_pylist()]
     expected = [[text.encode(encoding, "replace").decode(encoding) for text in row] for row in rows]
