@@ -23,7 +23,8 @@ def main() -> None:
     ):
         with write_atomically(path) as file:
             file.write_text(content, encoding="utf-8")
-        print(f"preview: {path}")
+    rows = sum(len(file.rows) for file in preview.files)
+    print(f"{rows} rows of {len(preview.files)} files: {args.output}")
 
 
 if __name__ == "__main__":
