@@ -6,7 +6,9 @@ from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionM
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.round_record import ClientTrainRecord, RoundRecord, ServerEvaluation
 from blossomtune.artifacts.tokenized_manifest import (
+    ChatTemplateUse,
     ClientTokenCounts,
+    ColumnUse,
     RowFormat,
     TokenCounts,
     TokenizedManifest,
@@ -21,7 +23,14 @@ def provenance(**fields):
 
 def dataset_manifest(**fields):
     rows = RowCounts(**dict.fromkeys(RowCounts.model_fields, 0))
-    defaults = {"columns": [], "stratify_by": None, "rows": rows, "seed": 0, "files": {}}
+    defaults = {
+        "columns": [],
+        "stratify_by": None,
+        "class_labels": [],
+        "rows": rows,
+        "seed": 0,
+        "files": {},
+    }
     return DatasetManifest(**_ORIGIN | defaults | fields)
 
 
@@ -48,9 +57,20 @@ def client_token_counts(client, rows=1, **fields):
     return ClientTokenCounts(client=client, **dict(token_counts(rows, **fields)))
 
 
+def column_use(**fields):
+    return ColumnUse(**{key: [] for key in ColumnUse.model_fields} | fields)
+
+
+def chat_template_use(**fields):
+    defaults = {"arguments": {}, "control_tokens": "error", "answer_prefix": "", "warnings": []}
+    defaults |= {"unseen_prompt_end": "", "end_of_turn": "<|im_end|>"}
+    return ChatTemplateUse(**defaults | fields)
+
+
 def tokenized_manifest(clients=(), **fields):
-    shape = RowFormat(name="text", detected=False, column=None, templates={})
+    shape = RowFormat(name="text", detected=False, columns={}, templates={})
     defaults = {"shape": shape, "max_length": 128, "packing": False, "held_out": []}
+    defaults |= {"column_use": column_use(), "chat_template": chat_template_use()}
     defaults |= {"clients": clients, "test": token_counts()}
     return TokenizedManifest(**defaults | fields)
 

@@ -94,11 +94,10 @@ def federation_files(tiny_model, tmp_path_factory):
         token_counts,
         tokenized_manifest,
     )
+    from chat_examples import encode_example, render_prompt
 
     from blossomtune.artifacts.files import write_artifact
     from blossomtune.files import compute_file_sha256
-    from blossomtune.modeling.chat_template import render_prompt
-    from blossomtune.modeling.encoding import encode_example
     from blossomtune.modeling.tokenizer import load_tokenizer
 
     home = tmp_path_factory.mktemp("federation")

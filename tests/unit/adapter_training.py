@@ -3,11 +3,11 @@
 from contextlib import contextmanager
 
 import torch
+from chat_examples import encode_example, render_prompt
 from datasets import Dataset
 
 from blossomtune.config.lora import LoraSettings
-from blossomtune.modeling.chat_template import render_prompt
-from blossomtune.modeling.encoding import IGNORE_INDEX, encode_example
+from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.sft_config import build_sft_config
 

@@ -20,11 +20,10 @@ def write_held_out(tiny_model):
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from artifact_samples import partition_manifest
+    from artifact_samples import partition_manifest, tokenized_manifest
+    from chat_examples import encode_example, render_prompt
 
     from blossomtune.artifacts.files import write_artifact
-    from blossomtune.modeling.chat_template import render_prompt
-    from blossomtune.modeling.encoding import encode_example
     from blossomtune.modeling.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_model)
@@ -40,6 +39,7 @@ def write_held_out(tiny_model):
                 "labels": pa.array([labels for _, labels in pairs], integers),
                 "prompt": prompts,
                 "completion": labels,
+                "references": pa.array([[]] * len(texts), pa.list_(pa.string())),
             }
         )
         with pa.ipc.new_stream(str(path), table.schema) as stream:
@@ -51,6 +51,7 @@ def write_held_out(tiny_model):
         dataset.mkdir()
         (home / "partition").mkdir()
         write_artifact(home / "partition/manifest.json", partition or partition_manifest())
+        write_artifact(preprocessed / "manifest.json", tokenized_manifest())
         write_tokenized(texts, labels, preprocessed / "test.arrow")
         for client, rows in (own or {}).items():
             write_tokenized(*rows, preprocessed / f"client_{client}.test.arrow")

@@ -161,6 +161,11 @@ ERRORS = [
     (f"{DATA}.filter", "rating >", "not a valid expression: unexpected 'end of template'"),
     ("preprocessing.sentiment.completion", "{% if %}", "not a valid template: Expected an "
      "expression, got 'end of statement block' (line 1)"),
+    ("preprocessing.sentiment.prompt", "{{ Question text }}", "not a valid template: expected "
+     "token 'end of print statement', got 'text' (line 1); "
+     'write {{ row["any name"] }} for a column whose name is no plain word'),
+    (f"{DATA}.filter", "2nd > 3", "not a valid expression: chunk after expression; "
+     'write row["any name"] for a column whose name is no plain word'),
     # conflicting values
     (f"{EXPERIMENT}.training.learning_rate_min", 0.5, "0.5 is above learning_rate_max (0.001)"),
     (f"{EXPERIMENT}.federation.min_clients", 5, "5 can never be reached; "

@@ -1,8 +1,14 @@
 """Tests of templates and expressions."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from blossomtune.data import templates
+from blossomtune.data.jinja_environment import (
+    get_expression_environment,
+    get_template_environment,
+)
+from blossomtune.data.template_columns import format_row_access
 from blossomtune.data.templates import Expression, Template
 from blossomtune.errors import UserError
 
@@ -39,6 +45,8 @@ def test_undefined_name_lists_the_columns():
     [
         ("{{ nested.b }}", "has no attribute 'b'"),
         ("{{ none }}", "a value that it writes is null"),
+        ("{{ nested }}", "it writes a mapping (column 'nested'), not text"),
+        ("{{ [label] }}", "it writes a list, not text"),
         ("{{ text / 2 }}", "TypeError: unsupported operand"),
         ("{{ text.__class__.__mro__ }}", "SecurityError: access to attribute '__class__'"),
         ("{{ nested.update(a=1) }}", "SecurityError: "),
@@ -50,6 +58,86 @@ def test_failing_template_names_row_key_and_template(source, reason):
     assert str(error.value).startswith("row 3 of a.csv: prompt: ")
     assert reason in str(error.value)
     assert f"template: {source}" in str(error.value)
+
+
+ODD_NAMES = [
+    "Question text",
+    "data.value",
+    "2nd",
+    'say "hi"',
+    "it's",
+    "a\nb\\n",
+    "größe €",
+    "class",
+]
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "items", "row"])
+def test_column_of_any_name_is_read_through_row(name):
+    source = format_row_access(name)
+    row = {name: "yes", "other": 1}
+    assert Template("prompt", f"{{{{ {source} }}}}!").render(row, "row 3") == "yes!"
+    assert Expression("filter", f"{source} == 'yes'").evaluate(row, "row 3") is True
+
+
+@given(st.text(min_size=1))
+def test_row_access_is_written_as_jinja_reads_it(name):
+    source = format_row_access(name)
+    template = Template("prompt", f"{{{{ {source} }}}}")
+    assert template.render({name: "yes"}, "row 3") == "yes"
+    assert template.find_columns([name, name + "x"]) == {name}
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "name", "hint"),
+    [
+        (Template, "{{ Qestion }}", "Qestion", '{{ row["Question text"] }}'),
+        (Template, "{{ data.value }}", "data", '{{ row["data.value"] }}'),
+        (Template, '{{ row["Question txt"] }}', "Question txt", '{{ row["Question text"] }}'),
+        (Expression, "data.value > 3", "data", 'row["data.value"]'),
+    ],
+)
+def test_error_of_an_unknown_column_says_how_to_read_unusual_names(kind, source, name, hint):
+    compiled = kind("key", source)
+    run = compiled.render if kind is Template else compiled.evaluate
+    with pytest.raises(UserError) as error:
+        run({"Question text": 1, "data.value": 2}, "row 3")
+    message = str(error.value)
+    assert message.startswith(f"row 3: key: there is no column {name!r}; ")
+    assert message.endswith(f"hint: write {hint} for a column whose name is no plain word")
+
+
+def test_field_that_does_not_exist_may_be_a_column_with_a_dot():
+    row = {"other thing": 1, "nested": {"a": 1}, "nested.b": 2}
+    with pytest.raises(
+        UserError, match=r'no attribute .b.(.|\n)*hint: write {{ row\["nested.b"\] }}'
+    ):
+        Template("prompt", "{{ nested.b }}").render(row, "row 3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "access"),
+    [
+        (Template, "{{ row }}", '{{ row["row"] }}'),
+        (Template, "{{ row | length }}", '{{ row["row"] }}'),
+        (Expression, "row != 'x'", 'row["row"]'),
+    ],
+)
+def test_column_called_row_is_not_mistaken_for_the_whole_row(kind, source, access):
+    compiled = kind("key", source)
+    run = compiled.render if kind is Template else compiled.evaluate
+    with pytest.raises(UserError) as error:
+        run({"row": "x"}, "row 3")
+    assert "`row` is the whole row here, and there is a column 'row' as well" in str(error.value)
+    assert str(error.value).endswith(f"hint: write {access} for the column, or rename it")
+
+
+def test_whole_row_is_available_where_no_column_has_its_name():
+    template = Template(
+        "text", "{% for name, cell in row.items() %}{{ name }}={{ cell }};{% endfor %}"
+    )
+    assert template.render({"a b": 1, "c": "x"}, "row 3") == "a b=1;c=x;"
+    assert Template("text", "{{ row[key] }}").render({"key": "c d", "c d": 5}, "row 3") == "5"
 
 
 def test_invalid_template_is_rejected():
@@ -96,9 +184,12 @@ def test_invalid_expression_is_rejected(source):
         Expression("filter", source)
 
 
-@pytest.mark.parametrize("kind", [Template, Expression])
-def test_source_is_compiled_once(kind, monkeypatch):
-    environment, sources = templates._get_environment(), []
+@pytest.mark.parametrize(
+    ("kind", "get_environment"),
+    [(Template, get_template_environment), (Expression, get_expression_environment)],
+)
+def test_source_is_compiled_once(kind, get_environment, monkeypatch):
+    environment, sources = get_environment(), []
     compile_source = environment.compile
 
     def record(source, *args, **kwargs):

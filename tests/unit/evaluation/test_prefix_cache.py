@@ -1,12 +1,13 @@
 """Tests that cached scores and answers equal those without a cache."""
 
+from functools import partial
+
 import pytest
 import torch
+from tiny_architectures import TEXT_MODELS, build_text_model
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
 )
@@ -21,10 +22,6 @@ PROMPTS = [[1, 7, 8, 9], [1, 7, 8, 10, 11, 12, 13, 14], [1, 7, 8, 15, 16]]
 ANSWERS = [[[20, END], [21, 22, 23, END]], [[END], [24, END]], [[25, END], [26, END]]]
 
 
-def llama():
-    return LlamaForCausalLM(LlamaConfig(**SMALL))
-
-
 def sliding():  # attends to four tokens: counting padding as distance would show
     return MistralForCausalLM(MistralConfig(**SMALL, sliding_window=4))
 
@@ -35,7 +32,11 @@ def gpt2():
     return GPT2LMHeadModel(config)
 
 
-@pytest.fixture(scope="module", params=[llama, sliding, gpt2], ids=["llama", "sliding", "gpt2"])
+MODELS = {"sliding": sliding, "gpt2": gpt2}
+MODELS |= {name: partial(build_text_model, name) for name in TEXT_MODELS}
+
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
 def model(request):
     torch.manual_seed(0)
     return request.param().eval()
@@ -97,6 +98,22 @@ def test_any_prompts_are_scored(model, prompts):
     assert nll.tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_shared_prefix_is_detected():
-    scorer = PrefixCacheScorer(llama().eval(), PROMPTS, PAD)
-    assert scorer.prefix_length == 3
+def test_batch_size_does_not_change_likelihoods_and_answers(model):
+    together = PrefixCacheScorer(model, PROMPTS, PAD)
+    state = together.prefill(PROMPTS)
+    nll = together.compute_nll(state, [first for first, _ in ANSWERS])
+    answers = together.generate_greedy(state, END, max_new_tokens=6)
+    for i, prompt in enumerate(PROMPTS):
+        single = together.prefill([prompt])
+        expected = together.compute_nll(single, ANSWERS[i][:1])
+        assert nll[i].item() == pytest.approx(expected.item(), abs=1e-4)
+        assert together.generate_greedy(single, END, max_new_tokens=6) == [answers[i]]
+
+
+def test_prefix_is_shared_by_models_whose_padding_can_be_masked():
+    shared = {
+        name: PrefixCacheScorer(build_text_model(name), PROMPTS, PAD).prefix_length
+        for name in TEXT_MODELS
+    }
+    assert {name for name, length in shared.items() if length == 3} == {"llama", "qwen3"}
+    assert set(shared.values()) == {0, 3}

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from chat_examples import encode_example
 from evaluation_samples import CHOICES, SETTINGS, load_rows
 
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.scores import score_rows
 from blossomtune.evaluation.stored_model import StoredModel
-from blossomtune.modeling.encoding import encode_example
+from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
 from blossomtune.modeling.load import load_model
-from blossomtune.modeling.tokenizer import get_end_of_turn_id, load_tokenizer
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 
 def score(directory, rows, settings=SETTINGS):
@@ -56,7 +57,10 @@ def test_exact_match_compares_to_the_letter(tiny_model, held_out_files):
     for row in first:
         ids = tokenizer(row.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
         generated = model.generate(
-            ids, max_new_tokens=5, do_sample=False, eos_token_id=get_end_of_turn_id(tokenizer)
+            ids,
+            max_new_tokens=5,
+            do_sample=False,
+            eos_token_id=detect_turn_format(ChatTemplate(tokenizer)).end_of_turn_id,
         )
         answers.append(tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True))
     right = [replace(row, completion=text) for row, text in zip(first, answers, strict=True)]

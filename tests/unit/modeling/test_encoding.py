@@ -1,6 +1,7 @@
 """Tests of token ids and labels, for chat templates of four families."""
 
 import pytest
+from chat_examples import encode_example, render_prompt
 from tiny_models import (
     CHATML,
     MISTRAL,
@@ -9,14 +10,22 @@ from tiny_models import (
     build_sentencepiece_tokenizer,
 )
 
-from blossomtune.modeling.chat_template import render_prompt
+from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.encoding import (
     IGNORE_INDEX,
-    encode_example,
-    encode_examples,
     encode_texts,
+    encode_turns,
     find_completion_start,
+    format_answer,
 )
+
+
+def encode_examples(tokenizer, prompts, completions):
+    template = ChatTemplate(tokenizer)
+    pairs = zip(prompts, completions, strict=True)
+    turns = encode_turns(template, [format_answer(template, *pair) for pair in pairs])
+    return [([*c, *a], [IGNORE_INDEX] * len(c) + a) for c, a in turns]
+
 
 TOKENIZERS = build_all_tokenizers()
 
@@ -100,7 +109,7 @@ def test_special_tokens_with_unusual_flags_do_not_split_wrongly(flag):
 def test_plain_text_has_one_eos_and_one_bos_if_the_tokenizer_has_one(family, text):
     tokenizer, _ = family
     bos, eos = tokenizer.bos_token or "", tokenizer.eos_token
-    (ids,) = encode_texts(tokenizer, [text.format(bos=bos, eos=eos)])
+    (ids,) = encode_texts(ChatTemplate(tokenizer), [text.format(bos=bos, eos=eos)])
     inside = ids[1:-1] if bos else ids[:-1]
     assert ids[: len(ids) - len(inside) - 1] == ([tokenizer.bos_token_id] if bos else [])
     assert ids[-1] == tokenizer.eos_token_id
@@ -115,13 +124,13 @@ def test_eos_of_the_tokenizer_is_not_repeated():
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
-    both = encode_texts(tokenizer, ["good", "good</s>"])
+    both = encode_texts(ChatTemplate(tokenizer), ["good", "good</s>"])
     assert [tokenizer.decode(ids) for ids in both] == ["<s>good</s>"] * 2
 
 
 def test_plain_text_without_eos_token_ends_with_end_of_turn():
     tokenizer = build_byte_tokenizer(CHATML, None, None, ["<|im_start|>", "<|im_end|>"])
-    assert tokenizer.decode(encode_texts(tokenizer, ["good"])[0]) == "good<|im_end|>"
+    assert tokenizer.decode(encode_texts(ChatTemplate(tokenizer), ["good"])[0]) == "good<|im_end|>"
 
 
 def test_saved_truncation_and_padding_are_ignored():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_architectures import TEXT_MODELS, build_text_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from blossomtune.modeling.encoding import IGNORE_INDEX
@@ -104,12 +105,17 @@ def test_packed_text_is_not_predicted_from_the_previous_text(model):
     assert nll.item() == pytest.approx(alone.sum().item(), abs=1e-4)
 
 
-def test_padding_does_not_change_the_loss(model):
+@pytest.mark.parametrize("is_training", [False, True])
+@pytest.mark.parametrize("architecture", ["gpt2", *TEXT_MODELS])
+def test_padding_does_not_change_the_loss(architecture, is_training):
+    torch.manual_seed(0)
+    padded_model = gpt2() if architecture == "gpt2" else build_text_model(architecture)
+    padded_model.train(is_training and architecture != "gpt2")  # GPT-2 has dropout
     short, long = row([3, 4], [5, 6]), row(list(range(1, 20)), [7, 8, 9])
     with torch.inference_mode():
-        alone = completion_nll(model, collate([short], pad_token_id=0))[0][0]
+        alone = completion_nll(padded_model, collate([short], pad_token_id=0))[0][0]
         for pad in (0, 1, 49):
-            padded = completion_nll(model, collate([short, long], pad_token_id=pad))[0][0]
+            padded = completion_nll(padded_model, collate([short, long], pad_token_id=pad))[0][0]
             assert padded.item() == pytest.approx(alone.item(), abs=1e-4)
 
 

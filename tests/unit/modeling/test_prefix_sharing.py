@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_architectures import TEXT_MODELS, build_text_model
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -211,6 +212,11 @@ def test_full_attention_models_are_supported(model):
 def test_dropout_windows_and_recurrent_state_are_not_supported(build):
     torch.manual_seed(0)
     assert not is_supported(build())
+
+
+@pytest.mark.parametrize("name", TEXT_MODELS)
+def test_models_that_are_not_plain_transformers_are_not_supported(name):
+    assert is_supported(build_text_model(name)) == (name in ("llama", "qwen3"))
 
 
 def test_adapter_with_dropout_is_not_supported():

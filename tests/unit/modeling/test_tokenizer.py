@@ -1,37 +1,10 @@
 """Tests of loaded tokenizers and their special tokens."""
 
 import pytest
-from tiny_models import build_all_tokenizers, build_byte_tokenizer
+from tiny_models import build_byte_tokenizer
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
-
-TOKENIZERS = build_all_tokenizers()
-
-
-@pytest.fixture(params=TOKENIZERS)
-def family(request):
-    return TOKENIZERS[request.param]
-
-
-def test_template_decides_the_end_of_turn(family):
-    tokenizer, end = family
-    assert get_end_of_turn_id(tokenizer) == tokenizer.convert_tokens_to_ids(end)
-
-
-def test_template_without_end_of_turn_falls_back_to_eos():
-    tokenizer = build_byte_tokenizer(
-        "{% for m in messages %}{{ m.content }}{% endfor %}", None, "<eos>", []
-    )
-    assert get_end_of_turn_id(tokenizer) == tokenizer.eos_token_id
-
-
-def test_missing_end_of_turn_and_eos_is_reported():
-    tokenizer = build_byte_tokenizer(
-        "{% for m in messages %}{{ m.content }}{% endfor %}", None, None, []
-    )
-    with pytest.raises(UserError, match="no token that ends a turn\n  hint: add eos_token"):
-        get_end_of_turn_id(tokenizer)
+from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 
 
 def test_missing_chat_template_is_reported(tmp_path):

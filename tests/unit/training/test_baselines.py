@@ -12,11 +12,10 @@ import pytest
 import safetensors.torch
 from artifact_samples import client_token_counts, partition_manifest, provenance, tokenized_manifest
 from baseline_configs import build_baseline_config
+from chat_examples import encode_example, render_prompt
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.files import compute_file_sha256, read_json
-from blossomtune.modeling.chat_template import render_prompt
-from blossomtune.modeling.encoding import encode_example
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import client_sampling
 from blossomtune.training.baseline_schedule import Baseline

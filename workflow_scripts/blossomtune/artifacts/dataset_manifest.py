@@ -1,5 +1,7 @@
 """manifest.json of a data set."""
 
+from typing import Literal
+
 from blossomtune.artifacts.base import Artifact, Part
 from blossomtune.artifacts.origin import Origin
 
@@ -24,16 +26,35 @@ class RowCounts(Part):
     test: int
 
 
+class ClassLabels(Part):
+    """Classes of a column whose file stores numbers and their names.
+
+    Attributes:
+        column: name of the column.
+        field: place inside the column, such as `[]` for the items of lists; empty for the column.
+        names: the classes' names, in the order of their numbers.
+        used: whether the rows have names or numbers.
+    """
+
+    column: str
+    field: str
+    names: list[str]
+    used: Literal["names", "numbers"]
+
+
 class DatasetSummary(Origin):
     """Origin and columns of a data set: what its clients need to prepare rows of their own.
 
     Attributes:
         columns: names, in order.
         stratify_by: column whose shares the split kept, if any.
+        class_labels: columns whose classes have names; none of a mixture, whose data sets list
+            theirs.
     """
 
     columns: list[str]
     stratify_by: str | None
+    class_labels: list[ClassLabels]
 
 
 class DatasetManifest(Artifact, DatasetSummary):

@@ -1,10 +1,10 @@
 """manifest.json of tokenized rows."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from blossomtune.artifacts.base import Artifact, Part
 
-FormatName = Literal["prompt_completion", "alpaca", "messages", "sharegpt", "text"]
+FormatName = Literal["prompt_completion", "alpaca", "messages", "sharegpt", "input_ideal", "text"]
 
 
 class RowFormat(Part):
@@ -13,14 +13,51 @@ class RowFormat(Part):
     Attributes:
         name: name of the format.
         detected: whether the format follows from the columns, not from the configuration.
-        column: the column that is read; None if templates write all text.
+        columns: columns that are read without a template, by use: messages, text, prompt, answer,
+            system, history, tools.
         templates: Jinja templates by key: system, prompt, completion, text.
     """
 
     name: FormatName
     detected: bool
-    column: str | None
+    columns: dict[str, str]
     templates: dict[str, str]
+
+
+class ColumnUse(Part):
+    """Columns and fields of turns that the model learns from or sees, and the others.
+
+    Attributes:
+        columns: columns that are read.
+        ignored_columns: the other columns.
+        turn_fields: fields of turns that are read, as ``column.field``.
+        ignored_turn_fields: the other fields of turns.
+    """
+
+    columns: list[str]
+    ignored_columns: list[str]
+    turn_fields: list[str]
+    ignored_turn_fields: list[str]
+
+
+class ChatTemplateUse(Part):
+    """Use of the model's chat template, in training and evaluation alike.
+
+    Attributes:
+        arguments: the variables that the template gets.
+        control_tokens: treatment of control tokens in rows.
+        answer_prefix: text that the model writes between a prompt and its answer.
+        unseen_prompt_end: end of prompts at inference that training does not have.
+        end_of_turn: token that ends the model's turns.
+        warnings: differences of training and inference that the configuration allows.
+    """
+
+    arguments: dict[str, Any]
+    control_tokens: Literal["error", "text", "keep"]
+    answer_prefix: str
+    unseen_prompt_end: str
+    end_of_turn: str
+    warnings: list[str]
 
 
 class TokenCounts(Part):
@@ -86,6 +123,8 @@ class TokenizedManifest(Artifact):
 
     Attributes:
         shape: format of the rows.
+        column_use: columns and turn fields that are read or ignored.
+        chat_template: use of the model's chat template;
         max_length: largest number of tokens of an example.
         packing: whether training examples were packed into sequences of ``max_length``.
         clients: one entry per local client, in order.
@@ -94,6 +133,8 @@ class TokenizedManifest(Artifact):
     """
 
     shape: RowFormat
+    column_use: ColumnUse
+    chat_template: ChatTemplateUse
     max_length: int
     packing: bool
     clients: list[ClientTokenCounts]

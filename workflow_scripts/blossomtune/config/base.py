@@ -93,7 +93,10 @@ def _validate_template(text: str) -> str:
     try:
         Environment(autoescape=False).parse(text)  # noqa: S701 - nothing is rendered
     except TemplateSyntaxError as error:
-        raise ValueError(f"not a valid template: {error.message} (line {error.lineno})") from None
+        access = _describe_row_access(error, '{{ row["any name"] }}')
+        raise ValueError(
+            f"not a valid template: {error.message} (line {error.lineno}){access}"
+        ) from None
     return text
 
 
@@ -101,8 +104,17 @@ def _validate_expression(text: str) -> str:
     try:
         Environment(autoescape=False).compile_expression(text)  # noqa: S701
     except TemplateSyntaxError as error:
-        raise ValueError(f"not a valid expression: {error.message}") from None
+        access = _describe_row_access(error, 'row["any name"]')
+        raise ValueError(f"not a valid expression: {error.message}{access}") from None
     return text
+
+
+def _describe_row_access(error: TemplateSyntaxError, access: str) -> str:
+    """Return how to read a column whose name is no word, if one may be meant; else nothing."""
+    signs = ("expected token 'end of print statement'", "chunk after expression", "unexpected char")
+    if not (error.message or "").startswith(signs):
+        return ""
+    return f"; write {access} for a column whose name is no plain word"
 
 
 JinjaTemplate = Annotated[NonEmptyStr, AfterValidator(_validate_template)]

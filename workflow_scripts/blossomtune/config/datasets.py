@@ -80,6 +80,11 @@ class DatasetSettings(Block):
         description="How files become rows. The default follows the file names. The hub needs "
         "none.",
     )
+    class_labels: Literal["names", "numbers"] = Field(
+        "names",
+        description="What [classes with names](own-data.md#class-names) become: their names, as "
+        "text, or the numbers that the file stores.",
+    )
     rename: dict[NonEmptyStr, NonEmptyStr] = Field(
         {},
         description="Columns to rename, old name to new name. Everything below uses the new names.",
@@ -119,7 +124,7 @@ class DatasetSettings(Block):
     @model_validator(mode="after")
     def _reject_keys_of_mixture(self) -> "DatasetSettings":
         if isinstance(self.source, Mixture):
-            for key in ("format", "test"):
+            for key in ("format", "class_labels", "test"):
                 if key in self.model_fields_set:
                     raise ValueError(
                         f"{key} has no place beside a mixture: its rows are those of its data "

@@ -51,7 +51,7 @@ def partition(configuration: Configuration, partition: str) -> dict[str, Any]:
     block = configuration.partitions[partition]
     settings = block.model_dump(mode="json") | {"seed": configuration.seed}
     if block.partitioner == "local":
-        keys = {"format", "rename", "derive", "filter", "columns"}
+        keys = {"format", "class_labels", "rename", "derive", "filter", "columns"}
         keys |= {"deduplicate_by", "deduplicate_as"}
         settings["reading"] = configuration.datasets[block.dataset].model_dump(
             mode="json", include=keys

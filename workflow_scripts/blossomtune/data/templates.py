@@ -1,36 +1,24 @@
 """Sandboxed Jinja2 templates and expressions over rows."""
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateSyntaxError, UndefinedError
 
 from blossomtune.data.columns import describe_missing_column
-from blossomtune.errors import UserError
+from blossomtune.data.jinja_environment import compile_expression, compile_template
+from blossomtune.data.template_columns import (
+    ROW,
+    find_read_columns,
+    find_unusual_names,
+    format_row_access,
+)
+from blossomtune.data.template_output import OutputError, describe_output
+from blossomtune.errors import UserError, find_closest_match
 
 
-class _NullError(Exception):
-    """A template writes a null value; "None" in a text would go unnoticed."""
-
-
-def _reject_null(value: Any) -> Any:
-    if value is None:
-        raise _NullError("a value that it writes is null")
-    return value
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    def make_globals(self, d: Any) -> dict[str, Any]:
-        # Jinja's ChainMap would take most of the time of a short template
-        return dict(self.globals)
-
-
-@functools.cache
-def _get_environment() -> _Environment:
-    # no escaping: models read the texts, not browsers
-    return _Environment(undefined=StrictUndefined, finalize=_reject_null)
+class _AmbiguousRowError(Exception):
+    """The name ``row`` could be meant as the whole row, or as a column."""
 
 
 class _CompiledSource:
@@ -53,33 +41,65 @@ class _CompiledSource:
     def __init__(self, key: str, source: str) -> None:
         self.key, self.source = key, source
         try:
-            self._run = self._compile(source)
+            self._run = self._run_compiled = self._compile(source)
         except TemplateSyntaxError as error:
             raise UserError(
                 f"{key}: not a valid {self._kind}: {error.message} "
                 f"(line {error.lineno} of {source!r})"
             ) from None
+        self._read_columns = find_read_columns(self._format_template(source))
+        if self._read_columns.uses_row:
+            self._run = self._run_with_row
 
-    def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
-        return _get_environment().from_string(source).render
+    def find_columns(self, available: Iterable[str]) -> set[str]:
+        """Find the columns that are read, with those that do not exist.
 
-    def _make_error(self, error: Exception, values: Mapping[str, Any], location: str) -> UserError:
+        Args:
+            available: the columns that exist.
+
+        Returns:
+            The names of columns; all available ones if any may be read.
+        """
+        return self._read_columns.select(available)
+
+    def _compile(self, source: str) -> Callable[..., Any]:
+        return compile_template(source)
+
+    def _run_with_row(self, values: Mapping[str, Any]) -> Any:
+        """Run with one more name: ``row``, the mapping of all columns."""
+        if self._read_columns.reads_whole_row and ROW in values:
+            raise _AmbiguousRowError
+        return self._run_compiled(values, row=values)
+
+    def _make_error(self, error: Exception, columns: Mapping[str, Any], location: str) -> UserError:
         reason, hint = f"{type(error).__name__}: {error}", None
         if isinstance(error, UndefinedError):
-            reason = self._describe_undefined_name(values) or str(error)
-        elif isinstance(error, _NullError):
-            reason, hint = str(error), "write {{ column or '' }} where nothing is meant"
+            unknown = sorted(self.find_columns(columns) - set(columns))
+            reason = describe_missing_column(unknown[0], list(columns)) if unknown else str(error)
+            hint = self._make_name_hint(unknown, columns)
+        elif isinstance(error, OutputError):
+            reason, hint = describe_output(error.value, columns)
+        elif isinstance(error, _AmbiguousRowError):
+            reason = "`row` is the whole row here, and there is a column 'row' as well"
+            hint = f"write {self._format_access(ROW)} for the column, or rename it"
         return UserError(f"{location}: {self.key}: {reason}\n  {self._kind}: {self.source}", hint)
 
-    def _describe_undefined_name(self, values: Iterable[str]) -> str | None:
-        """Describe a name that is no column; None if something inside a column is undefined."""
-        columns = list(values)
-        names = meta.find_undeclared_variables(_get_environment().parse(self._get_template_text()))
-        unknown = sorted(names - set(columns))
-        return describe_missing_column(unknown[0], columns) if unknown else None
+    def _make_name_hint(self, unknown: list[str], columns: Iterable[str]) -> str | None:
+        """Return how to read a column whose name is no name in Jinja, if there is one."""
+        unusual = find_unusual_names(columns)
+        if not unusual:
+            return None
+        meant = unknown[0] if unknown else self.source.strip("{} ")
+        extended = (name for name in unusual if name.startswith(meant))
+        match = next(extended, None) or find_closest_match(meant, unusual)
+        access = self._format_access(match or unusual[0])
+        return f"write {access} for a column whose name is no plain word"
 
-    def _get_template_text(self) -> str:
-        return self.source
+    def _format_access(self, name: str) -> str:
+        return "{{ " + format_row_access(name) + " }}"
+
+    def _format_template(self, source: str) -> str:
+        return source
 
 
 class Template(_CompiledSource):
@@ -127,8 +147,11 @@ class Expression(_CompiledSource):
         except Exception as error:  # an expression can raise anything
             raise self._make_error(error, values, location) from None
 
-    def _compile(self, source: str) -> Callable[[Mapping[str, Any]], Any]:
-        return _get_environment().compile_expression(source, undefined_to_none=False)
+    def _compile(self, source: str) -> Callable[..., Any]:
+        return compile_expression(source)
 
-    def _get_template_text(self) -> str:
-        return "{{ " + self.source + " }}"
+    def _format_template(self, source: str) -> str:
+        return "{{ " + source + " }}"
+
+    def _format_access(self, name: str) -> str:
+        return format_row_access(name)

@@ -97,7 +97,8 @@ def _score_all_rows(
         own = np.array(evaluation_set.rows_by_client.get(client, ()), dtype=int)
         positions = np.union1d(np.arange(num_common), own)
     rows = [evaluation_set.rows[int(i)] for i in positions]
-    scores = score_rows(model, rows, settings, name, num_common)
+    template = evaluation_set.chat_template
+    scores = score_rows(model, rows, settings, name, num_common, template)
 
     def scatter(values: NDArray[ScalarT]) -> NDArray[ScalarT]:
         """Return (num_rows,) values, 0 for rows that were skipped."""

@@ -2,17 +2,22 @@
 
 All prompts share a prefix (system turn, instruction), and all answers to a prompt share the prompt.
 Each is computed once. Logits are computed for the tokens of answers only.
+
+A state of convolution or linear attention has one value for all tokens so far, so padding after it
+cannot be masked. Models with such layers, or with attention windows, do not share the prefix.
+Models whose cache has another interface compute every text as a whole.
 """
 
 import copy
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers.cache_utils import Cache, DynamicLayer
 
 from blossomtune.modeling.encoding import IGNORE_INDEX
 
@@ -22,20 +27,21 @@ class DecodingState:
     """A model's state after B texts.
 
     Attributes:
-        past_key_values: Cache of keys and values, or None before the first token.
+        past_key_values: Cache of keys and values, or None before the first token and for models
+            without one.
+        input_ids: (B, T) int64, all tokens and padding so far.
         attention_mask: (B, T) int64, 1 for a token and 0 for padding.
         next_token_logits: (B, V) float32, logits of the token after the last one.
     """
 
     past_key_values: Any
+    input_ids: Tensor
     attention_mask: Tensor
     next_token_logits: Tensor
 
     def clone(self) -> "DecodingState":
         """Return an independent copy to continue from."""
-        return DecodingState(
-            copy.deepcopy(self.past_key_values), self.attention_mask, self.next_token_logits
-        )
+        return replace(self, past_key_values=copy.deepcopy(self.past_key_values))
 
 
 def feed_tokens(
@@ -43,11 +49,11 @@ def feed_tokens(
 ) -> Tensor:
     """Run the model on more tokens and extend the state.
 
-    Positions count tokens, not padding.
+    Positions count tokens, not padding. Without a cache, the model runs on all tokens again.
 
     Args:
         model: A causal language model.
-        state: State of B texts; its cache and mask are changed in place.
+        state: State of B texts, which is changed in place.
         input_ids: (B, W) int64.
         attention_mask: (B, W) int64, 0 for padding.
         logits_to_keep: Number of last positions to compute logits for.
@@ -56,6 +62,9 @@ def feed_tokens(
         (B, logits_to_keep, V) float32 logits.
     """
     state.attention_mask = torch.cat([state.attention_mask, attention_mask], dim=1)
+    state.input_ids = torch.cat([state.input_ids, input_ids], dim=1)
+    if state.past_key_values is None:
+        input_ids = state.input_ids
     positions = (state.attention_mask.cumsum(dim=1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
     output = model(
         input_ids=input_ids,
@@ -65,7 +74,7 @@ def feed_tokens(
         use_cache=True,
         logits_to_keep=logits_to_keep,
     )
-    state.past_key_values = output.past_key_values
+    state.past_key_values = getattr(output, "past_key_values", None)
     logits: Tensor = output.logits
     return logits.float()
 
@@ -91,8 +100,7 @@ class PrefixCacheScorer:
             ids = torch.tensor([prefix])
             with torch.inference_mode():
                 feed_tokens(model, self._prefix_state, ids, torch.ones_like(ids), logits_to_keep=1)
-            # a sliding window would count padding between prefix and suffix as distance
-            if any(self._prefix_state.past_key_values.is_sliding):
+            if not _is_shareable(self._prefix_state.past_key_values):
                 self.prefix_length, self._prefix_state = 0, _empty_state()
 
     @torch.inference_mode()
@@ -101,6 +109,7 @@ class PrefixCacheScorer:
         state = self._prefix_state.clone()
         if state.past_key_values is not None:
             state.past_key_values.batch_repeat_interleave(len(prompts))
+        state.input_ids = state.input_ids.repeat(len(prompts), 1)
         state.attention_mask = state.attention_mask.repeat(len(prompts), 1)
         suffixes = [list(prompt[self.prefix_length :]) for prompt in prompts]
         width = max(map(len, suffixes))
@@ -161,4 +170,13 @@ class PrefixCacheScorer:
 
 
 def _empty_state() -> DecodingState:
-    return DecodingState(None, torch.zeros((1, 0), dtype=torch.int64), torch.zeros((1, 0)))
+    nothing = torch.zeros((1, 0), dtype=torch.int64)
+    return DecodingState(None, nothing, nothing, torch.zeros((1, 0)))
+
+
+def _is_shareable(cache: Any) -> bool:
+    """Return whether a cache has one entry per token, so that padding after it can be masked.
+
+    A sliding window would count padding between prefix and suffix as distance.
+    """
+    return isinstance(cache, Cache) and all(type(layer) is DynamicLayer for layer in cache.layers)

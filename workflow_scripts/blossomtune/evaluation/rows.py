@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse, TokenizedManifest
 from blossomtune.errors import UserError, find_closest_match
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
@@ -25,6 +26,7 @@ class EvaluationRow:
         input_ids: Token ids of both, as in training.
         completion_start: Number of the prompt's token ids.
         group: The row's value in the column ``evaluation.by``, if there is one.
+        references: Other right answers.
     """
 
     prompt: str
@@ -32,6 +34,7 @@ class EvaluationRow:
     input_ids: tuple[int, ...]
     completion_start: int
     group: str | None = None
+    references: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class EvaluationSet:
         rows_by_client: Positions of each client's rows, for clients with rows.
         client_row_source: Whether these are the clients' ``own`` rows or ``common`` ones; None
             without such rows.
+        chat_template: Use of the chat template in training, None for its defaults.
     """
 
     rows: Sequence[EvaluationRow]
@@ -54,6 +58,7 @@ class EvaluationSet:
     client_names: Sequence[str] = ()
     rows_by_client: Mapping[str, Sequence[int]] = field(default_factory=dict)
     client_row_source: Literal["own", "common"] | None = None
+    chat_template: ChatTemplateUse | None = None
 
 
 def load_evaluation_set(
@@ -92,6 +97,7 @@ def load_evaluation_set(
             "decide on rows of their own (federation.fraction_evaluate)",
         )
     manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     names = manifest.client_names
     rows, positions = list(common), dict[str, list[int]]()
     for client, name in enumerate(names):
@@ -117,6 +123,7 @@ def load_evaluation_set(
                 completion=row["completion"],
                 input_ids=tuple(row["input_ids"]),
                 completion_start=find_completion_start(row["labels"]),
+                references=row["references"],
                 group=groups[row["row"]] if groups and position < len(common) else None,
             )
             for position, row in enumerate(rows)
@@ -126,6 +133,7 @@ def load_evaluation_set(
         client_names=names,
         rows_by_client=positions,
         client_row_source=("own" if has_own_rows else "common") if positions else None,
+        chat_template=tokenized.chat_template,
     )
 
 

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse
+from blossomtune.errors import UserError
 from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
-from blossomtune.modeling.encoding import IGNORE_INDEX, encode_examples
-from blossomtune.modeling.tokenizer import get_end_of_turn_id, get_pad_token_id, load_tokenizer
+from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
+from blossomtune.modeling.encoding import encode_turns, extract_answer, format_answer
+from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 from blossomtune.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ def score_rows(
     settings: Mapping[str, Any],
     name: str,
     num_common_rows: int,
+    chat_template: ChatTemplateUse | None = None,
 ) -> RowScores:
     """Score the rows with one model, which is freed afterwards.
 
@@ -54,13 +58,17 @@ def score_rows(
         name: Name of the model in the log.
         num_common_rows: Number of common rows, the first ones; answers are generated for a sample
             of these.
+        chat_template: Use of the chat template in training, None for its defaults.
 
     Returns:
         Scores of all rows.
+
+    Raises:
+        UserError: If an answer is more than a choice, such as one with a thought.
     """
-    tokenizer, choices = load_tokenizer(model.directory), settings["choices"]
-    prompts, answers = _encode_rows(tokenizer, rows, choices)
-    scorer = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(tokenizer))
+    template, choices = _load_chat_template(model, chat_template), settings["choices"]
+    prompts, answers = _encode_rows(template, rows, choices)
+    scorer = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(template.tokenizer))
 
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):
@@ -75,7 +83,7 @@ def score_rows(
     if all(row.prompt for row in rows):
         sample = _sample_rows(num_common_rows, settings)
     if sample is not None:
-        exact_match = _compute_exact_match(scorer, tokenizer, prompts, rows, sample, settings)
+        exact_match = _compute_exact_match(scorer, template, prompts, rows, sample, settings)
     return RowScores(
         nll=nll[np.arange(len(rows)), gold],
         tokens=np.array([len(a[c]) for a, c in zip(answers, gold, strict=True)]),
@@ -85,20 +93,36 @@ def score_rows(
     )
 
 
+def _load_chat_template(model: StoredModel, use: ChatTemplateUse | None) -> ChatTemplate:
+    tokenizer = load_tokenizer(model.directory)
+    if use is None:
+        return ChatTemplate(tokenizer)
+    return ChatTemplate(tokenizer, use.arguments, use.control_tokens == "text")
+
+
 def _encode_rows(
-    tokenizer: Any, rows: Sequence[EvaluationRow], choices: Sequence[str]
+    template: ChatTemplate, rows: Sequence[EvaluationRow], choices: Sequence[str]
 ) -> tuple[list[list[int]], list[list[list[int]]]]:
     """Return ids of each row's prompt, and of its answers: the choices, else the completion."""
+    prompts = [list(row.input_ids[: row.completion_start]) for row in rows]
+    completions = [list(row.input_ids[row.completion_start :]) for row in rows]
     if not choices:
-        prompts = [list(row.input_ids[: row.completion_start]) for row in rows]
-        return prompts, [[list(row.input_ids[row.completion_start :])] for row in rows]
-    texts = [row.prompt for row in rows]
-    columns = [encode_examples(tokenizer, texts, [choice] * len(rows)) for choice in choices]
-    prompts, answers = [], []
-    for examples in zip(*columns, strict=True):
-        start = examples[0][1].count(IGNORE_INDEX)
-        prompts.append(examples[0][0][:start])
-        answers.append([ids[start:] for ids, _ in examples])
+        return prompts, [[completion] for completion in completions]
+    escaped = [template.control_tokens.escape(choice) for choice in choices]
+    columns = [
+        encode_turns(template, [format_answer(template, row.prompt, choice) for row in rows])
+        for choice in escaped
+    ]
+    answers = [[answer for _, answer in turns] for turns in zip(*columns, strict=True)]
+    end_id = detect_turn_format(template).end_of_turn_id
+    for i, (row, completion) in enumerate(zip(rows, completions, strict=True)):
+        # a truncated completion has no end
+        if completion[-1] == end_id and completion != answers[i][choices.index(row.completion)]:
+            raise UserError(
+                f"evaluation.choices: held-out row {i} has more than the choice "
+                f"{row.completion!r} in its answer, such as a thought",
+                "leave choices empty; answers are then generated and compared",
+            )
     return prompts, answers
 
 
@@ -122,18 +146,22 @@ def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> NDArray[np.int64
 
 def _compute_exact_match(
     scorer: PrefixCacheScorer,
-    tokenizer: Any,
+    template: ChatTemplate,
     prompts: Sequence[Sequence[int]],
     rows: Sequence[EvaluationRow],
     sampled_rows: NDArray[np.int64],
     settings: Mapping[str, Any],
 ) -> NDArray[np.bool_]:
     matches: dict[int, bool] = {}
-    end_id, max_new_tokens = get_end_of_turn_id(tokenizer), settings["generation"]["max_new_tokens"]
+    end_id = detect_turn_format(template).end_of_turn_id
+    max_new_tokens = settings["generation"]["max_new_tokens"]
     for batch in _iterate_batches(prompts, sampled_rows, settings["batch_size"]):
         state = scorer.prefill([prompts[i] for i in batch])
         answers = scorer.generate_greedy(state, end_id, max_new_tokens)
         for i, ids in zip(batch, answers, strict=True):
-            text = tokenizer.decode(ids, skip_special_tokens=True)
-            matches[i] = text.strip() == rows[i].completion.strip()
+            last_id = rows[i].input_ids[-1]  # calls of tools can end with another token
+            ids = ids[: ids.index(last_id)] if last_id in ids else ids
+            text = extract_answer(template, template.tokenizer.decode(ids)).strip()
+            right = [rows[i].completion, *rows[i].references]
+            matches[i] = text in [answer.strip() for answer in right]
     return np.array([matches[int(i)] for i in sampled_rows])

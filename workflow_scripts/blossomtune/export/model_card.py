@@ -46,7 +46,8 @@ def render_model_card(
     base = read_artifact(model_dir / "provenance.json", Provenance)
     data = read_artifact(dataset / "manifest.json", DatasetManifest)
     federation = read_artifact(history, History)
-    counts = read_artifact(preprocessed / "manifest.json", TokenizedManifest).clients
+    tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
+    counts, arguments = tokenized.clients, tokenized.chat_template.arguments
     lora = read_artifact(adapter_dir / "adapter_config.json", AdapterConfig)
     losses = {
         r.round: r.evaluation.loss
@@ -67,6 +68,10 @@ def render_model_card(
         history=federation,
         epsilon=_format_epsilon(federation.privacy.epsilon) if federation.privacy else None,
         losses={r: losses[r] for r in [*list(losses)[:1], *list(losses)[-1:]]},
+        template_arguments="".join(f", {key}={value!r}" for key, value in arguments.items()),
+        warnings=tokenized.chat_template.warnings,
+        end_of_turn=tokenized.chat_template.end_of_turn,
+        control_tokens=tokenized.chat_template.control_tokens,
         lora=lora,
         rank=lora.max_rank,
         versions={name: version(name) for name in MODEL_CARD_PACKAGES},

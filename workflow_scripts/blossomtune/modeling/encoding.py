@@ -1,112 +1,143 @@
 """Encode rendered text as token ids and labels, for all stages."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from blossomtune.modeling.chat_template import detect_turn_format
+from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
 
 IGNORE_INDEX = -100
 """Label of a token without loss (PyTorch's ``ignore_index``)."""
 
 
-def encode_example(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
-    """Return ``encode_examples`` of one example.
+class TurnText(NamedTuple):
+    """Text of one learnt turn, with the text before it.
+
+    Attributes:
+        context: Text after the previous learnt turn, without loss.
+        answer: Text with loss, without its end of turn.
+        end_of_turn: Token that ends the turn, with loss.
+    """
+
+    context: str
+    answer: str
+    end_of_turn: str
+
+
+def format_answer(template: ChatTemplate, prompt: str, completion: str) -> TurnText:
+    """Format an answer as the model writes it after a prompt.
 
     Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
+        template: A chat template.
         prompt: Rendered prompt.
         completion: Answer, without its end of turn.
 
     Returns:
-        ``(input_ids, labels)`` of equal length.
+        The turn.
     """
-    return encode_examples(tokenizer, [prompt], [completion])[0]
+    turn = detect_turn_format(template)
+    answer = turn.answer_prefix + completion + turn.answer_suffix
+    return TurnText(prompt, answer, turn.end_of_turn_token)
 
 
-def encode_examples(
-    tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]
-) -> list[tuple[list[int], list[int]]]:
-    """Return token ids and labels of examples.
-
-    A prompt has the same ids as at inference, whatever the completion. A completion ends with the
-    template's end of turn. Special tokens come from the chat template alone: no second BOS.
+def extract_answer(template: ChatTemplate, text: str) -> str:
+    """Extract the answer from what a model writes: without a thought or a channel before it.
 
     Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
-        prompts: Rendered prompts, from ``chat_template.render_prompts``.
-        completions: Answers, without their end of turn.
+        template: A chat template.
+        text: Generated or learnt text, without its end of turn.
 
     Returns:
-        ``(input_ids, labels)`` of equal length per example; labels of a prompt are
-        ``IGNORE_INDEX``.
+        The answer, without control tokens.
     """
-    pairs = list(zip(prompts, completions, strict=True))
-    return [
-        ([*prompt, *answer], [IGNORE_INDEX] * len(prompt) + answer)
-        for prompt, answer in encode_pairs(tokenizer, pairs, [False] * len(pairs))
-    ]
+    turn = detect_turn_format(template)
+    marks = re.findall(r"<[^<>\s]+>", turn.answer_prefix)
+    if text.startswith(turn.answer_prefix):
+        text = text[len(turn.answer_prefix) :]
+    elif marks and marks[-1] in text:
+        text = text.rpartition(marks[-1])[2].strip()
+    return template.control_tokens.remove(text.removesuffix(turn.answer_suffix))
 
 
-def encode_pairs(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], is_continuation: Sequence[bool]
-) -> list[tuple[list[int], list[int]]]:
-    """Return token ids of prompts and answers.
-
-    A prompt is split after its last special token. Only its suffix is tokenized twice: alone, and
-    together with the answer.
+def encode_example(
+    template: ChatTemplate, prompt: str, completion: str
+) -> tuple[list[int], list[int]]:
+    """Return token ids and labels of a prompt and an answer.
 
     Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
-        pairs: Prompt and answer. In a conversation, each later prompt starts where the answer
-            before it ends.
-        is_continuation: Per pair, whether it follows another pair's end of turn.
+        template: A chat template.
+        prompt: Rendered prompt.
+        completion: Answer, without its end of turn.
 
     Returns:
-        Per pair, the ids of the prompt, and those of the answer and its end of turn.
+        ``(input_ids, labels)`` of equal length; labels of the prompt are ``IGNORE_INDEX``.
     """
-    turn = detect_turn_format(tokenizer)
-    answers = [turn.answer_prefix + answer + turn.answer_suffix for _, answer in pairs]
+    ((context, answer),) = encode_turns(template, [format_answer(template, prompt, completion)])
+    return [*context, *answer], [IGNORE_INDEX] * len(context) + answer
+
+
+def encode_turns(
+    template: ChatTemplate,
+    turns: Sequence[TurnText],
+    previous_ends: Sequence[str] | None = None,
+) -> list[tuple[list[int], list[int]]]:
+    """Return token ids of contexts and answers.
+
+    A context has the same ids as at inference, whatever the answer. It is split after its last
+    special token. Only its suffix is tokenized twice: alone, and together with the answer. Special
+    tokens come from the chat template alone: no second BOS.
+
+    Args:
+        template: A chat template.
+        turns: Texts of learnt turns.
+        previous_ends: Per turn, the end of the learnt turn that its context follows, or "" if its
+            context starts the conversation; None if all do.
+
+    Returns:
+        Per turn, the ids of the context, and those of the answer with its end of turn.
+    """
+    turn_format = detect_turn_format(template)
     heads, suffixes = [], []
-    for (prompt, _), continues in zip(pairs, is_continuation, strict=True):
-        start, split = turn.end_of_turn_token if continues else "", 0
-        if turn.last_special_token and prompt.endswith(
-            turn.last_special_token + turn.prompt_suffix
-        ):
-            split = len(prompt) - len(turn.prompt_suffix)
-        heads.append((start, prompt[:split]))
-        suffixes.append((turn.last_special_token if split else start, prompt[split:]))
+    for turn, start in zip(turns, previous_ends or [""] * len(turns), strict=True):
+        split, last = 0, turn_format.last_special_token
+        if last and turn.context.endswith(last + turn_format.prompt_suffix):
+            split = len(turn.context) - len(turn_format.prompt_suffix)
+        heads.append((start, turn.context[:split]))
+        suffixes.append((last if split else start, turn.context[split:]))
 
     unique = list(dict.fromkeys(suffixes))  # most often one for all
-    suffix_ids = dict(zip(unique, _tokenize_after_token(tokenizer, unique), strict=True))
+    suffix_ids = dict(zip(unique, _tokenize_after_token(template, unique), strict=True))
     full_ids = _tokenize_after_token(
-        tokenizer, [(token, text + a) for (token, text), a in zip(suffixes, answers, strict=True)]
+        template,
+        [(token, text + turn.answer) for (token, text), turn in zip(suffixes, turns, strict=True)],
     )
     encoded = []
-    for head, key, full, answer in zip(
-        _tokenize_after_token(tokenizer, heads), suffixes, full_ids, answers, strict=True
+    for head, key, full, turn in zip(
+        _tokenize_after_token(template, heads), suffixes, full_ids, turns, strict=True
     ):
         suffix = suffix_ids[key]
-        answer_ids = full[len(suffix) :]
+        answer = full[len(suffix) :]
         if full[: len(suffix)] != suffix:  # a token spans both: at inference, the prompt is alone
-            (answer_ids,) = _tokenize_after_token(tokenizer, [(turn.end_of_turn_token, answer)])
-        encoded.append((head + suffix, [*answer_ids, turn.end_of_turn_id]))
+            (answer,) = _tokenize_after_token(template, [(turn.end_of_turn, turn.answer)])
+        end_id = template.tokenizer.convert_tokens_to_ids(turn.end_of_turn)
+        encoded.append((head + suffix, [*answer, end_id]))
     return encoded
 
 
-def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def encode_texts(template: ChatTemplate, texts: Sequence[str]) -> list[list[int]]:
     """Return token ids of plain texts, with one BOS if the tokenizer adds it, and one EOS.
 
     Args:
-        tokenizer: A Hugging Face tokenizer.
+        template: A chat template, whose tokenizer is used.
         texts: Plain texts.
 
     Returns:
         Token ids per text.
     """
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    eos = detect_turn_format(tokenizer).end_of_turn_id if eos is None else eos
+    bos, eos = template.tokenizer.bos_token_id, template.tokenizer.eos_token_id
+    eos = detect_turn_format(template).end_of_turn_id if eos is None else eos
     encoded = []
-    for ids in _tokenize(tokenizer, texts, add_special_tokens=True):
+    for ids in _tokenize(template, texts, add_special_tokens=True):
         body = [*ids, eos] if ids[-1:] != [eos] else ids
         first = 1 if bos is not None and body[:2] == [bos, bos] else 0
         last = len(body) - (body[-2:] == [eos, eos])
@@ -115,7 +146,21 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def _tokenize(
-    tokenizer: Any, texts: Sequence[str], *, add_special_tokens: bool = False
+    template: ChatTemplate, texts: Sequence[str], *, add_special_tokens: bool = False
+) -> list[list[int]]:
+    control_tokens = template.control_tokens
+    if not any(map(control_tokens.has_escaped, texts)):
+        return _tokenize_plainly(template.tokenizer, texts, add_special_tokens)
+    return [
+        control_tokens.encode([text], add_special_tokens)[0]
+        if control_tokens.has_escaped(text)
+        else _tokenize_plainly(template.tokenizer, [text], add_special_tokens)[0]
+        for text in texts
+    ]
+
+
+def _tokenize_plainly(
+    tokenizer: Any, texts: Sequence[str], add_special_tokens: bool
 ) -> list[list[int]]:
     if not texts:
         return []
@@ -132,13 +177,15 @@ def _tokenize(
     return [encoding.ids for encoding in encoded]
 
 
-def _tokenize_after_token(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[list[int]]:
+def _tokenize_after_token(
+    template: ChatTemplate, texts: Sequence[tuple[str, str]]
+) -> list[list[int]]:
     """Return the ids of texts that follow a special token, or start a sequence ("").
 
     Some tokenizers mark the first word of a text; here most texts are continuations.
     """
-    encoded = _tokenize(tokenizer, [token + text for token, text in texts])
-    first = {token: tokenizer.convert_tokens_to_ids(token) for token, _ in texts if token}
+    encoded = _tokenize(template, [token + text for token, text in texts])
+    first = {token: template.tokenizer.convert_tokens_to_ids(token) for token, _ in texts if token}
     return [
         ids[1:] if token and ids[:1] == [first[token]] else ids
         for (token, _), ids in zip(texts, encoded, strict=True)

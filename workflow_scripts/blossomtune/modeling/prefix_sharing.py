@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from blossomtune.modeling.architecture import list_layer_types
 from blossomtune.modeling.encoding import IGNORE_INDEX
 
 LINEAR_COST = 2048
@@ -25,16 +26,6 @@ to. The ratio is 6 h; this value is for small models.
 
 PREFIX_SEGMENT = 0
 """Segment that all others attend to."""
-
-WINDOW_ATTRIBUTES = (
-    "sliding_window",
-    "sliding_window_size",
-    "window_size",
-    "attention_window",
-    "attention_window_size",
-    "keep_window_size",
-)
-"""Names of the configuration key for the size of an attention window."""
 
 _SUPPORT_CACHE: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
@@ -130,14 +121,10 @@ def is_supported(model: Any) -> bool:
     Returns:
         Whether ``pack`` may be used.
     """
-    config = model.config.get_text_config()
-    has_window = any(getattr(config, name, None) for name in WINDOW_ATTRIBUTES) or any(
-        kind != "full_attention" for kind in getattr(config, "layer_types", None) or []
-    )
-    has_dropout = getattr(config, "attention_dropout", 0) or any(
+    has_dropout = getattr(model.config.get_text_config(), "attention_dropout", 0) or any(
         module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)
     )
-    if has_window or has_dropout:
+    if has_dropout or list_layer_types(model.config) != {"full_attention"}:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _SUPPORT_CACHE:

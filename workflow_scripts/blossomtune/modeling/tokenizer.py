@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import detect_turn_format
 
 
 def load_tokenizer(directory: Path) -> Any:
@@ -36,20 +35,3 @@ def get_pad_token_id(tokenizer: Any) -> int:
     """Return the id to pad with: 0 if the model has none, since padding is masked."""
     pad_token_id: int | None = tokenizer.pad_token_id
     return 0 if pad_token_id is None else pad_token_id
-
-
-def get_end_of_turn_id(tokenizer: Any) -> int:
-    """Return the id of the token that ends the model's turn.
-
-    The chat template decides: Gemma's turns end with ``<end_of_turn>``, while its EOS is ``<eos>``.
-
-    Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
-
-    Returns:
-        A token id.
-
-    Raises:
-        UserError: If neither the template nor the tokenizer has such a token.
-    """
-    return detect_turn_format(tokenizer).end_of_turn_id

@@ -102,13 +102,16 @@ _ROW_FORMAT_LABELS = {
     "alpaca": "Alpaca columns",
     "messages": "messages",
     "sharegpt": "ShareGPT conversations",
+    "input_ideal": "prompts and right answers",
     "text": "plain text",
 }
 
 
 def describe_row_format(e: ExperimentResults) -> str:
     """Return the format of the rows, and whether it was detected."""
-    column = f" in “{e.row_format.column}”" if e.row_format.column else ""
+    columns = e.row_format.columns
+    name = columns.get("messages") or columns.get("text")
+    column = f" in “{name}”" if name else ""
     return (
         _ROW_FORMAT_LABELS[e.row_format.name]
         + column
@@ -120,7 +123,7 @@ def describe_loss_target(e: ExperimentResults) -> str:
     """Return a sentence on the examples and the tokens that contribute to the loss."""
     if e.row_format.name == "text":
         return "Each row of data is a text; the loss is on all of it."
-    if e.row_format.name in ("messages", "sharegpt"):
+    if e.row_format.name in ("messages", "sharegpt") or "prompt" in e.row_format.columns:
         target = "the last answer" if e.preprocessing["loss"] == "last_turn" else "the answers"
         return f"Each row of data is a conversation; the loss is on {target} alone."
     return "Each row of data becomes a question and an answer; the loss is on the answer alone."

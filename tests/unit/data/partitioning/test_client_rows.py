@@ -13,6 +13,7 @@ from blossomtune.errors import UserError
 
 READING = {
     "format": None,
+    "class_labels": "names",
     "rename": {"question": "prompt"},
     "derive": {"label": "{{ 'long' if prompt | length > 5 else 'short' }}"},
     "filter": "prompt != ''",
@@ -37,8 +38,8 @@ def dataset(tmp_path):
 def build(dataset, tmp_path):
     """Return a function that builds a partition of rows per client."""
 
-    def run(clients, **changes):
-        paths, out = {}, tmp_path / "out"
+    def run(clients, name="out", **changes):
+        paths, out = {}, tmp_path / name
         out.mkdir()
         for name, rows in clients.items():
             paths[name] = str(tmp_path / f"{name}.jsonl")
@@ -89,6 +90,20 @@ def test_client_with_other_columns_is_rejected(build):
         "paths.ben has the columns prompt, user, label, but the data set has label, prompt\n"
         "  hint: all clients need the columns of the data set, whose test rows are for all"
     )
+
+
+def test_client_with_numbers_where_the_data_set_has_class_names_is_rejected(build, dataset):
+    labels = {"column": "kind", "field": "", "names": ["bad", "good"], "used": "names"}
+    manifest = dataset_manifest(columns=["label", "prompt", "kind"], class_labels=[labels])
+    write_artifact(dataset / "manifest.json", manifest)
+    with pytest.raises(UserError) as error:
+        build({"anna": [{"question": "hi", "kind": 1}]})
+    assert str(error.value) == (
+        "paths.anna: column 'kind' has values of type int64, but the data set has class names: "
+        "bad, good\n  hint: write the names into the file, or use class_labels: numbers for the "
+        "data set"
+    )
+    build({"anna": [{"question": "hi", "kind": "good"}]}, name="second")
 
 
 def test_client_with_too_few_rows_is_rejected(build):

@@ -221,6 +221,52 @@ def test_repository_without_data_is_rejected(serve, tmp_path):
         load_rows(tmp_path)
 
 
+CLASS_CARD = b"""---
+license: apache-2.0
+dataset_info:
+  features:
+  - {name: text, dtype: string}
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': negative
+          '1': positive
+---
+"""
+
+
+def encode_dataset(rows) -> bytes:
+    content = io.BytesIO()
+    label = datasets.ClassLabel(names=["negative", "positive"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+    datasets.Dataset.from_list(rows, features).to_parquet(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("number", [None, 10**6])
+@pytest.mark.parametrize("kind", ["metadata", "parquet card", "jsonl card", "names in jsonl"])
+def test_class_numbers_become_the_names_of_file_or_card(serve, tmp_path, number, kind):
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}, {"text": "c", "label": -1}]
+    named = [row | {"label": ("negative", "positive", None)[row["label"]]} for row in rows]
+    files = {
+        "metadata": {"train.parquet": encode_dataset(rows)},
+        "parquet card": {"train.parquet": encode_parquet(rows), "README.md": CLASS_CARD},
+        "jsonl card": {"train.jsonl": encode_jsonl(rows), "README.md": CLASS_CARD},
+        "names in jsonl": {"train.jsonl": encode_jsonl(named), "README.md": CLASS_CARD},
+    }[kind]
+    serve(files)
+    for use_names, expected in ((True, named), (False, rows)):
+        loaded = load_source.load_source(
+            SOURCE | {"rows": number}, None, tmp_path / str(use_names), use_class_names=use_names
+        )
+        read = [row for _, batch in loaded.file_batches for row in batch.to_pylist()]
+        if kind == "names in jsonl":  # which have null where the numbers have -1
+            expected = [*expected[:2], {"text": "c", "label": None}]
+        assert read == expected
+        assert loaded.class_names == {("label", ""): ["negative", "positive"]}
+
+
 def test_batches_are_named_by_the_repository(serve, tmp_path):
     serve(build_pets())
     loaded = load_source.load_source(SOURCE, None, tmp_path)

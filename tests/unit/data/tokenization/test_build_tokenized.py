@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from artifact_samples import partition_manifest
 from pyarrow import parquet
+from tiny_architectures import build_text_model, save_model
 
 import blossomtune
 from blossomtune.artifacts.files import write_artifact
@@ -63,6 +64,15 @@ def make_command(config, model, inputs, out, cores):
     return [*map(str, command), "--cores", str(cores)]
 
 
+def test_packing_is_refused_for_models_that_mix_rows(inputs, tmp_path):
+    model = save_model(build_text_model("qwen3_5"), tmp_path / "model")
+    with pytest.raises(UserError, match=r"packing: Qwen3_5ForCausalLM .* mix tokens"):
+        build(make_config(packing=True), model, inputs, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+    manifest = build(make_config(), model, inputs, tmp_path / "plain")
+    assert manifest["clients"][0]["rows"] == 3
+
+
 def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
     manifest = build(make_config(), tiny_model, inputs, tmp_path / "out")
     tokenizer = load_tokenizer(tiny_model)
@@ -93,8 +103,22 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
         "shape": {
             "name": "prompt_completion",
             "detected": False,
-            "column": None,
+            "columns": {},
             "templates": {"prompt": "Grade: {{ text }}", "completion": "{{ label }}"},
+        },
+        "column_use": {
+            "columns": ["text", "label"],
+            "ignored_columns": [],
+            "turn_fields": [],
+            "ignored_turn_fields": [],
+        },
+        "chat_template": {
+            "arguments": {},
+            "control_tokens": "error",
+            "answer_prefix": "",
+            "unseen_prompt_end": "",
+            "end_of_turn": "<|im_end|>",
+            "warnings": [],
         },
         "max_length": 512,
         "packing": False,
@@ -121,7 +145,14 @@ def test_held_out_rows_of_clients_are_tokenized(tiny_model, inputs, tmp_path):
         tmp_path / "out" / "client_1.test.arrow"
     )
     validation = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.validation.arrow"))
-    assert validation.column_names == ["row", "input_ids", "labels", "prompt", "completion"]
+    assert validation.column_names == [
+        "row",
+        "input_ids",
+        "labels",
+        "prompt",
+        "completion",
+        "references",
+    ]
     assert validation["completion"] == ["bad", "good"]
     packed = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.arrow"))
     assert packed.column_names == ["input_ids", "labels", "seq_lengths"]
@@ -241,7 +272,7 @@ def test_format_is_detected(tiny_model, inputs, tmp_path):
     assert manifest["shape"] == {
         "name": "sharegpt",
         "detected": True,
-        "column": "conversations",
+        "columns": {"messages": "conversations"},
         "templates": {},
     }
     assert manifest["clients"][0]["completion_tokens"] == 4

@@ -9,6 +9,7 @@ from blossomtune.data.tokenization import formats
 from blossomtune.errors import UserError
 
 TEXT, NUMBER = pa.string(), pa.int64()
+TEXTS, PAIRS = pa.list_(TEXT), pa.list_(pa.list_(TEXT))
 TURNS = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
 
@@ -18,21 +19,31 @@ def resolve(columns, **settings):
 
 
 @pytest.mark.parametrize(
-    ("columns", "name", "column"),
+    ("columns", "name", "used"),
     [
-        ({"messages": TURNS}, "messages", "messages"),
-        ({"conversations": TURNS, "text": TEXT}, "sharegpt", "conversations"),
-        ({"conversations": TURNS, "messages": TURNS}, "messages", "messages"),
-        ({"instruction": TEXT, "input": TEXT, "output": TEXT, "text": TEXT}, "alpaca", None),
-        ({"instruction": TEXT, "output": NUMBER, "prompt": TEXT}, "alpaca", None),
-        ({"prompt": TEXT, "completion": TEXT, "text": TEXT}, "prompt_completion", None),
-        ({"id": NUMBER, "text": TEXT}, "text", "text"),
-        ({"prompt": TURNS, "completion": TURNS, "text": TEXT}, "text", "text"),
+        ({"messages": TURNS}, "messages", {"messages": "messages"}),
+        ({"conversations": TURNS, "text": TEXT}, "sharegpt", {"messages": "conversations"}),
+        ({"conversations": TURNS, "messages": TURNS}, "messages", {"messages": "messages"}),
+        ({"instruction": TEXT, "input": TEXT, "output": TEXT, "text": TEXT}, "alpaca", {}),
+        (
+            {"instruction": TEXT, "output": NUMBER, "history": PAIRS, "system": TEXT},
+            "alpaca",
+            {"history": "history", "system": "system"},
+        ),
+        ({"prompt": TEXT, "completion": TEXT, "text": TEXT}, "prompt_completion", {}),
+        ({"id": NUMBER, "text": TEXT}, "text", {"text": "text"}),
+        (
+            {"prompt": TURNS, "completion": TURNS, "tools": TEXT},
+            "prompt_completion",
+            {"prompt": "prompt", "answer": "completion", "tools": "tools"},
+        ),
+        ({"input": TURNS, "ideal": TEXT}, "input_ideal", {"prompt": "input", "answer": "ideal"}),
+        ({"input": TEXT, "ideal": TEXTS}, "input_ideal", {"prompt": "input", "answer": "ideal"}),
     ],
 )
-def test_format_is_detected_by_columns(columns, name, column):
+def test_format_is_detected_by_columns(columns, name, used):
     row_format = resolve(columns)
-    assert (row_format.name, row_format.detected, row_format.column) == (name, True, column)
+    assert (row_format.name, row_format.detected, row_format.columns) == (name, True, used)
     assert resolve(columns, shape=name) == row_format.model_copy(update={"detected": False})
 
 
@@ -40,7 +51,7 @@ def test_alpaca_format_has_default_templates():
     assert resolve({"instruction": TEXT, "input": TEXT, "output": TEXT}).model_dump() == {
         "name": "alpaca",
         "detected": True,
-        "column": None,
+        "columns": {},
         "templates": {
             "prompt": "{{ instruction }}{% if input and input | trim %}\n\n{{ input }}{% endif %}",
             "completion": "{{ output }}",
@@ -57,16 +68,16 @@ def test_alpaca_format_has_default_templates():
 def test_configuration_overrides_detection():
     columns = {"messages": TURNS, "body": TEXT, "talk": TURNS, "chosen": TEXT, "rejected": TEXT}
     configured = resolve(columns, prompt="{{ body }}", completion="yes")
-    assert (configured.name, configured.detected, configured.column) == (
+    assert (configured.name, configured.detected, configured.columns) == (
         "prompt_completion",
         False,
-        None,
+        {},
     )
     assert resolve(columns, text="{{ body }}") == RowFormat(
-        name="text", detected=False, column=None, templates={"text": "{{ body }}"}
+        name="text", detected=False, columns={}, templates={"text": "{{ body }}"}
     )
-    assert resolve(columns, shape="sharegpt", column="talk").column == "talk"
-    assert resolve(columns, shape="text", column="body").column == "body"
+    assert resolve(columns, shape="sharegpt", column="talk").columns["messages"] == "talk"
+    assert resolve(columns, shape="text", column="body").columns == {"text": "body"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.sources.file_formats import write_parquet
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.row_groups import RowGroup, RowGroupTokenizer
+from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.encoding import IGNORE_INDEX
 
 TOKENIZERS = build_all_tokenizers()
@@ -35,9 +36,9 @@ def tokenize(folder, tokenizer, rows, *, held_out=False, **settings):
     table = pa.Table.from_pylist(rows)
     write_parquet(table.to_batches(), table.schema, folder / "rows.parquet")
     config = PreprocessingSettings.model_validate(settings).model_dump(mode="json")
-    tokenize_group = RowGroupTokenizer(
-        config, formats.resolve_format(config, table.schema), tokenizer
-    )
+    template = ChatTemplate(tokenizer, config["chat_template_arguments"])
+    row_format = formats.resolve_format(config, table.schema)
+    tokenize_group = RowGroupTokenizer(config, row_format, template)
     return tokenize_group(RowGroup(folder / "rows.parquet", 0, 0, held_out))
 
 
@@ -159,7 +160,7 @@ def test_held_out_rows_keep_texts_and_are_not_packed(family, tmp_path):
     _, tokenizer, _ = family
     rows = [{"messages": make_messages(*TALK)}]
     (example,) = build_examples(tmp_path, tokenizer, rows, held_out=True, packing=True)
-    assert list(example) == ["row", "input_ids", "labels", "prompt", "completion"]
+    assert list(example) == ["row", "input_ids", "labels", "prompt", "completion", "references"]
     prompt = tokenizer.apply_chat_template(
         make_messages(*TALK[:3]), tokenize=False, add_generation_prompt=True
     )
@@ -188,12 +189,6 @@ def test_only_rows_refused_by_the_template_are_dropped(tmp_path):
     )
 
 
-REWRITES = (
-    "the model's chat template rewrites earlier turns, so that not every turn can be learned from "
-    "at once\n  hint: loss: last_turn trains on the last answer alone"
-)
-
-
 @pytest.mark.parametrize(
     "template",
     [
@@ -203,13 +198,21 @@ REWRITES = (
         "{% if add_generation_prompt %}assistant: {% endif %}",
     ],
 )
-def test_rewriting_template_allows_the_last_turn_only(tmp_path, template):
+def test_template_that_rewrites_earlier_turns_makes_an_example_per_answer(tmp_path, template):
     tokenizer = build_byte_tokenizer(template, "<s>", "</s>", [])
-    rows = [{"messages": make_messages(("system", "Be brief."), *TALK)}]
-    part = tokenize(tmp_path, tokenizer, rows)
-    assert [str(error.reason) for error in part.row_errors["unrenderable"]] == [REWRITES]
-    (example,) = build_examples(tmp_path, tokenizer, rows, loss="last_turn")
-    assert [text.strip() for text in decode_completions(tokenizer, example)] == ["bad 🌸</s>"]
+    talk = make_messages(("system", "Be brief."), *TALK)
+    rows = [{"messages": talk}]
+    examples = build_examples(tmp_path, tokenizer, rows)
+    for example, end in zip(examples, (3, 5), strict=True):
+        (answer,) = decode_completions(tokenizer, example)
+        assert answer.strip() == talk[end - 1]["content"] + "</s>"
+        prompt = tokenizer.apply_chat_template(
+            talk[: end - 1], tokenize=False, add_generation_prompt=True
+        )
+        assert tokenizer.decode(example["input_ids"]) == prompt + answer
+    assert build_examples(tmp_path, tokenizer, rows, loss="last_turn") == examples[1:]
+    (held_out,) = build_examples(tmp_path, tokenizer, rows, held_out=True)
+    assert held_out["input_ids"] == examples[1]["input_ids"]
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
@@ -222,7 +225,7 @@ NON_EMPTY = TEXT.filter(str.strip)
     completion=st.tuples(TEXT, TEXT),
     name=st.sampled_from([name for name in TOKENIZERS if "sentencepiece" not in name]),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_completion_decodes_to_the_rendered_template(
     tmp_path_factory, rows, prompt, completion, name
 ):
@@ -237,6 +240,7 @@ def test_completion_decodes_to_the_rendered_template(
     for row, example in zip(rows, examples, strict=True):
         space = " " if "mistral" in name else ""
         text = completion[0] + row["b"] + completion[1]
+        text = text.strip() if name in ("llama3", "gemma") else text  # their templates strip
         assert decode_completions(tokenizer, example) == [f"{space}{text}{end}"]
         prompt_ids = example["input_ids"][: example["labels"].count(IGNORE_INDEX)]
         prompt_text = tokenizer.apply_chat_template(
@@ -253,7 +257,7 @@ def test_completion_decodes_to_the_rendered_template(
     ),
     name=st.sampled_from(sorted(TOKENIZERS)),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_conversations_decode_to_their_answers(tmp_path_factory, talks, name):
     tokenizer, end = TOKENIZERS[name]
     rows = [
@@ -268,10 +272,8 @@ def test_conversations_decode_to_their_answers(tmp_path_factory, talks, name):
     ]
     examples = build_examples(tmp_path_factory.mktemp("rows"), tokenizer, rows)
     for talk, example in zip(talks, examples, strict=True):
-        answers = [answer.strip() for _, answer in talk]
-        assert [t.strip() for t in decode_completions(tokenizer, example)] == [
-            f"{a}{end}" for a in answers
-        ]
+        texts = [text.removesuffix(end) for text in decode_completions(tokenizer, example)]
+        assert [text.strip() for text in texts] == [answer.strip() for _, answer in talk]
 
 
 def prepare_with_trl(tokenizer, rows, **changes):
@@ -336,7 +338,8 @@ def test_texts_equal_trls(family, tmp_path, packing):
     _, tokenizer, _ = family
     eos = tokenizer.eos_token
     rows = [{"text": text} for text in ("good", f"bad{eos}", "x" * 30, "a b", *"abcdefgh")]
-    ours = build_examples(tmp_path, tokenizer, rows, packing=packing, max_length=40)
+    settings = {"max_length": 40, "control_tokens": "keep"}
+    ours = build_examples(tmp_path, tokenizer, rows, packing=packing, **settings)
     theirs = prepare_with_trl(tokenizer, rows, packing=packing, max_length=40)
     columns = ["input_ids", "labels", *(["seq_lengths"] if packing else [])]
     assert [{c: e[c] for c in columns} for e in ours] == [

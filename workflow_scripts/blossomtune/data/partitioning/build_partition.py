@@ -71,7 +71,7 @@ def write_partition(
     external = [n for n in config.get("clients") or [] if n not in (config["paths"] or {})]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if config["partitioner"] == "local" or train_file is None:
-            batches = iter_local_clients(config, columns, label_column, Path(scratch))
+            batches = iter_local_clients(config, dataset, label_column, Path(scratch))
         else:
             batches = iter_pooled_clients(config, train_file, columns, label_column, Path(scratch))
         for client_rows in batches:

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from blossomtune.artifacts.dataset_manifest import DatasetSummary
 from blossomtune.data.columns import require_column
 from blossomtune.data.partitioning import client_split
 from blossomtune.data.partitioning.labels import EncodedLabels, encode_labels
 from blossomtune.data.partitioning.partitioners import assign_rows
+from blossomtune.data.preparation.class_names import check_client_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.load import load_rows
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH
@@ -73,14 +75,14 @@ def iter_pooled_clients(
 
 
 def iter_local_clients(
-    config: Mapping[str, Any], columns: list[str], label_column: str | None, scratch: Path
+    config: Mapping[str, Any], dataset: DatasetSummary, label_column: str | None, scratch: Path
 ) -> Iterator[ClientRows]:
     """Read each client's rows from its own path; rows are never pooled.
 
     Args:
         config: a partition's block, ``seed``, and ``reading``, the keys of a data set's block that
             define how files become rows.
-        columns: the columns that every client must have.
+        dataset: the data set, whose columns and classes every client must have.
         label_column: the column whose labels are counted, or None.
         scratch: an empty folder.
 
@@ -97,13 +99,17 @@ def iter_local_clients(
                 loaded = load_rows(config["reading"], source, Path(client_scratch))
             except UserError as error:
                 raise UserError(f"paths.{name}: {error}") from None
-            table = loaded.table
+            table, columns = loaded.table, dataset.columns
             if set(table.schema.names) != set(columns):
                 raise UserError(
                     f"paths.{name} has the columns {', '.join(table.schema.names)}, but the data "
                     f"set has {', '.join(columns)}",
                     "all clients need the columns of the data set, whose test rows are for all",
                 )
+            try:
+                check_client_class_labels(table.schema, loaded.class_labels, dataset.class_labels)
+            except UserError as error:
+                raise UserError(f"paths.{name}: {error}") from None
             client_split.check_client_sizes([(name, len(loaded.row_indices))], config)
             row_indices = [(name, np.sort(loaded.row_indices))]
             yield ClientRows(row_indices, table, columns, _encode_label_column(table, label_column))

@@ -12,6 +12,7 @@ from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.columns import read_column_as_text, require_column
 from blossomtune.data.preparation import deduplicate, mixture, test_split
+from blossomtune.data.preparation.class_names import merge_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.load import LoadedRows, load_rows
 from blossomtune.data.preparation.schemas import cast_to_schema, unify_schemas
@@ -44,6 +45,7 @@ def build_dataset(
         schema = train.table.schema
         if test:
             schema = unify_schemas(schema, test.table.schema)
+        class_labels = merge_class_labels(train.class_labels, test.class_labels if test else [])
         stratify_by = _resolve_stratify_column(config, schema)
         if test:
             test_rows = test.row_indices[_sample_test_source_mask(test, config)]
@@ -67,6 +69,7 @@ def build_dataset(
         rows=RowCounts(**counts, limited=left - sum(written.values()), **written),
         columns=schema.names,
         stratify_by=stratify_by,
+        class_labels=class_labels,
         seed=config["seed"],
         files={f"{n}.parquet": compute_file_sha256(folder / f"{n}.parquet") for n in written},
     )

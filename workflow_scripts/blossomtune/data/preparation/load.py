@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from blossomtune.artifacts.dataset_manifest import ClassLabels
 from blossomtune.data.columns import require_column
 from blossomtune.data.preparation import deduplicate, transform
+from blossomtune.data.preparation.class_names import list_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.source_rows import SourceRows, store_source_rows
 from blossomtune.data.sources import load_source
@@ -26,6 +28,7 @@ class LoadedRows:
         counts: numbers of rows ``read``, and removed as ``filtered`` and as ``duplicates``.
         revision: version or commit of the source, or None.
         licence: the licence that the source names, or None.
+        class_labels: columns with class names, and whether names or numbers are used.
     """
 
     table: DiskTable
@@ -33,6 +36,7 @@ class LoadedRows:
     counts: dict[str, int]
     revision: str | None = None
     licence: str | None = None
+    class_labels: list[ClassLabels] = field(default_factory=list)
 
 
 def load_rows(
@@ -53,7 +57,12 @@ def load_rows(
     """
     fetched = scratch / "fetched"
     fetched.mkdir(parents=True)
-    loaded = load_source.load_source(source, dataset_config["format"], fetched)
+    loaded = load_source.load_source(
+        source,
+        dataset_config["format"],
+        fetched,
+        use_class_names=dataset_config["class_labels"] == "names",
+    )
     hint = "let source.files match only files of one kind"
     rows = store_source_rows(loaded.file_batches, scratch / "read", hint=hint)
     shutil.rmtree(fetched)
@@ -61,7 +70,8 @@ def load_rows(
         raise UserError("there are no rows in the source", "check source and format")
     order = np.arange(rows.table.num_rows)
     transformed = transform_and_deduplicate(rows, order, dataset_config, scratch)
-    return LoadedRows(*transformed, loaded.revision, loaded.licence)
+    class_labels = list_class_labels(loaded.class_names, dataset_config)
+    return LoadedRows(*transformed, loaded.revision, loaded.licence, class_labels)
 
 
 def transform_and_deduplicate(

@@ -9,7 +9,7 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune.data.sources import arrow_reader, csv_reader, json_reader
+from blossomtune.data.sources import arrow_reader, class_labels, csv_reader, json_reader
 from blossomtune.data.sources.compression import detect_compression, open_decompressed
 from blossomtune.data.sources.read_errors import make_read_error
 from blossomtune.errors import UserError
@@ -51,9 +51,9 @@ def read_files(
         column_names: names for csv and tsv files without a header line.
 
     Yields:
-        A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types without metadata (see
-        ``arrow_reader.normalize_batch``). A file that has columns but no rows yields one batch
-        without rows.
+        A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types (see
+        ``arrow_reader.normalize_batch``), with the metadata that ``ClassLabelDecoder`` needs. A
+        file that has columns but no rows yields one batch without rows.
 
     Raises:
         UserError: if a file is not of its format, with the line or row if it is known.
@@ -69,7 +69,8 @@ def read_files(
                 if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
                     raise UserError(f"{path.name} has more than one column {', '.join(repeated)}")
             for start in range(0, batch.num_rows or 1, ROWS_PER_BATCH):
-                yield path, arrow_reader.normalize_batch(batch.slice(start, ROWS_PER_BATCH))
+                normalized = arrow_reader.normalize_batch(batch.slice(start, ROWS_PER_BATCH))
+                yield path, class_labels.copy_metadata(batch.schema, normalized)
 
 
 def _require_format(path: Path) -> str:

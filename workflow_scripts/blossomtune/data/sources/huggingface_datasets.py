@@ -12,7 +12,7 @@ from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import constants, hf_hub_url
 
-from blossomtune.data.sources import huggingface
+from blossomtune.data.sources import class_labels, huggingface
 from blossomtune.data.sources.arrow_reader import normalize_batch
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH
 from blossomtune.errors import UserError, find_closest_match
@@ -113,11 +113,12 @@ def _iter_batches(
     dataset: datasets.Dataset | datasets.IterableDataset, source: SourceConfig
 ) -> Iterator[pa.RecordBatch]:
     rows_left = source["rows"]
+    schema = pa.schema([]) if dataset.features is None else dataset.features.arrow_schema
     batch_size = min(ROWS_PER_BATCH, rows_left or ROWS_PER_BATCH)
     with _convert_datasets_errors(source), huggingface.convert_hub_errors(source):
         for table in dataset.with_format("arrow").iter(batch_size):
             for batch in table.slice(0, rows_left).to_batches():
-                yield normalize_batch(batch)
+                yield class_labels.copy_metadata(schema, normalize_batch(batch))
             if rows_left is not None:
                 rows_left -= table.num_rows
                 if rows_left <= 0:

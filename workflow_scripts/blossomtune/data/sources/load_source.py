@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from blossomtune.data.sources import archives, file_formats, glob_patterns, save_to_disk
+from blossomtune.data.sources.class_labels import ClassLabelDecoder
 from blossomtune.errors import UserError
 
 
@@ -20,15 +21,22 @@ class LoadedSource:
             the files' paths. The iterator is lazy and can be read once.
         revision: version or commit, or None.
         licence: the licence that the source names, or None.
+        class_names: class names per column and field of the batches read so far (see
+            ``ClassLabelDecoder``).
     """
 
     file_batches: Iterator[tuple[str, pa.RecordBatch]]
     revision: str | None
     licence: str | None
+    class_names: Mapping[tuple[str, str], list[str]]
 
 
 def load_source(
-    source: Mapping[str, Any], format_config: Mapping[str, Any] | None, scratch: Path
+    source: Mapping[str, Any],
+    format_config: Mapping[str, Any] | None,
+    scratch: Path,
+    *,
+    use_class_names: bool = True,
 ) -> LoadedSource:
     """Load the rows of a data set's source.
 
@@ -36,9 +44,10 @@ def load_source(
         source: a source block of kind hub, pypi, url or path.
         format_config: ``kind`` and ``columns`` of the files; None for formats by their suffixes.
         scratch: an empty folder for temporary files, needed until all rows are read.
+        use_class_names: whether class numbers become class names where the source has both.
 
     Returns:
-        The rows, revision and licence.
+        The rows, revision, licence and class names.
 
     Raises:
         UserError: if the source cannot be fetched or read. Rows that cannot be read raise it when
@@ -48,11 +57,14 @@ def load_source(
     if format_config:
         file_format, columns = format_config["kind"], format_config["columns"]
     revision = licence = None
+    decoder = ClassLabelDecoder(use_names=use_class_names)
     if source["kind"] == "hub":
         from blossomtune.data.sources import huggingface_datasets  # a heavy import
 
         hub_batches, commit, licence = huggingface_datasets.load_split(source, scratch)
-        return LoadedSource(((source["repo"], batch) for batch in hub_batches), commit, licence)
+        repo = source["repo"]
+        decoded = ((repo, decoder.decode(repo, batch)) for batch in hub_batches)
+        return LoadedSource(decoded, commit, licence, decoder.names)
     if source["kind"] == "pypi":
         from blossomtune.data.sources import pypi
 
@@ -73,8 +85,8 @@ def load_source(
     else:
         files = list_local_files(path, source["files"], file_format)
     read = file_formats.read_files(files, file_format, columns)
-    batches = ((path.name, batch) for path, batch in read)
-    return LoadedSource(batches, revision, licence)
+    batches = ((path.name, decoder.decode(path.name, batch)) for path, batch in read)
+    return LoadedSource(batches, revision, licence, decoder.names)
 
 
 def list_local_files(path: Path, pattern: str, file_format: str | None = None) -> list[Path]:

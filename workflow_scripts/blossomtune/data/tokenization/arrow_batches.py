@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from blossomtune.data.tokenization import prompt_completion
 from blossomtune.data.tokenization.examples import Example
 from blossomtune.data.tokenization.packing import pack_examples
 from blossomtune.modeling.encoding import IGNORE_INDEX
@@ -21,11 +21,33 @@ PACKED_SCHEMA = pa.schema(
 """Columns of packed training examples; ``seq_lengths`` are the lengths of a row's examples."""
 
 HELD_OUT_SCHEMA = pa.schema(
-    [*TRAINING_SCHEMA, pa.field("prompt", pa.string()), pa.field("completion", pa.string())]
+    [
+        *TRAINING_SCHEMA,
+        pa.field("prompt", pa.string()),
+        pa.field("completion", pa.string()),
+        pa.field("references", pa.list_(pa.string())),
+    ]
 )
-"""Columns of held-out examples, with their texts."""
+"""Columns of held-out examples, with their texts: ``references`` are other right completions."""
 
 _MAX_PENDING_TURNS = 2000  # lists of token ids before they are converted to an array
+
+
+class HeldOutTexts(NamedTuple):
+    """Texts of a held-out example.
+
+    Attributes:
+        prompt: whole text before the answer; empty for plain text.
+        completion: the answer without what the template adds; or plain text.
+        references: other right completions.
+    """
+
+    prompt: str
+    completion: str
+    references: Sequence[str]
+
+
+_NO_TEXTS = HeldOutTexts("", "", ())
 
 
 class ExampleBatchBuilder:
@@ -40,17 +62,17 @@ class ExampleBatchBuilder:
         self.lengths: list[int] = []
         self.completion_tokens = 0
         self._rows: list[int] = []
-        self._texts: list[prompt_completion.PromptCompletion] = []
+        self._texts: list[HeldOutTexts] = []
         self._pending_turns: list[list[int]] = []
         self._input_ids: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
 
-    def add(self, example: Example, texts: prompt_completion.PromptCompletion = ("", "")) -> None:
+    def add(self, example: Example, texts: HeldOutTexts = _NO_TEXTS) -> None:
         """Add an example.
 
         Args:
             example: the example.
-            texts: its prompt and completion, for ``HELD_OUT_SCHEMA``.
+            texts: its texts, for ``HELD_OUT_SCHEMA``.
         """
         self.lengths.append(example.num_tokens)
         self._rows.append(example.row)

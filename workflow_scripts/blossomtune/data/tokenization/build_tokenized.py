@@ -19,6 +19,7 @@ from blossomtune.artifacts.tokenized_manifest import (
 )
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
+from blossomtune.data.tokenization.column_use import check_column_use
 from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.data.tokenization.row_errors import (
     ERROR_KINDS,
@@ -32,8 +33,9 @@ from blossomtune.data.tokenization.row_groups import (
     RowGroupTokenizer,
     TokenizedRowGroup,
 )
+from blossomtune.data.tokenization.template_warnings import describe_chat_template
 from blossomtune.files import compute_file_sha256
-from blossomtune.modeling.chat_template import detect_turn_format
+from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 
@@ -72,10 +74,20 @@ def tokenize_partition(
     test_files = [dataset / "test.parquet"] if dataset else []
     held_out = [*(file for *_, file in splits), *test_files]
 
-    tokenizer = load_tokenizer(model)
-    detect_turn_format(tokenizer)  # a faulty chat template fails before rows are read
-    row_format = formats.resolve_format(config, parquet.read_schema([*training, *test_files][0]))
-    tokenize = RowGroupTokenizer(config, row_format, tokenizer)
+    if config["packing"]:
+        from blossomtune.modeling.architecture import require_packing_support  # imports torch
+
+        require_packing_support(model, config["max_length"])
+    template = ChatTemplate(
+        load_tokenizer(model), config["chat_template_arguments"], config["control_tokens"] == "text"
+    )
+    chat_template = describe_chat_template(template, config, model)  # fails before rows are read
+    files = [*training, *test_files]
+    schema = parquet.read_schema(files[0])
+    row_format = formats.resolve_format(config, schema)
+    tokenize = RowGroupTokenizer(config, row_format, template)
+    used = tokenize.message_builder.find_columns(schema.names)
+    column_use = check_column_use(config, used, files)
     groups = {file: _list_row_groups(file, is_held_out=False) for file in training}
     groups |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
     tasks = list(chain.from_iterable(groups.values()))
@@ -87,6 +99,8 @@ def tokenize_partition(
             counts[file] = _write_tokenized(file, file_results, schema, config, folder)
     manifest = TokenizedManifest(
         shape=row_format,
+        column_use=column_use,
+        chat_template=chat_template,
         max_length=config["max_length"],
         packing=config["packing"],
         clients=[

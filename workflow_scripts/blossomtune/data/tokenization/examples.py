@@ -1,29 +1,31 @@
-"""Conversion of rows to examples: token ids of prompts and completions."""
+"""Conversion of rows to examples: token ids of contexts and answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from blossomtune.data.tokenization import prompt_completion
+from blossomtune.data.tokenization.learnt_turns import split_conversation
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_errors import RowError
 from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import ChatMessage
-from blossomtune.modeling.encoding import encode_pairs, encode_texts
+from blossomtune.modeling.chat_template import ChatTemplate
+from blossomtune.modeling.encoding import TurnText, encode_texts, encode_turns
 
 
 class Example(NamedTuple):
-    """A tokenized row.
+    """A tokenized row, or one answer of a row.
 
     Attributes:
         row: index of the row in the file.
-        turn_ids: token ids of prompt, completion, prompt, completion and so on; the prompt of
-            plain text is empty.
-        prompt_completions: their texts.
+        turn_ids: token ids of context, answer, context, answer and so on; the context of plain
+            text is empty.
+        turns: their texts; one without context for plain text.
+        references: other right answers.
     """
 
     row: int
     turn_ids: list[list[int]]
-    prompt_completions: list[prompt_completion.PromptCompletion]
+    turns: list[TurnText]
+    references: Sequence[str] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -31,24 +33,26 @@ class Example(NamedTuple):
         return sum(map(len, self.turn_ids))
 
     def truncate(self, max_length: int) -> "Example | None":
-        """Truncate to ``max_length`` tokens and end with a completion; None if none is left."""
-        turns: list[list[int]] = []
+        """Truncate to ``max_length`` tokens and end with an answer; None if none is left."""
+        ids: list[list[int]] = []
         for turn in self.turn_ids:
-            turns.append(turn[:max_length])
-            max_length -= len(turns[-1])
-        completions = [i for i in range(1, len(turns), 2) if turns[i]]
-        if not completions:
+            ids.append(turn[:max_length])
+            max_length -= len(ids[-1])
+        answers = [i for i in range(1, len(ids), 2) if ids[i]]
+        if not answers:
             return None
-        end = completions[-1] + 1
-        return Example(self.row, turns[:end], self.prompt_completions[: end // 2])
+        end = answers[-1] + 1
+        return Example(self.row, ids[:end], self.turns[: end // 2], self.references)
 
 
 def build_examples(
     rows: Sequence[Mapping[str, Any]],
     first_row: int,
     message_builder: MessageBuilder,
-    tokenizer: Any,
-    train_on_every_turn: bool,
+    template: ChatTemplate,
+    *,
+    allow_prompt_mismatch: bool,
+    last_only: bool = False,
 ) -> Iterator[Example | RowError]:
     """Tokenize rows.
 
@@ -56,49 +60,64 @@ def build_examples(
         rows: the rows, each a mapping of column to value.
         first_row: index of the first row in the file.
         message_builder: converts rows to messages or text.
-        tokenizer: a Hugging Face tokenizer with a chat template.
-        train_on_every_turn: whether the loss is on every completion, or on the last one.
+        template: the model's chat template.
+        allow_prompt_mismatch: whether an answer may follow another text than at inference.
+        last_only: whether only a row's last example is returned.
 
     Yields:
-        An example or error per row, in order.
+        Examples or an error per row, in order. A row has several examples if the chat template
+        rewrites earlier turns.
     """
-    parsed = [_try_build_messages(message_builder, row) for row in rows]
-    texts = [text for text in parsed if isinstance(text, str)]
-    text_ids = iter(encode_texts(tokenizer, texts))
-    conversations = prompt_completion.split_conversations(
-        tokenizer,
-        [messages for messages in parsed if isinstance(messages, list)],
-        train_on_every_turn=train_on_every_turn,
-    )
-    conversation_ids = _encode_conversations(
-        tokenizer, [pairs for pairs in conversations if isinstance(pairs, list)]
-    )
-    split = iter(conversations)
+    first = -1 if last_only else 0
+    parsed = [_try_split(message_builder, row, template, allow_prompt_mismatch) for row in rows]
+    texts = [value for value in parsed if isinstance(value, str)]
+    text_ids = iter(encode_texts(template, texts))
+    examples = [
+        turns
+        for value in parsed
+        if isinstance(value, _SplitRow)
+        for turns in value.examples[first:]
+    ]
+    example_ids = _encode_examples(template, examples)
     for row, value in enumerate(parsed, first_row):
-        if isinstance(value, str):
-            yield Example(row, [[], next(text_ids)], [("", value)])
-            continue
-        pairs = value if isinstance(value, UserError) else next(split)
-        if isinstance(pairs, UserError):
-            yield RowError(row, "unrenderable", pairs)
+        if isinstance(value, UserError):
+            yield RowError(row, "unrenderable", value)
+        elif isinstance(value, str):
+            yield Example(row, [[], next(text_ids)], [TurnText("", value, "")])
         else:
-            yield Example(row, next(conversation_ids), pairs)
+            for turns in value.examples[first:]:
+                yield Example(row, next(example_ids), turns, value.references)
 
 
-def _try_build_messages(
-    message_builder: MessageBuilder, row: Mapping[str, Any]
-) -> list[ChatMessage] | str | UserError:
+class _SplitRow(NamedTuple):
+    examples: list[list[TurnText]]
+    references: Sequence[str]
+
+
+def _try_split(
+    message_builder: MessageBuilder,
+    row: Mapping[str, Any],
+    template: ChatTemplate,
+    allow_prompt_mismatch: bool,
+) -> _SplitRow | str | UserError:
     try:
-        return message_builder.build_messages(row)
+        value = message_builder.build_conversation(row)
+        if isinstance(value, str):
+            return value
+        column = message_builder.messages_column
+        examples = split_conversation(template, value, column, allow_prompt_mismatch)
+        return _SplitRow(examples, value.references)
     except UserError as error:
         return error
 
 
-def _encode_conversations(
-    tokenizer: Any, conversations: Sequence[Sequence[prompt_completion.PromptCompletion]]
+def _encode_examples(
+    template: ChatTemplate, examples: Sequence[Sequence[TurnText]]
 ) -> Iterator[list[list[int]]]:
-    pairs = [pair for conversation in conversations for pair in conversation]
-    is_continuation = [i > 0 for conversation in conversations for i in range(len(conversation))]
-    ids = iter(encode_pairs(tokenizer, pairs, is_continuation))
-    for conversation in conversations:
-        yield [turn for _ in conversation for turn in next(ids)]
+    turns = [turn for example in examples for turn in example]
+    previous = [
+        example[i - 1].end_of_turn if i else "" for example in examples for i in range(len(example))
+    ]
+    ids = iter(encode_turns(template, turns, previous))
+    for example in examples:
+        yield [part for _ in example for part in next(ids)]

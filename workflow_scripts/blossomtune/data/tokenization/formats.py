@@ -20,8 +20,10 @@ _REQUIRED_COLUMNS: dict[FormatName, tuple[str, ...]] = {
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "prompt_completion": ("prompt", "completion"),
+    "input_ideal": ("input", "ideal"),
     "text": ("text",),
 }
+_NESTED_COLUMNS = ("messages", "conversations", "prompt", "completion", "input", "ideal")
 
 
 def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
@@ -39,32 +41,55 @@ def resolve_format(config: Mapping[str, Any], schema: pa.Schema) -> RowFormat:
     """
     keys = ("system", "prompt", "completion", "text")
     templates = {key: config[key] for key in keys if config[key] is not None}
-    if "text" in templates:
-        return _build_format("text", False, None, templates)
-    if "prompt" in templates:
-        return _build_format("prompt_completion", False, None, templates)
+    if "text" in templates or "prompt" in templates:
+        name: FormatName = "text" if "text" in templates else "prompt_completion"
+        return RowFormat(name=name, detected=False, columns={}, templates=templates)
     name, detected = config["shape"], config["shape"] is None
-    if name is None:
+    if detected:
         name = _detect_format_name(schema)
         if name == "text" and templates:
             raise UserError(
                 "system: the rows are plain text, which has no turns",
                 "leave `system` out, or write `prompt` and `completion`",
             )
-    if name in ("alpaca", "prompt_completion"):
-        for column in _REQUIRED_COLUMNS[name]:
-            require_column(f"shape: {name}", column, schema.names)
+    columns = _select_columns(config, name, schema)
+    if "messages" not in columns and "text" not in columns and "prompt" not in columns:
         templates |= _get_default_templates(name, schema)
-        return _build_format(name, detected, None, templates)
-    column = config["column"] or _REQUIRED_COLUMNS[name][0]
-    require_column("column" if config["column"] else f"shape: {name}", column, schema.names)
-    return _build_format(name, detected, column, templates)
+    if name != "text":
+        columns |= _select_optional_columns(config, name, schema)
+    return RowFormat(name=name, detected=detected, columns=columns, templates=templates)
 
 
-def _build_format(
-    name: FormatName, detected: bool, column: str | None, templates: Mapping[str, str]
-) -> RowFormat:
-    return RowFormat(name=name, detected=detected, column=column, templates=dict(templates))
+def _select_columns(
+    config: Mapping[str, Any], name: FormatName, schema: pa.Schema
+) -> dict[str, str]:
+    """Return the columns that a format reads without a template, by use."""
+    required = _REQUIRED_COLUMNS[name]
+    if name in ("messages", "sharegpt", "text"):
+        column = config["column"] or required[0]
+        require_column("column" if config["column"] else f"shape: {name}", column, schema.names)
+        return {"text" if name == "text" else "messages": column}
+    for column in required:
+        require_column(f"shape: {name}", column, schema.names)
+    has_turns = any(_is_list(schema, column) for column in required)
+    if name == "input_ideal" or (name == "prompt_completion" and has_turns):
+        return dict(zip(("prompt", "answer"), required, strict=True))
+    return {}
+
+
+def _select_optional_columns(
+    config: Mapping[str, Any], name: FormatName, schema: pa.Schema
+) -> dict[str, str]:
+    """Return the columns with system turns, tools and earlier turns, where rows have them."""
+    optional = ["tools"]
+    if config["system"] is None:
+        optional.append("system")
+    if name == "alpaca":
+        optional.append("history")
+    ignored = config["ignore_columns"]
+    return {
+        column: column for column in optional if column in schema.names and column not in ignored
+    }
 
 
 def _get_default_templates(name: str, schema: pa.Schema) -> dict[str, str]:
@@ -86,8 +111,9 @@ def _detect_format_name(schema: pa.Schema) -> FormatName:
             else "shape: messages with column: chosen trains on the preferred answer",
         )
     for name, required in _REQUIRED_COLUMNS.items():
-        nested = name in ("messages", "sharegpt")
-        if all(c in schema.names and (nested or _is_flat(schema, c)) for c in required):
+        if all(
+            c in schema.names and (c in _NESTED_COLUMNS or _is_flat(schema, c)) for c in required
+        ):
             return name
     raise UserError(
         f"the columns are of no shape that is known; columns: {columns}",
@@ -99,3 +125,8 @@ def _detect_format_name(schema: pa.Schema) -> FormatName:
 
 def _is_flat(schema: pa.Schema, column: str) -> bool:
     return not pa.types.is_nested(schema.field(column).type)
+
+
+def _is_list(schema: pa.Schema, column: str) -> bool:
+    kind = schema.field(column).type
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))

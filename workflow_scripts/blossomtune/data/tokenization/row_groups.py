@@ -9,17 +9,19 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from blossomtune.artifacts.tokenized_manifest import RowFormat, TokenCounts
-from blossomtune.data.tokenization import prompt_completion
 from blossomtune.data.tokenization.arrow_batches import (
     HELD_OUT_SCHEMA,
     PACKED_SCHEMA,
     TRAINING_SCHEMA,
     ExampleBatchBuilder,
+    HeldOutTexts,
 )
 from blossomtune.data.tokenization.examples import Example, build_examples
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_errors import ERROR_KINDS, MAX_SHOWN_ROWS, RowError
 from blossomtune.errors import UserError
+from blossomtune.modeling.chat_template import ChatTemplate
+from blossomtune.modeling.encoding import extract_answer
 
 _BATCH_ROWS = 250
 """Rows that are tokenized at a time; tokenizers need much memory per call."""
@@ -99,19 +101,22 @@ class RowGroupTokenizer:
     Args:
         config: a preprocessing block.
         row_format: the rows' format.
-        tokenizer: a Hugging Face tokenizer with a chat template.
+        template: the model's chat template.
 
     Attributes:
         config: the preprocessing block.
         row_format: the rows' format.
+        message_builder: converter of rows to messages.
 
     Raises:
         UserError: if a template is not valid.
     """
 
-    def __init__(self, config: Mapping[str, Any], row_format: RowFormat, tokenizer: Any) -> None:
-        self.config, self.row_format = config, row_format
-        self._message_builder, self._tokenizer = MessageBuilder(row_format), tokenizer
+    def __init__(
+        self, config: Mapping[str, Any], row_format: RowFormat, template: ChatTemplate
+    ) -> None:
+        self.config, self.row_format, self._template = config, row_format, template
+        self.message_builder = MessageBuilder(row_format, config, template.control_tokens)
 
     def select_schema(self, is_held_out: bool) -> pa.Schema:
         """Return the schema of a file of examples."""
@@ -131,7 +136,7 @@ class RowGroupTokenizer:
                 if len(row_errors[example.kind]) < MAX_SHOWN_ROWS:
                     row_errors[example.kind].append(example)
             elif row_group.is_held_out:
-                builder.add(example, self._render_prompt_completion(example))
+                builder.add(example, self._build_held_out_texts(example))
             else:
                 builder.add(example)
         if not builder.lengths:
@@ -144,14 +149,19 @@ class RowGroupTokenizer:
         return TokenizedRowGroup(batch, counts, row_errors)
 
     def _read_examples(self, row_group: RowGroup) -> Iterator[Example | RowError]:
-        every_turn, row = self.config["loss"] == "every_turn", row_group.first_row
+        row = row_group.first_row
         with parquet.ParquetFile(row_group.source) as file:
-            columns = self._message_builder.select_columns(file.schema_arrow.names) or None
+            columns = self.message_builder.select_columns(file.schema_arrow.names) or None
             groups = [row_group.group_index]
             # Arrow's threads do not survive a fork
             for batch in file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False):
                 yield from build_examples(
-                    batch.to_pylist(), row, self._message_builder, self._tokenizer, every_turn
+                    batch.to_pylist(),
+                    row,
+                    self.message_builder,
+                    self._template,
+                    allow_prompt_mismatch=self.config["prompt_mismatch"] == "warn",
+                    last_only=row_group.is_held_out,
                 )
                 row += batch.num_rows
 
@@ -165,6 +175,12 @@ class RowGroupTokenizer:
         reason = UserError(f"{example.num_tokens} tokens; max_length is {max_length}")
         return RowError(example.row, "too_long", reason)
 
-    def _render_prompt_completion(self, example: Example) -> prompt_completion.PromptCompletion:
-        pairs = example.prompt_completions
-        return prompt_completion.render_full_prompt(self._tokenizer, pairs), pairs[-1][1]
+    def _build_held_out_texts(self, example: Example) -> HeldOutTexts:
+        *earlier, last = example.turns
+        prompt = "".join("".join(turn) for turn in earlier) + last.context
+        completion = last.answer
+        if last.end_of_turn:
+            completion = extract_answer(self._template, completion)
+        unescape = self._template.control_tokens.unescape
+        references = [unescape(text) for text in example.references]
+        return HeldOutTexts(unescape(prompt), unescape(completion), references)
