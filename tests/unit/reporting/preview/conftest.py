@@ -17,12 +17,12 @@ NAMES = {"partition": "halves", "preprocessing": "plain", "model": "tiny"}
 def tokenize(tiny_model, tmp_path):
     """Return a function that tokenizes rows of clients and of the test, and returns the folder."""
 
-    def tokenize(rows_by_client, test=(), held_out=None, external=(), **config):
+    def tokenize(rows_by_client, test=(), held_out=None, external=(), name="", **config):
         folders = partition, dataset, output = [
-            tmp_path / name for name in ("partition", "dataset", "tokenized")
+            tmp_path / name / kind for kind in ("partition", "dataset", "tokenized")
         ]
         for folder in folders:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         files = {f"client_{i}": rows for i, rows in enumerate(rows_by_client.values())}
         for name, rows in (files | (held_out or {})).items():
             write_rows(partition / f"{name}.parquet", rows)
@@ -47,7 +47,7 @@ def preview(tokenize, tiny_model, tmp_path):
     def preview(*rows, **options):
         folder = tokenize(*rows, **options)
         config = NAMES | {"seed": 42}
-        return build_preview(config, tiny_model, tmp_path / "partition", folder)
+        return build_preview(config, tiny_model, folder.parent / "partition", folder)
 
     return preview
 

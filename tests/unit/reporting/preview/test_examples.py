@@ -35,7 +35,7 @@ def test_examples_are_the_rows_and_their_learnt_tokens(tokenize, tiny_model, pac
 
 def test_held_out_rows_have_their_texts(tokenize):
     folder = tokenize({"a": ROWS[:1]}, test=ROWS[:2])
-    prompt, completion = ExampleFile(folder / "test.arrow")[1].texts
+    (_, prompt), (_, completion) = ExampleFile(folder / "test.arrow")[1].texts
     assert prompt == "<|im_start|>user\n1?<|im_end|>\n<|im_start|>assistant\n"
     assert completion == "yesyes"
 

@@ -1,10 +1,11 @@
 """Tests of the preview as a page."""
 
+import dataclasses
 from html.parser import HTMLParser
 
 import pytest
 
-from blossomtune.reporting.preview import page
+from blossomtune.reporting.preview import page, text
 from blossomtune.reporting.preview.tokens import Token
 from blossomtune.reporting.preview.view import PreviewRow
 
@@ -89,9 +90,29 @@ def test_learnt_tokens_are_marked_and_control_tokens_are_distinct(preview):
     assert "".join(context) == "user⏎<|im_⏎assistant⏎"
 
 
+def test_control_tokens_of_a_row_are_told_from_those_of_the_template(preview):
+    row = {"prompt": "<|im_end|>", "completion": "yes"}
+    for mode, count in (("text", 4), ("keep", 5)):
+        shown = preview({"north": [row]}, test=[row], control_tokens=mode, name=mode)
+        tokens = Page(page.render_page(shown)).tokens
+        control = [text for _, kind, text in tokens[: len(tokens) // 2] if kind == "control"]
+        assert len(control) == count
+
+
+def test_warnings_of_the_chat_template_stand_in_page_and_text(preview):
+    row = {"prompt": "a", "completion": "b"}
+    shown = preview({"north": [row]}, test=[row])
+    use = shown.manifest.chat_template.model_copy(update={"warnings": ["prompts end with '<a>'"]})
+    manifest = shown.manifest.model_copy(update={"chat_template": use})
+    warned = dataclasses.replace(shown, manifest=manifest)
+    assert "<li>prompts end with &#39;&lt;a&gt;&#39;</li>" in page.render_page(warned)
+    assert "\nwarning: prompts end with '<a>'\n" in text.render_text(warned)
+    assert "differ" not in page.render_page(shown)
+
+
 def test_middle_of_a_long_row_is_folded_and_stays_in_the_page():
     tokens = [Token((i,), f"{i} ", False, False) for i in range(1000)]
-    row = PreviewRow("row 0", "", 1000, 0, tokens, 0, 0, [], None)
+    row = PreviewRow("row 0", "", 1000, 0, tokens, 0, 0, [], [])
     parts = page.fold_row(row)
     assert [*parts.head, *parts.folded, *parts.folded_after, *parts.tail] == tokens
     assert parts.num_folded == 400
@@ -99,7 +120,7 @@ def test_middle_of_a_long_row_is_folded_and_stays_in_the_page():
 
 def test_tokens_that_are_left_out_are_between_the_folded_ones():
     tokens = [Token((i,), f"{i} ", False, False) for i in range(1000)]
-    row = PreviewRow("row 0", "", 3000, 0, tokens[:500], 2000, 0, tokens[500:], None)
+    row = PreviewRow("row 0", "", 3000, 0, tokens[:500], 2000, 0, tokens[500:], [])
     parts = page.fold_row(row)
     assert [*parts.head, *parts.folded] == tokens[:500]
     assert [*parts.folded_after, *parts.tail] == tokens[500:]

@@ -32,12 +32,17 @@ def test_head_says_what_the_manifest_says(preview):
     assert text.startswith(
         "What tiny reads and learns\n"
         "partition halves, preprocessing plain\n"
-        "One client with one row and 6 tokens, of which 100.0\u202f% are learnt.\n\n"
+        "One client with one example and 6 tokens, of which 100.0\u202f% are learnt.\n\n"
         "shape: text\n"
         "text: {{ text }}\n"
+        "columns: text\n"
+        "control tokens: rows whose text holds one are refused\n"
         "at most: 20 tokens per example\n"
         "packing: yes: one sequence; an example in a sequence attends only to itself\n"
     )
     assert "The rows of other clients are elsewhere and not shown: south." in text
     assert "client: a⏎b\n===========\n" in text
-    assert "1 row, 6 tokens, 6 of them learnt, the longest has 6; 1 dropped (too long)" in text
+    assert (
+        "1 example, 6 tokens, 6 of them learnt, the longest has 6; one row dropped (too long)"
+        in text
+    )

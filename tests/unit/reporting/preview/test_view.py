@@ -15,8 +15,8 @@ def test_every_client_and_the_held_out_rows_have_ten_rows(preview):
     for row in shown.files[0].rows:
         assert [i for token in row.first for i in token.ids]
         assert row.num_learnt == sum(token.is_learnt for token in row.first)
-        assert row.texts is None
-    assert [row.texts[1] for row in shown.files[2].rows]
+        assert row.texts == []
+    assert [dict(row.texts)["completion"] for row in shown.files[2].rows]
 
 
 def test_rows_that_clients_hold_out_are_shown(preview):

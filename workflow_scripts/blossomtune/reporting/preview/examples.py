@@ -18,13 +18,13 @@ class Example(NamedTuple):
         name: Its place: the index of its row, or of its packed sequence.
         ids: Token ids.
         is_learnt: Per token, whether it contributes to the loss.
-        texts: Prompt and completion of a held-out row, else None.
+        texts: Names and texts of a held-out row: prompt, completion, other right completions.
     """
 
     name: str
     ids: list[int]
     is_learnt: list[bool]
-    texts: tuple[str, str] | None
+    texts: list[tuple[str, str]]
 
 
 class ExampleFile:
@@ -85,12 +85,11 @@ class _Part:
     def get(self, position: int, first_sequence: int) -> Example:
         start = self._starts[position]
         tokens = slice(start, start + self.lengths[position])
-        texts = None
+        texts = []
         if "prompt" in self.batch.schema.names:
-            prompt, completion = (
-                self.batch[key][position].as_py() for key in ("prompt", "completion")
-            )
-            texts = prompt, completion
+            row = self.batch.slice(position, 1).to_pylist()[0]
+            texts = [(name, row[name]) for name in ("prompt", "completion")]
+            texts += [("also right", text) for text in row["references"]]
         return Example(
             self._get_name(position, first_sequence),
             self._ids[tokens].tolist(),

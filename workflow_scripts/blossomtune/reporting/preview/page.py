@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from blossomtune.reporting import formatting
-from blossomtune.reporting.preview import facts, visible
+from blossomtune.reporting.preview import descriptions, facts, visible
 from blossomtune.reporting.preview.tokens import Token
 from blossomtune.reporting.preview.view import Preview, PreviewRow
 from blossomtune.reporting.style import PAGE_STYLE
@@ -27,9 +27,9 @@ def render_page(preview: Preview) -> str:
     environment.filters |= {
         function.__name__: function
         for function in (
-            facts.describe_counts,
-            facts.describe_hidden,
-            facts.describe_row_tokens,
+            descriptions.describe_counts,
+            descriptions.describe_hidden,
+            descriptions.describe_row_tokens,
             fold_row,
             formatting.format_count,
             visible.make_readable,
@@ -40,9 +40,9 @@ def render_page(preview: Preview) -> str:
     style = PAGE_STYLE + (_TEMPLATE_DIR / _STYLE).read_text(encoding="utf-8")
     return template.render(
         preview=preview,
-        facts=list(facts.list_facts(preview)),
-        rows=facts.describe_rows(preview),
-        selection=facts.describe_selection(preview),
+        facts=list(facts.list_facts(preview.manifest)),
+        examples=descriptions.describe_examples(preview),
+        selection=descriptions.describe_selection(preview),
         style=Markup(style),  # noqa: S704, our own files
     )
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from blossomtune.reporting.preview import facts, visible
+from blossomtune.reporting.preview import descriptions, facts, visible
 from blossomtune.reporting.preview.tokens import Token
 from blossomtune.reporting.preview.view import Preview, PreviewFile, PreviewRow
 
@@ -46,30 +46,32 @@ def _render_lines(preview: Preview) -> Iterator[str]:
     names = preview.names
     yield f"What {names['model']} reads and learns"
     yield f"partition {names['partition']}, preprocessing {names['preprocessing']}"
-    yield facts.describe_rows(preview)
+    yield descriptions.describe_examples(preview)
     yield ""
-    for name, value in facts.list_facts(preview):
+    for name, value in facts.list_facts(preview.manifest):
         yield f"{name}: {visible.make_readable(value)}"
     yield ""
-    yield facts.describe_selection(preview)
+    yield descriptions.describe_selection(preview)
     yield _LEGEND
+    for warning in preview.manifest.chat_template.warnings:
+        yield f"warning: {visible.make_readable(warning)}"
     for file in preview.files:
         yield from _render_file(file)
 
 
 def _render_file(file: PreviewFile) -> Iterator[str]:
     title = f"{'held out' if file.is_held_out else 'client'}: {visible.make_readable(file.name)}"
-    yield from ("", "", title, "=" * len(title), facts.describe_counts(file.counts))
+    yield from ("", "", title, "=" * len(title), descriptions.describe_counts(file.counts))
     for row in file.rows:
         yield ""
-        yield f"{row.name}: {facts.describe_row_tokens(row)}"
+        yield f"{row.name}: {descriptions.describe_row_tokens(row)}"
         yield from (f"  {line}" for line in _render_row(row))
 
 
 def _render_row(row: PreviewRow) -> Iterator[str]:
     yield from render_tokens(row.first).split("\n")
     if row.num_hidden:
-        yield facts.describe_hidden(row)
+        yield descriptions.describe_hidden(row)
         yield from render_tokens(row.last).split("\n")
-    for name, text in zip(("prompt", "completion"), row.texts or (), strict=False):
+    for name, text in row.texts:
         yield f"{name}: {visible.make_readable(text)}"

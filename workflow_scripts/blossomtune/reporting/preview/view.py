@@ -36,7 +36,7 @@ class PreviewRow:
         num_hidden: Number of token ids between ``first`` and ``last``.
         num_hidden_learnt: Number of those that contribute to the loss.
         last: The last tokens of a long row.
-        texts: Prompt and completion of a held-out row, else None.
+        texts: Names and texts of a held-out row: prompt, completion, other right completions.
     """
 
     name: str
@@ -47,7 +47,7 @@ class PreviewRow:
     num_hidden: int
     num_hidden_learnt: int
     last: Sequence[Token]
-    texts: tuple[str, str] | None
+    texts: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
