@@ -42,7 +42,7 @@ def partition_manifest(clients=(), **fields):
     """Return a manifest; ``clients`` are names, or fields of each client."""
     parts = [c if isinstance(c, dict) else {"name": c, "rows": 1} for c in clients]
     defaults = {"partitioner": "iid", "column": None, "label_column": None, "seed": 0}
-    defaults |= {"dataset": _ORIGIN, "labels": None}
+    defaults |= {"dataset": _ORIGIN, "class_labels": [], "labels": None}
     defaults["clients"] = [client_partition(i, **part) for i, part in enumerate(parts)]
     return PartitionManifest(**defaults | fields)
 

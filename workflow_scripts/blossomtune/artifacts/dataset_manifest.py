@@ -48,8 +48,7 @@ class DatasetSummary(Origin):
     Attributes:
         columns: names, in order.
         stratify_by: column whose shares the split kept, if any.
-        class_labels: columns whose classes have names; none of a mixture, whose data sets list
-            theirs.
+        class_labels: columns whose classes have names.
     """
 
     columns: list[str]

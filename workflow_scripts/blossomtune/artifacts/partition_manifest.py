@@ -1,6 +1,7 @@
 """manifest.json of a partition."""
 
 from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.dataset_manifest import ClassLabels
 from blossomtune.artifacts.origin import Origin
 
 
@@ -41,6 +42,7 @@ class PartitionManifest(Artifact):
         label_column: column whose values are counted, if any.
         seed: seed of the partition.
         dataset: origin of the data set.
+        class_labels: columns of the data set whose classes have names.
         labels: rows by label, of all clients and splits; None without a label column.
         clients: one entry per client, in order.
     """
@@ -50,6 +52,7 @@ class PartitionManifest(Artifact):
     label_column: str | None
     seed: int
     dataset: Origin
+    class_labels: list[ClassLabels]
     labels: dict[str, int] | None
     clients: list[ClientPartition]
 

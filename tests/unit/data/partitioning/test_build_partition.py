@@ -80,6 +80,7 @@ def test_manifest_describes_each_client(dataset, build):
         "label_column": "label",  # the test split's column by default
         "seed": 1,
         "dataset": {"source": {"kind": "path"}, "revision": "7", "licence": "MIT"},
+        "class_labels": [],
         "labels": {"yes": 20, "no": 20},
         "schema_version": 1,
     }

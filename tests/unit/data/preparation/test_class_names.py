@@ -94,7 +94,44 @@ def test_mixture_joins_the_names_of_its_members(build, tmp_path):
     manifest, train, test = build(source, (tmp_path / "a", tmp_path / "b"))
     rows = sorted(row["label"] for row in [*train, *test])
     assert rows == ["negative", "negative", "neutral", "positive", "positive"]
-    assert manifest.class_labels == []
+    assert [labels.names for labels in manifest.class_labels] == [[*NAMES, "neutral"]]
+
+
+def test_mixture_of_numbers_that_mean_other_classes_is_rejected(build, tmp_path):
+    write_rows(tmp_path / "a.parquet", [0, 1])
+    write_rows(tmp_path / "b.parquet", [0, 1], NAMES[::-1])
+    for name in "ab":
+        source = tmp_path / f"{name}.parquet"
+        build(source, name=name, columns=["label"], class_labels="numbers", test={"size": 1})
+    source = {"kind": "mixture", "datasets": ["a", "b"]}
+    with pytest.raises(UserError, match="the numbers of column 'label' mean negative, positive in"):
+        build(source, (tmp_path / "a", tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"derive": {"x": "{{ 'good' if label == 1 else 'bad' }}"}}, r"derive\.x"),
+        ({"derive": {"x": "{{ 'good' if label else 'bad' }}"}}, r"derive\.x"),
+        ({"filter": "label == 1"}, "filter"),
+        ({"filter": "label and text"}, "filter"),
+        ({"rename": {"label": "a b"}, "filter": "row['a b'] in [0, 1]"}, "filter"),
+    ],
+)
+def test_names_are_not_used_as_the_numbers_they_replaced(build, tmp_path, changes, key):
+    write_rows(tmp_path / "a.parquet", [0, 1])
+    with pytest.raises(
+        UserError, match=rf"^{key}: column '(label|a b)' has class names \(negative"
+    ):
+        build(tmp_path / "a.parquet", test={"size": 1}, **changes)
+    build(tmp_path / "a.parquet", test={"size": "all"}, class_labels="numbers", name="n", **changes)
+
+
+def test_derived_column_may_be_used_as_anything(build, tmp_path):
+    write_rows(tmp_path / "a.parquet", [0, 1])
+    derive = {"label": "{{ label | replace('negative', '') }}", "x": "{{ 1 if label else 0 }}"}
+    _, _, rows = build(tmp_path / "a.parquet", test={"size": "all"}, derive=derive)
+    assert [row["x"] for row in rows] == ["0", "1"]
 
 
 @pytest.mark.parametrize("class_labels", ["names", "numbers"])
@@ -103,7 +140,7 @@ def test_test_source_with_another_order_of_names(build, tmp_path, class_labels):
     write_rows(tmp_path / "b.parquet", [0, 2], ["positive", "negative", "neutral"])
     test = {"source": {"kind": "path", "path": str(tmp_path / "b.parquet")}}
     if class_labels == "numbers":
-        with pytest.raises(UserError, match="the numbers of column 'label' mean positive, neg"):
+        with pytest.raises(UserError, match="the numbers of column 'label' mean negative, pos"):
             build(tmp_path / "a.parquet", test=test, class_labels=class_labels)
         return
     manifest, train, test_rows = build(tmp_path / "a.parquet", test=test)

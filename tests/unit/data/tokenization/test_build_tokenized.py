@@ -73,6 +73,23 @@ def test_packing_is_refused_for_models_that_mix_rows(inputs, tmp_path):
     assert manifest["clients"][0]["rows"] == 3
 
 
+@pytest.mark.parametrize("key", ["prompt", "completion", "system", "text"])
+def test_template_that_uses_class_names_as_numbers_is_rejected(tiny_model, inputs, tmp_path, key):
+    labels = [{"column": "label", "field": "", "names": ["bad", "good"], "used": "names"}]
+    manifest = partition_manifest(["a", "b"], class_labels=labels)
+    write_artifact(inputs[1] / "manifest.json", manifest)
+    text_only = dict.fromkeys(("prompt", "completion")) if key == "text" else {}
+    config = make_config(**text_only | {key: "{{ text }} {{ 'good' if label == 1 else 'bad' }}"})
+    with pytest.raises(UserError, match=rf"^{key}: column 'label' has class names \(bad, good\)"):
+        build(config, tiny_model, inputs, tmp_path / "out")
+    build(
+        make_config(**text_only | {key: "{{ text }} {{ label }}"}),
+        tiny_model,
+        inputs,
+        tmp_path / "named",
+    )
+
+
 def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, tmp_path):
     manifest = build(make_config(), tiny_model, inputs, tmp_path / "out")
     tokenizer = load_tokenizer(tiny_model)

@@ -92,6 +92,7 @@ def write_partition(
         label_column=label_column,
         seed=config["seed"],
         dataset=Origin(source=dataset.source, revision=dataset.revision, licence=dataset.licence),
+        class_labels=dataset.class_labels,
         labels=total_labels if label_column is not None else None,
         clients=[_add_distance(client, total_labels) for client in clients],
     )

@@ -1,62 +1,61 @@
 """Class names of a data set's columns, and checks that all of its rows agree on them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from blossomtune.artifacts.dataset_manifest import ClassLabels
+from blossomtune.data.template_numbers import check_class_names
 from blossomtune.errors import UserError
 
 
-def list_class_labels(
-    class_names: Mapping[tuple[str, str], list[str]], dataset_config: Mapping[str, Any]
+def transform_class_labels(
+    class_labels: Sequence[ClassLabels], dataset_config: Mapping[str, Any]
 ) -> list[ClassLabels]:
-    """List the class names of the columns that are left after the steps of a data set.
+    """Return the class names that are left after the steps of a data set.
 
     Args:
-        class_names: names per column of the source and field inside it.
-        dataset_config: a data set's ``class_labels``, ``rename``, ``derive`` and ``columns``.
+        class_labels: class names of the columns of the source.
+        dataset_config: a data set's ``rename``, ``derive``, ``filter`` and ``columns``.
 
     Returns:
-        The class names under the columns' new names.
+        The class names under the columns' new names, without derived and dropped columns.
+
+    Raises:
+        UserError: if a template uses class names as numbers.
     """
-    columns, derived = dataset_config["columns"], dataset_config["derive"]
-    labels = (
-        ClassLabels(
-            column=dataset_config["rename"].get(column, column),
-            field=field,
-            names=names,
-            used=dataset_config["class_labels"],
-        )
-        for (column, field), names in class_names.items()
-    )
-    return [
-        label
-        for label in labels
-        if label.column not in derived and (columns is None or label.column in columns)
+    new_names, columns = dataset_config["rename"], dataset_config["columns"]
+    left = [
+        labels.model_copy(update={"column": new_names.get(labels.column, labels.column)})
+        for labels in class_labels
     ]
+    for name, source in dataset_config["derive"].items():
+        check_class_names(f"derive.{name}", source, left)
+        left = [labels for labels in left if labels.column != name]
+    if dataset_config["filter"]:
+        condition = f"{{% if {dataset_config['filter']} %}}{{% endif %}}"
+        check_class_names("filter", condition, left)
+    return [labels for labels in left if columns is None or labels.column in columns]
 
 
-def merge_class_labels(
-    train_labels: Sequence[ClassLabels], test_labels: Sequence[ClassLabels]
-) -> list[ClassLabels]:
-    """Merge the class names of training rows and of test rows from another source.
+def merge_class_labels(*parts: Sequence[ClassLabels]) -> list[ClassLabels]:
+    """Merge the class names of rows that are used together.
 
     Args:
-        train_labels: class names of the training rows.
-        test_labels: class names of the test rows.
+        *parts: class names per part of the rows.
 
     Returns:
-        All class names, those of the training rows first.
+        Class names of all columns, each in the order of the parts.
 
     Raises:
         UserError: if numbers are used and mean different classes.
     """
-    merged = {(labels.column, labels.field): labels for labels in train_labels}
-    for labels in test_labels:
+    merged: dict[tuple[str, str], ClassLabels] = {}
+    for labels in chain.from_iterable(parts):
         known = merged.setdefault((labels.column, labels.field), labels)
-        _check_numbers("test.source", known, labels)
+        _check_numbers(known, labels)
         names = list(dict.fromkeys([*known.names, *labels.names]))
         merged[labels.column, labels.field] = known.model_copy(update={"names": names})
     return list(merged.values())
@@ -76,10 +75,8 @@ def check_client_class_labels(
         UserError: if the client has numbers where the data set has names, or its numbers mean
             different classes.
     """
-    own_labels = {(labels.column, labels.field): labels for labels in client_labels}
+    merge_class_labels(dataset_labels, client_labels)
     for labels in dataset_labels:
-        if own := own_labels.get((labels.column, labels.field)):
-            _check_numbers("this file", labels, own)
         data_type = schema.field(labels.column).type
         if labels.used == "names" and not labels.field and not pa.types.is_string(data_type):
             raise UserError(
@@ -89,10 +86,10 @@ def check_client_class_labels(
             )
 
 
-def _check_numbers(location: str, known: ClassLabels, labels: ClassLabels) -> None:
+def _check_numbers(known: ClassLabels, labels: ClassLabels) -> None:
     if "numbers" in (known.used, labels.used) and known.names != labels.names:
         raise UserError(
             f"the numbers of column {labels.column + labels.field!r} mean "
-            f"{', '.join(labels.names)} in {location}, but {', '.join(known.names)} elsewhere",
+            f"{', '.join(known.names)} in some rows and {', '.join(labels.names)} in others",
             "class_labels: names uses the names instead",
         )

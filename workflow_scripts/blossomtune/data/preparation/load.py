@@ -11,7 +11,7 @@ import numpy as np
 from blossomtune.artifacts.dataset_manifest import ClassLabels
 from blossomtune.data.columns import require_column
 from blossomtune.data.preparation import deduplicate, transform
-from blossomtune.data.preparation.class_names import list_class_labels
+from blossomtune.data.preparation.class_names import transform_class_labels
 from blossomtune.data.preparation.disk_table import DiskTable
 from blossomtune.data.preparation.source_rows import SourceRows, store_source_rows
 from blossomtune.data.sources import load_source
@@ -68,9 +68,13 @@ def load_rows(
     shutil.rmtree(fetched)
     if not rows.table.num_rows:
         raise UserError("there are no rows in the source", "check source and format")
+    class_labels = [
+        ClassLabels(column=column, field=field, names=names, used=dataset_config["class_labels"])
+        for (column, field), names in loaded.class_names.items()
+    ]
+    class_labels = transform_class_labels(class_labels, dataset_config)
     order = np.arange(rows.table.num_rows)
     transformed = transform_and_deduplicate(rows, order, dataset_config, scratch)
-    class_labels = list_class_labels(loaded.class_names, dataset_config)
     return LoadedRows(*transformed, loaded.revision, loaded.licence, class_labels)
 
 

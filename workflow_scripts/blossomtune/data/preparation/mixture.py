@@ -10,6 +10,7 @@ import pyarrow as pa
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.data.preparation import source_rows
+from blossomtune.data.preparation.class_names import merge_class_labels, transform_class_labels
 from blossomtune.data.preparation.load import LoadedRows, transform_and_deduplicate
 from blossomtune.data.sources import file_formats
 from blossomtune.errors import UserError
@@ -37,11 +38,13 @@ def load_mixture(
     """
     source = config["source"]
     members = dict(zip(source["datasets"], member_folders, strict=True))
-    licences = [
-        read_artifact(folder / "manifest.json", DatasetManifest).licence
-        for folder in member_folders
+    manifests = [
+        read_artifact(folder / "manifest.json", DatasetManifest) for folder in member_folders
     ]
+    licences = [manifest.licence for manifest in manifests]
     licence = ", ".join(sorted(set(filter(None, licences)))) if all(licences) else None
+    class_labels = merge_class_labels(*(manifest.class_labels for manifest in manifests))
+    class_labels = transform_class_labels(class_labels, config)
     splits = []
     for split in ("train", "test"):
         rows = source_rows.store_source_rows(
@@ -57,7 +60,7 @@ def load_mixture(
             transformed = transform_and_deduplicate(rows, order, config, scratch / split)
         except UserError as error:
             raise UserError(f"{split} rows: {error}") from None
-        splits.append(LoadedRows(*transformed, None, licence))
+        splits.append(LoadedRows(*transformed, None, licence, class_labels))
     return splits[0], splits[1]
 
 

@@ -17,6 +17,7 @@ from blossomtune.artifacts.tokenized_manifest import (
     TokenCounts,
     TokenizedManifest,
 )
+from blossomtune.data.template_numbers import check_class_names
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
 from blossomtune.data.tokenization.column_use import check_column_use
@@ -63,7 +64,8 @@ def tokenize_partition(
     Raises:
         UserError: if templates, rows and chat template do not fit each other.
     """
-    clients = read_artifact(partition / "manifest.json", PartitionManifest).local_clients
+    partition_manifest = read_artifact(partition / "manifest.json", PartitionManifest)
+    clients = partition_manifest.local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
     splits = [
         (client, split, file)
@@ -85,6 +87,8 @@ def tokenize_partition(
     files = [*training, *test_files]
     schema = parquet.read_schema(files[0])
     row_format = formats.resolve_format(config, schema)
+    for key, source in row_format.templates.items():
+        check_class_names(key, source, partition_manifest.class_labels)
     tokenize = RowGroupTokenizer(config, row_format, template)
     used = tokenize.message_builder.find_columns(schema.names)
     column_use = check_column_use(config, used, files)

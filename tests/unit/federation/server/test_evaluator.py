@@ -1,0 +1,67 @@
+"""Tests of the server's evaluation between rounds."""
+
+import math
+
+import pytest
+import torch
+from adapter_training import reference_loss
+from datasets import Dataset
+
+from blossomtune.federation.server.evaluator import ServerEvaluator
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.server_eval_rows import select_server_eval_rows
+from blossomtune.training import adapter
+
+SCALE = 2.0  # alpha 8 / r 4
+
+
+@pytest.fixture
+def run(build_run):
+    return build_run(evaluate_rows=3)
+
+
+@pytest.fixture
+def evaluator(run):
+    return ServerEvaluator(run.spec, run.paths, cores=1)
+
+
+def randomize(state):
+    """Return an adapter whose product B A is not zero."""
+    generator = torch.Generator().manual_seed(0)
+    return {n: torch.randn(v.shape, generator=generator) / 8 for n, v in state.items()}
+
+
+def test_loss_is_that_of_the_adapter_on_the_sampled_rows(run, evaluator):
+    state = randomize(evaluator.initial_state)
+    evaluation = evaluator.evaluate(state, {})
+    model = adapter.build_peft_model(load_model(run.paths.model), run.spec.lora, run.spec.seed)
+    adapter.set_adapter_state(model, state)
+    test = Dataset.from_file(str(run.paths.preprocessed / "test.arrow"))
+    sample = test.select(select_server_eval_rows(run.spec.seed, num_rows=4, max_rows=3))
+    with torch.no_grad():
+        expected = float(reference_loss(model.eval(), sample.to_list()))
+    assert evaluation.rows == 3
+    assert evaluation.loss == pytest.approx(expected, abs=1e-5)
+    assert evaluation.perplexity == pytest.approx(math.exp(expected), rel=1e-4)
+
+
+def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator):
+    initial, state = evaluator.initial_state, randomize(evaluator.initial_state)
+    expected = evaluator.evaluate(state, {}).loss
+    assert expected != pytest.approx(evaluator.evaluate(initial, {}).loss, abs=1e-3)
+    layers = {name.rpartition(".lora_")[0] for name in state}
+    delta = {
+        name: (SCALE * state[f"{name}.lora_B.weight"], state[f"{name}.lora_A.weight"])
+        for name in layers
+    }
+    for _ in range(2):
+        assert evaluator.evaluate(initial, {1: delta}).loss == pytest.approx(expected, abs=1e-5)
+    negative = {name: (-b, a) for name, (b, a) in delta.items()}
+    undone = evaluator.evaluate(state, {1: delta, 2: negative})
+    assert undone.loss == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_rows_there_is_no_evaluation(build_run):
+    run = build_run(evaluate_rows=0)
+    evaluator = ServerEvaluator(run.spec, run.paths, cores=1)
+    assert evaluator.evaluate(evaluator.initial_state, {}) is None
