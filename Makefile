@@ -18,7 +18,19 @@ help: ## Lists the targets
 # A run prints a line per job; a dry run also prints the reasons.
 BRIEF = $(if $(filter -n --dry-run --dryrun,$(ARGS)),,--quiet host reason)
 
+# Snakemake takes all names between --configfile and the next option for configuration files.
+define CHECK_CONFIG_FILES
+set -- $(ARGS); after=; for word; do case $$word in \
+	--configfile|--configfiles) after=$$word ;; \
+	-*) after= ;; \
+	*.yaml|*.yml|*.json) ;; \
+	*) [ -z "$$after" ] || { printf '%s\n' "error: $$after takes all names after it for configuration files, and '$$word' is none" \
+		"  hint: a target goes first: make run ARGS=\"$$word $$after FILE\"" >&2; exit 1; } ;; \
+	esac; done
+endef
+
 run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
+	@$(CHECK_CONFIG_FILES)
 	@exec 9>$(VENV)/.lock; flock --wait 15 9 || { echo "error: another make run is at work here" >&2; exit 1; }; \
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
 	if [ "$$SNAKEMAKE_OUTPUT_CACHE" ]; then mkdir -p "$$SNAKEMAKE_OUTPUT_CACHE"; SNAKEMAKE_OUTPUT_CACHE=$$(realpath "$$SNAKEMAKE_OUTPUT_CACHE"); fi; \

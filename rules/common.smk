@@ -14,11 +14,14 @@ from snakemake.exceptions import WorkflowError
 if str(CHECKOUT / "workflow_scripts") not in sys.path:
     sys.path.insert(0, str(CHECKOUT / "workflow_scripts"))
 
+from blossomtune.artifacts.checksums import CHECKSUMS_SUFFIX
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.stage_files import write_stage_config
-from blossomtune.files import to_canonical_json
 from blossomtune.code_dependencies import list_sources
+from blossomtune.data.sources.local_paths import find_base_folder, find_local_paths
+from blossomtune.errors import UserError
+from blossomtune.files import expand_home, to_canonical_json
 
 try:
     CONFIG = load_configuration(config)
@@ -34,6 +37,7 @@ IS_CACHED = (
     workflow.workflow_settings.cache is not None and CACHE_VARIABLE in os.environ
 )
 if IS_CACHED:
+    min_version("9.20")  # caches rules with several outputs
     cache_dir = Path(os.environ[CACHE_VARIABLE])
     if not (cache_dir.is_absolute() and cache_dir.is_dir()):
         raise WorkflowError(
@@ -60,6 +64,20 @@ def checkout_file(name):
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     return local(str(path))
+
+
+def list_checksums(folders):
+    """Return the paths of the checksums of stages' folders."""
+    return [f"{folder}{CHECKSUMS_SUFFIX}" for folder in folders]
+
+
+def with_checksums(*folders):
+    """Return inputs: the folders that stages wrote, then their checksums.
+
+    Snakemake compares folders by time, so they are `ancient`. A change of the checksums' content
+    reruns what reads the folder.
+    """
+    return [*map(ancient, folders), *list_checksums(folders)]
 
 
 def shorten_job_lines():
@@ -122,7 +140,7 @@ def results_folder(pattern):
 
 
 def list_local_paths(block):
-    """Return the local paths in a block of a model, a data set or a partition."""
+    """Return the local paths and patterns in a block of a model, a data set or a partition."""
     test = getattr(block, "test", None)
     sources = [getattr(block, "source", None), getattr(test, "source", None)]
     named = [source.path for source in sources if source and source.kind == "path"]
@@ -135,11 +153,14 @@ def local_source_files(section, wildcard):
     def files(wildcards):
         name = wildcards[wildcard]
         paths = set()
-        for path in map(Path, list_local_paths(getattr(CONFIG, section)[name])):
-            if not path.exists():
-                raise WorkflowError(f"{section}.{name}: '{path}' is not there")
-            inside = [path] if path.is_file() else path.rglob("*")
-            paths |= {str(file) for file in inside if file.is_file()}
+        for named in list_local_paths(getattr(CONFIG, section)[name]):
+            try:
+                found = find_local_paths(named)
+            except UserError as error:
+                raise WorkflowError(f"{section}.{name}: {error}") from None
+            for path in found:
+                inside = [path] if path.is_file() else path.rglob("*")
+                paths |= {str(file) for file in inside if file.is_file()}
         return sorted(paths)
 
     return files
@@ -156,13 +177,13 @@ def experiment_blocks(name):
     }
 
 
-def expand_experiment(pattern):
-    """Return an input function: `pattern`, filled with the names of an experiment's blocks."""
+def experiment_folder(pattern):
+    """Return an input function: the folder that an experiment reads, with its checksums."""
 
-    def path(wildcards):
-        return pattern.format(**experiment_blocks(wildcards.experiment))
+    def paths(wildcards):
+        return with_checksums(pattern.format(**experiment_blocks(wildcards.experiment)))
 
-    return path
+    return paths
 
 
 def expand_run(pattern):
@@ -217,7 +238,14 @@ def input_names(key):
 def mixture_members(wildcards):
     """Return the folders of the data sets that a mixture draws from."""
     source = CONFIG.datasets[wildcards.dataset].source
-    return [f"results/datasets/{name}" for name in getattr(source, "datasets", [])]
+    return [
+        ancient(f"results/datasets/{name}") for name in getattr(source, "datasets", [])
+    ]
+
+
+def mixture_member_checksums(wildcards):
+    """Return the checksums of the data sets that a mixture draws from."""
+    return list_checksums(mixture_members(wildcards))
 
 
 def mixture_member_configs(wildcards):
@@ -231,8 +259,9 @@ def mixture_member_configs(wildcards):
 
 
 def partition_dataset(wildcards):
-    """Return the folder of the data set that a partition assigns to clients."""
-    return f"results/datasets/{CONFIG.partitions[wildcards.partition].dataset}"
+    """Return the folder, with its checksums, of the data set that a partition assigns."""
+    dataset = CONFIG.partitions[wildcards.partition].dataset
+    return with_checksums(f"results/datasets/{dataset}")
 
 
 def federation_nodes(wildcards):
@@ -261,19 +290,20 @@ def baseline_threads(wildcards):
 
 
 def baseline_adapters(wildcards):
-    """Return the adapters of an experiment's baselines."""
+    """Return the adapters of an experiment's baselines, then their checksums."""
     chosen = CONFIG.experiments[wildcards.experiment]
     names = ["centralised"] if chosen.baselines.centralised else []
     if chosen.baselines.local:
         clients = CONFIG.partitions[chosen.partition].num_partitions
         names += [f"local_{client}" for client in range(clients)]
     folder = f"results/experiments/{wildcards.experiment}/baselines"
-    return [f"{folder}/{name}/adapter" for name in names]
+    return with_checksums(*(f"{folder}/{name}/adapter" for name in names))
 
 
 def baseline_arguments(wildcards, input):
     """Return the options of evaluate.py that name each baseline's adapter."""
-    named = [f"{Path(path).parent.name}={path}" for path in input.baselines]
+    adapters = input.baselines[: len(input.baselines) // 2]
+    named = [f"{Path(path).parent.name}={path}" for path in adapters]
     return [f"--baseline {shlex.quote(argument)}" for argument in named]
 
 
@@ -292,7 +322,7 @@ def baseline_gpus(wildcards):
 def federation_image(wildcards):
     """Return the images that a federation needs and that this workflow builds."""
     image = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)
-    return BUILT_IMAGE_INPUT or ([local(BUILT_IMAGE)] if image == BUILT_IMAGE else [])
+    return BUILT_IMAGE_INPUT or (BUILT_IMAGE_FILES if image == BUILT_IMAGE else [])
 
 
 def federation_container(wildcards):
@@ -304,9 +334,9 @@ def federation_container(wildcards):
     )
 
 
-MODEL = expand_experiment("results/models/{model}")
-DATASET = expand_experiment("results/datasets/{dataset}")
-PARTITION = expand_experiment("results/partitions/{partition}")
-PREPROCESSED = expand_experiment(
+MODEL = experiment_folder("results/models/{model}")
+DATASET = experiment_folder("results/datasets/{dataset}")
+PARTITION = experiment_folder("results/partitions/{partition}")
+PREPROCESSED = experiment_folder(
     "results/preprocessed/{partition}/{preprocessing}/{model}"
 )

@@ -12,17 +12,22 @@ EXPERIMENT_ENGINES = {
 EXTERNAL_EXPERIMENTS = [
     name for name in CONFIG.run if EXPERIMENT_ENGINES[name].name == "external"
 ]
-CONTAINER_IMAGE = CONFIG.container.image
+CONTAINER_IMAGE = str(
+    expand_home(CONFIG.container.image)
+    if CONFIG.container.image.startswith("~")
+    else CONFIG.container.image
+)
 DEPLOYMENT_METHODS = workflow.deployment_settings.deployment_method
 USES_CONTAINERS = DeploymentMethod.APPTAINER in DEPLOYMENT_METHODS
+BUILT_IMAGE_FILES = [local(path) for path in with_checksums(BUILT_IMAGE)]
 BUILT_IMAGE_INPUT = (
-    [local(BUILT_IMAGE)] if USES_CONTAINERS and CONTAINER_IMAGE == BUILT_IMAGE else []
+    BUILT_IMAGE_FILES if USES_CONTAINERS and CONTAINER_IMAGE == BUILT_IMAGE else []
 )
 
 # Snakemake hands the arguments to the jobs that it submits, so the main process sets them.
 if USES_CONTAINERS and workflow.is_main_process:
     host_paths = [
-        path
+        str(find_base_folder(path))
         for section in (CONFIG.models, CONFIG.datasets, CONFIG.partitions)
         for block in section.values()
         for path in list_local_paths(block)
@@ -52,7 +57,8 @@ if USES_CONTAINERS or any(
             lock=checkout_file("envs/requirements.lock"),
             script=script("build_image"),
         output:
-            local(BUILT_IMAGE),
+            image=local(BUILT_IMAGE),
+            checksums=local(f"{BUILT_IMAGE}{CHECKSUMS_SUFFIX}"),
         log:
             "results/logs/container/build.log",
         benchmark:
@@ -68,4 +74,4 @@ if USES_CONTAINERS or any(
             base=CONFIG.container.base,
         shell:
             "python {input.script:q} --base {params.base:q}"
-            " --definition {input.definition:q} --lock {input.lock:q} --output {output:q} 2> {log:q}"
+            " --definition {input.definition:q} --lock {input.lock:q} --output {output.image:q} 2> {log:q}"

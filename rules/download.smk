@@ -4,10 +4,12 @@ rule download:
         BUILT_IMAGE_INPUT,
         source=local_source_files("datasets", "dataset"),
         members=mixture_members,
+        member_checksums=mixture_member_checksums,
         script=script("download"),
         code=library_sources("download"),
     output:
-        directory("results/datasets/{dataset}"),
+        checksums="results/datasets/{dataset}.checksums.json",
+        folder=directory("results/datasets/{dataset}"),
     log:
         "results/logs/download/{dataset}.log",
     cache: IS_CACHED
@@ -26,5 +28,5 @@ rule download:
         members=mixture_member_configs,
     shell:
         "python {input.script:q} --config {params.config:q}"
-        " --members {input.members:q} --output {output:q}"
+        " --members {input.members:q} --output {output.folder:q}"
         " --benchmark {params.results:q}/benchmarks/download/{wildcards.dataset}.tsv 2> {log:q}"

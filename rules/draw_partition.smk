@@ -2,7 +2,7 @@ rule draw_partition:
     """Draw the rows per client and label, to look at before training."""
     input:
         BUILT_IMAGE_INPUT,
-        partition="results/partitions/{partition}",
+        partition=with_checksums("results/partitions/{partition}"),
         script=script("draw_partition"),
         code=library_sources("draw_partition"),
     output:
@@ -25,5 +25,5 @@ rule draw_partition:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script:q} --partition {input.partition:q}"
+        "python {input.script:q} --partition {input.partition[0]:q}"
         " --output {output:q} 2> {log:q}"

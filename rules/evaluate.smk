@@ -3,7 +3,7 @@ rule evaluate:
     input:
         BUILT_IMAGE_INPUT,
         base=MODEL,
-        merged="results/experiments/{experiment}/merged",
+        merged=with_checksums("results/experiments/{experiment}/merged"),
         dataset=DATASET,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
@@ -28,7 +28,7 @@ rule evaluate:
         config=stage_config("evaluate"),
         baselines=baseline_arguments,
     shell:
-        "python {input.script:q} --config {params.config:q} --base {input.base:q}"
-        " --merged {input.merged:q} {params.baselines} --preprocessed {input.preprocessed:q}"
-        " --partition {input.partition:q} --dataset {input.dataset:q}"
+        "python {input.script:q} --config {params.config:q} --base {input.base[0]:q}"
+        " --merged {input.merged[0]:q} {params.baselines} --preprocessed {input.preprocessed[0]:q}"
+        " --partition {input.partition[0]:q} --dataset {input.dataset[0]:q}"
         " --output {output:q} --cores {threads} 2> {log:q}"

@@ -8,6 +8,7 @@ rule federate:
         script=script("federate"),
         code=library_sources("federate"),
     output:
+        checksums="results/experiments/{experiment}/adapter.checksums.json",
         adapter=directory("results/experiments/{experiment}/adapter"),
         history="results/experiments/{experiment}/history.json",
     log:
@@ -29,8 +30,8 @@ rule federate:
         config=stage_config("federate"),
         results=results_folder("experiments/{experiment}/adapter"),
     shell:
-        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
-        " --partition {input.partition:q} --preprocessed {input.preprocessed:q}"
+        "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"
+        " --partition {input.partition[0]:q} --preprocessed {input.preprocessed[0]:q}"
         " --adapter {output.adapter:q} --history {output.history:q}"
         " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}"
         " --logs {params.results:q}/logs/federate/{wildcards.experiment}"

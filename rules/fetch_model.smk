@@ -6,7 +6,8 @@ rule fetch_model:
         script=script("fetch_model"),
         code=library_sources("fetch_model"),
     output:
-        directory("results/models/{model}"),
+        checksums="results/models/{model}.checksums.json",
+        folder=directory("results/models/{model}"),
     log:
         "results/logs/fetch_model/{model}.log",
     cache: IS_CACHED
@@ -22,5 +23,5 @@ rule fetch_model:
         config=stage_config("fetch_model"),
         results=results_folder("models/{model}"),
     shell:
-        "python {input.script:q} --config {params.config:q} --output {output:q}"
+        "python {input.script:q} --config {params.config:q} --output {output.folder:q}"
         " --benchmark {params.results:q}/benchmarks/fetch_model/{wildcards.model}.tsv 2> {log:q}"

@@ -2,8 +2,8 @@ rule invite:
     """Write what clients of engine `external` need, and their keys, outside of results/."""
     input:
         BUILT_IMAGE_INPUT,
-        models=external_runs("results/models/{model}"),
-        datasets=external_runs("results/datasets/{dataset}"),
+        models=with_checksums(*external_runs("results/models/{model}")),
+        datasets=with_checksums(*external_runs("results/datasets/{dataset}")),
         script=script("invite"),
     log:
         "results/logs/invite/invite.log",

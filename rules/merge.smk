@@ -5,12 +5,13 @@ rule merge:
         model=MODEL,
         dataset=DATASET,
         preprocessed=PREPROCESSED,
-        adapter="results/experiments/{experiment}/adapter",
-        history="results/experiments/{experiment}/history.json",
+        adapter=with_checksums("results/experiments/{experiment}/adapter"),
+        history=ancient("results/experiments/{experiment}/history.json"),
         script=script("merge"),
         code=library_sources("merge"),
     output:
-        directory("results/experiments/{experiment}/merged"),
+        checksums="results/experiments/{experiment}/merged.checksums.json",
+        folder=directory("results/experiments/{experiment}/merged"),
     log:
         "results/logs/merge/{experiment}.log",
     benchmark:
@@ -26,6 +27,6 @@ rule merge:
     params:
         config=stage_config("merge"),
     shell:
-        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
-        " --adapter {input.adapter:q} --preprocessed {input.preprocessed:q}"
-        " --dataset {input.dataset:q} --history {input.history:q} --output {output:q} 2> {log:q}"
+        "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"
+        " --adapter {input.adapter[0]:q} --preprocessed {input.preprocessed[0]:q}"
+        " --dataset {input.dataset[0]:q} --history {input.history:q} --output {output.folder:q} 2> {log:q}"

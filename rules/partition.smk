@@ -7,7 +7,8 @@ rule partition:
         script=script("partition"),
         code=library_sources("partition"),
     output:
-        directory("results/partitions/{partition}"),
+        checksums="results/partitions/{partition}.checksums.json",
+        folder=directory("results/partitions/{partition}"),
     log:
         "results/logs/partition/{partition}.log",
     cache: IS_CACHED
@@ -25,5 +26,5 @@ rule partition:
         files=input_names("shards"),
     shell:
         "python {input.script:q} --config {params.config:q}"
-        " --dataset {input.dataset:q} --output {output:q}"
+        " --dataset {input.dataset[0]:q} --output {output.folder:q}"
         " --benchmark {params.results:q}/benchmarks/partition/{wildcards.partition}.tsv 2> {log:q}"

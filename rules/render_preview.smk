@@ -2,9 +2,11 @@ rule render_preview:
     """Show rows token by token, with learnt tokens marked, to look at before training."""
     input:
         BUILT_IMAGE_INPUT,
-        model="results/models/{model}",
-        partition="results/partitions/{partition}",
-        preprocessed="results/preprocessed/{partition}/{preprocessing}/{model}",
+        model=with_checksums("results/models/{model}"),
+        partition=with_checksums("results/partitions/{partition}"),
+        preprocessed=with_checksums(
+            "results/preprocessed/{partition}/{preprocessing}/{model}"
+        ),
         script=script("render_preview"),
         code=library_sources("render_preview"),
     output:
@@ -25,6 +27,6 @@ rule render_preview:
     params:
         config=stage_config("render_preview"),
     shell:
-        "python {input.script:q} --config {params.config:q} --model {input.model:q}"
-        " --partition {input.partition:q} --preprocessed {input.preprocessed:q}"
+        "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"
+        " --partition {input.partition[0]:q} --preprocessed {input.preprocessed[0]:q}"
         " --output {output.page:q} --text {output.text:q} 2> {log:q}"

@@ -5,15 +5,19 @@ rule report:
     """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
-        expand(
-            "results/experiments/{name}/{result}",
-            name=CONFIG.run,
-            result=["metrics.json", "history.json", "adapter", "merged"],
+        expand("results/experiments/{name}/metrics.json", name=CONFIG.run),
+        ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
+        with_checksums(
+            *expand(
+                "results/experiments/{name}/{result}",
+                name=CONFIG.run,
+                result=["adapter", "merged"],
+            ),
+            *expand_run("results/models/{model}"),
+            *expand_run("results/datasets/{dataset}"),
+            *expand_run("results/partitions/{partition}"),
+            *expand_run("results/preprocessed/{partition}/{preprocessing}/{model}"),
         ),
-        expand_run("results/models/{model}"),
-        expand_run("results/datasets/{dataset}"),
-        expand_run("results/partitions/{partition}"),
-        expand_run("results/preprocessed/{partition}/{preprocessing}/{model}"),
         script=script("report"),
         code=library_sources("report"),
     output:

@@ -8,6 +8,7 @@ rule train_baseline:
         script=script("train_baseline"),
         code=library_sources("train_baseline"),
     output:
+        checksums="results/experiments/{experiment}/baselines/{baseline}/adapter.checksums.json",
         adapter=directory(
             "results/experiments/{experiment}/baselines/{baseline}/adapter"
         ),
@@ -30,8 +31,8 @@ rule train_baseline:
         results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
     shell:
         "python {input.script:q} --config {params.config:q} --name {wildcards.baseline}"
-        " --model {input.model:q} --partition {input.partition:q}"
-        " --preprocessed {input.preprocessed:q} --adapter {output.adapter:q}"
+        " --model {input.model[0]:q} --partition {input.partition[0]:q}"
+        " --preprocessed {input.preprocessed[0]:q} --adapter {output.adapter:q}"
         " --history {output.history:q}"
         " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}/baselines/{wildcards.baseline}"
         " 2>&1 | tee {log:q}"

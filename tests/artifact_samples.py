@@ -29,6 +29,7 @@ def dataset_manifest(**fields):
         "class_labels": [],
         "rows": rows,
         "seed": 0,
+        "readings": [],
         "files": {},
     }
     return DatasetManifest(**_ORIGIN | defaults | fields)

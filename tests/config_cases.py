@@ -9,7 +9,8 @@ from typing import Any
 
 from blossomtune.config import partitions, sources
 from blossomtune.config.base import Block
-from blossomtune.config.datasets import DatasetSettings, FileFormat, TestSplitSettings
+from blossomtune.config.datasets import DatasetSettings, TestSplitSettings
+from blossomtune.config.file_format import FileFormat
 from blossomtune.config.preprocessing import PreprocessingSettings
 
 PATH_SOURCE = {"kind": "path", "path": "own/a.csv"}
@@ -64,7 +65,15 @@ EXAMPLES = [
         {"kind": "mixture", "datasets": ["one", "two"], "weights": [1, 2]},
         {"datasets": ["two", "one"], "weights": None, "until": "all_exhausted"},
     ),
-    Example(FileFormat, {"kind": "csv"}, {"kind": "tsv", "columns": ["a", "b"]}),
+    Example(
+        FileFormat,
+        {"kind": "csv"},
+        {"kind": "tsv", "columns": ["a", "b"], "delimiter": ";", "quotechar": "none"}
+        | {"encoding": "cp1252"},
+    ),
+    Example(FileFormat, {"kind": "text"}, {"rows": "paragraph"}),
+    Example(FileFormat, {"kind": "xlsx"}, {"sheet": "Data"}),
+    Example(FileFormat, {"kind": "jsonl"}, {"on_bad_line": "skip"}),
     Example(
         TestSplitSettings, {"size": 0.2}, {"size": 3, "stratify_by": "label", "source": HUB_SOURCE}
     ),

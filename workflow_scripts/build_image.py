@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.cli import build_parser, run_script
 from blossomtune.deployment import apptainer_image
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     size = apptainer_image.build_image(args.definition, args.lock, args.base, args.output)
+    write_checksums(args.output, "container")
     print(f"{args.output}: {size / 1e6:.0f} MB", file=sys.stderr)
 
 

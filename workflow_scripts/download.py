@@ -15,11 +15,14 @@ def main() -> None:
     parser.add_argument("--benchmark", type=Path, metavar="FILE")
     args = parser.parse_args()
 
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.data.preparation import build_dataset
     from blossomtune.files import write_atomically
 
+    verify_outputs(*args.members)
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_dataset.build_dataset(args.config, folder, args.members)
+    write_checksums(args.output, "download")
     print("rows: " + ", ".join(f"{count} {kind}" for kind, count in manifest.rows))
 
 

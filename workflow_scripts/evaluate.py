@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from blossomtune.artifacts.checksums import verify_outputs
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.cli import build_parser, run_script
 from blossomtune.evaluation.rows import load_evaluation_set
@@ -22,6 +23,12 @@ def main() -> None:
     parser.add_argument("--cores", type=int, required=True)
     args = parser.parse_args()
 
+    baselines = {
+        name: Path(adapter)
+        for name, _, adapter in (baseline.partition("=") for baseline in args.baseline)
+    }
+    verify_outputs(args.base, args.merged, args.preprocessed, args.partition, args.dataset)
+    verify_outputs(*baselines.values())
     evaluation_set = load_evaluation_set(
         args.preprocessed, args.partition, args.dataset, args.config
     )
@@ -36,9 +43,7 @@ def main() -> None:
     # answer only where two choices are equally likely to six digits.
     torch.set_num_threads(args.cores)
     models = {"base": StoredModel(args.base), "federated": StoredModel(args.merged)}
-    for baseline in args.baseline:
-        name, _, adapter = baseline.partition("=")
-        models[name] = StoredModel(args.base, Path(adapter))
+    models |= {name: StoredModel(args.base, adapter) for name, adapter in baselines.items()}
     metrics = evaluate_models(models, evaluation_set, args.config)
     write_artifact(args.output, metrics)
     print(describe_result(metrics.base, metrics.federated, metrics.difference["base"]))

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="the job's time limit, where it has one")
     args = parser.parse_args()
 
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.deployment.gpu_allocation import resolve_gpu_share
     from blossomtune.deployment.session import deploy
     from blossomtune.deployment.simulation import simulate
@@ -29,6 +30,7 @@ def main() -> None:
     from blossomtune.federation.resources import Resources
     from blossomtune.federation.run import FederatedRun
 
+    verify_outputs(args.model, args.partition, args.preprocessed)
     paths = {k: v.resolve() for k, v in vars(args).items() if isinstance(v, Path)}
     logs, partition = paths.pop("logs"), paths.pop("partition")
     has_deadline = args.minutes and SLURM_JOB_VARIABLE in os.environ
@@ -41,6 +43,7 @@ def main() -> None:
         simulate(run)
     else:
         deploy(run, logs)
+    write_checksums(args.adapter, "federate", args.history)
 
 
 if __name__ == "__main__":

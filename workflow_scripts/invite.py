@@ -11,6 +11,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="DIR")
     args = parser.parse_args()
 
+    from blossomtune.artifacts.checksums import verify_outputs
     from blossomtune.deployment.client_bundle import write_client_bundles
     from blossomtune.errors import UserError
 
@@ -22,6 +23,7 @@ def main() -> None:
     for experiment, settings in args.config.items():
         model = args.results / "models" / settings["model_name"]
         dataset = args.results / "datasets" / settings["partition"]["dataset"]
+        verify_outputs(model, dataset, metadata_only=True)  # only their manifests are read
         write_client_bundles(settings, model, dataset, experiment)
 
 

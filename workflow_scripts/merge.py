@@ -15,9 +15,12 @@ def main() -> None:
 
     import torch
 
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.export.merge import load_test_prompts, merge_adapter
     from blossomtune.export.model_card import render_model_card
 
+    verify_outputs(args.model, args.adapter, args.preprocessed)
+    verify_outputs(args.dataset, metadata_only=True)  # no rows are read
     torch.set_num_threads(2)  # a fixed number, so that merge.json has the same digits everywhere
     card = render_model_card(
         args.config, args.model, args.adapter, args.preprocessed, args.dataset, args.history
@@ -25,6 +28,7 @@ def main() -> None:
     with write_atomically(args.output, directory=True) as partial:
         merge_adapter(args.model, args.adapter, load_test_prompts(args.preprocessed), partial)
         (partial / "README.md").write_text(card, encoding="utf-8")
+    write_checksums(args.output, "merge")
     print(f"merged model: {args.output}")
 
 

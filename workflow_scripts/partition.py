@@ -13,13 +13,18 @@ def main() -> None:
     parser.add_argument("--benchmark", type=Path, metavar="FILE")
     args = parser.parse_args()
 
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.data.partitioning import build_partition
     from blossomtune.files import write_atomically
 
+    verify_outputs(args.dataset)
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_partition.build_partition(args.config, args.dataset, folder)
+    write_checksums(args.output, "partition")
     for client in manifest.clients:
         rows = "rows of its own" if client.rows is None else f"{client.rows} rows"
+        if skipped := sum(reading.skipped for reading in client.readings or []):
+            rows += f", {skipped} skipped"
         print(f"client {client.client} ({client.name}): {rows}")
 
 

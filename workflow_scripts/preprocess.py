@@ -17,13 +17,17 @@ def main() -> None:
 
     # processes share the work, a core each; tokenizers reads these when it is first used
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.data.tokenization import build_tokenized
     from blossomtune.files import write_atomically
 
+    verify_outputs(args.dataset, args.partition)
+    verify_outputs(args.model, metadata_only=True)  # no weights are read
     with write_benchmark(args.benchmark), write_atomically(args.output, directory=True) as folder:
         manifest = build_tokenized.tokenize_partition(
             args.config, args.model, args.dataset, args.partition, folder, args.cores
         )
+    write_checksums(args.output, "preprocess")
     for client in manifest.clients:
         print(f"client {client.client}: {client.rows} rows, {client.tokens} tokens")
     if manifest.test:

@@ -7,6 +7,7 @@ from blossomtune.cli import build_parser, run_script
 
 def main() -> None:
     """Select rows of each client and write them as a page and as text."""
+    from blossomtune.artifacts.checksums import verify_outputs
     from blossomtune.files import write_atomically
     from blossomtune.reporting.preview import page, text, view
 
@@ -16,6 +17,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.html")
     parser.add_argument("--text", type=Path, required=True, metavar="FILE.txt")
     args = parser.parse_args()
+    verify_outputs(args.preprocessed)
+    verify_outputs(args.model, args.partition, metadata_only=True)  # no weights or rows are read
     preview = view.build_preview(args.config, args.model, args.partition, args.preprocessed)
     for path, content in (
         (args.output, page.render_page(preview)),

@@ -13,14 +13,17 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="centralised, or local_0, local_1, …")
     args = parser.parse_args()
 
+    from blossomtune.artifacts.checksums import verify_outputs, write_checksums
     from blossomtune.training import baseline_schedule, baselines
 
+    verify_outputs(args.model, args.partition, args.preprocessed)
     paths = {k: v for k, v in vars(args).items() if isinstance(v, Path)}
     baselines.train_baseline(
         baseline_schedule.Baseline.from_name(args.name, args.config),
         adapter_dir=paths.pop("adapter"),
         **paths,
     )
+    write_checksums(args.adapter, "train_baseline", args.history)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import psutil
 from default_experiment import build_outputs, prepare_default, to_options
 from measurement import SCRIPTS, Measurement
 
+from blossomtune.artifacts.checksums import write_checksums
+
 CLIENTS, ROUNDS = 2, 6
 ALLOWED_SECONDS = 2
 """Seconds that a round may take beyond one of the empty app."""
@@ -73,6 +75,7 @@ def _select_first_clients(inputs: dict[str, Path], folder: Path) -> dict[str, Pa
         manifest = json.loads((source / "manifest.json").read_text())
         lists = {key: manifest[key][:CLIENTS] for key in ("clients", "held_out") if key in manifest}
         (target / "manifest.json").write_text(json.dumps(manifest | lists))
+        write_checksums(target, target.name)
     return {"preprocessed": rows, "partition": partition}
 
 

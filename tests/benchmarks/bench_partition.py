@@ -48,6 +48,7 @@ def _write_dataset(folder: Path) -> None:
     from artifact_samples import dataset_manifest
     from pyarrow import parquet
 
+    from blossomtune.artifacts.checksums import write_checksums
     from blossomtune.artifacts.files import write_artifact
 
     rng = np.random.default_rng(0)
@@ -59,6 +60,7 @@ def _write_dataset(folder: Path) -> None:
     parquet.write_table(table, folder / "train.parquet", compression="zstd", row_group_size=10_000)
     manifest = dataset_manifest(stratify_by="label", columns=table.column_names)
     write_artifact(folder / "manifest.json", manifest)
+    write_checksums(folder, "download")
 
 
 def _partition_with_flower(dataset: Path, clients: int, folder: Path) -> None:

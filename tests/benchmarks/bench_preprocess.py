@@ -22,9 +22,10 @@ def preprocess(model: Path = MODEL, rows: int = ROWS, cores: int | None = None) 
     threads = {"RAYON_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_rows(folder, rows)
+        inputs = folder / "rows"
+        _write_rows(inputs, rows)
         step = [SCRIPTS / "preprocess.py", "--config", _build_config(), "--model", model]
-        step += ["--dataset", folder, "--partition", folder, "--cores", cores]
+        step += ["--dataset", inputs, "--partition", inputs, "--cores", cores]
         step += ["--output", folder / "ours"]
         time_program(*step, **threads)  # fills the page cache, and renders the texts
         _write_texts(folder / "ours", folder / "texts.arrow", model)
@@ -43,6 +44,7 @@ def _write_rows(folder: Path, rows: int) -> None:
     """Write the same random texts on each call, as rows of one client."""
     from artifact_samples import partition_manifest
 
+    from blossomtune.artifacts.checksums import write_checksums
     from blossomtune.artifacts.files import write_artifact
     from blossomtune.data.sources.file_formats import write_parquet
 
@@ -56,9 +58,11 @@ def _write_rows(folder: Path, rows: int) -> None:
     sampled = words[(20_000 * rng.random((rows, CHARACTERS // 4)) ** 3).astype(int)]
     texts = [" ".join(row)[:CHARACTERS] for row in sampled]
     batch = pa.record_batch({"text": texts, "label": rng.choice(["good", "bad"], rows).tolist()})
+    folder.mkdir()
     for name, part in (("client_0", batch), ("test", batch.slice(0, 10))):
         write_parquet([part], batch.schema, folder / f"{name}.parquet")
     write_artifact(folder / "manifest.json", partition_manifest(["a"]))
+    write_checksums(folder, "partition")
 
 
 def _build_config() -> str:

@@ -10,6 +10,7 @@ import psutil
 from checkout import ROOT
 from orphan_processes import find_run_folders, wait_until
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.files import compute_file_sha256, read_json
 
 SIMULATED_KEYS = {"rounds": 3, "optimizer_state": "kept"}
@@ -33,6 +34,8 @@ class FederateProcess(subprocess.Popen):
         self.adapter, self.history = home / "adapter", home / "history.json"
         self.checkpoints, self.logs = checkpoints or home / "checkpoints", home / "logs"
         paths = {key: getattr(self, key) for key in ("adapter", "history", "checkpoints", "logs")}
+        for stage, path in files.items():  # as a stage does when it has written its folder
+            write_checksums(path, stage)
         options = [
             str(item) for key, path in (files | paths).items() for item in (f"--{key}", path)
         ]

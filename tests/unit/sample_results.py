@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 
 import yaml
+from artifact_samples import dataset_manifest, partition_manifest, tokenized_manifest
 
 from blossomtune import files
 from blossomtune.config import stage_inputs
@@ -258,11 +259,11 @@ def write_results(results, raw, *, failed=(), rename=None):
             | {"parameters": 134515008, "files": {}},
         )
     for name, block in used["datasets"].items():
-        counts = {"read": 23703, "filtered": 0, "duplicates": 193, "limited": 0}
+        counts = {"read": 23703, "skipped": 0, "filtered": 0, "duplicates": 193, "limited": 0}
         counts |= {"train": 23110, "test": 400}
         manifest = origin | {"source": block["source"], "rows": counts, "columns": []}
         manifest |= {"stratify_by": "label", "seed": 42, "files": {}}
-        write(f"datasets/{name}/manifest.json", manifest)
+        write(f"datasets/{name}/manifest.json", dataset_manifest().model_dump() | manifest)
     for name in used["partitions"]:
         clients = [
             {"client": i, "name": n, "rows": sum(labels.values()), "labels": labels}
@@ -273,7 +274,8 @@ def write_results(results, raw, *, failed=(), rename=None):
         labels = {label: sum(c[label] for c in CLIENTS.values()) for label in CLIENTS["tweets"]}
         write(
             f"partitions/{name}/manifest.json",
-            {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
+            partition_manifest().model_dump()
+            | {"partitioner": "natural_id", "column": "domain", "label_column": "label", "seed": 42}
             | {"labels": labels, "clients": clients, "dataset": origin | {"source": {}}},
         )
     for number, (name, e) in enumerate(used["experiments"].items()):
@@ -286,11 +288,12 @@ def write_results(results, raw, *, failed=(), rename=None):
         ]
         block = used["preprocessing"][e["preprocessing"]]
         templates = {k: block[k] for k in ("prompt", "completion")}
-        shape = {"name": "prompt_completion", "detected": False, "column": None}
+        shape = {"name": "prompt_completion", "detected": False, "columns": {}}
         write(
             f"preprocessed/{folder}/manifest.json",
-            {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256}
-            | {"packing": False, "held_out": [], "test": None},
+            tokenized_manifest().model_dump()
+            | {"shape": shape | {"templates": templates}, "clients": counts, "max_length": 256}
+            | {"test": None},
         )
         history = build_history(e["federation"]["rounds"], failed, e)
         write(f"experiments/{name}/history.json", history)

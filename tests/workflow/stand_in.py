@@ -1,7 +1,8 @@
 """Stands in for ``python`` where a rule calls a step: makes its outputs, with next to nothing in.
 
 Called as the steps are: ``stand_in.py workflow_scripts/<step>.py --config FILE --output PATH ...``.
-What it makes is what the step was told. It notes its calls in the file ``calls``.
+What it makes is what the step was told, also in place of checksums. It notes its calls in the file
+``calls``.
 """
 
 import json
@@ -32,5 +33,7 @@ for output in outputs:
     file = output if output.suffix else output / "file"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(told)
+    if file != output:
+        output.with_name(f"{output.name}.checksums.json").write_text(told)
 with Path("calls").open("a") as calls:
     calls.write(f"{step}\n")

@@ -72,6 +72,25 @@ def test_make_run_takes_a_target_with_the_cache_on_and_off(checkout):
         assert re.search(r"^total +4$", done.stdout, flags=re.M)
 
 
+def test_make_run_rejects_a_target_after_configfile():
+    def make(arguments):
+        # -o: nothing is installed
+        command = ["make", "-o", ".venv/.locked", "-n", "run", f"ARGS={arguments}"]
+        script = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        check, _, rest = script.stdout.partition("exec 9>")
+        assert "snakemake" in rest
+        return subprocess.run(["sh", "-c", check], capture_output=True, text=True)
+
+    for arguments in ("partitions --configfile a.yaml b.json", "--configfile a.yaml --cores 2 all"):
+        assert make(arguments).returncode == 0
+    done = make("--configfile config/config.yaml partitions --dry-run")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: --configfile takes all names after it for configuration files, and 'partitions' is "
+        'none\n  hint: a target goes first: make run ARGS="partitions --configfile FILE"\n',
+    )
+
+
 @pytest.fixture
 def small(checkout):
     """The checkout, its configuration put back afterwards."""
@@ -112,7 +131,34 @@ def test_a_local_path_that_is_not_there_is_named(small):
     small.configure(change)
     done = small.snakemake("--dry-run")
     assert done.returncode == 1
-    assert "datasets.vader-sentiment: 'nowhere/x.csv' is not there" in done.stdout
+    assert "datasets.vader-sentiment: there is no file or folder 'nowhere/x.csv'" in done.stdout
+
+
+def test_files_of_a_pattern_and_of_the_home_folder_are_inputs(small, tmp_path):
+    def change(data):
+        source = {"kind": "path", "path": "own/*.csv"}
+        data["datasets"]["vader-sentiment"]["source"] = source
+        data["datasets"]["vader-sentiment"]["test"]["source"] = {"kind": "path", "path": "~/t.csv"}
+        paths = {"a": "~/sh?rds/*.csv", "b": "own/a.csv"}
+        data["partitions"]["by-domain"] = {
+            "dataset": "vader-sentiment",
+            "partitioner": "local",
+            "paths": paths,
+        }
+
+    small.configure(change)
+    (small.root / "own").mkdir()
+    (tmp_path / "shards").mkdir()
+    for path in (small.root / "own/a.csv", small.root / "own/b.csv", tmp_path / "t.csv"):
+        path.touch()
+    done = small.snakemake("--dry-run", HOME=str(tmp_path))
+    assert "partitions.by-domain: no file or folder matches '~/sh?rds/*.csv'; " in done.stdout
+    (tmp_path / "shards/c.csv").touch()
+    done = small.snakemake("--dry-run", HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    inputs = re.findall(r"^    input: (.*)", done.stdout, flags=re.M)
+    assert any(f"{tmp_path}/t.csv, own/a.csv, own/b.csv" in files for files in inputs)
+    assert any(f"{tmp_path}/shards/c.csv, own/a.csv" in files for files in inputs)
 
 
 def test_a_dry_run_imports_nothing_heavy(checkout):

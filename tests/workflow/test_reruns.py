@@ -150,14 +150,18 @@ def test_controls_do_not_follow_the_federation(after, finish):
     assert set(after.planned()) == {"train_baseline"} | FEDERATE
 
 
-def test_files_in_a_local_folder_count(after, finish):
+@pytest.mark.parametrize("path", ["own", "own/d*/*.csv"])
+def test_files_in_a_local_folder_count(after, finish, path):
     folder = after.root / "own" / "deep"
     folder.mkdir(parents=True)
     data = folder / "data.csv"
     data.write_text("text,label\n")
-    after.configure(put("datasets.vader-sentiment.source", {"kind": "path", "path": "own"}))
+    after.configure(put("datasets.vader-sentiment.source", {"kind": "path", "path": path}))
     finish(after)
     os.utime(data)
     assert after.planned() == {}
     data.write_text("text,label\nfine,positive\n")
+    assert set(after.planned()) == DOWNLOAD
+    data.write_text("text,label\n")
+    (folder / "more.csv").write_text("text,label\n")
     assert set(after.planned()) == DOWNLOAD

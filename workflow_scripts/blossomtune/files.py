@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blossomtune.errors import UserError
+
 
 def to_canonical_json(value: Any) -> str:
     """Return JSON with sorted keys and no spaces: equal values give equal text."""
@@ -24,6 +26,29 @@ def compute_file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expand_home(path: str) -> Path:
+    """Return a path of the configuration with the home folder for a leading ``~``.
+
+    Only readers of files call it: the configuration and all artifacts keep the ``~``.
+
+    Args:
+        path: Path as it is in the configuration.
+
+    Returns:
+        The path; unchanged if no ``~`` leads it.
+
+    Raises:
+        UserError: If there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{path!r} does not exist: there is no such home folder",
+            "~ is your home folder, and ~name that of another user; ./~ is a file of that name",
+        ) from None
 
 
 def _get_partial_path(path: Path) -> Path:

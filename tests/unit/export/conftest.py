@@ -52,7 +52,15 @@ def inputs(held_out_files, tmp_path):
     clients = [client_token_counts(0, 30), client_token_counts(1, 12)]
     write_artifact(preprocessed / "manifest.json", tokenized_manifest(clients))
     source = {"kind": "path", "path": "/secret/place", "files": "**"}
-    rows = {"read": 44, "filtered": 0, "duplicates": 0, "limited": 0, "train": 42, "test": 2}
+    rows = {
+        "read": 44,
+        "skipped": 0,
+        "filtered": 0,
+        "duplicates": 0,
+        "limited": 0,
+        "train": 42,
+        "test": 2,
+    }
     write_artifact(dataset / "manifest.json", dataset_manifest(source=source, rows=rows))
     evaluations = [server_evaluation(3.5), None, server_evaluation(0.25)]
     history = federation_history(

@@ -89,14 +89,22 @@ def test_dropped_truncated_and_packed_rows_are_counted(results, raw):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ({"name": "text", "column": "body", "templates": {}}, "plain text in “body”, found out"),
-        ({"name": "messages", "column": "chat", "templates": {}}, "the answers alone"),
-        ({"name": "alpaca", "column": None, "templates": {"prompt": "{{ a }}"}}, "question{{ a }}"),
+        (
+            {"name": "text", "columns": {"text": "body"}, "templates": {}},
+            "plain text in “body”, found out",
+        ),
+        (
+            {"name": "messages", "columns": {"messages": "chat"}, "templates": {}},
+            "the answers alone",
+        ),
+        ({"name": "alpaca", "columns": {}, "templates": {"prompt": "{{ a }}"}}, "question{{ a }}"),
     ],
 )
 def test_every_row_format_is_explained(results, raw, shape, expected):
     c = write_results(results, raw)
-    update_manifest(results, TOKENIZED, lambda m: m.update(shape=shape | {"detected": True}))
+    update_manifest(
+        results, TOKENIZED, lambda m: m.update(shape={"templates": {}, "detected": True} | shape)
+    )
     text = get_visible_text(render_report(c, results))
     assert expected in text
     assert ("chat(messages" in text) == (shape["name"] != "text")

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.artifacts.origin import Origin
 
 
@@ -11,6 +12,7 @@ class RowCounts(Part):
 
     Attributes:
         read: rows of all sources.
+        skipped: bad lines and empty texts that were skipped while reading.
         filtered: rows that the filter removed.
         duplicates: rows that deduplication removed.
         limited: rows beyond the limit.
@@ -19,6 +21,7 @@ class RowCounts(Part):
     """
 
     read: int
+    skipped: int
     filtered: int
     duplicates: int
     limited: int
@@ -61,10 +64,12 @@ class DatasetManifest(Artifact, DatasetSummary):
 
     Attributes:
         rows: rows after each step.
+        readings: how the files were read; empty for the hub and for mixtures.
         seed: seed of the split and of the order.
         files: SHA-256 by file name.
     """
 
     rows: RowCounts
+    readings: list[FileReading]
     seed: int
     files: dict[str, str]

@@ -2,6 +2,7 @@
 
 from blossomtune.artifacts.base import Artifact, Part
 from blossomtune.artifacts.dataset_manifest import ClassLabels
+from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.artifacts.origin import Origin
 
 
@@ -17,6 +18,7 @@ class ClientPartition(Part):
         labels: training rows by label; None without a label column.
         tokens: estimated tokens of the training rows.
         distance: Jensen–Shannon distance in [0, 1] from the labels of the whole data set.
+        readings: how the client's own files were read; None if its rows are of the data set.
         sha256: digest of the file of training rows.
         files: SHA-256 by file name.
     """
@@ -29,6 +31,7 @@ class ClientPartition(Part):
     labels: dict[str, int] | None = None
     tokens: int | None = None
     distance: float | None = None
+    readings: list[FileReading] | None = None
     sha256: str | None = None
     files: dict[str, str]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from blossomtune import files
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
+from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
 from blossomtune.artifacts.merge_check import MergeCheck
@@ -15,6 +16,7 @@ from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 
 ARTIFACTS: dict[str, type[Artifact]] = {
+    "checksums": Checksums,
     "provenance": Provenance,
     "dataset_manifest": DatasetManifest,
     "partition_manifest": PartitionManifest,

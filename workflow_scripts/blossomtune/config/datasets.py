@@ -15,22 +15,8 @@ from blossomtune.config.base import (
     require_unique,
     with_error_message,
 )
+from blossomtune.config.file_format import FileFormat
 from blossomtune.config.sources import FileSource, HubData, Mixture, PathData, PypiData, UrlData
-
-
-class FileFormat(Block):
-    """File format of a data set.
-
-    Text is UTF-8. Files that end in `.gz` or `.zst` are decompressed.
-    """
-
-    kind: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow"] = Field(
-        description="`json` is a list of objects, `jsonl` has one object per line, `tsv` has "
-        "no quotation marks."
-    )
-    columns: list[NonEmptyStr] | None = Field(
-        None, description="Column names of csv and tsv files without a header line."
-    )
 
 
 class TestSplitSettings(Block):

@@ -17,6 +17,7 @@ _RESERVED_ARGUMENTS = frozenset(
         *("messages", "tools", "documents", "add_generation_prompt", "conversation", "tokenize"),
         *("chat_template", "continue_final_message", "padding", "truncation", "max_length"),
         *("return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+        "sanitize_control_tokens",
         *("bos_token", "eos_token", "pad_token", "unk_token", "strftime_now"),
     )
 )

@@ -86,7 +86,7 @@ def _fetch_from_hub(
 
 
 def _copy_from_path(source: Mapping[str, Any], folder: Path, _: Path) -> tuple[None, None]:
-    path = Path(source["path"])
+    path = files.expand_home(source["path"])
     if not path.is_dir():
         raise UserError(
             f"source.path: there is no folder {source['path']!r}",

@@ -14,6 +14,7 @@ from blossomtune.deployment.backend import CODE_DIR, ProcessSpec
 from blossomtune.deployment.host_mounts import strip_container_settings
 from blossomtune.deployment.subprocess_backend import SubprocessBackend
 from blossomtune.errors import UserError
+from blossomtune.files import expand_home
 
 
 class ApptainerBackend(SubprocessBackend):
@@ -27,7 +28,7 @@ class ApptainerBackend(SubprocessBackend):
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: ApptainerEngine) -> None:
         super().__init__(log_dir, scratch_dir, engine)
-        self._image = Path(engine.image).resolve()
+        self._image = expand_home(engine.image).resolve()
 
     def __enter__(self) -> Self:
         self._executable = find_apptainer()

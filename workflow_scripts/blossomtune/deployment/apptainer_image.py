@@ -11,7 +11,7 @@ from pathlib import Path
 from blossomtune import pip_settings
 from blossomtune.deployment import host_mounts
 from blossomtune.errors import UserError
-from blossomtune.files import write_atomically
+from blossomtune.files import expand_home, write_atomically
 
 SQUASHFS_ARGUMENTS = "-comp zstd -Xcompression-level 6"
 """Arguments of mksquashfs: eight times as fast as its default, and no larger."""
@@ -58,7 +58,7 @@ def resolve_bootstrap(base: str) -> tuple[str, str]:
     agent, separator, source = base.partition("://")
     if separator:
         return agent, source
-    path = Path(base).expanduser().resolve()
+    path = expand_home(base).resolve()
     if not path.exists():
         raise UserError(f"container.base: {base!r} does not exist", BASE_HINT)
     return "localimage", str(path)

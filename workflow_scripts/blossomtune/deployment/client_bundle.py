@@ -10,7 +10,7 @@ from blossomtune.artifacts.dataset_manifest import DatasetManifest, DatasetSumma
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.deployment.keys import KeyStore
-from blossomtune.files import write_json, write_private_file
+from blossomtune.files import expand_home, write_json, write_private_file
 from blossomtune.package_versions import get_package_versions
 
 BUNDLE_FILE, CA_CERTIFICATE_FILE, SUPERNODE_KEY_FILE = "invitation.json", "ca.crt", "supernode.key"
@@ -75,7 +75,7 @@ def write_client_bundles(
     """
     engine = config["federate"]["federation"]["engine"]
     names = config["partition"]["clients"]
-    keys = KeyStore(Path(engine["keys"]))
+    keys = KeyStore(expand_home(engine["keys"]))
     keys.create_missing([engine["host"]], names)
     manifest = read_artifact(dataset / "manifest.json", DatasetManifest)
     summary = manifest.model_dump(include=set(DatasetSummary.model_fields))

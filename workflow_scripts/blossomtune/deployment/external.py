@@ -9,6 +9,7 @@ from blossomtune.deployment.backend import ProcessSpec
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.subprocess_backend import SubprocessBackend
 from blossomtune.errors import UserError
+from blossomtune.files import expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +28,10 @@ class ExternalBackend(SubprocessBackend):
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: ExternalEngine) -> None:
         super().__init__(log_dir, scratch_dir, engine)
         self.host, self.port = engine.host, engine.port
-        self._configured_keys, self.key_dir = engine.keys, Path(engine.keys).resolve()
+        self._configured_keys, self.key_dir = engine.keys, expand_home(engine.keys).resolve()
 
     def __enter__(self) -> Self:
-        if not KeyStore(Path(self._configured_keys)).ca_certificate.exists():
+        if not KeyStore(expand_home(self._configured_keys)).ca_certificate.exists():
             raise UserError(
                 f"federation.engine.keys: no keys were made in {self._configured_keys!r}, so "
                 "nobody has been invited",

@@ -15,7 +15,7 @@ from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.history import History
 from blossomtune.artifacts.provenance import Provenance
-from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse, TokenizedManifest
 
 MODEL_CARD_PACKAGES = ("flwr", "torch", "transformers", "peft", "trl", "datasets", "safetensors")
 """Packages whose versions the card lists."""
@@ -47,7 +47,7 @@ def render_model_card(
     data = read_artifact(dataset / "manifest.json", DatasetManifest)
     federation = read_artifact(history, History)
     tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
-    counts, arguments = tokenized.clients, tokenized.chat_template.arguments
+    counts = tokenized.clients
     lora = read_artifact(adapter_dir / "adapter_config.json", AdapterConfig)
     losses = {
         r.round: r.evaluation.loss
@@ -68,14 +68,20 @@ def render_model_card(
         history=federation,
         epsilon=_format_epsilon(federation.privacy.epsilon) if federation.privacy else None,
         losses={r: losses[r] for r in [*list(losses)[:1], *list(losses)[-1:]]},
-        template_arguments="".join(f", {key}={value!r}" for key, value in arguments.items()),
+        template_arguments=_format_template_arguments(tokenized.chat_template),
         warnings=tokenized.chat_template.warnings,
-        end_of_turn=tokenized.chat_template.end_of_turn,
-        control_tokens=tokenized.chat_template.control_tokens,
         lora=lora,
         rank=lora.max_rank,
         versions={name: version(name) for name in MODEL_CARD_PACKAGES},
     )
+
+
+def _format_template_arguments(use: ChatTemplateUse) -> str:
+    """Format the arguments of ``apply_chat_template`` that give prompts as in training."""
+    arguments = dict(use.arguments)
+    if use.control_tokens != "keep":
+        arguments["sanitize_control_tokens"] = True
+    return "".join(f",\n    {key}={value!r}" for key, value in arguments.items())
 
 
 def _format_epsilon(epsilon: float) -> str:

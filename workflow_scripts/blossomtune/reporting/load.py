@@ -14,6 +14,7 @@ from blossomtune.artifacts.metrics import GroupMetrics, Metrics, ModelMetrics, P
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import ClientTokenCounts, RowFormat, TokenizedManifest
+from blossomtune.reporting.result_folders import ResultFolders
 
 
 @dataclass(frozen=True)
@@ -99,38 +100,30 @@ def load_experiment(
         UserError: if a file is missing or malformed.
     """
     block = configuration["experiments"][name]
-    model, partition, preprocessing = block["model"], block["partition"], block["preprocessing"]
-    dataset = configuration["partitions"][partition]["dataset"]
+    folders = ResultFolders.find(results, configuration, name)
     folder = results / "experiments" / name
-    adapter = folder / "adapter" / "adapter_model.safetensors"
+    adapter = folders.adapter / "adapter_model.safetensors"
     if not adapter.is_file():
         raise missing_file_error(adapter)
-    tokenized = read_artifact(
-        results / "preprocessed" / partition / preprocessing / model / "manifest.json",
-        TokenizedManifest,
-    )
+    tokenized = read_artifact(folders.preprocessed / "manifest.json", TokenizedManifest)
     metrics = read_artifact(folder / "metrics.json", Metrics)
     return ExperimentResults(
         name=name,
         config=block,
-        preprocessing=configuration["preprocessing"][preprocessing],
+        preprocessing=configuration["preprocessing"][block["preprocessing"]],
         config_digest=config_digest,
-        provenance=read_artifact(results / "models" / model / "provenance.json", Provenance),
-        dataset_name=dataset,
-        dataset=read_artifact(results / "datasets" / dataset / "manifest.json", DatasetManifest),
-        partition=read_artifact(
-            results / "partitions" / partition / "manifest.json", PartitionManifest
-        ),
+        provenance=read_artifact(folders.model / "provenance.json", Provenance),
+        dataset_name=folders.dataset.name,
+        dataset=read_artifact(folders.dataset / "manifest.json", DatasetManifest),
+        partition=read_artifact(folders.partition / "manifest.json", PartitionManifest),
         row_format=tokenized.shape,
         token_counts={c.client: c for c in tokenized.clients},
         history=read_artifact(folder / "history.json", History),
         metrics=metrics.models,
         local_models=metrics.local.models if metrics.local else {},
         differences=metrics.difference,
-        merge_check=read_artifact(folder / "merged" / "merge.json", MergeCheck),
-        adapter_rank=read_artifact(
-            folder / "adapter" / "adapter_config.json", AdapterConfig
-        ).max_rank,
+        merge_check=read_artifact(folders.merged / "merge.json", MergeCheck),
+        adapter_rank=read_artifact(folders.adapter / "adapter_config.json", AdapterConfig).max_rank,
         adapter_bytes=adapter.stat().st_size,
         adapter_sha256=files.compute_file_sha256(adapter),
     )

@@ -82,6 +82,7 @@ def find_majority_answer(e: ExperimentResults) -> tuple[str, float] | None:
 def describe_rows(rows: RowCounts) -> str:
     """Return the rows after each step: "100 rows read, 7 filtered out, 93 left to train on"."""
     removed = [
+        (rows.skipped, "skipped while reading"),
         (rows.filtered, "filtered out"),
         (rows.duplicates, "duplicates removed"),
         (rows.limited, "beyond the limit"),

@@ -95,6 +95,7 @@ def test_manifest_describes_each_client(dataset, build):
         "labels": {"no": 10},
         "tokens": 10 * (5 + 1 + 1),
         "distance": 0.557923,
+        "readings": None,
         "sha256": checksum,
         "files": {"client_1.parquet": checksum},
     }

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 import blossomtune
+from blossomtune.artifacts.dataset_manifest import RowCounts
 from blossomtune.config.datasets import DatasetSettings
 from blossomtune.data.preparation import build_dataset
 from blossomtune.data.sources import load_source
@@ -47,7 +48,7 @@ def build(config, out):
 
 
 def make_counts(**rows):
-    return dict.fromkeys(("read", "filtered", "duplicates", "limited", "train", "test"), 0) | rows
+    return dict.fromkeys(RowCounts.model_fields, 0) | rows
 
 
 def build_tables(folder, out, **changes):
@@ -283,6 +284,6 @@ def test_script_writes_nothing_after_an_error(folder, tmp_path):
 
     result = run_script(make_config(folder))
     assert result.stdout == (
-        "rows: 80 read, 0 filtered, 20 duplicates, 0 limited, 48 train, 12 test\n"
+        "rows: 80 read, 0 skipped, 0 filtered, 20 duplicates, 0 limited, 48 train, 12 test\n"
     )
     assert read_json(tmp_path / "out" / "manifest.json")["seed"] == 5

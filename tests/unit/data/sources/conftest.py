@@ -2,7 +2,9 @@
 
 import pytest
 
+from blossomtune.config.file_format import FileFormat
 from blossomtune.data.sources import file_formats, retry
+from blossomtune.data.sources.reading_log import ReadingLog
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +29,10 @@ def write_file(tmp_path):
 def read_rows():
     """Return a function that reads the rows of each file; it checks the batches' sizes."""
 
-    def read(paths, file_format=None, columns=None):
+    def read(paths, kind=None, columns=None, log=None, **keys):
         rows = {}
-        for path, batch in file_formats.read_files(paths, file_format, columns):
+        file_format = FileFormat(kind=kind, columns=columns, **keys)
+        for path, batch in file_formats.read_files(paths, file_format, log or ReadingLog()):
             assert batch.num_rows <= file_formats.ROWS_PER_BATCH
             assert batch.schema.metadata is None
             rows.setdefault(path, []).extend(batch.to_pylist())

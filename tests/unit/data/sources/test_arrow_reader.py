@@ -21,7 +21,7 @@ def test_arrow_types_are_normalized(tmp_path, kind):
     )
     with kind(tmp_path / "a.arrow", table.schema) as file:
         file.write_table(table)
-    batches = [batch for _, batch in file_formats.read_files([tmp_path / "a.arrow"], None)]
+    batches = [batch for _, batch in file_formats.read_files([tmp_path / "a.arrow"])]
     expected = pa.schema(
         {
             "view": pa.string(),

@@ -201,6 +201,6 @@ def test_decoding_is_that_of_python_also_in_slices(cells, data):
 def test_file_without_rows_has_a_column_of_text(tmp_path):
     schema = Features({"label": LABEL}).arrow_schema
     parquet.write_table(schema.empty_table(), tmp_path / "a.parquet")
-    ((_, batch),) = file_formats.read_files([tmp_path / "a.parquet"], None)
+    ((_, batch),) = file_formats.read_files([tmp_path / "a.parquet"])
     decoded = ClassLabelDecoder(use_names=True).decode("a.parquet", batch)
     assert decoded.schema.field("label").type == pa.string()

@@ -1,8 +1,14 @@
-"""Tests of comma- and tab-separated files."""
+"""Tests of delimiter-separated files."""
+
+import csv
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from blossomtune.data.sources import csv_reader
+from blossomtune.config.file_format import FileFormat
+from blossomtune.data.sources import csv_reader, file_formats
+from blossomtune.data.sources.reading_log import ReadingLog
 from blossomtune.errors import UserError
 
 
@@ -56,9 +62,118 @@ def test_row_longer_than_a_block_is_read(read_rows, write_file):
     assert rows[200_000]["text"] == long
 
 
-def test_unclosed_quotation_mark_is_reported(read_rows, write_file, monkeypatch):
+def test_too_long_row_is_reported(read_rows, write_file, monkeypatch):
     block_size = csv_reader._INITIAL_BLOCK_SIZE
     monkeypatch.setattr(csv_reader, "_MAX_ROW_BYTES", block_size)  # so that 1 MB is too long
-    path = write_file("a.csv", 'a\nx\n"' + "y\n" * block_size)
-    with pytest.raises(UserError, match=r"a\.csv: row 3 is longer than 1 MB(.|\n)*does not end"):
+    path = write_file("a.csv", "a\nx\n" + "y" * 2 * block_size)
+    with pytest.raises(UserError, match=r"a\.csv: row 3 is longer than 1 MB"):
         read_rows([path])
+
+
+READINGS = {
+    "excel-de.csv": ("text;preis\r\nMüller – Spaß;1,5\r\n", "cp1252", ";", '"'),
+    "excel-utf8.csv": ('text;preis\r\n"Zeile 1\nZeile 2; ""x""";1,5\r\n', "utf-8-sig", ";", '"'),
+    "excel-unicode.csv": ("text\tpreis\r\nŁódź € 😀\t1,5\r\n", "utf-16", "\t", '"'),
+    "pipes.csv": ("text|preis\nčaj|1,5\n", "utf-8", "|", '"'),
+    "commas.csv": ('text,preis\n"a, b","1,5"\n', "utf-8", ",", '"'),
+    "single.csv": ("'text','preis'\n'it''s','1,5'\n", "utf-8", ",", "'"),
+}
+
+
+def test_files_of_different_dialects_are_one_data_set(read_rows, tmp_path):
+    for name, (text, encoding, *_) in READINGS.items():
+        (tmp_path / name).write_bytes(text.encode(encoding))
+    (tmp_path / "header only.csv").write_bytes("text;preis\n".encode("utf-16"))
+    log = ReadingLog()
+    rows = read_rows(sorted(tmp_path.iterdir()), log=log)
+    assert rows == [
+        [{"text": "a, b", "preis": "1,5"}],
+        [{"text": "Müller – Spaß", "preis": "1,5"}],
+        [{"text": "Łódź € 😀", "preis": "1,5"}],
+        [{"text": 'Zeile 1\nZeile 2; "x"', "preis": "1,5"}],
+        [],
+        [{"text": "čaj", "preis": "1,5"}],
+        [{"text": "it's", "preis": "1,5"}],
+    ]
+    readings = {r.first_file: (r.encoding, r.delimiter, r.quotechar) for r in log.readings}
+    assert readings == {name: reading[1:] for name, reading in READINGS.items()} | {
+        "header only.csv": ("utf-16", ";", '"')
+    }
+    assert {tuple(r.detected) for r in log.readings} == {("encoding", "quotechar", "delimiter")}
+
+
+def test_configured_dialect_is_used(read_rows, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("1:~čaj:x~\n2:~~\n".encode("cp1250"))
+    keys = {"delimiter": ":", "quotechar": "~", "encoding": "windows-1250"}
+    assert read_rows([path], columns=["n", "text"], **keys) == [
+        [{"n": 1, "text": "čaj:x"}, {"n": 2, "text": ""}]
+    ]
+
+
+def test_row_error_names_the_dialect(read_rows, write_file):
+    path = write_file("a.csv", "text;n\na;1\nb;2;3\n")
+    with pytest.raises(UserError) as error:
+        read_rows([path])
+    assert str(error.value) == (
+        "a.csv cannot be read as csv: row 3: Expected 2 columns, got 3: b;2;3\n"
+        '  hint: it was read with the delimiter semicolon and the quotation mark "; '
+        "format.delimiter, format.quotechar and format.columns say otherwise"
+    )
+
+
+def test_key_that_no_file_uses_is_rejected(read_rows, write_file):
+    path = write_file("a.jsonl", '{"a": 1}\n')
+    with pytest.raises(UserError, match=r"format.delimiter is for csv, tsv, and no file is; they"):
+        read_rows([path], delimiter=";")
+    both = [path, write_file("a.csv", "a\n1\n")]
+    assert read_rows(both, delimiter=";") == [[{"a": 1}], [{"a": 1}]]
+
+
+# unlike words, some signs are likely to be taken for another dialect's
+VALUES = st.text(st.sampled_from("ab19 .,;\t|\"'\n\rüßé€–ł😀\\"), max_size=8)
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(1, 3).flatmap(
+        lambda width: st.lists(
+            st.lists(VALUES, min_size=width, max_size=width), min_size=1, max_size=5
+        )
+    ),
+    st.sampled_from(",;\t|"),
+    st.sampled_from("\"'"),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+    st.sets(st.sampled_from(["delimiter", "quotechar", "encoding", "columns"])),
+)
+def test_written_table_is_read_equal_or_rejected(
+    tmp_path_factory, rows, delimiter, quotechar, quoting, end, encoding, stated
+):
+    names = ["text", "label", "x"][: len(rows[0])]
+    if end == "\n":  # the writer does not quote a carriage return then, and it ends a line
+        rows = [[text.replace("\r", "") for text in row] for row in rows]
+    path = tmp_path_factory.mktemp("c") / "a.csv"
+    with path.open("w", encoding=encoding, errors="replace", newline="") as file:
+        options = {"delimiter": delimiter, "quotechar": quotechar, "lineterminator": end}
+        writer = csv.writer(file, **options, quoting=quoting)
+        writer.writerows(rows if "columns" in stated else [names, *rows])
+    values = {"delimiter": delimiter, "quotechar": quotechar, "encoding": encoding}
+    keys = {key: values[key] for key in sorted(stated - {"columns"})}
+    if "columns" in stated:
+        keys["columns"] = names
+    try:
+        batches = list(file_formats.read_files([path], FileFormat(kind="csv", **keys)))
+    except UserError:
+        assert not stated >= set(values) or encoding == "cp1252"  # it may be valid UTF-8 by chance
+        return
+    read = [list(row.values()) for _, batch in batches for row in batch.to_pylist()]
+    expected = [[text.encode(encoding, "replace").decode(encoding) for text in row] for row in rows]
+    assert len(read) == len(expected)
+    for read_row, row in zip(read, expected, strict=True):
+        for value, text in zip(read_row, row, strict=True):
+            if isinstance(value, str):
+                assert value == text
+            else:
+                assert value == (float(text) if text.strip() else None)

@@ -57,7 +57,7 @@ def test_compressed_files_are_read_by_suffix_or_content(
 def test_files_without_rows_keep_their_columns(write_file, tmp_path):
     file_formats.write_parquet([], pa.schema({"a": pa.int64()}), tmp_path / "a.parquet")
     paths = [write_file("a.csv", "a,b\n"), write_file("a.json", "[]"), write_file("a.jsonl", "\n")]
-    batches = list(file_formats.read_files([*paths, tmp_path / "a.parquet"], None))
+    batches = list(file_formats.read_files([*paths, tmp_path / "a.parquet"]))
     assert [(path.name, batch.num_rows, batch.schema.names) for path, batch in batches] == [
         ("a.csv", 0, ["a", "b"]),
         ("a.parquet", 0, ["a"]),
@@ -120,11 +120,14 @@ def test_parquet_bytes_do_not_depend_on_batch_sizes(tmp_path_factory, texts, par
         ("json", '[{"a": 1},\n3]', "x: line 2 is not an object but number"),
         ("jsonl", '{"a": 1}\n\n{"a"', "x cannot be read as jsonl: line 3, column 5: "),
         ("jsonl", "3\n", "x: line 1 is not an object but number"),
-        ("jsonl", "[]\n", "x: line 1 is not an object but list"),
+        ("jsonl", "[]\n", "x is a JSON array, not one object per line\n.*kind: json"),
         ("jsonl", '{"a": 1}\n{"a": "x"}\n',
          "x: column 'a' has values of different types: number in line 1, text in line 2"),
-        ("jsonl", '{"a": 1e9, "b": 1%s}' % ("0" * 30), "x: column 'b', lines 1 to 1"),
-        ("jsonl", '{"a": "\\ud800"}', "x: column 'a', lines 1 to 1"),
+        ("jsonl", '{"a": 1e9, "b": 1%s}' % ("0" * 30), 
+         "x: line 1: column 'b' has a number beyond 64 bits"),
+        ("jsonl", '{"a": 1}\n\n{"a": 1, "b": {"c": ["\\ud800"]}}\n{"a": 2}',
+         "x: line 3: column 'b' has a lone surrogate"),
+        ("json", '[{"a": 1},\n{"a": "\\ud800"}]', "x: line 2: column 'a' has a lone surrogate"),
         ("parquet", "PAR", "x cannot be read as parquet"),
         ("parquet", "", "x cannot be read as parquet"),
         ("arrow", "ARROW1", "x cannot be read as arrow"),
@@ -140,14 +143,11 @@ def test_file_of_another_format_is_rejected(read_rows, write_file, kind, text, m
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        ("csv", "text\ncafé\n", "a cannot be read as csv: .*row 2.*(.|\n)*UTF-8"),
-        ("csv", "café\nx\n", "a cannot be read as csv(.|\n)*UTF-8"),
-        ("tsv", "text\ncafé\n", "a cannot be read as tsv: .*row 2.*(.|\n)*UTF-8"),
-        ("json", '[{"a": "café"}]', "a cannot be read as json(.|\n)*UTF-8"),
+        ("json", '[{"a": "café"}]', "a cannot be read as json(.|\n)*format.encoding"),
         ("jsonl", '{"a": 1}\n{"a": "café"}', "a cannot be read as jsonl: line 2: it is not UTF-8"),
     ],
 )
-def test_text_that_is_not_utf8_is_rejected(read_rows, tmp_path, kind, text, message):
+def test_json_that_is_not_utf8_is_rejected(read_rows, tmp_path, kind, text, message):
     path = tmp_path / "a"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=message):
@@ -163,8 +163,8 @@ def test_damaged_gzip_is_rejected(read_rows, tmp_path, kind):
 
 
 def test_unknown_suffix_is_rejected(read_rows, write_file):
-    with pytest.raises(UserError, match=r"notes\.txt ends in no format that is known: \.csv"):
-        read_rows([write_file("notes.txt", "a")])
+    with pytest.raises(UserError, match=r"notes\.doc ends in no format that is known: \.csv"):
+        read_rows([write_file("notes.doc", "a")])
 
 
 def test_missing_file_is_rejected(read_rows, tmp_path):
@@ -181,7 +181,7 @@ def measure_peak(path) -> int:
         "from peak_memory import get_peak_bytes, reset_peak\n"
         "reset_peak()\n"
         "before = get_peak_bytes()\n"
-        "batches = file_formats.read_files([Path(sys.argv[1])], None)\n"
+        "batches = file_formats.read_files([Path(sys.argv[1])])\n"
         "rows = sum(batch.num_rows for _, batch in batches)\n"
         "print(rows, (get_peak_bytes() - before) >> 20)\n"
     )

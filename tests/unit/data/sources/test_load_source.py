@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -25,7 +26,8 @@ def make_source(path, **changes):
 def read_texts(source, tmp_path, kind=None):
     """Return file name and text of each row."""
     scratch = tmp_path / "scratch"
-    scratch.mkdir(exist_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
     loaded = load_source.load_source(source, kind and {"kind": kind, "columns": None}, scratch)
     assert (loaded.revision, loaded.licence) == (None, None)
     return [(name, row["text"]) for name, batch in loaded.file_batches for row in batch.to_pylist()]
@@ -66,14 +68,44 @@ def test_folder_yields_files_of_known_formats(folder, tmp_path):
 
 
 def test_folder_without_known_formats_lists_its_files(folder, tmp_path):
+    (folder / "a.xml").write_text("<a/>")
     with pytest.raises(UserError) as error:
-        read_texts(make_source(folder, files="*.md"), tmp_path)
+        read_texts(make_source(folder, files="*.xml"), tmp_path)
     assert str(error.value) == (
-        f"no file in {folder} that matches '*.md' ends in a format that is known; there are: "
-        "README.md\n  hint: format: {kind: …} says what they are"
+        f"no file in {folder} that matches '*.xml' ends in a format that is known; there are: "
+        "a.xml\n  hint: format: {kind: …} says what they are"
     )
-    with pytest.raises(UserError, match=r"matches '\*.txt'; there are: README.md, b.csv, more/a"):
+    with pytest.raises(UserError, match=r"matches '\*.txt'; there are: README.md, a.xml, b.csv"):
         read_texts(make_source(folder, files="*.txt"), tmp_path)
+
+
+def test_text_files_are_read_if_nothing_else_matches(folder, tmp_path):
+    assert read_texts(make_source(folder, files="*.md"), tmp_path) == [("README.md", "# Data")]
+    (folder / "a.xml").write_text("<a/>")
+    message = r"there are: README.md, a.xml\n  hint: .*; files: '\*.txt' reads plain text only"
+    with pytest.raises(UserError, match=message):
+        read_texts(make_source(folder, files="*.*m*"), tmp_path)
+
+
+def test_pattern_of_paths_is_expanded(folder, archive, tmp_path, monkeypatch):
+    (folder / "c[1].csv").write_text(CSV)
+    (folder / "~$b.csv").write_text("Excel's lock file")
+    assert read_texts(make_source(folder / "*.csv"), tmp_path) == [
+        ("b.csv", "from csv"),
+        ("c[1].csv", "from csv"),
+    ]
+    assert read_texts(make_source(folder / "c[1]*"), tmp_path) == [("c[1].csv", "from csv")]
+    assert read_texts(make_source(folder / "c[1].csv"), tmp_path) == [("c[1].csv", "from csv")]
+    assert read_texts(make_source(folder / "m*", files="*.jsonl.gz"), tmp_path) == [
+        ("a.jsonl.gz", "from jsonl")
+    ]
+    archive.rename(folder / "more" / "pack.zip")
+    assert read_texts(make_source(folder / "**" / "?a*", files="c.csv"), tmp_path) == [
+        ("c.csv", "from csv")
+    ]
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert read_texts(make_source("~/data/b*"), tmp_path) == [("b.csv", "from csv")]
+    assert read_texts(make_source("~/data/b.csv"), tmp_path) == [("b.csv", "from csv")]
 
 
 def test_configured_format_overrides_the_suffix(folder, tmp_path):
@@ -121,6 +153,25 @@ def test_missing_path_is_rejected(tmp_path):
         read_texts(make_source(tmp_path / "nothing"), tmp_path)
     with pytest.raises(UserError, match=r"there is no file or folder '.*nothing\.zip'"):
         read_texts(make_source(tmp_path / "nothing.zip"), tmp_path)
+    with pytest.raises(UserError, match=r"there is no file or folder '~/nothing'"):
+        read_texts(make_source("~/nothing"), tmp_path)
+    with pytest.raises(UserError, match=r"'~nobody-here/a' does not exist: .*no such home folder"):
+        read_texts(make_source("~nobody-here/a"), tmp_path)
+
+
+def test_pattern_without_match_lists_what_is_there(folder, tmp_path):
+    message = r"no file or folder matches '.*/\*\.parquet'; '.*data' has .*README.md.*b.csv, more"
+    with pytest.raises(UserError, match=message):
+        read_texts(make_source(folder / "*.parquet"), tmp_path)
+    with pytest.raises(UserError, match=r"'.*/none' has no files"):
+        read_texts(make_source(folder / "none" / "*.csv"), tmp_path)
+
+
+def test_saved_dataset_among_several_folders_is_rejected(tmp_path):
+    for name in ("a", "b"):
+        datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "saved" / name)
+    with pytest.raises(UserError, match=r"'.*/saved/a' was written by `save_to_disk`, and cannot"):
+        read_texts(make_source(tmp_path / "saved" / "*"), tmp_path)
 
 
 def test_folder_of_save_to_disk_is_read_by_split(tmp_path):

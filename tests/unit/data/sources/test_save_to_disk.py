@@ -5,6 +5,7 @@ import json
 import datasets
 import pytest
 
+from blossomtune.config.file_format import FileFormat
 from blossomtune.data.sources import file_formats, save_to_disk
 from blossomtune.errors import UserError
 
@@ -12,7 +13,7 @@ from blossomtune.errors import UserError
 def read_texts(folder, split=None):
     """Return file name and text of each row."""
     files = save_to_disk.list_arrow_files(folder, split)
-    batches = file_formats.read_files(files, "arrow")
+    batches = file_formats.read_files(files, FileFormat(kind="arrow"))
     return [(path.name, row["text"]) for path, batch in batches for row in batch.to_pylist()]
 
 

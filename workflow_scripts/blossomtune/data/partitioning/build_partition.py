@@ -149,6 +149,7 @@ def _write_clients(
             test=len(splits.get("test", ())),
             labels=None if labels is None else labels.count_labels(splits["train"]),
             tokens=tokens["train"],
+            readings=client_rows.readings,
             sha256=checksums[f"client_{i}.parquet"],
             files=checksums,
         )

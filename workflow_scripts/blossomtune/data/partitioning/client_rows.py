@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from blossomtune.artifacts.dataset_manifest import DatasetSummary
+from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.data.columns import require_column
 from blossomtune.data.partitioning import client_split
 from blossomtune.data.partitioning.labels import EncodedLabels, encode_labels
@@ -31,12 +32,14 @@ class ClientRows:
         table: the rows of all these clients.
         columns: the columns to write, in order.
         labels: the label column, or None.
+        readings: how the client's own files were read, or None.
     """
 
     row_indices: list[tuple[str, np.ndarray]]
     table: DiskTable
     columns: list[str]
     labels: EncodedLabels | None
+    readings: list[FileReading] | None = None
 
 
 def iter_pooled_clients(
@@ -112,7 +115,8 @@ def iter_local_clients(
                 raise UserError(f"paths.{name}: {error}") from None
             client_split.check_client_sizes([(name, len(loaded.row_indices))], config)
             row_indices = [(name, np.sort(loaded.row_indices))]
-            yield ClientRows(row_indices, table, columns, _encode_label_column(table, label_column))
+            labels = _encode_label_column(table, label_column)
+            yield ClientRows(row_indices, table, columns, labels, loaded.readings)
 
 
 def _read_column(table: DiskTable, name: str) -> pa.ChunkedArray:

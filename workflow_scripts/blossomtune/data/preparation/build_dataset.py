@@ -67,6 +67,7 @@ def build_dataset(
         revision=train.revision,
         licence=config["licence"] or train.licence,
         rows=RowCounts(**counts, limited=left - sum(written.values()), **written),
+        readings=train.readings + (test.readings if test else []),
         columns=schema.names,
         stratify_by=stratify_by,
         class_labels=class_labels,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from blossomtune.artifacts.dataset_manifest import ClassLabels
+from blossomtune.artifacts.file_reading import FileReading
 from blossomtune.data.columns import require_column
 from blossomtune.data.preparation import deduplicate, transform
 from blossomtune.data.preparation.class_names import transform_class_labels
@@ -25,9 +26,11 @@ class LoadedRows:
     Attributes:
         table: the rows that passed the filter.
         row_indices: indices in ``table`` of the rows left after deduplication, in order; int64.
-        counts: numbers of rows ``read``, and removed as ``filtered`` and as ``duplicates``.
+        counts: numbers of rows ``read``, ``skipped`` while reading, and removed as ``filtered`` and
+            as ``duplicates``.
         revision: version or commit of the source, or None.
         licence: the licence that the source names, or None.
+        readings: how the source's files were read.
         class_labels: columns with class names, and whether names or numbers are used.
     """
 
@@ -36,6 +39,7 @@ class LoadedRows:
     counts: dict[str, int]
     revision: str | None = None
     licence: str | None = None
+    readings: list[FileReading] = field(default_factory=list)
     class_labels: list[ClassLabels] = field(default_factory=list)
 
 
@@ -67,15 +71,25 @@ def load_rows(
     rows = store_source_rows(loaded.file_batches, scratch / "read", hint=hint)
     shutil.rmtree(fetched)
     if not rows.table.num_rows:
-        raise UserError("there are no rows in the source", "check source and format")
+        skipped = f": {loaded.log.num_skipped} were skipped" if loaded.log.num_skipped else ""
+        raise UserError(f"there are no rows in the source{skipped}", "check source and format")
     class_labels = [
         ClassLabels(column=column, field=field, names=names, used=dataset_config["class_labels"])
         for (column, field), names in loaded.class_names.items()
     ]
     class_labels = transform_class_labels(class_labels, dataset_config)
     order = np.arange(rows.table.num_rows)
-    transformed = transform_and_deduplicate(rows, order, dataset_config, scratch)
-    return LoadedRows(*transformed, loaded.revision, loaded.licence, class_labels)
+    table, indices, counts = transform_and_deduplicate(rows, order, dataset_config, scratch)
+    counts["skipped"] = loaded.log.num_skipped
+    return LoadedRows(
+        table,
+        indices,
+        counts,
+        loaded.revision,
+        loaded.licence,
+        readings=loaded.log.readings,
+        class_labels=class_labels,
+    )
 
 
 def transform_and_deduplicate(
@@ -114,6 +128,7 @@ def transform_and_deduplicate(
         row_indices = row_indices[deduplicate.find_first_occurrences(hashes[row_indices])]
     counts = {
         "read": len(row_order),
+        "skipped": 0,
         "filtered": len(row_order) - len(passed),
         "duplicates": len(passed) - len(row_indices),
     }

@@ -60,7 +60,7 @@ def load_mixture(
             transformed = transform_and_deduplicate(rows, order, config, scratch / split)
         except UserError as error:
             raise UserError(f"{split} rows: {error}") from None
-        splits.append(LoadedRows(*transformed, None, licence, class_labels))
+        splits.append(LoadedRows(*transformed, None, licence, class_labels=class_labels))
     return splits[0], splits[1]
 
 
@@ -69,7 +69,7 @@ def _read_members(
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield member name and rows of each member's file, with the column ``source``."""
     for name, folder in member_folders.items():
-        for _, batch in file_formats.read_files([folder / file_name], "parquet"):
+        for _, batch in file_formats.read_files([folder / file_name]):
             if SOURCE_COLUMN in batch.schema.names:
                 raise UserError(
                     f"source.datasets: {name} has a column {SOURCE_COLUMN!r} already, and a "

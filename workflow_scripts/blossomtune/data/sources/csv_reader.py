@@ -1,10 +1,10 @@
-"""Reader of comma- and tab-separated text.
+"""Reader of delimiter-separated text.
 
 A column is numeric if all of its values in all files are. Everything else stays text as written,
 also dates and truth values: templates show the text of the file.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from blossomtune.data.sources.compression import open_decompressed
+from blossomtune.data.sources.csv_dialect import CsvDialect
 from blossomtune.data.sources.read_errors import make_read_error
 from blossomtune.errors import UserError
-
-FORMATS = ("csv", "tsv")
 
 _INITIAL_BLOCK_SIZE = 1 << 20
 _MAX_ROW_BYTES = 1 << 28
@@ -26,20 +25,20 @@ ColumnTypes = dict[str, pa.DataType]
 
 
 def infer_column_types(
-    files: Iterable[tuple[Path, str]], column_names: Sequence[str] | None
+    dialects: Mapping[Path, CsvDialect], column_names: Sequence[str] | None
 ) -> ColumnTypes:
     """Infer the narrowest type of each column over all files: int64, float64 or string.
 
     Args:
-        files: path and format (csv or tsv) of each file.
+        dialects: dialect of each file.
         column_names: names for files without a header line.
 
     Returns:
         The type of each column; string for a column without values.
     """
     narrowest: ColumnTypes = {}
-    for path, file_format in files:
-        for batch in read_batches(path, file_format, column_names, {}):
+    for path, dialect in dialects.items():
+        for batch in read_batches(path, dialect, column_names, {}):
             for name, values in zip(batch.schema.names, batch.columns, strict=True):
                 narrowest[name] = _infer_narrowest_type(values, narrowest.get(name, pa.null()))
             if all(narrowest[name] == pa.string() for name in batch.schema.names):
@@ -67,13 +66,13 @@ def _infer_narrowest_type(values: pa.Array, current_type: pa.DataType) -> pa.Dat
 
 
 def read_batches(
-    path: Path, file_format: str, column_names: Sequence[str] | None, column_types: ColumnTypes
+    path: Path, dialect: CsvDialect, column_names: Sequence[str] | None, column_types: ColumnTypes
 ) -> Iterator[pa.RecordBatch]:
     """Read a file block by block.
 
     Args:
         path: the file.
-        file_format: csv or tsv.
+        dialect: its dialect.
         column_names: names, if the file has no header line.
         column_types: types of its columns; string for those without one.
 
@@ -88,7 +87,7 @@ def read_batches(
     while True:
         try:
             rows_read = 0
-            reader = _open_reader(path, file_format, column_names, column_types, block_size)
+            reader = _open_reader(path, dialect, column_names, column_types, block_size)
             for batch in reader:
                 rows_read += batch.num_rows
                 if rows_read > rows_yielded:
@@ -100,34 +99,40 @@ def read_batches(
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if "straddl" not in str(error):
                 reason = str(error).removeprefix("CSV parse error: ").replace("Row #", "row ")
-                raise make_read_error(path, file_format, reason) from None
+                raise make_read_error(path, dialect.kind, reason, dialect.hint) from None
             if block_size >= _MAX_ROW_BYTES:
                 # pyarrow counts the header line, too
                 row = rows_yielded + 1 + (column_names is None)
                 raise UserError(
-                    f"{path.name}: row {row} is longer than {_MAX_ROW_BYTES >> 20} MB",
-                    "is there a quotation mark that does not end?",
+                    f"{path.name}: row {row} is longer than {_MAX_ROW_BYTES >> 20} MB", dialect.hint
                 ) from None
             block_size *= 16  # a row must fit into a block; resume after the rows yielded
 
 
-# Tab-separated text has no quoting: a quotation mark is an ordinary character.
-_PARSE_OPTIONS = {
-    "csv": csv.ParseOptions(newlines_in_values=True),
-    "tsv": csv.ParseOptions(delimiter="\t", quote_char=False),
-}
-
-
 def _open_reader(
     path: Path,
-    file_format: str,
+    dialect: CsvDialect,
     column_names: Sequence[str] | None,
     column_types: ColumnTypes,
     block_size: int,
 ) -> csv.CSVStreamingReader:
     # only the single-threaded reader reports row numbers
-    options = csv.ReadOptions(column_names=column_names, block_size=block_size, use_threads=False)
-    with csv.open_csv(open_decompressed(path), options, _PARSE_OPTIONS[file_format]) as reader:
+    read_options = csv.ReadOptions(
+        column_names=column_names, block_size=block_size, use_threads=False
+    )
+    parse_options = csv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char=dialect.quotechar or False,
+        newlines_in_values=dialect.quotechar is not None,
+    )
+    with csv.open_csv(_open_utf8(path, dialect), read_options, parse_options) as reader:
         types = {name: column_types.get(name, pa.string()) for name in reader.schema.names}
     convert = csv.ConvertOptions(column_types=types)
-    return csv.open_csv(open_decompressed(path), options, _PARSE_OPTIONS[file_format], convert)
+    return csv.open_csv(_open_utf8(path, dialect), read_options, parse_options, convert)
+
+
+def _open_utf8(path: Path, dialect: CsvDialect) -> pa.NativeFile:
+    file = open_decompressed(path)
+    if dialect.encoding.startswith("utf-8"):
+        return file
+    return pa.transcoding_input_stream(file, dialect.encoding, "utf8")

@@ -1,43 +1,37 @@
-"""Readers of csv, tsv, json, jsonl, parquet and arrow, plain or compressed; Parquet writer."""
+"""Readers of all file formats, plain or compressed; Parquet writer."""
 
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from blossomtune.data.sources import arrow_reader, class_labels, csv_reader, json_reader
+from blossomtune.config.file_format import FileFormat
+from blossomtune.data.sources import (
+    arrow_reader,
+    class_labels,
+    csv_reader,
+    json_reader,
+    text_reader,
+    xlsx_reader,
+)
 from blossomtune.data.sources.compression import detect_compression, open_decompressed
+from blossomtune.data.sources.csv_dialect import detect_dialect
+from blossomtune.data.sources.format_names import resolve_formats
 from blossomtune.data.sources.read_errors import make_read_error
+from blossomtune.data.sources.reading_log import ReadingLog
 from blossomtune.errors import UserError
 
 ROWS_PER_BATCH = 10_000
 """Maximum rows of a batch, and rows of a row group."""
 
-_FORMAT_BY_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".ipc": "arrow",
-    ".feather": "arrow",
-}
-
-
-def infer_format(name: str) -> str | None:
-    """Return the format by the suffix of a file's name, or None if it is unknown."""
-    name = name.lower().removesuffix(".gz").removesuffix(".zst")
-    return next((kind for suffix, kind in _FORMAT_BY_SUFFIX.items() if name.endswith(suffix)), None)
-
 
 def read_files(
-    paths: Sequence[Path], file_format: str | None, column_names: Sequence[str] | None = None
+    paths: Sequence[Path], file_format: FileFormat | None = None, log: ReadingLog | None = None
 ) -> Iterator[tuple[Path, pa.RecordBatch]]:
     """Read the files of a data set batch by batch.
 
@@ -46,9 +40,8 @@ def read_files(
 
     Args:
         paths: the files.
-        file_format: csv, tsv, json (a list of objects), jsonl (one object per line), parquet or
-            arrow; None for the format by each file's suffix.
-        column_names: names for csv and tsv files without a header line.
+        file_format: the keys of a data set's ``format``; None for their defaults.
+        log: the log to add each file to when all of its rows are read.
 
     Yields:
         A file and up to ``ROWS_PER_BATCH`` of its rows, in normalized types (see
@@ -58,12 +51,25 @@ def read_files(
     Raises:
         UserError: if a file is not of its format, with the line or row if it is known.
     """
-    formats = [(path, file_format or _require_format(path)) for path in paths]
-    csv_files = [(path, kind) for path, kind in formats if kind in csv_reader.FORMATS]
-    column_types = csv_reader.infer_column_types(csv_files, column_names)
-    for path, kind in formats:
+    file_format, log = file_format or FileFormat(), log or ReadingLog()
+    kinds = resolve_formats(paths, file_format)
+    dialects = {}
+    for path, kind in kinds.items():
+        with _convert_errors(path, kind):
+            if kind in ("csv", "tsv"):
+                dialects[path] = detect_dialect(path, kind, file_format)
+            elif kind == "text" and file_format.kind is None:
+                text_reader.require_no_table(path, file_format.encoding)
+    column_types = csv_reader.infer_column_types(dialects, file_format.columns)
+    for path in paths:
+        if path in dialects:
+            dialect = dialects[path]
+            batches = csv_reader.read_batches(path, dialect, file_format.columns, column_types)
+            dialect.add_to(log, path.name)
+        else:
+            batches = _read_batches(path, kinds[path], file_format, log)
         names: list[str] | None = None
-        for batch in _read_batches(path, kind, column_names, column_types):
+        for batch in batches:
             if names != batch.schema.names:
                 names = batch.schema.names
                 if repeated := sorted({repr(c) for c in names if names.count(c) > 1}):
@@ -73,43 +79,50 @@ def read_files(
                 yield path, class_labels.copy_metadata(batch.schema, normalized)
 
 
-def _require_format(path: Path) -> str:
-    file_format = infer_format(path.name)
-    if file_format is None:
-        raise UserError(
-            f"{path.name} ends in no format that is known: {', '.join(_FORMAT_BY_SUFFIX)}, "
-            "each also with .gz or .zst",
-            "format: {kind: …} says what it is, whatever its name",
-        )
-    return file_format
+@contextmanager
+def _convert_errors(path: Path, kind: str) -> Iterator[None]:
+    """Convert errors of files that are missing, damaged or of another format to UserError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise make_read_error(path, kind, error) from None
 
 
 def _read_batches(
-    path: Path,
-    file_format: str,
-    column_names: Sequence[str] | None,
-    column_types: dict[str, pa.DataType],
+    path: Path, kind: str, file_format: FileFormat, log: ReadingLog
 ) -> Iterator[pa.RecordBatch]:
-    if file_format in csv_reader.FORMATS:
-        return csv_reader.read_batches(path, file_format, column_names, column_types)
-    if file_format in json_reader.READERS:
-        return json_reader.READERS[file_format](path, ROWS_PER_BATCH)
-    return _read_arrow_file(path, file_format)
+    """Read a file of any format but csv and tsv."""
+    encoding = file_format.encoding
+    with _convert_errors(path, kind):
+        if kind in ("json", "jsonl"):
+            on_bad_line = file_format.on_bad_line if kind == "jsonl" else "error"
+            yield from json_reader.read_batches(
+                path, kind, encoding, on_bad_line, ROWS_PER_BATCH, log
+            )
+        elif kind == "text":
+            yield from text_reader.read_batches(
+                path, encoding, file_format.rows, ROWS_PER_BATCH, log
+            )
+        else:
+            with _open_seekable(path) as source:
+                if kind == "xlsx":
+                    yield from xlsx_reader.read_batches(path, source, file_format, log)
+                else:
+                    yield from arrow_reader.READERS[kind](source, ROWS_PER_BATCH)
+                    log.add(path.name, kind)
 
 
-def _read_arrow_file(path: Path, file_format: str) -> Iterator[pa.RecordBatch]:
-    """Read a file by random access; a compressed one is decompressed to disk first."""
+@contextmanager
+def _open_seekable(path: Path) -> Iterator[IO[bytes] | str]:
+    """Yield a file's path, or the content of a compressed file after decompressing it to disk."""
+    if not detect_compression(path):
+        yield str(path)
+        return
     with tempfile.TemporaryFile() as decompressed:
-        try:
-            source: IO[bytes] | str = str(path)
-            if detect_compression(path):
-                with open_decompressed(path) as content:
-                    shutil.copyfileobj(content, decompressed)
-                decompressed.seek(0)
-                source = decompressed
-            yield from arrow_reader.READERS[file_format](source, ROWS_PER_BATCH)
-        except (pa.ArrowException, OSError) as error:
-            raise make_read_error(path, file_format, error) from None
+        with open_decompressed(path) as content:
+            shutil.copyfileobj(content, decompressed)
+        decompressed.seek(0)
+        yield decompressed
 
 
 def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:

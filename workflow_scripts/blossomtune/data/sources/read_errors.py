@@ -7,13 +7,16 @@ from blossomtune.errors import UserError
 _MAX_REASON_LENGTH = 300
 
 
-def make_read_error(path: Path, file_format: str, error: Exception | str) -> UserError:
+def make_read_error(
+    path: Path, file_format: str, error: Exception | str, hint: str | None = None
+) -> UserError:
     """Return the error for a file whose content does not fit its format.
 
     Args:
         path: the file.
         file_format: the format it was read as.
         error: the reader's error; its first line is the reason.
+        hint: what to do; the default names the keys of all formats.
 
     Returns:
         The error, to be raised.
@@ -21,5 +24,5 @@ def make_read_error(path: Path, file_format: str, error: Exception | str) -> Use
     reason = (str(error).splitlines() or ["?"])[0][:_MAX_REASON_LENGTH]
     return UserError(
         f"{path.name} cannot be read as {file_format}: {reason}",
-        "check format.kind, format.columns and that the text is UTF-8",
+        hint or "check format.kind and format.encoding",
     )

@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from blossomtune.artifacts.tokenized_manifest import ColumnUse
 from blossomtune.data.columns import require_column
+from blossomtune.data.template_columns import format_row_access
 from blossomtune.data.tokenization.turns import TURN_FIELDS
 from blossomtune.errors import UserError
 
@@ -57,7 +58,7 @@ def check_column_use(
     """
     schema, used = parquet.read_schema(files[0]), set(used)
     fields = {
-        f"{column.name}.{name}"
+        f"{column.name}.{name}": (column.name, name)
         for column in schema
         if column.name in used
         for name in _list_turn_fields(column.type)
@@ -72,7 +73,7 @@ def check_column_use(
         for name in fields
         if name.rpartition(".")[2] in TURN_FIELDS and name not in config["ignore_columns"]
     }
-    ignored_fields = sorted(fields - read_fields)
+    ignored_fields = sorted(set(fields) - read_fields)
     suspects = [
         name
         for name in ignored * (used <= set(schema.names))  # else rows name the missing column
@@ -81,8 +82,11 @@ def check_column_use(
     ]
     suspects += [name for name in ignored_fields if name.rpartition(".")[2] in _CONTENT_FIELDS]
     for name in suspects:
-        if name not in config["ignore_columns"] and _has_value(files, name):
-            hint = _HINTS.get(name, f'a template that reads it, such as prompt: "{{{{ {name} }}}}"')
+        if name not in config["ignore_columns"] and _has_value(files, *fields.get(name, (name,))):
+            access = name if name.isidentifier() else format_row_access(name)
+            hint = _HINTS.get(
+                name, f"a template that reads it, such as prompt: '{{{{ {access} }}}}'"
+            )
             if name in fields:
                 hint = "a column derived from it"
             raise UserError(
@@ -110,15 +114,13 @@ def _list_turn_fields(kind: pa.DataType) -> list[str]:
     return names if has_speaker and has_text else []
 
 
-def _has_value(files: Sequence[Path], name: str) -> bool:
+def _has_value(files: Sequence[Path], column: str, field: str | None = None) -> bool:
     """Return whether a column or turn field is neither null nor empty in some row."""
-    column, _, field = name.partition(".")
     for path in files:
         with parquet.ParquetFile(path) as file:
-            is_field = name not in file.schema_arrow.names
-            for batch in file.iter_batches(columns=[column if is_field else name]):
-                values = batch.column(0)
-                if is_field:
+            for batch in file.iter_batches(columns=[column]):
+                values = batch.column(column)  # `a.b` also reads the field b of a column a
+                if field is not None:
                     values = values.flatten().field(field)
                 if any(value not in (None, "", [], {}) for value in values.to_pylist()):
                     return True

@@ -5,11 +5,17 @@ from typing import Any
 
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
+from blossomtune.data.tokenization import system_turn
 from blossomtune.data.tokenization.conversation import Conversation
+from blossomtune.data.tokenization.row_turns import (
+    TurnReader,
+    get_cell,
+    require_string,
+    require_text,
+)
 from blossomtune.data.tokenization.tool_calls import parse_tools
-from blossomtune.data.tokenization.turns import Turn, describe_type, parse_turns
+from blossomtune.data.tokenization.turns import Turn, describe_type
 from blossomtune.errors import UserError
-from blossomtune.modeling.chat_template import ChatMessage
 from blossomtune.modeling.control_tokens import ControlTokens
 
 
@@ -33,12 +39,7 @@ class MessageBuilder:
             key: Template(key, source) for key, source in row_format.templates.items()
         }
         self._config, self._control_tokens = config, control_tokens
-        self._ignored_fields = frozenset(
-            name.removeprefix(f"{column}.")
-            for name in config["ignore_columns"]
-            for column in self._columns.values()
-            if name.startswith(f"{column}.")
-        )
+        self._turn_reader = TurnReader(self._columns, self._render, config["ignore_columns"])
 
     @property
     def messages_column(self) -> str:
@@ -72,65 +73,25 @@ class MessageBuilder:
                 ``control_tokens`` does not allow.
         """
         if self._is_text:
-            return self._convert_text("text", _require_text("text", self._read_text(row)))
-        turns, references = self._read_turns(row)
-        tools = (
-            parse_tools("tools", row[self._columns["tools"]]) if "tools" in self._columns else None
-        )
-        messages = [self._convert(f"turn {i}", turn.message) for i, turn in enumerate(turns)]
+            return self._convert_text("text", require_text("text", self._read_text(row)))
+        turns, references = self._turn_reader.read(row)
         learnt = self._select_learnt(turns)
-        messages, learnt = self._add_system(row, messages[: learnt[-1] + 1], learnt)
-        references = [self._convert_text("answer", text) for text in references]
-        return Conversation(messages, learnt, self._convert("tools", tools), references)
-
-    def _read_turns(self, row: Mapping[str, Any]) -> tuple[list[Turn], list[str]]:
-        """Return a row's turns, and other right answers than the last turn."""
-        if "messages" in self._columns:
-            column = self._columns["messages"]
-            return self._parse_cell(column, _get_cell(row, column)), []
-        if "prompt" in self._columns:
-            prompt_column, answer_column = self._columns["prompt"], self._columns["answer"]
-            prompt = self._parse_cell(prompt_column, row[prompt_column], role="user")
-            answers, references = self._parse_answers(answer_column, row[answer_column])
-            return [turn._replace(is_learnt=False) for turn in prompt] + answers, references
-        prompt_text, completion = self._render("prompt", row), self._render("completion", row)
-        texts = [("user", prompt_text), ("assistant", _require_text("completion", completion))]
-        messages = [{"role": role, "content": content} for role, content in texts]
-        turns = [Turn(message, message["role"] == "assistant") for message in messages]
-        return self._read_history(row) + turns, []
-
-    def _parse_cell(self, column: str, cell: Any, role: str | None = None) -> list[Turn]:
-        """Parse turns; with ``role`` also text, as one turn of it."""
-        if role is not None and isinstance(cell, str):
-            return [Turn({"role": role, "content": cell}, role == "assistant")]
-        if self._ignored_fields and isinstance(cell, list):
-            cell = [
-                {k: v for k, v in turn.items() if k not in self._ignored_fields}
-                if isinstance(turn, Mapping)
-                else turn
-                for turn in cell
-            ]
-        return parse_turns(column, cell)
-
-    def _parse_answers(self, column: str, cell: Any) -> tuple[list[Turn], list[str]]:
-        """Parse an answer: text, turns, or right answers, of which the first is learnt."""
-        if isinstance(cell, list) and cell and all(isinstance(item, str) for item in cell):
-            cell, references = cell[0], cell[1:]
-        else:
-            references = []
-        return self._parse_cell(column, cell, role="assistant"), references
-
-    def _read_history(self, row: Mapping[str, Any]) -> list[Turn]:
-        """Return Alpaca's earlier turns: pairs of instruction and output."""
-        column = self._columns.get("history")
-        turns = []
-        for i, pair in enumerate((row[column] if column else None) or ()):
-            values = list(pair.values()) if isinstance(pair, Mapping) else pair
-            if not isinstance(values, list) or [type(value) for value in values] != [str, str]:
-                raise UserError(f"{column}[{i}]: not a pair of instruction and output")
-            turns.append(Turn({"role": "user", "content": values[0]}, False))
-            turns.append(Turn({"role": "assistant", "content": values[1]}, True))
-        return turns
+        messages = [turn.message for turn in turns[: learnt[-1] + 1]]
+        messages, learnt = system_turn.drop_empty_system_turns(messages, learnt)
+        messages, learnt = system_turn.add_system_turn(
+            self._read_system(row), messages, learnt, is_row_text="system" in self._columns
+        )
+        if self._config["system_role"] == "fold":
+            messages, learnt = system_turn.fold_system_turn(messages, learnt)
+        tools = parse_tools(
+            "tools", row[self._columns["tools"]] if "tools" in self._columns else None
+        )
+        return Conversation(
+            [self._convert(f"turn {i}", message) for i, message in enumerate(messages)],
+            learnt,
+            self._convert("tools", tools),
+            [self._convert_text("answer", text) for text in references],
+        )
 
     def _select_learnt(self, turns: Sequence[Turn]) -> list[int]:
         """Return the indices of the learnt turns: answers after the first user turn."""
@@ -149,31 +110,15 @@ class MessageBuilder:
         for i in learnt:
             message = turns[i].message
             if "tool_calls" not in message and "reasoning_content" not in message:
-                _require_text(f"turn {i} of {column}", message["content"])
+                require_text(f"turn {i} of {column}", message["content"])
         return learnt[-1:] if self._config["loss"] == "last_turn" else learnt
 
-    def _add_system(
-        self, row: Mapping[str, Any], messages: list[ChatMessage], learnt: list[int]
-    ) -> tuple[list[ChatMessage], list[int]]:
-        """Add the configured system turn or the row's, without empty ones, and fold it."""
-        text = self._render("system", row).strip() if "system" in self._templates else ""
-        has_own = messages[0]["role"] == "system" and bool(messages[0]["content"].strip())
-        if "system" in self._columns:
-            text = _require_string("system", row[self._columns["system"]])
-            if text.strip() and has_own and text.strip() != messages[0]["content"].strip():
-                raise UserError(
-                    "system: the column and the first turn are different system turns",
-                    "ignore_columns: [system] keeps the first turn",
-                )
-        kept = [i for i, m in enumerate(messages) if m["role"] != "system" or m["content"].strip()]
-        messages = [messages[i] for i in kept]
-        learnt = [kept.index(i) for i in learnt]
-        if text.strip() and not has_own:
-            system = self._convert("system", {"role": "system", "content": text})
-            messages, learnt = [system, *messages], [i + 1 for i in learnt]
-        if self._config["system_role"] == "fold" and messages[0]["role"] == "system":
-            messages, learnt = _fold_system(messages), [i - 1 for i in learnt]
-        return messages, learnt
+    def _read_system(self, row: Mapping[str, Any]) -> str:
+        """Return the text of the configured system turn, or of the row's column."""
+        if "system" in self._templates:
+            return self._render("system", row).strip()
+        column = self._columns.get("system")
+        return require_string("system", row[column]) if column else ""
 
     def _convert(self, location: str, value: Any) -> Any:
         """Check or escape the control tokens in all texts of a value."""
@@ -200,22 +145,14 @@ class MessageBuilder:
         column = self._columns.get("text")
         if column is None:
             return self._render("text", row)
-        text = _get_cell(row, column)
+        text = get_cell(row, column)
         if not isinstance(text, str):
             raise UserError(f"{column}: {describe_type(text)} is not text")
         return text
 
 
-def _fold_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Write the first message, a system turn, before the text of the first user turn."""
-    system, *others = messages
-    first_user = next(i for i, message in enumerate(others) if message["role"] == "user")
-    user = others[first_user]
-    others[first_user] = user | {"content": f"{system['content']}\n\n{user['content']}"}
-    return others
-
-
 def _map_strings(value: Any, function: Callable[[str], str]) -> Any:
+    """Apply a function to all strings of a JSON value, keys included."""
     if isinstance(value, str):
         return function(value)
     if isinstance(value, dict):
@@ -223,24 +160,3 @@ def _map_strings(value: Any, function: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_map_strings(item, function) for item in value]
     return value
-
-
-def _get_cell(row: Mapping[str, Any], column: str) -> Any:
-    if column not in row:
-        raise UserError(f"{column}: there is no such column; columns: {', '.join(row)}")
-    return row[column]
-
-
-def _require_string(key: str, value: Any) -> str:
-    if value is not None and not isinstance(value, str):
-        raise UserError(f"{key}: {describe_type(value)} is not text")
-    return value or ""
-
-
-def _require_text(key: str, text: str) -> str:
-    if not text.strip():
-        raise UserError(
-            f"{key}: the text is empty, so there is nothing to learn from it",
-            "drop such rows from the data, or mend the template",
-        )
-    return text

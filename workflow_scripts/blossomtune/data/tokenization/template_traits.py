@@ -60,13 +60,13 @@ def _reads_inline_thoughts(template: ChatTemplate) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _get_content_of_call(template: ChatTemplate) -> str | None:
-    """Return the content to give for a call without text: "", or null where "" hides the call."""
+    """Return the content of a call without text: "", or null where "" would hide the call."""
     function = {"name": _NAME, "arguments": {"key": "value"}}
     calls = [{"id": "call00001", "type": "function", "function": function}]
     if _NAME in _try_render(template, {"content": "", "tool_calls": calls}):
         return ""
-    rendered = _try_render(template, {"content": None, "tool_calls": calls})
-    return None if _NAME in rendered and "None" not in rendered else ""
+    # transformers drops a null content
+    return None if _NAME in _try_render(template, {"content": None, "tool_calls": calls}) else ""
 
 
 def _try_render(template: ChatTemplate, answer: dict[str, Any]) -> str:

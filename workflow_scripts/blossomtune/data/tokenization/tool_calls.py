@@ -22,7 +22,7 @@ def parse_tool_calls(location: str, value: Any) -> list[dict[str, Any]]:
     Raises:
         UserError: If it is no such value.
     """
-    value = _load_json(location, value)
+    value = _load(location, value)
     calls = [value] if isinstance(value, Mapping) else value
     if not isinstance(calls, list | tuple):
         raise UserError(f"{location}: {type(value).__name__} is no tool call")
@@ -50,7 +50,7 @@ def _parse_call(location: str, call: Any) -> dict[str, Any]:
             f"{location}: arguments of {name!r} are no JSON object",
             'arguments are a mapping, or its JSON text: "{\\"city\\": \\"Paris\\"}"',
         )
-    parsed = {"type": "function", "function": {"name": name, "arguments": drop_nulls(arguments)}}
+    parsed = {"type": "function", "function": {"name": name, "arguments": dict(arguments)}}
     identifier = call.get("id")
     return parsed if identifier is None else {"id": identifier, **parsed}
 
@@ -68,7 +68,7 @@ def parse_tools(location: str, value: Any) -> list[dict[str, Any]] | None:
     Raises:
         UserError: If it is no such value.
     """
-    tools = _load_json(location, value) if value or value == "" else None
+    tools = _load(location, value) if value or value == "" else None
     if not tools:
         return None
     if isinstance(tools, Mapping):
@@ -87,23 +87,15 @@ def _parse_tool(location: str, tool: Any) -> dict[str, Any]:
             f"{location}: a tool definition without a name",
             'a definition looks like {"name": …, "description": …, "parameters": {…}}',
         )
-    return {"type": "function", "function": drop_nulls(schema)}
+    return {"type": "function", "function": dict(schema)}
 
 
-def drop_nulls(value: Any) -> Any:
-    """Drop null values of mappings, which Arrow adds where rows have different keys.
+def _load(location: str, value: Any) -> Any:
+    """Return the value of JSON text; other values without nulls in mappings.
 
-    Args:
-        value: A JSON value.
-
-    Returns:
-        The value as plain dictionaries and lists.
+    Arrow adds these nulls where rows have different keys. JSON text keeps those that are meant.
     """
-    if isinstance(value, Mapping):
-        return {key: drop_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [drop_nulls(item) for item in value]
-    return value
+    return _load_json(location, value) if isinstance(value, str) else _drop_nulls(value)
 
 
 def _load_json(location: str, value: Any) -> Any:
@@ -114,3 +106,11 @@ def _load_json(location: str, value: Any) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise UserError(f"{location}: not valid JSON: {error}") from None
+
+
+def _drop_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _drop_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_drop_nulls(item) for item in value]
+    return value
