@@ -1,10 +1,21 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blossomtune import files
+from blossomtune.errors import UserError
+
+
+def test_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert files.expand_home("~/a") == Path("/home/anna/a")
+    assert files.expand_home("a~/~b") == Path("a~/~b")
+    with pytest.raises(UserError, match="'~nobody-here/a' does not exist: there is no such home"):
+        files.expand_home("~nobody-here/a")
+
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -237,7 +237,9 @@ class LocalPartition(Partition):
 
     partitioner: Literal["local"]
     paths: Annotated[dict[Name, NonEmptyStr], Field(min_length=1)] | None = Field(
-        None, description="Each client's file, folder or archive. Give this or `clients`."
+        None,
+        description="Each client's file, folder, archive or pattern of paths. Give this or "
+        "`clients`.",
     )
     clients: _ClientNames | None = Field(
         None,

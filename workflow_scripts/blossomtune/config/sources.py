@@ -70,7 +70,8 @@ class PathData(Block):
 
     kind: Literal["path"]
     path: NonEmptyStr = Field(
-        description="Path of the data, relative to the folder in which Snakemake runs."
+        description="Path of the data, or a [pattern](own-data.md#patterns), relative to the "
+        "folder in which Snakemake runs."
     )
     files: NonEmptyStr = Field(
         "**", description="Pattern of files in a folder or an archive. Hidden files are left out."

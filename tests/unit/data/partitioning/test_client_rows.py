@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from artifact_samples import dataset_manifest
 from pyarrow import parquet
+from xlsx_files import write_xlsx
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.partitioning import build_partition
@@ -81,6 +82,30 @@ def test_clients_hold_out_rows(build):
     _, manifest = build(clients, validation_size=0.2, test_size=1)
     counts = [(c["rows"], c["validation"], c["test"]) for c in manifest["clients"]]
     assert counts == [(7, 2, 1)] * 2
+
+
+def test_files_of_clients_are_read_in_their_own_ways(build, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_bytes("question;n\nhör;1,5\n".encode("cp1252"))
+    (tmp_path / "b.csv").write_bytes("question\tn\nhé\tx\n".encode("utf-16"))
+    write_xlsx(tmp_path / "c.xlsx", {"Data": [["question", "n"], ["ha", 1]]})
+    (tmp_path / "d.jsonl").write_text('{"question": "hm", "n": 1}\n{\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = {"lines": "~/d.jsonl", "sheets": str(tmp_path / "*.xlsx"), "tables": "~/?.csv"}
+    reading = READING | {"format": {"on_bad_line": "skip"}, "columns": ["label", "prompt"]}
+    out, manifest = build({}, paths=paths, reading=reading)
+    files = [f"client_{i}.parquet" for i in range(3)]
+    texts = [parquet.read_table(out / file)["prompt"].to_pylist() for file in files]
+    assert texts == [["hm"], ["ha"], ["hör", "hé"]]
+    readings = [
+        [(r["first_file"], r["encoding"], r["skipped"]) for r in client["readings"]]
+        for client in manifest["clients"]
+    ]
+    assert readings == [
+        [("d.jsonl", "utf-8", 1)],
+        [("c.xlsx", None, 0)],
+        [("a.csv", "cp1252", 0), ("b.csv", "utf-16", 0)],
+    ]
+    assert str(tmp_path) not in (out / "manifest.json").read_text()
 
 
 def test_client_with_other_columns_is_rejected(build):

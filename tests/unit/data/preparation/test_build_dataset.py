@@ -74,6 +74,28 @@ def test_test_texts_are_not_in_the_training_rows(folder, tmp_path):
     ]
 
 
+def test_manifest_says_how_files_were_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    (folder / "odd.csv").write_bytes("text;score\nodd Ü;1\n".encode("cp1252"))
+    (folder / "bad.jsonl").write_text('{"text": "bad", "score": 2}\n{\n[]\n')
+    source = {"kind": "path", "path": "~/te?ts", "files": "*.*s*"}  # csv and jsonl
+    manifest = build(
+        make_config(folder, source=source, format={"on_bad_line": "skip"}), tmp_path / "o"
+    )
+    detected = ["encoding", "quotechar", "delimiter"]
+    read = {"skipped": 0, "sheet": None, "quotechar": '"', "detected": detected, "format": "csv"}
+    assert manifest["readings"] == [
+        {"files": 1, "first_file": "bad.jsonl", "format": "jsonl", "encoding": "utf-8"}
+        | {"delimiter": None, "quotechar": None, "sheet": None}
+        | {"detected": ["encoding"], "skipped": 2},
+        read | {"files": 2, "first_file": "news.csv", "encoding": "utf-8", "delimiter": ","},
+        read | {"files": 1, "first_file": "odd.csv", "encoding": "cp1252", "delimiter": ";"},
+    ]
+    assert (manifest["rows"]["read"], manifest["rows"]["skipped"]) == (82, 2)
+    assert manifest["source"]["path"] == "~/te?ts"
+    assert str(folder.parent) not in (tmp_path / "o" / "manifest.json").read_text()
+
+
 def test_two_builds_have_the_same_bytes(folder, tmp_path):
     for name in ("one", "two"):
         build(make_config(folder), tmp_path / name)

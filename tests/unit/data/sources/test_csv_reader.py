@@ -122,12 +122,9 @@ def test_row_error_names_the_dialect(read_rows, write_file):
     )
 
 
-def test_key_that_no_file_uses_is_rejected(read_rows, write_file):
-    path = write_file("a.jsonl", '{"a": 1}\n')
-    with pytest.raises(UserError, match=r"format.delimiter is for csv, tsv, and no file is; they"):
-        read_rows([path], delimiter=";")
-    both = [path, write_file("a.csv", "a\n1\n")]
-    assert read_rows(both, delimiter=";") == [[{"a": 1}], [{"a": 1}]]
+def test_keys_apply_where_they_fit(read_rows, write_file):
+    paths = [write_file("a.jsonl", '{"a": 1}\n'), write_file("a.csv", "a;b\n1;2\n")]
+    assert read_rows(paths, delimiter=";") == [[{"a": 1}], [{"a": 1, "b": 2}]]
 
 
 # unlike words, some signs are likely to be taken for another dialect's

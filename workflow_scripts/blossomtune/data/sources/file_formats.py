@@ -21,7 +21,7 @@ from blossomtune.data.sources import (
 )
 from blossomtune.data.sources.compression import detect_compression, open_decompressed
 from blossomtune.data.sources.csv_dialect import detect_dialect
-from blossomtune.data.sources.format_names import resolve_formats
+from blossomtune.data.sources.format_names import require_format
 from blossomtune.data.sources.read_errors import make_read_error
 from blossomtune.data.sources.reading_log import ReadingLog
 from blossomtune.errors import UserError
@@ -52,7 +52,7 @@ def read_files(
         UserError: if a file is not of its format, with the line or row if it is known.
     """
     file_format, log = file_format or FileFormat(), log or ReadingLog()
-    kinds = resolve_formats(paths, file_format)
+    kinds = {path: file_format.kind or require_format(path) for path in paths}
     dialects = {}
     for path, kind in kinds.items():
         with _convert_errors(path, kind):
