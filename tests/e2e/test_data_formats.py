@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import re
 import shutil
 import zipfile
 
@@ -166,6 +167,19 @@ def test_packed_sequences_are_what_the_chat_template_renders(home):
             text = tokenizer.apply_chat_template(turns, tokenize=False)
             expected.add(text.removesuffix("\n"))
     assert unpacked == expected
+
+
+def test_preview_shows_what_is_learnt_and_is_no_part_of_the_report(home):
+    output = run_snakemake(home, "preview", timeout=120)
+    page = "results/preview/by-topic/packed/tiny.html"
+    assert f"preview: {page}\n" in output
+    text = (home / page).with_suffix(".txt").read_text()
+    marked = re.findall("⟦(.+?)⟧", text)
+    answers = {"│".join([*colour, "⟨<|im_end|>⟩"]) for colour in COLOURS.values()}
+    assert len(marked) > 3 * 10  # three clients with ten conversations each
+    assert set(marked) <= answers
+    assert not (home / "results/report").joinpath("preview").exists()
+    assert "Nothing to be done" in run_snakemake(home, "all")
 
 
 def test_mixture_keeps_train_and_test_rows_of_its_members_apart(home):

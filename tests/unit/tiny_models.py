@@ -1,6 +1,15 @@
 """Build small tokenizers with the chat templates of four model families."""
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 # TRL masks by `generation`; it writes nothing
 CHATML = (
@@ -53,13 +62,23 @@ FAMILIES = {
 }
 
 
-def build_byte_tokenizer(template, bos, eos, others, merges=()):
-    """Return a tokenizer of bytes, plus the tokens that ``merges`` make of them."""
+def build_byte_tokenizer(template, bos, eos, others, merges=(), plain_tokens=()):
+    """Return a tokenizer of bytes, plus the tokens that ``merges`` make of them.
+
+    Args:
+        template: Chat template.
+        bos: Token that starts a text, or None.
+        eos: Token that ends a text, or None.
+        others: More special tokens.
+        merges: Pairs of pieces that become one token.
+        plain_tokens: Added tokens that are not special, as `<think>` in Qwen 3.
+    """
     special = [token for token in (bos, eos, *others) if token]
     pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)]
     plain = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges)))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     plain.decoder = decoders.ByteLevel()
+    plain.add_tokens([AddedToken(token, normalized=False) for token in plain_tokens])
     return _wrap(plain, special, template, bos, eos)
 
 

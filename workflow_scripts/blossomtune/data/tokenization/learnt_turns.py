@@ -13,7 +13,7 @@ from blossomtune.data.tokenization.conversation import (
     list_message_texts,
     list_tool_texts,
 )
-from blossomtune.data.tokenization.template_traits import adapt_message
+from blossomtune.data.tokenization.template_traits import adapt_message, find_unread_fields
 from blossomtune.data.tokenization.text_coverage import find_unwritten_text
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatMessage, ChatTemplate, detect_turn_format
@@ -57,7 +57,7 @@ def split_conversation(
         _split_turn(template, messages[: i + 1], conversation, allow_prompt_mismatch)
         for i in conversation.learnt
     ]
-    _check_texts(conversation, turns, column)
+    _check_texts(template, conversation, turns, column)
     if not all(b.context.startswith("".join(a)) for a, b in pairwise(turns)):
         return [[turn] for turn in turns]
     starts = [0, *(len("".join(turn)) for turn in turns[:-1])]
@@ -137,25 +137,33 @@ def _split_end_of_turn(template: ChatTemplate, text: str) -> tuple[str, str]:
     )
 
 
-def _check_texts(conversation: Conversation, turns: Sequence[TurnText], column: str) -> None:
+def _check_texts(
+    template: ChatTemplate, conversation: Conversation, turns: Sequence[TurnText], column: str
+) -> None:
     """Raise UserError if the template drops a text of the conversation.
 
     Thoughts before the last answer are exempt: templates drop them on purpose.
     """
     context = list_tool_texts(conversation.tools or ())
     for i, message in enumerate(conversation.messages):
+        texts = list_message_texts(message)
         if i not in conversation.learnt:
-            texts = list_message_texts(message)
-            context += [text for text in texts if text[0] != "reasoning_content"]
-    checks = [(context, turns[-1].context, "the conversation")]
+            texts = [text for text in texts if text[0] != "reasoning_content"]
+            context += texts
+        if message["role"] in ("user", "assistant"):
+            unread = find_unread_fields(template, message)
+            _report_unwritten(next((t for t in texts if t[0] in unread), None), f"turn {i}", column)
+    _report_unwritten(find_unwritten_text(context, turns[-1].context), "the conversation", column)
     for i, turn in zip(conversation.learnt, turns, strict=True):
         texts = list_message_texts(conversation.messages[i])
-        checks.append((texts, turn.answer, f"turn {i}"))
-    for texts, rendered, place in checks:
-        if missing := find_unwritten_text(texts, rendered):
-            field, text = missing
-            shown = text if len(text) <= 60 else text[:60] + "…"
-            raise UserError(
-                f"{place}: the chat template does not write this text of {field}: {shown!r}",
-                _HINTS[field].format(column=column),
-            )
+        _report_unwritten(find_unwritten_text(texts, turn.answer), f"turn {i}", column)
+
+
+def _report_unwritten(missing: tuple[str, str] | None, place: str, column: str) -> None:
+    if missing:
+        field, text = missing
+        shown = text if len(text) <= 60 else text[:60] + "…"
+        raise UserError(
+            f"{place}: the chat template does not write this text of {field}: {shown!r}",
+            _HINTS[field].format(column=column),
+        )

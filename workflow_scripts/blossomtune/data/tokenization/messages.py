@@ -6,7 +6,7 @@ from typing import Any
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.data.templates import Template
 from blossomtune.data.tokenization import system_turn
-from blossomtune.data.tokenization.conversation import Conversation
+from blossomtune.data.tokenization.conversation import Conversation, split_thought
 from blossomtune.data.tokenization.row_turns import (
     TurnReader,
     get_cell,
@@ -110,7 +110,8 @@ class MessageBuilder:
         for i in learnt:
             message = turns[i].message
             if "tool_calls" not in message and "reasoning_content" not in message:
-                require_text(f"turn {i} of {column}", message["content"])
+                text = "".join(split_thought(message["content"]))
+                require_text(f"turn {i} of {column}", text)
         return learnt[-1:] if self._config["loss"] == "last_turn" else learnt
 
     def _read_system(self, row: Mapping[str, Any]) -> str:

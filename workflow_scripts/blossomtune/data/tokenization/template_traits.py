@@ -1,6 +1,7 @@
 """Detect how a chat template takes thoughts and contents of tool calls, by rendering probes."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from blossomtune.data.tokenization.conversation import split_thought
@@ -10,6 +11,11 @@ from blossomtune.modeling.chat_template import ChatMessage, ChatTemplate
 _USER = {"role": "user", "content": "question"}
 _THOUGHT = "blossomtunethought"
 _NAME = "blossomtune_call"
+_PROBES = {
+    "content": "blossomtunecontent",
+    "reasoning_content": _THOUGHT,
+    "name": "blossomtunename",
+}
 
 
 def adapt_message(template: ChatTemplate, message: ChatMessage) -> ChatMessage:
@@ -42,6 +48,52 @@ def adapt_message(template: ChatTemplate, message: ChatMessage) -> ChatMessage:
         inline = f"<think>\n{reasoning}\n</think>\n\n{content}"
         return {k: v for k, v in message.items() if k != "reasoning_content"} | {"content": inline}
     return message
+
+
+def find_unread_fields(template: ChatTemplate, message: ChatMessage) -> Sequence[str]:
+    """Return the fields that the chat template leaves out of such a message.
+
+    A text alone does not show this: the template's own words may hold a short one. So a probe is
+    rendered that has the same fields.
+
+    Args:
+        template: A chat template.
+        message: A message of the user or assistant.
+
+    Returns:
+        The names of the fields.
+    """
+    fields = tuple(field for field in _PROBES if message.get(field))
+    return _find_unread_probes(
+        template, message["role"], fields, len(message.get("tool_calls", ()))
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _find_unread_probes(
+    template: ChatTemplate, role: str, fields: tuple[str, ...], num_calls: int
+) -> list[str]:
+    probe: ChatMessage = {"role": role, "content": None} | {
+        field: _PROBES[field] for field in fields
+    }
+    if num_calls:
+        function = {"name": _NAME, "arguments": {"key": "value"}}
+        calls = [
+            {"id": f"call{i:05}", "type": "function", "function": function}
+            for i in range(num_calls)
+        ]
+        probe["tool_calls"] = calls
+    history = [_USER] if role == "assistant" else []
+    try:
+        rendered = template.render(
+            [*history, adapt_message(template, probe)], add_generation_prompt=role != "assistant"
+        )
+    except UserError:  # the template may want more, which the row has
+        return []
+    unread = [field for field in fields if _PROBES[field] not in rendered]
+    if rendered.count(_NAME) < num_calls:
+        unread.append("tool_calls")
+    return unread
 
 
 @functools.lru_cache(maxsize=8)
