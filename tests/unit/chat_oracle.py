@@ -56,11 +56,13 @@ def render_turn(tokenizer, family, messages, tools=None):
 
 
 def list_learnt(messages):
-    """Return the indices of the assistant's turns that a model should learn."""
+    """Return the indices of the turns to learn: the assistant's, after a user's, with weight."""
+    first_user = [message["role"] for message in messages].index("user")
     return [
         i
         for i, message in enumerate(messages)
-        if message["role"] == "assistant" and message.get("weight", message.get("train", 1))
+        if message["role"] == "assistant" and i > first_user
+        if message.get("weight", message.get("train", 1))
     ]
 
 

@@ -1,6 +1,7 @@
 """Tests of tokenized files and their manifest."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,13 +65,22 @@ def make_command(config, model, inputs, out, cores):
     return [*map(str, command), "--cores", str(cores)]
 
 
-def test_packing_is_refused_for_models_that_mix_rows(inputs, tmp_path):
-    model = save_model(build_text_model("qwen3_5"), tmp_path / "model")
+def test_packing_is_refused_for_models_that_mix_rows(tiny_model, inputs, tmp_path):
+    model = save_model(build_text_model("qwen3_5"), tmp_path / "model", tiny_model)
     with pytest.raises(UserError, match=r"packing: Qwen3_5ForCausalLM .* mix tokens"):
         build(make_config(packing=True), model, inputs, tmp_path / "packed")
     assert list((tmp_path / "packed").iterdir()) == []
     manifest = build(make_config(), model, inputs, tmp_path / "plain")
     assert manifest["clients"][0]["rows"] == 3
+
+
+def test_token_without_an_embedding_is_rejected(tiny_model, inputs, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    tokenizer = load_tokenizer(model)
+    tokenizer.add_tokens(["text"])
+    tokenizer.save_pretrained(model)
+    with pytest.raises(UserError, match="the token 'text' with the id 259"):
+        build(make_config(), model, inputs, tmp_path / "out")
 
 
 @pytest.mark.parametrize("key", ["prompt", "completion", "system", "text"])

@@ -59,8 +59,13 @@ def conversations(draw, text):
     """Return messages of any fields, and tools or None."""
     messages = [{"role": "system", "content": draw(text)}] if draw(st.booleans()) else []
     write_arguments = draw(st.sampled_from([dict, json.dumps]))
+    if draw(st.integers(0, 7)) == 0:
+        messages.append(assistant(draw(text)))
     for _ in range(draw(st.integers(1, 3))):
-        messages += [user(draw(text)), *draw_answer(draw, text, write_arguments)]
+        messages += [user(draw(text)) for _ in range(draw(st.sampled_from([1, 1, 1, 2])))]
+        messages += draw_answer(draw, text, write_arguments)
+    if draw(st.integers(0, 7)) == 0:
+        messages.append(user(draw(text)))
     has_calls = any("tool_calls" in message for message in messages)
     return messages, [TOOL] if has_calls and draw(st.booleans()) else None
 
@@ -111,8 +116,8 @@ def draw_prompt_completion(draw):
 
 def draw_turn_lists(draw):
     messages, tools = draw(conversations(TEXT))
-    first = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    assume(messages[first].get("weight", 1))
+    assume(list_learnt(messages))
+    first = list_learnt(messages)[0]
     row = {"prompt": messages[:first], "completion": messages[first:]}
     return row | ({"tools": tools} if tools else {}), list_texts(messages)
 

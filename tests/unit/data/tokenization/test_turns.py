@@ -60,6 +60,13 @@ def test_results_keep_name_and_call():
     assert parse(turn) == (turn, False)
 
 
+def test_empty_field_does_not_hide_another_of_the_same_meaning():
+    message = {"role": "assistant", "content": "x", "reasoning_content": "y"}
+    turn = {"role": "gpt", "from": "gpt", "content": "", "value": "x", "thinking": "y"}
+    assert parse(turn | {"reasoning": "", "reasoning_content": "y"}) == (message, True)
+    assert parse({"role": "gpt", "content": ""}) == ({"role": "assistant", "content": ""}, True)
+
+
 def test_parts_of_text_are_joined():
     parts = [{"type": "text", "text": "a", "image": None}, {"type": "text", "text": "b"}]
     assert parse({"role": "user", "content": parts})[0]["content"] == "ab"
@@ -107,6 +114,16 @@ def test_weight_and_train_mask_a_turn():
         (
             [{"role": "assistant", "content": "x", "weight": 0, "train": True}],
             "turn 0 of c: weight 0 and train True contradict each other",
+        ),
+        (
+            [{"role": "assistant", "content": "x", "value": "y"}],
+            "turn 0 of c: content and value mean the same and differ: 'x', 'y'\n"
+            "  hint: keep one of them; ignore_columns can leave the other out",
+        ),
+        (
+            [{"role": "assistant", "content": "x", "thinking": "y", "reasoning_content": "z"}],
+            "turn 0 of c: reasoning_content and thinking mean the same and differ: 'z', 'y'\n"
+            "  hint: keep one of them; ignore_columns can leave the other out",
         ),
         (
             [{"role": "user", "content": "x", "train": True}],

@@ -35,6 +35,7 @@ from blossomtune.data.tokenization.row_groups import (
     TokenizedRowGroup,
 )
 from blossomtune.data.tokenization.template_warnings import describe_chat_template
+from blossomtune.data.tokenization.vocabulary import require_embeddings
 from blossomtune.files import compute_file_sha256
 from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -101,6 +102,7 @@ def tokenize_partition(
             file_results = islice(results, len(file_groups))
             schema = tokenize.select_schema(file in held_out_files)
             counts[file] = _write_tokenized(file, file_results, schema, config, folder)
+    require_embeddings(folder, model, template.tokenizer)
     manifest = TokenizedManifest(
         shape=row_format,
         column_use=column_use,

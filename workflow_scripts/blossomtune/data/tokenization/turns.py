@@ -73,11 +73,12 @@ def parse_turns(column: str, cell: Any) -> list[Turn]:
 def _parse_turn(location: str, turn: Any) -> Turn:
     if not isinstance(turn, Mapping):
         raise UserError(f"{location}: {describe_type(turn)}, and not a speaker and what is said")
-    speaker, content = _get_first(turn, "role", "from"), _get_first(turn, "content", "value")
+    speaker = _get_only(location, turn, "role", "from")
+    content = _get_only(location, turn, "content", "value")
     role = ROLE_BY_ALIAS.get(str(speaker).strip().lower())
     if role is None:
         raise UserError(f"{location}: no known speaker: {speaker!r}")
-    calls = _get_first(turn, "tool_calls", "function_call")
+    calls = _get_only(location, turn, "tool_calls", "function_call")
     if role == _CALL:
         role, calls, content = "assistant", content, None
     parsed_calls = parse_tool_calls(f"{location}: tool_calls", calls) if calls else []
@@ -108,7 +109,7 @@ def _parse_content(location: str, content: Any) -> str:
 
 def _parse_optional_texts(location: str, turn: Mapping[str, Any]) -> dict[str, str]:
     texts = {
-        "reasoning_content": _get_first(turn, *REASONING_FIELDS),
+        "reasoning_content": _get_only(location, turn, *REASONING_FIELDS),
         "name": turn.get("name"),
         "tool_call_id": turn.get("tool_call_id"),
     }
@@ -140,9 +141,18 @@ def _parse_weight(location: str, turn: Mapping[str, Any], role: str) -> bool:
     return value is None or bool(value)
 
 
-def _get_first(turn: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first value that is not null."""
-    return next((turn[key] for key in keys if turn.get(key) is not None), None)
+def _get_only(location: str, turn: Mapping[str, Any], *keys: str) -> Any:
+    """Return the value of fields that mean the same; raise UserError if they differ."""
+    values = {key: turn[key] for key in keys if turn.get(key) is not None}
+    filled = {key: value for key, value in values.items() if value or value == 0}
+    (first, value), *others = (filled or values or {"": None}).items()
+    for key, other in others:
+        if filled and other != value:
+            raise UserError(
+                f"{location}: {first} and {key} mean the same and differ: {value!r}, {other!r}",
+                "keep one of them; ignore_columns can leave the other out",
+            )
+    return value
 
 
 def describe_type(value: Any) -> str:
