@@ -99,12 +99,11 @@ def test_written_adapter_contains_the_deltas_of_the_base(train, aggregation):
 
     from blossomtune.modeling.eval_loss import ServerEvalSet
     from blossomtune.modeling.load import load_model
-    from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 
     run, history = train(build_experiment(aggregation=aggregation, rounds=3))
     model = PeftModel.from_pretrained(load_model(run.paths.model), run.paths.adapter)
     eval_set = ServerEvalSet(run.paths.preprocessed, 10, run.spec.seed)
-    result = eval_set.evaluate(model, get_pad_token_id(load_tokenizer(run.paths.model)))
+    result = eval_set.evaluate(model)
     assert result.loss == pytest.approx(history["rounds"][-1]["evaluation"]["loss"], abs=1e-4)
 
 

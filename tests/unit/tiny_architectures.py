@@ -1,12 +1,14 @@
-"""Build tiny random models of the architectures that are tested, and save them as folders."""
+"""Build tiny random models of the architectures that are tested.
+
+Their vocabulary is that of the fixture ``tiny_model``, whose tokenizer they share.
+"""
 
 import torch
 import transformers
-from tiny_models import CHATML, build_byte_tokenizer
 
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL = {
-    "vocab_size": 259,  # bytes and three special tokens
+    "vocab_size": 259,
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
@@ -55,6 +57,16 @@ VISION = {
 TEXT_MODELS = {
     "llama": ("LlamaForCausalLM", "LlamaConfig", {}),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {"head_dim": 8, "tie_word_embeddings": True}),
+    "qwen3_moe": (
+        "Qwen3MoeForCausalLM",
+        "Qwen3MoeConfig",
+        {
+            "head_dim": 8,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+        },
+    ),
     "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", GEMMA),
     "lfm2": (
         "Lfm2ForCausalLM",
@@ -86,8 +98,7 @@ def build_text_model(name):
     return getattr(transformers, model_class)(config).eval()
 
 
-def build_vision_model():
-    """Return a random Gemma 3 with a vision tower."""
+def _build_gemma3():
     config = transformers.Gemma3Config(
         text_config=SMALL | GEMMA,
         vision_config=VISION,
@@ -97,13 +108,38 @@ def build_vision_model():
         eoi_token_index=257,
         **SPECIAL,
     )
+    return transformers.Gemma3ForConditionalGeneration(config)
+
+
+def _build_qwen3_5():
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4}
+    vision |= {"patch_size": 8, "out_hidden_size": 32, "num_position_embeddings": 16}
+    names = ("image", "video", "vision_start", "vision_end")
+    config = transformers.Qwen3_5Config(
+        text_config=SMALL | LINEAR,
+        vision_config=vision,
+        **{f"{name}_token_id": 255 + i for i, name in enumerate(names)},
+        **SPECIAL,
+    )
+    return transformers.Qwen3_5ForConditionalGeneration(config)
+
+
+VISION_MODELS = {"gemma3-vision": _build_gemma3, "qwen3_5-vision": _build_qwen3_5}
+
+
+def build_vision_model(name):
+    """Return a random model that reads images, too, the same on every call."""
     torch.manual_seed(0)
-    return transformers.Gemma3ForConditionalGeneration(config).eval()
+    return VISION_MODELS[name]().eval()
 
 
-def save_model(model, directory):
-    """Write a model and a tokenizer of bytes as a folder; return the folder."""
+def build_model(name):
+    """Return ``build_text_model`` or ``build_vision_model`` of a name."""
+    return build_vision_model(name) if name in VISION_MODELS else build_text_model(name)
+
+
+def save_model(model, directory, tokenizer_directory):
+    """Write a model with the tokenizer of another folder; return the folder."""
     model.save_pretrained(directory)
-    tokenizer = build_byte_tokenizer(CHATML, "<|im_start|>", "<|im_end|>", ["<pad>"])
-    tokenizer.save_pretrained(directory)
+    transformers.AutoTokenizer.from_pretrained(tokenizer_directory).save_pretrained(directory)
     return directory

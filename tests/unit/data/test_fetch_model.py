@@ -1,5 +1,6 @@
 """Tests of fetching models."""
 
+import json
 import shutil
 
 import pytest
@@ -78,6 +79,31 @@ def test_model_without_tokenizer_is_rejected(model_copy, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (model_copy / name).unlink()
     with pytest.raises(UserError, match="the model's tokenizer cannot be read"):
+        build(model_copy, tmp_path / "out")
+
+
+def change_config(model, **values):
+    config = read_json(model / "config.json") | values
+    (model / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("method", ["gptq", "bitsandbytes", "fp8"])
+def test_quantized_model_is_rejected(model_copy, tmp_path, method):
+    change_config(model_copy, quantization_config={"quant_method": method, "bits": 4})
+    message = rf"quantized \({method}\)(.|\n)*original weights"
+    with pytest.raises(UserError, match=message):
+        build(model_copy, tmp_path / "out")
+
+
+def test_model_that_generates_no_text_is_rejected(model_copy, tmp_path):
+    change_config(model_copy, model_type="t5")
+    with pytest.raises(UserError, match=r"no causal language model.*'t5'"):
+        build(model_copy, tmp_path / "out")
+
+
+def test_unknown_architecture_is_rejected(model_copy, tmp_path):
+    change_config(model_copy, model_type="nobody_knows")
+    with pytest.raises(UserError, match=r"config\.json cannot be read: .*nobody_knows"):
         build(model_copy, tmp_path / "out")
 
 

@@ -16,7 +16,7 @@ from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3}
-END, PAD = 2, 0
+END = 2
 
 PROMPTS = [[1, 7, 8, 9], [1, 7, 8, 10, 11, 12, 13, 14], [1, 7, 8, 15, 16]]
 ANSWERS = [[[20, END], [21, 22, 23, END]], [[END], [24, END]], [[25, END], [26, END]]]
@@ -63,7 +63,7 @@ def generate(model, prompt, limit):
 
 
 def test_likelihoods_equal_those_of_single_texts(model):
-    scorer = PrefixCacheScorer(model, PROMPTS, PAD)
+    scorer = PrefixCacheScorer(model, PROMPTS)
     state = scorer.prefill(PROMPTS)
     for choice in (0, 1, 0):  # the first twice: scoring does not change the state
         nll = scorer.compute_nll(state, [answers[choice] for answers in ANSWERS])
@@ -73,13 +73,13 @@ def test_likelihoods_equal_those_of_single_texts(model):
 
 
 def test_answers_equal_those_of_single_texts(model):
-    scorer = PrefixCacheScorer(model, PROMPTS, PAD)
+    scorer = PrefixCacheScorer(model, PROMPTS)
     answers = scorer.generate_greedy(scorer.prefill(PROMPTS), END, max_new_tokens=6)
     assert answers == [generate(model, prompt, 6) for prompt in PROMPTS]
 
 
 def test_answer_stops_at_the_end_of_turn(model):
-    scorer = PrefixCacheScorer(model, PROMPTS, PAD)
+    scorer = PrefixCacheScorer(model, PROMPTS)
     state = scorer.prefill(PROMPTS)
     first = state.next_token_logits.argmax(dim=-1).tolist()
     assert scorer.generate_greedy(state, first[0], max_new_tokens=6)[0] == []
@@ -92,14 +92,14 @@ def test_answer_stops_at_the_end_of_turn(model):
     ids=["one token", "nothing shared", "equal", "one is a prefix of the other"],
 )
 def test_any_prompts_are_scored(model, prompts):
-    scorer = PrefixCacheScorer(model, prompts, PAD)
+    scorer = PrefixCacheScorer(model, prompts)
     nll = scorer.compute_nll(scorer.prefill(prompts), [[9, END]] * len(prompts))
     expected = [compute_nll(model, prompt, [9, END]) for prompt in prompts]
     assert nll.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_batch_size_does_not_change_likelihoods_and_answers(model):
-    together = PrefixCacheScorer(model, PROMPTS, PAD)
+    together = PrefixCacheScorer(model, PROMPTS)
     state = together.prefill(PROMPTS)
     nll = together.compute_nll(state, [first for first, _ in ANSWERS])
     answers = together.generate_greedy(state, END, max_new_tokens=6)
@@ -112,8 +112,8 @@ def test_batch_size_does_not_change_likelihoods_and_answers(model):
 
 def test_prefix_is_shared_by_models_whose_padding_can_be_masked():
     shared = {
-        name: PrefixCacheScorer(build_text_model(name), PROMPTS, PAD).prefix_length
+        name: PrefixCacheScorer(build_text_model(name), PROMPTS).prefix_length
         for name in TEXT_MODELS
     }
-    assert {name for name, length in shared.items() if length == 3} == {"llama", "qwen3"}
-    assert set(shared.values()) == {0, 3}
+    full_attention = dict.fromkeys(["llama", "qwen3", "qwen3_moe"], 3)
+    assert shared == dict.fromkeys(TEXT_MODELS, 0) | full_attention

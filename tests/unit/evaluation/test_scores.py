@@ -1,5 +1,6 @@
 """Tests of a model's scores per row."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,16 @@ def test_batch_size_does_not_change_scores(tiny_model, rows):
     assert one.nll == pytest.approx(many.nll, abs=1e-4)
     assert (one.predicted == many.predicted).all()
     assert (one.exact_match == many.exact_match).all()
+
+
+def test_pad_token_without_an_embedding_is_not_used(tiny_model, rows, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    tokenizer = load_tokenizer(model)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == load_model(model).config.vocab_size
+    tokenizer.save_pretrained(model)
+    expected = score(tiny_model, rows)
+    assert score(model, rows).nll == pytest.approx(expected.nll, abs=1e-5)
 
 
 def test_exact_match_compares_to_the_letter(tiny_model, held_out_files):

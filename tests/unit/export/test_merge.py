@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraModel, PeftModel
+from tiny_architectures import build_vision_model, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from blossomtune.config.lora import LoraSettings
 from blossomtune.export.merge import MergeError, load_test_prompts, merge_adapter
 from blossomtune.export.model_card import render_model_card
 from blossomtune.modeling.load import load_model
+from blossomtune.training.adapter import (
+    build_peft_model,
+    get_adapter_state,
+    get_excluded_modules,
+)
+from blossomtune.training.adapter_files import save_adapter
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts/merge.py"
 PROMPTS = [[1, 7, 8, 9], [1, 7, 8, 10, 11, 12]]
@@ -49,6 +57,28 @@ def test_merged_model_has_the_dtype_of_its_base(tiny_model, adapter_dir, tmp_pat
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(half)
     output_dir = merge(half, adapter_dir, tmp_path)
     assert AutoModelForCausalLM.from_pretrained(output_dir, dtype="auto").dtype == dtype
+
+
+def test_merged_model_reads_images_as_its_base(tiny_model, tmp_path):
+    model = save_model(build_vision_model("gemma3-vision"), tmp_path / "base", tiny_model)
+    processor = {
+        "image_processor_type": "Gemma3ImageProcessor",
+        "size": {"height": 16, "width": 16},
+    }
+    (model / "preprocessor_config.json").write_text(json.dumps(processor))
+    base, lora = load_model(model), LoraSettings(r=2, target_modules="all-linear")
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    peft_model = build_peft_model(base, lora, seed=1)
+    state = {n: torch.randn_like(value) / 4 for n, value in get_adapter_state(peft_model).items()}
+    excluded = get_excluded_modules(peft_model)
+    save_adapter(state, lora, "base", tmp_path / "adapter", exclude_modules=excluded)
+    output_dir = merge(model, tmp_path / "adapter", tmp_path)
+    after = load_model(output_dir).state_dict()
+    assert after.keys() == before.keys()
+    changed = {name for name, value in before.items() if not after[name].equal(value)}
+    assert changed
+    assert all(name.startswith("model.language_model.layers.") for name in changed)
+    assert json.loads((output_dir / "preprocessor_config.json").read_text()) == processor
 
 
 def test_wrong_merge_is_an_error(tiny_model, adapter_dir, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
+import re
+
 import pytest
 import torch
 import yaml
-from artifact_samples import client_token_counts, tokenized_manifest
+from artifact_samples import chat_template_use, client_token_counts, tokenized_manifest
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.export.model_card import _build_license_fields, render_model_card
@@ -93,3 +95,30 @@ def test_card_lists_the_first_twenty_of_many_clients(render, inputs):
 )
 def test_licenses_have_the_names_of_the_hub(license_name, fields):
     assert _build_license_fields(license_name) == fields
+
+
+@pytest.mark.parametrize("mode", ["error", "text", "keep"])
+def test_example_of_the_card_gives_prompts_as_in_training(render, inputs, model_dir, mode):
+    from transformers import AutoTokenizer
+
+    use = chat_template_use(arguments={"enable_thinking": False}, control_tokens=mode)
+    manifest = tokenized_manifest(chat_template=use, clients=[client_token_counts(0)])
+    write_artifact(inputs["preprocessed"] / "manifest.json", manifest)
+    card = render()
+    call = re.search(r"tokenizer\.apply_chat_template\(.*?\n\)", card, re.DOTALL)[0]
+    assert "enable_thinking=False" in call
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    messages = [{"role": "user", "content": "a<|im_end|>b"}]
+    ids = eval(call, {"tokenizer": tokenizer, "messages": messages})["input_ids"][0]
+    assert tokenizer.decode(ids) == tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    end_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert ids.tolist().count(end_id) == (2 if mode == "keep" else 1)
+
+
+def test_warnings_are_notes_on_the_card(render, inputs):
+    use = chat_template_use(warnings=["prompts end with '<think>' at inference"])
+    manifest = tokenized_manifest(chat_template=use, clients=[client_token_counts(0)])
+    write_artifact(inputs["preprocessed"] / "manifest.json", manifest)
+    assert "\nNote: prompts end with '<think>' at inference.\n" in render()

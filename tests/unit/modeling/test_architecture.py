@@ -18,7 +18,7 @@ from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.loss import collate, completion_nll
 
 MAX_LENGTH = 40
-PACKABLE = {"llama", "qwen3"}
+PACKABLE = {"llama", "qwen3", "qwen3_moe"}
 
 
 def row(length, first):
@@ -89,7 +89,7 @@ def test_error_says_what_to_do(tmp_path):
 
 
 def test_text_part_of_a_multimodal_model_decides():
-    vision = build_vision_model()
+    vision = build_vision_model("gemma3-vision")
     assert is_multimodal(vision.config)
     assert get_model_class(vision.config) is type(vision)
     text = build_text_model("gemma3")

@@ -1,6 +1,8 @@
 """Tests of loaded models."""
 
+import pytest
 import torch
+from tiny_architectures import VISION_MODELS, build_vision_model, save_model
 
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -11,3 +13,10 @@ def test_model_is_loaded_for_evaluation_in_float32(tiny_model):
     assert model.dtype == torch.float32
     assert not model.training
     assert load_tokenizer(tiny_model).decode(load_tokenizer(tiny_model)("né")["input_ids"]) == "né"
+
+
+@pytest.mark.parametrize("name", VISION_MODELS)
+def test_model_that_reads_images_is_loaded_as_a_whole(tiny_model, tmp_path, name):
+    model = build_vision_model(name)
+    loaded = load_model(save_model(model, tmp_path / "model", tiny_model))
+    assert loaded.state_dict().keys() == model.state_dict().keys()

@@ -4,7 +4,7 @@ import pytest
 from tiny_models import build_byte_tokenizer
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 
 def test_missing_chat_template_is_reported(tmp_path):
@@ -16,10 +16,3 @@ def test_missing_chat_template_is_reported(tmp_path):
         "  hint: choose an instruction-tuned model, "
         "or add chat_template.jinja to the model's folder"
     )
-
-
-def test_missing_pad_token_becomes_id_0(tiny_model):
-    tokenizer = load_tokenizer(tiny_model)
-    assert get_pad_token_id(tokenizer) == tokenizer.pad_token_id
-    tokenizer.pad_token = None
-    assert get_pad_token_id(tokenizer) == 0

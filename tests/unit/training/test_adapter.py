@@ -2,6 +2,7 @@ import pytest
 import torch
 from adapter_training import LORA, assert_states_equal
 from peft import PeftModel
+from tiny_architectures import build_text_model
 
 from blossomtune.aggregation.layers import list_layers
 from blossomtune.config.lora import LoraSettings
@@ -117,6 +118,29 @@ def test_base_delta_and_saved_factors_give_the_same_model(tiny_model, tmp_path):
     after = model(ids).logits
     assert (after - before).abs().max() > 1
     torch.testing.assert_close(loaded(ids).logits, after, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_adapter_of_an_embedding_does_not_hold_the_embedding(tiny_model, target):
+    state = build_state(tiny_model, target_modules=[target])
+    assert {min(value.shape) for value in state.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "targets"),
+    [
+        ("lfm2", 32, ["q_proj", "conv.conv"]),
+        ("qwen3_moe", 4, ["q_proj", "gate_proj", "up_proj", "down_proj"]),
+    ],
+)
+def test_factors_that_are_no_matrices_of_one_layer_are_rejected(name, rank, targets):
+    lora = LoraSettings(r=rank, target_modules=targets)
+    state = adapter.get_adapter_state(adapter.build_peft_model(build_text_model(name), lora, 1))
+    adapter.require_linear_layers(state, lora, "fedavg")
+    with pytest.raises(
+        UserError, match=r"works on the adapters of linear layers, and .*(conv|exp)"
+    ):
+        adapter.require_linear_layers(state, lora, "flexlora")
 
 
 def test_embeddings_are_rejected_if_the_aggregation_needs_linear_layers(tiny_model):

@@ -13,8 +13,11 @@ import safetensors.torch
 from artifact_samples import client_token_counts, partition_manifest, provenance, tokenized_manifest
 from baseline_configs import build_baseline_config
 from chat_examples import encode_example, render_prompt
+from tiny_architectures import build_text_model, save_model
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
+from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256, read_json
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import client_sampling
@@ -59,7 +62,10 @@ def inputs(tiny_model, tmp_path_factory):
     write_artifact(root / "partition/manifest.json", partition_manifest(names))
     shutil.copytree(tiny_model, root / "model")
     write_artifact(root / "model/provenance.json", provenance())
-    return {name: root / name for name in ("model", "partition", "preprocessed")}
+    folders = {name: root / name for name in ("model", "partition", "preprocessed")}
+    for stage, folder in folders.items():
+        write_checksums(folder, stage)
+    return folders
 
 
 def output_paths(folder):
@@ -76,6 +82,18 @@ def train(name, config, inputs, folder):
     )
     adapter = (folder / "adapter/adapter_model.safetensors").read_bytes()
     return read_json(folder / "history.json"), adapter
+
+
+def test_adapter_that_cannot_be_merged_is_refused_before_the_first_round(
+    tiny_model, inputs, tmp_path
+):
+    model = save_model(build_text_model("qwen3"), tmp_path / "model", tiny_model)
+    write_artifact(model / "provenance.json", provenance())
+    config = build_baseline_config()
+    config["lora"]["target_modules"] = ["q_proj", "lm_head"]
+    with pytest.raises(UserError, match="lm_head has the same weights as embed_tokens"):
+        train("centralised", config, inputs | {"model": model}, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def without_seconds(history):

@@ -70,7 +70,8 @@ class LoraSettings(Block):
     ] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         description="Layers with an adapter. An unknown name is an error that lists the "
-        "model's layers.",
+        "model's layers. In models that read images, too, only layers of the language model get "
+        "one.",
     )
     ranks: ClientRanks | None = Field(
         None,

@@ -117,6 +117,9 @@ def _check_model(folder: Path) -> None:
             f"the model has no config.json with safetensors weights; it has: {names}",
             "other formats can run code when loaded; convert with save_pretrained first",
         )
+    from blossomtune.modeling.architecture import require_trainable  # imports torch
+
+    require_trainable(folder)
     try:
         load_tokenizer(folder)
     except (OSError, ValueError) as error:

@@ -13,7 +13,6 @@ from blossomtune.federation.run import FederatedRun
 from blossomtune.files import write_json
 from blossomtune.gpus import get_free_memory, list_visible_gpus
 from blossomtune.modeling.eval_loss import compute_eval_loss
-from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.training.sft_config import build_sft_config
 from blossomtune.training.trainer import LocalObjective, TrainResult, train_adapter
 
@@ -64,11 +63,7 @@ def train_largest_batch(run: FederatedRun) -> TrainResult:
         batches = rows.select(list(range(len(rows))) * num_batches)
         result = train_adapter(model, worker.tokenizer, batches, config, LocalObjective())
     if run.spec.federation.fraction_evaluate:
-        compute_eval_loss(
-            model,
-            select_longest_rows(run, 16, ".validation").to_list(),
-            get_pad_token_id(worker.tokenizer),
-        )
+        compute_eval_loss(model, select_longest_rows(run, 16, ".validation").to_list())
     return result
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers.cache_utils import Cache, DynamicLayer
 
-from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.encoding import IGNORE_INDEX, PAD_TOKEN_ID
 
 
 @dataclass
@@ -85,12 +85,10 @@ class PrefixCacheScorer:
     Args:
         model: A causal language model.
         prompts: Token ids of all prompts that will be used; none is empty.
-        pad_token_id: Id to pad with.
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad_token_id: int) -> None:
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
         self.model = model
-        self.pad_token_id = pad_token_id
         # each prompt keeps one token at least: its logits predict the answer's first token
         prefix = os.path.commonprefix([list(p) for p in prompts])  # noqa: RUF071 - of lists
         prefix = prefix[: min(len(prompt) for prompt in prompts) - 1]
@@ -113,7 +111,7 @@ class PrefixCacheScorer:
         state.attention_mask = state.attention_mask.repeat(len(prompts), 1)
         suffixes = [list(prompt[self.prefix_length :]) for prompt in prompts]
         width = max(map(len, suffixes))
-        ids = torch.tensor([[self.pad_token_id] * (width - len(s)) + s for s in suffixes])
+        ids = torch.tensor([[PAD_TOKEN_ID] * (width - len(s)) + s for s in suffixes])
         mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in suffixes])
         state.next_token_logits = feed_tokens(self.model, state, ids, mask, logits_to_keep=1)[:, -1]
         return state
@@ -135,7 +133,7 @@ class PrefixCacheScorer:
         if width > 1:
             inputs = targets[:, :-1]  # each token is predicted from those before it
             mask = (inputs != IGNORE_INDEX).long()
-            ids = inputs.masked_fill(mask == 0, self.pad_token_id)
+            ids = inputs.masked_fill(mask == 0, PAD_TOKEN_ID)
             more = feed_tokens(self.model, state.clone(), ids, mask, logits_to_keep=width - 1)
             logits = torch.cat([logits, more], dim=1)
         losses = cross_entropy(

@@ -15,7 +15,7 @@ from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
 from blossomtune.modeling.encoding import encode_turns, extract_answer, format_answer
-from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
+from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def score_rows(
     """
     template, choices = _load_chat_template(model, chat_template), settings["choices"]
     prompts, answers = _encode_rows(template, rows, choices)
-    scorer = PrefixCacheScorer(model.load(), prompts, get_pad_token_id(template.tokenizer))
+    scorer = PrefixCacheScorer(model.load(), prompts)
 
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):

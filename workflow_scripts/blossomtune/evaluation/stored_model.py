@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig
-
+from blossomtune.modeling.architecture import get_stored_dtype, load_config
 from blossomtune.modeling.load import load_model
 
 
@@ -32,6 +30,6 @@ class StoredModel:
             return model
         from peft import PeftModel  # imports for seconds; only baselines need it
 
-        config = AutoConfig.from_pretrained(self.directory, local_files_only=True)
+        dtype = get_stored_dtype(load_config(self.directory))
         merged = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
-        return merged.to(config.dtype or torch.float32).float().eval()
+        return merged.to(dtype).float().eval()

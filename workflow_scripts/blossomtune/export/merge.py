@@ -1,5 +1,6 @@
 """Merge an adapter into its base model and check the result."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,21 @@ import pyarrow as pa
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoConfig
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.artifacts.merge_check import MergeCheck
+from blossomtune.modeling.architecture import get_stored_dtype, load_config
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.loss import collate, model_inputs
 from blossomtune.modeling.tokenizer import load_tokenizer
+
+PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Settings of how a multimodal model reads images, which training does not change."""
 
 NUM_TEST_PROMPTS = 16
 """Number of held-out prompts that the merged model is compared on."""
@@ -55,13 +63,16 @@ def merge_adapter(
     Raises:
         MergeError: If a logit differs by more than ``MAX_LOGIT_DIFFERENCE``.
     """
-    dtype = AutoConfig.from_pretrained(model_dir, local_files_only=True).dtype or torch.float32
+    dtype = get_stored_dtype(load_config(model_dir))
     peft_model = PeftModel.from_pretrained(load_model(model_dir), adapter_dir).eval()
     expected = _compute_logits(peft_model, prompts)
     merged = peft_model.merge_and_unload(safe_merge=True)
     _check_logits(_compute_logits(merged, prompts), expected, torch.float32)
     merged.to(dtype).save_pretrained(output_dir)
     load_tokenizer(model_dir).save_pretrained(output_dir)
+    for name in PROCESSOR_FILES:
+        if (model_dir / name).is_file():
+            shutil.copyfile(model_dir / name, output_dir / name)
     del peft_model, merged  # one model in memory at a time
 
     difference = _check_logits(_compute_logits(load_model(output_dir), prompts), expected, dtype)
@@ -93,7 +104,7 @@ def _format_dtype(dtype: torch.dtype) -> str:
 @torch.inference_mode()
 def _compute_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Return float32 logits (B, V) of each completion's first token."""
-    batch = collate([{"input_ids": list(prompt)} for prompt in prompts], pad_token_id=0)
+    batch = collate([{"input_ids": list(prompt)} for prompt in prompts])
     output = model(**model_inputs(batch), use_cache=False, logits_to_keep=1)
     logits: Tensor = output.logits[:, -1].float()
     return logits

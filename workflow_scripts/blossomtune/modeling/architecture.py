@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -31,6 +32,11 @@ _MLP_LAYERS = {"mlp", "moe", "dense", "sparse"}
 def load_config(directory: Path) -> Any:
     """Return the transformers configuration of a model directory."""
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def get_stored_dtype(config: Any) -> torch.dtype:
+    """Return the dtype of the weights of a model directory, float32 if it is not stated."""
+    return config.dtype or config.get_text_config().dtype or torch.float32
 
 
 def is_multimodal(config: Any) -> bool:
@@ -62,6 +68,35 @@ def get_attention_window(config: Any) -> int | None:
     config = config.get_text_config()
     sizes = [getattr(config, name, None) for name in WINDOW_ATTRIBUTES]
     return min((size for size in sizes if size), default=None)
+
+
+def require_trainable(directory: Path) -> None:
+    """Reject a model that cannot be trained, or whose adapter cannot be merged.
+
+    Args:
+        directory: Model directory in Hugging Face's layout.
+
+    Raises:
+        UserError: If the model is quantized, or not a language model that transformers has.
+    """
+    try:
+        config = load_config(directory)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the model's config.json cannot be read: {error}") from None
+    if get_model_class(config) is None:
+        raise UserError(
+            f"the model is no causal language model: config.json has model_type "
+            f"{config.model_type!r}",
+            "choose a model that generates text",
+        )
+    if quantization := getattr(config, "quantization_config", None):
+        method = dict(quantization).get("quant_method", "unknown")
+        raise UserError(
+            f"the model's weights are quantized ({method}), and an adapter cannot be merged into "
+            "them",
+            "use the model with its original weights; training.quantization quantizes them while "
+            "training",
+        )
 
 
 def find_packing_obstacle(config: Any, max_length: int) -> str | None:

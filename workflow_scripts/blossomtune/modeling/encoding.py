@@ -9,6 +9,9 @@ from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
 IGNORE_INDEX = -100
 """Label of a token without loss (PyTorch's ``ignore_index``)."""
 
+PAD_TOKEN_ID = 0
+"""Id to pad with. Padding is masked, and a tokenizer's pad token may have no embedding."""
+
 
 class TurnText(NamedTuple):
     """Text of one learnt turn, with the text before it.

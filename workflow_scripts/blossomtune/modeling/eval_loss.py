@@ -28,32 +28,28 @@ class ServerEvalSet:
         positions = select_server_eval_rows(seed, len(test), num_rows)
         self.rows = sorted(test.select(positions), key=lambda row: len(row["input_ids"]))
 
-    def evaluate(self, model: Any, pad_token_id: int) -> ServerEvaluation:
+    def evaluate(self, model: Any) -> ServerEvaluation:
         """Return the loss and its perplexity on the sample.
 
         Args:
             model: A causal language model.
-            pad_token_id: Id to pad with.
 
         Returns:
             Loss and perplexity, rounded to six decimals, and the number of rows.
         """
-        loss = compute_eval_loss(model, self.rows, pad_token_id)
+        loss = compute_eval_loss(model, self.rows)
         return ServerEvaluation(
             loss=round(loss, 6), perplexity=round(math.exp(loss), 6), rows=len(self.rows)
         )
 
 
 @torch.inference_mode()
-def compute_eval_loss(
-    model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, batch_size: int = 16
-) -> float:
+def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]], batch_size: int = 16) -> float:
     """Return the mean loss of completions, in nats per token.
 
     Args:
         model: A causal language model; it is set to evaluation mode.
         rows: Tokenized rows with ``input_ids`` and ``labels``.
-        pad_token_id: Id to pad with.
         batch_size: Rows per forward pass.
 
     Returns:
@@ -63,7 +59,7 @@ def compute_eval_loss(
     share_prefix = prefix_sharing.is_supported(model)
     nll = tokens = 0.0
     for start in range(0, len(rows), batch_size):
-        batch = collate(rows[start : start + batch_size], pad_token_id, share_prefix)
+        batch = collate(rows[start : start + batch_size], share_prefix=share_prefix)
         sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
         nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
     return nll / tokens

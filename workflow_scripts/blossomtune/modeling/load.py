@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, BitsAndBytesConfig
+
+from blossomtune.modeling.architecture import is_multimodal, load_config
 
 _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
     "8bit": {"load_in_8bit": True},
@@ -25,6 +27,8 @@ def load_model(
 ) -> Any:
     """Load the causal language model of a directory, in evaluation mode, from safetensors only.
 
+    A model that also reads images is loaded as a whole, so that merging keeps all of it.
+
     Quantization applies to linear layers except the last. With float32 for all other weights,
     PEFT's ``prepare_model_for_kbit_training`` is not needed.
 
@@ -44,7 +48,9 @@ def load_model(
             "quantization_config": BitsAndBytesConfig(**_BITSANDBYTES_ARGUMENTS[quantization]),
             "device_map": {"": device},
         }
-    model = AutoModelForCausalLM.from_pretrained(
+    is_composite = is_multimodal(load_config(directory))
+    auto_class = AutoModelForImageTextToText if is_composite else AutoModelForCausalLM
+    model = auto_class.from_pretrained(
         directory,
         dtype=dtype,
         local_files_only=True,

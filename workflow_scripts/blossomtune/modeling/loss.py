@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from blossomtune.modeling import prefix_sharing
-from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.encoding import IGNORE_INDEX, PAD_TOKEN_ID
 
 
 def collate(
-    rows: Sequence[Mapping[str, Sequence[int]]], pad_token_id: int, share_prefix: bool = False
+    rows: Sequence[Mapping[str, Sequence[int]]],
+    pad_token_id: int = PAD_TOKEN_ID,
+    share_prefix: bool = False,
 ) -> dict[str, Tensor]:
     """Return a batch, padded on the left so that all completions end at the last position.
 

@@ -29,9 +29,3 @@ def load_tokenizer(directory: Path) -> Any:
             "choose an instruction-tuned model, or add chat_template.jinja to the model's folder",
         )
     return tokenizer
-
-
-def get_pad_token_id(tokenizer: Any) -> int:
-    """Return the id to pad with: 0 if the model has none, since padding is masked."""
-    pad_token_id: int | None = tokenizer.pad_token_id
-    return 0 if pad_token_id is None else pad_token_id

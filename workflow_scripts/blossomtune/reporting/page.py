@@ -20,6 +20,7 @@ from blossomtune.reporting.context import (
     build_experiment_context,
     render_figure,
 )
+from blossomtune.reporting.style import PAGE_STYLE
 
 _TEMPLATE_DIR = Path(__file__).parent
 _PAGE_TEMPLATE = "page.html.jinja"
@@ -65,16 +66,19 @@ def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
     with files.write_atomically(output / "index.html") as index:
         index.write_text(page, encoding="utf-8")
     with files.write_atomically(output / "summary.txt") as text:
-        lines = [
-            f"{e.name}: {describe_result(e.base, e.federated, e.differences['base'])}\n"
-            for e in experiments
-        ]
-        text.write_text("".join(lines), encoding="utf-8")
+        text.write_text("".join(map(_describe_experiment, experiments)), encoding="utf-8")
     with files.write_atomically(output / "figures", directory=True) as folder:
         _write_figure(folder / "time.svg", draw_times)
         for experiment, draw_functions in drawings.items():
             for name, draw in draw_functions.items():
                 _write_figure(folder / experiment / f"{name}.svg", draw)
+
+
+def _describe_experiment(e: load.ExperimentResults) -> str:
+    result = describe_result(
+        e.base, e.federated, e.differences["base"], e.num_leaked, e.without_leaks
+    )
+    return f"{e.name}: {result}\n"
 
 
 def _write_figure(path: Path, draw: figures.DrawFunction) -> None:
@@ -116,7 +120,7 @@ def render_page(
         "percent1": lambda share: formatting.format_percent(share, 1),
         "points": formatting.format_points,
     }
-    style = charts.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    style = charts.STYLE + PAGE_STYLE
     views = [
         build_experiment_context(number, e, drawings[e.name])
         for number, e in enumerate(experiments, 1)

@@ -14,18 +14,22 @@ from blossomtune.config.lora import LoraSettings
 from blossomtune.errors import UserError
 from blossomtune.named_tensors import StateDict
 from blossomtune.seeds import derive_seed
+from blossomtune.training.target_modules import find_excluded_modules
 
 
 class AdapterMismatchError(ValueError):
     """Adapter tensors with wrong names or shapes, or with values that are not finite."""
 
 
-def build_lora_config(lora: LoraSettings, rank: int | None = None) -> LoraConfig:
+def build_lora_config(
+    lora: LoraSettings, rank: int | None = None, exclude_modules: str | None = None
+) -> LoraConfig:
     """Build PEFT's configuration of an adapter.
 
     Args:
         lora: The experiment's LoRA settings.
         rank: Rank to use instead of ``lora.r``.
+        exclude_modules: Result of ``find_excluded_modules``.
 
     Returns:
         Configuration of a causal language model's adapter.
@@ -39,6 +43,7 @@ def build_lora_config(lora: LoraSettings, rank: int | None = None) -> LoraConfig
         use_rslora=lora.rslora,
         use_dora=lora.dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        exclude_modules=exclude_modules,
     )
 
 
@@ -60,7 +65,8 @@ def build_peft_model(model: Any, lora: LoraSettings, seed: int, rank: int | None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "adapter"))
         try:
-            return get_peft_model(model, build_lora_config(lora, rank))
+            excluded = find_excluded_modules(model, lora)
+            return get_peft_model(model, build_lora_config(lora, rank, excluded))
         except ValueError as error:
             names = {n.rsplit(".")[-1] for n, m in model.named_modules() if hasattr(m, "weight")}
             raise UserError(
@@ -91,9 +97,21 @@ def reinitialize_adapter(state: Mapping[str, Tensor], seed: int, round_number: i
     return {name: initialize(name, state[name]) for name in sorted(state)}
 
 
+def get_excluded_modules(model: Any) -> str | None:
+    """Return the ``exclude_modules`` of a PEFT model, for the configuration of its adapter."""
+    excluded: str | None = model.peft_config["default"].exclude_modules
+    return excluded
+
+
+def _get_state_dict(model: Any) -> StateDict:
+    """Return the adapter's tensors; PEFT would add whole embeddings where one has an adapter."""
+    state: StateDict = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return state
+
+
 def get_adapter_parameters(model: Any) -> dict[str, Parameter]:
     """Return a PEFT model's adapter parameters, by the names of ``get_adapter_state``."""
-    state = get_peft_model_state_dict(model)
+    state = _get_state_dict(model)
     parameters = {parameter.data_ptr(): parameter for parameter in model.parameters()}
     return {name: parameters[value.data_ptr()] for name, value in sorted(state.items())}
 
@@ -105,7 +123,7 @@ def get_trainable_parameters(model: Any) -> dict[str, Parameter]:
 
 def get_adapter_state(model: Any) -> StateDict:
     """Return a copy of a PEFT model's adapter, in float32 on the CPU."""
-    state = get_peft_model_state_dict(model)
+    state = _get_state_dict(model)
     return {
         name: value.detach().to("cpu", torch.float32, copy=True)
         for name, value in sorted(state.items())
@@ -122,7 +140,7 @@ def set_adapter_state(model: Any, state: Mapping[str, Tensor]) -> None:
     Raises:
         AdapterMismatchError: If a name or a shape differs, or a value is not finite.
     """
-    validate_state(state, get_peft_model_state_dict(model))
+    validate_state(state, _get_state_dict(model))
     set_peft_model_state_dict(model, dict(state))
 
 
@@ -175,6 +193,8 @@ def require_linear_layers(
 ) -> None:
     """Reject adapters of other layers than linear ones if the aggregation needs products B A.
 
+    Convolutions have factors with more dimensions, and the experts of a layer share two factors.
+
     Args:
         state: An adapter.
         lora: The experiment's LoRA settings.
@@ -183,12 +203,19 @@ def require_linear_layers(
     Raises:
         UserError: If there is such a layer, e.g. an embedding.
     """
-    others = [name for name in state if not name.endswith((LORA_A_SUFFIX, LORA_B_SUFFIX))]
+    ranks = {LORA_A_SUFFIX: 0, LORA_B_SUFFIX: 1}
+    plain = {
+        name
+        for name, value in state.items()
+        for suffix, dimension in ranks.items()
+        if name.endswith(suffix) and value.dim() == 2 and value.shape[dimension] == lora.r
+    }
+    others = [name for name in state if name not in plain]
     if others and aggregation != "fedavg":
         raise UserError(
             f"lora.target_modules {lora.target_modules}: aggregation {aggregation} works on the "
             f"adapters of linear layers, and {others[0]} is none",
-            "leave embeddings out, or use aggregation fedavg",
+            "leave embeddings, convolutions and experts out, or use aggregation fedavg",
         )
 
 

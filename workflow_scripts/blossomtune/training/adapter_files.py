@@ -19,6 +19,7 @@ def save_adapter(
     base_model_name: str,
     directory: Path,
     rank: int | None = None,
+    exclude_modules: str | None = None,
 ) -> None:
     """Write an adapter atomically. The same values give the same bytes.
 
@@ -28,12 +29,18 @@ def save_adapter(
         base_model_name: Name of the base model for ``adapter_config.json``.
         directory: PEFT directory to write.
         rank: The adapter's rank if it is not ``lora.r``.
+        exclude_modules: PEFT's key of this name.
     """
-    _write_peft_directory(state, build_lora_config(lora, rank), base_model_name, directory)
+    config = build_lora_config(lora, rank, exclude_modules)
+    _write_peft_directory(state, config, base_model_name, directory)
 
 
 def save_adapter_from_factors(
-    factors: Mapping[str, Factors], lora: LoraSettings, base_model_name: str, directory: Path
+    factors: Mapping[str, Factors],
+    lora: LoraSettings,
+    base_model_name: str,
+    directory: Path,
+    exclude_modules: str | None = None,
 ) -> None:
     """Write updates B A, whose ranks may differ per layer, as an adapter with LoRA scaling 1.
 
@@ -42,9 +49,10 @@ def save_adapter_from_factors(
         lora: The experiment's LoRA settings.
         base_model_name: Name of the base model for ``adapter_config.json``.
         directory: PEFT directory to write.
+        exclude_modules: PEFT's key of this name.
     """
     ranks = {layer: a.shape[0] for layer, (_, a) in factors.items()}
-    config = build_lora_config(lora, max(ranks.values()))
+    config = build_lora_config(lora, max(ranks.values()), exclude_modules)
     config.use_rslora, config.lora_alpha = False, config.r
     pattern = {
         layer.removeprefix("base_model.model."): rank

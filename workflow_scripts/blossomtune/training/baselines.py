@@ -23,6 +23,7 @@ from blossomtune.training import adapter
 from blossomtune.training.adapter_files import save_adapter
 from blossomtune.training.baseline_schedule import Baseline
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
+from blossomtune.training.preflight import check_model
 from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.training.schedule import ScheduledRound, derive_training_seed
 from blossomtune.training.trainer import LocalObjective, train_scheduled_round
@@ -67,6 +68,8 @@ def train_baseline(
     device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
     base = load_model(model, quantization=baseline.training.quantization, device=device)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
+    manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
+    check_model(peft_model, lora, packing=manifest.packing)
     tokenizer = load_tokenizer(model)
 
     identity = _build_identity(baseline, rank, model, preprocessed, device)
@@ -92,7 +95,14 @@ def train_baseline(
 
     provenance = read_artifact(model / "provenance.json", Provenance)
     base_model_name = provenance.get_repository(default=model.name)
-    save_adapter(adapter.get_adapter_state(peft_model), lora, base_model_name, adapter_dir, rank)
+    save_adapter(
+        adapter.get_adapter_state(peft_model),
+        lora,
+        base_model_name,
+        adapter_dir,
+        rank,
+        adapter.get_excluded_modules(peft_model),
+    )
     clients = names if client is None else [names[client]]
     result = BaselineHistory(clients=clients, device=device, rank=rank, rounds=records)
     write_artifact(history, result)

@@ -12,7 +12,6 @@ from trl import SFTConfig
 
 from blossomtune.modeling import prefix_sharing
 from blossomtune.modeling.loss import collate
-from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict
 from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.adopt import Adopt
@@ -148,9 +147,7 @@ def _train_once(
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
-        data_collator=partial(
-            collate, pad_token_id=get_pad_token_id(tokenizer), share_prefix=share_prefix
-        ),
+        data_collator=partial(collate, share_prefix=share_prefix),
         optimizer_cls_and_kwargs=(Adopt, adopt_kwargs) if config.optim == "adopt" else None,
         proximal_mu=objective.proximal_mu,
         scaffold_correction=objective.scaffold_correction,

@@ -1,6 +1,7 @@
 """Tests of tokenized files and their manifest."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,13 +65,22 @@ def make_command(config, model, inputs, out, cores):
     return [*map(str, command), "--cores", str(cores)]
 
 
-def test_packing_is_refused_for_models_that_mix_rows(inputs, tmp_path):
-    model = save_model(build_text_model("qwen3_5"), tmp_path / "model")
+def test_packing_is_refused_for_models_that_mix_rows(tiny_model, inputs, tmp_path):
+    model = save_model(build_text_model("qwen3_5"), tmp_path / "model", tiny_model)
     with pytest.raises(UserError, match=r"packing: Qwen3_5ForCausalLM .* mix tokens"):
         build(make_config(packing=True), model, inputs, tmp_path / "packed")
     assert list((tmp_path / "packed").iterdir()) == []
     manifest = build(make_config(), model, inputs, tmp_path / "plain")
     assert manifest["clients"][0]["rows"] == 3
+
+
+def test_token_without_an_embedding_is_rejected(tiny_model, inputs, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    tokenizer = load_tokenizer(model)
+    tokenizer.add_tokens(["text"])
+    tokenizer.save_pretrained(model)
+    with pytest.raises(UserError, match="the token 'text' with the id 259"):
+        build(make_config(), model, inputs, tmp_path / "out")
 
 
 @pytest.mark.parametrize("key", ["prompt", "completion", "system", "text"])
@@ -108,7 +118,7 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
     assert manifest["clients"][1] == {
         "client": 1,
         "rows": 2,
-        "dropped": {"too_long": 0, "unrenderable": 0},
+        "dropped": {"too_long": 0, "unrenderable": 0, "leaks": 0},
         "truncated": 0,
         "packed": None,
         "tokens": sum(tokens),
@@ -116,7 +126,7 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
         "longest": max(tokens),
         "sha256": compute_file_sha256(tmp_path / "out" / "client_1.arrow"),
     }
-    assert {k: v for k, v in manifest.items() if k not in ("clients", "test")} == {
+    assert {k: v for k, v in manifest.items() if k not in ("clients", "test", "leaks")} == {
         "shape": {
             "name": "prompt_completion",
             "detected": False,
@@ -230,7 +240,7 @@ def test_too_long_rows_are_rejected_dropped_or_truncated(tiny_model, inputs, tmp
         make_config(max_length=100, too_long="drop"), tiny_model, inputs, tmp_path / "dropped"
     )
     assert dropped["clients"][0]["rows"] == 1
-    assert dropped["clients"][0]["dropped"] == {"too_long": 7, "unrenderable": 0}
+    assert dropped["clients"][0]["dropped"] == {"too_long": 7, "unrenderable": 0, "leaks": 0}
     truncating = make_config(max_length=tokens - 1, too_long="truncate")
     truncated = build(truncating, tiny_model, inputs, tmp_path / "truncated")
     client = datasets.Dataset.from_file(str(tmp_path / "truncated" / "client_0.arrow"))
@@ -239,7 +249,7 @@ def test_too_long_rows_are_rejected_dropped_or_truncated(tiny_model, inputs, tmp
         len(client),
         3,
     )
-    assert truncated["clients"][0]["dropped"] == {"too_long": 4, "unrenderable": 0}
+    assert truncated["clients"][0]["dropped"] == {"too_long": 4, "unrenderable": 0, "leaks": 0}
     assert truncated["clients"][0]["longest"] == tokens - 1
     assert load_tokenizer(tiny_model).decode(client[-1]["labels"][-1:]) == "b"
 
@@ -261,7 +271,7 @@ def test_unrenderable_rows_are_rejected_or_dropped(tiny_model, inputs, tmp_path)
     )
     manifest = build(make_config(unrenderable="drop"), tiny_model, inputs, tmp_path / "dropped")
     assert manifest["clients"][0]["rows"] == 6
-    assert manifest["clients"][0]["dropped"] == {"too_long": 0, "unrenderable": 8}
+    assert manifest["clients"][0]["dropped"] == {"too_long": 0, "unrenderable": 8, "leaks": 0}
     client = datasets.Dataset.from_file(str(tmp_path / "dropped" / "client_0.arrow"))
     assert list(client["row"]) == [0, 2, 6, 8, 10, 12]
 

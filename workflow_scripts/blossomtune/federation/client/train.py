@@ -16,7 +16,6 @@ from blossomtune.federation.messages.requests import TrainRequest
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import compute_eval_loss
-from blossomtune.modeling.tokenizer import get_pad_token_id
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
 from blossomtune.training import adapter, client_sampling, scaffold, schedule
 from blossomtune.training.trainer import LocalObjective, train_scheduled_round
@@ -128,7 +127,7 @@ def evaluate_round(
     model = worker.prepare_model(run.spec.clients[client].rank, base_deltas)
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
     rows = load_client_rows(run.paths.preprocessed, client, ".validation")
-    loss = compute_eval_loss(model, rows.to_list(), get_pad_token_id(worker.tokenizer))
+    loss = compute_eval_loss(model, rows.to_list())
     return {"loss": loss, "rows": float(len(rows))}
 
 

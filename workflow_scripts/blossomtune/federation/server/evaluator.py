@@ -2,15 +2,17 @@
 
 import torch
 
+from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.round_record import ServerEvaluation
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import ServerEvalSet
 from blossomtune.modeling.load import load_model
-from blossomtune.modeling.tokenizer import get_pad_token_id, load_tokenizer
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
+from blossomtune.training.preflight import check_model
 
 
 class ServerEvaluator:
@@ -23,13 +25,19 @@ class ServerEvaluator:
 
     Attributes:
         initial_state: The adapter before the first round.
+        exclude_modules: PEFT's key of this name, for the adapter's configuration.
+
+    Raises:
+        UserError: If the adapter does not fit the model or the aggregation.
     """
 
     def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
         self._num_threads = cores
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
-        self._pad_token_id = get_pad_token_id(load_tokenizer(paths.model))
         self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
+        manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
+        check_model(self._model, spec.lora, packing=manifest.packing)
+        self.exclude_modules = adapter.get_excluded_modules(self._model)
         self._applied_rounds: set[int] = set()
         self.initial_state = adapter.get_adapter_state(self._model)
         adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
@@ -52,4 +60,4 @@ class ServerEvaluator:
             adapter.apply_base_delta(self._model, base_deltas[number])
         self._applied_rounds |= base_deltas.keys()
         adapter.set_adapter_state(self._model, state)
-        return self._eval_set.evaluate(self._model, self._pad_token_id)
+        return self._eval_set.evaluate(self._model)

@@ -96,7 +96,9 @@ def _encode_adapters(
     server_scale = compute_scaling(spec.lora, spec.lora.r)
     records, decoded = {}, {}
     for rank in ranks:
-        truncated = truncate_rank(rounded, rank, server_scale, compute_scaling(spec.lora, rank))
+        truncated = rounded
+        if rank != spec.lora.r:
+            truncated = truncate_rank(rounded, rank, server_scale, compute_scaling(spec.lora, rank))
         records[rank], _ = codec.encode(truncated, precision)
         decoded[rank] = codec.decode(records[rank])
     return records, decoded, residual

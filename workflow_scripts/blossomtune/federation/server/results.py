@@ -23,6 +23,7 @@ def write_results(
     last_checkpoint: Checkpoint[RoundRecord],
     best_checkpoint: Checkpoint[RoundRecord] | None,
     stop_reason: str | None,
+    exclude_modules: str | None = None,
 ) -> None:
     """Write the adapter and the history.
 
@@ -33,6 +34,7 @@ def write_results(
         last_checkpoint: Checkpoint of the last round.
         best_checkpoint: Checkpoint of the best round, if there is one.
         stop_reason: Why the run ended before its last round, if it did.
+        exclude_modules: PEFT's key of this name, for the adapter's configuration.
 
     Raises:
         UserError: If no round was trained, or the best round has no checkpoint.
@@ -49,7 +51,7 @@ def write_results(
                 f"remove {paths.checkpoints} and train again, or use federation.result: last",
             )
         checkpoint = best_checkpoint
-    _save_adapter(spec, paths, checkpoint)
+    _save_adapter(spec, paths, checkpoint, exclude_modules)
     guarantee, spent = None, last_checkpoint.history[-1].privacy
     if federation.privacy and spent:
         settings = federation.privacy.model_dump(include={"noise_multiplier", "clipping", "side"})
@@ -71,16 +73,21 @@ def write_results(
 
 
 def _save_adapter(
-    spec: FederationSpec, paths: ServerPaths, checkpoint: Checkpoint[RoundRecord]
+    spec: FederationSpec,
+    paths: ServerPaths,
+    checkpoint: Checkpoint[RoundRecord],
+    exclude_modules: str | None,
 ) -> None:
     """Write the adapter, together with all updates of the base weights."""
     lora, name = spec.lora, spec.base_model_name
     base_deltas = unflatten_base_deltas(strip_prefix("base_deltas", checkpoint.server_state))
     if not base_deltas:
-        adapter_files.save_adapter(checkpoint.adapter_state, lora, name, paths.adapter)
+        adapter_files.save_adapter(
+            checkpoint.adapter_state, lora, name, paths.adapter, exclude_modules=exclude_modules
+        )
         return
     in_order = [base_deltas[number] for number in sorted(base_deltas)]
     scale = compute_scaling(lora, lora.r)
     with single_threaded():
         factors = stack_base_deltas(checkpoint.adapter_state, scale, in_order)
-    adapter_files.save_adapter_from_factors(factors, lora, name, paths.adapter)
+    adapter_files.save_adapter_from_factors(factors, lora, name, paths.adapter, exclude_modules)

@@ -64,7 +64,15 @@ def run_federation(
     if stop_reason:
         logger.info("stopped: %s", stop_reason)
     best_checkpoint = checkpoints.load_best(max_round=checkpoint.round_number)
-    write_results(spec, run.paths, run.resources.device, checkpoint, best_checkpoint, stop_reason)
+    write_results(
+        spec,
+        run.paths,
+        run.resources.device,
+        checkpoint,
+        best_checkpoint,
+        stop_reason,
+        evaluator.exclude_modules,
+    )
 
 
 def _load_checkpoint(
