@@ -9,6 +9,7 @@ from peft import LoraModel, PeftModel
 from tiny_architectures import build_vision_model, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.config.lora import LoraSettings
 from blossomtune.export.merge import MergeError, load_test_prompts, merge_adapter
 from blossomtune.export.model_card import render_model_card
@@ -107,6 +108,8 @@ def test_script_writes_the_same_bytes_again(
 ):
     output = tmp_path / "from the script"
     paths = {"model": model_dir, "adapter": adapter_dir, **inputs, "output": output}
+    for stage in ("model", "adapter", "preprocessed", "dataset"):
+        write_checksums(paths[stage], stage)
     command = [sys.executable, SCRIPT, "--config", json.dumps(merge_config)]
     command += [str(arg) for key, path in paths.items() for arg in (f"--{key}", path)]
     subprocess.run(command, check=True, capture_output=True)

@@ -21,9 +21,11 @@ from sample_results import (
 )
 
 from blossomtune import files
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.reporting import formatting
+from blossomtune.reporting.result_folders import ResultFolders
 
 ROOT = Path(__file__).parents[3]
 
@@ -215,6 +217,10 @@ def test_every_source_is_named(results, raw, source):
 
 def test_report_script_writes_the_page(results, raw):
     c = write_results(results, raw)
+    configuration = stage_inputs.report(c)["configuration"]
+    folders = ResultFolders.find(results, configuration, "quickstart")
+    for stage, folder in vars(folders).items():
+        write_checksums(folder, stage)
     command = [sys.executable, "workflow_scripts/report.py", "--results", str(results)]
     command += [
         "--config",

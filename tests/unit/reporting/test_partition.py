@@ -12,6 +12,7 @@ from artifact_samples import partition_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.reporting.partition import draw_partition
 
@@ -107,13 +108,16 @@ def test_external_clients_are_named():
 
 
 def test_script_draws_the_figure_without_heavy_imports(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps(build_manifest(build_counts(4, 3))))
+    partition = tmp_path / "partition"
+    partition.mkdir()
+    (partition / "manifest.json").write_text(json.dumps(build_manifest(build_counts(4, 3))))
+    write_checksums(partition, "partition")
     command = [sys.executable, "-X", "importtime", "workflow_scripts/draw_partition.py"]
-    command += ["--partition", str(tmp_path), "--output", str(tmp_path / "figures" / "x.svg")]
+    command += ["--partition", str(partition), "--output", str(tmp_path / "figures" / "x.svg")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     ET.parse(tmp_path / "figures" / "x.svg")
     assert not re.search(r"\| +(torch|pyarrow|numpy|datasets)$", done.stderr, flags=re.M)
-    (tmp_path / "manifest.json").unlink()
+    (partition / "manifest.json").unlink()
     failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert failed.returncode == 1
-    assert "manifest.json: this file is needed" in failed.stderr
+    assert "manifest.json: this file has been removed" in failed.stderr
