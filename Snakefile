@@ -27,6 +27,7 @@ include: "rules/download.smk"
 include: "rules/partition.smk"
 include: "rules/draw_partition.smk"
 include: "rules/preprocess.smk"
+include: "rules/render_preview.smk"
 include: "rules/invite.smk"
 include: "rules/federate.smk"
 include: "rules/train_baseline.smk"
@@ -53,6 +54,14 @@ rule partitions:
     input:
         expand_run("results/partitions/{partition}"),
         PARTITION_FIGURES,
+    localrule: True
+
+
+rule preview:
+    """Show what the model reads and learns, per partition, preprocessing and model."""
+    input:
+        expand_run("results/preview/{partition}/{preprocessing}/{model}.html"),
+        expand_run("results/preview/{partition}/{preprocessing}/{model}.txt"),
     localrule: True
 
 

@@ -87,10 +87,18 @@ def shorten_job_lines():
 
 
 def show_summary():
-    """Print the result below Snakemake's own last lines, if this run made the report."""
+    """Print the results below Snakemake's own last lines, if this run made them."""
     page, summary, *_ = map(Path, rules.report.output)
-    if summary.is_file() and summary.stat().st_mtime >= STARTED:
-        atexit.register(print, f"\n{summary.read_text()}report: {page}")
+    lines = [f"preview: {path}" for path in rules.preview.input if is_new(Path(path))]
+    if is_new(summary):
+        lines.append(f"{summary.read_text()}report: {page}")
+    if lines:
+        atexit.register(print, "\n" + "\n".join(lines))
+
+
+def is_new(file):
+    """Return whether this run wrote a file."""
+    return file.is_file() and file.stat().st_mtime >= STARTED
 
 
 def script(stage):

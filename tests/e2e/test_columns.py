@@ -84,7 +84,7 @@ def home(tiny_model, tmp_path_factory):
 def results(home):
     """Return the results of a run."""
     write_config(home, CONFIG)
-    run_snakemake(home, "all", timeout=400)
+    run_snakemake(home, "all", timeout=600)
     return home / "results"
 
 

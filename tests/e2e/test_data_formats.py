@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import re
 import shutil
 import zipfile
 
@@ -11,6 +12,7 @@ import pytest
 from checkout import copy_workflow
 from pyarrow import parquet
 from small_workflow import run_snakemake, write_config
+from xlsx_files import write_xlsx
 
 from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.tokenizer import load_tokenizer
@@ -60,7 +62,7 @@ CONFIG = {
             "filter": "messages | length < 6",
         },
         "common": {"source": {"kind": "path", "path": "first.jsonl.gz"}, "test": {"size": "all"}},
-        "prose": {"source": {"kind": "path", "path": "prose.csv"}, "columns": ["text"]},
+        "prose": {"source": {"kind": "path", "path": "prose.*"}, "columns": ["text"]},
     },
     "partitions": {
         "by-topic": {
@@ -120,7 +122,9 @@ def home(tiny_model, tmp_path_factory):
     sentences = [
         f"the {thing} is {colour}, said {i}" for i in range(8) for thing, colour in COLOURS.items()
     ]
-    (home / "prose.csv").write_text("text,n\n" + "".join(f'"{s}",1\n' for s in sentences))
+    table = "text;n\n" + "".join(f'"{s} – für";1,5\n' for s in sentences[:20])
+    (home / "prose.csv").write_bytes(table.encode("cp1252"))
+    write_xlsx(home / "prose.xlsx", {"Data": [["text", "n"], *([s, "1"] for s in sentences[20:])]})
     run_snakemake(home, "all", *EXTRA_TARGETS, timeout=400)
     return home
 
@@ -165,6 +169,19 @@ def test_packed_sequences_are_what_the_chat_template_renders(home):
     assert unpacked == expected
 
 
+def test_preview_shows_what_is_learnt_and_is_no_part_of_the_report(home):
+    output = run_snakemake(home, "preview", timeout=120)
+    page = "results/preview/by-topic/packed/tiny.html"
+    assert f"preview: {page}\n" in output
+    text = (home / page).with_suffix(".txt").read_text()
+    marked = re.findall("⟦(.+?)⟧", text)
+    answers = {"│".join([*colour, "⟨<|im_end|>⟩"]) for colour in COLOURS.values()}
+    assert len(marked) > 3 * 10  # three clients with ten conversations each
+    assert set(marked) <= answers
+    assert not (home / "results/report").joinpath("preview").exists()
+    assert "Nothing to be done" in run_snakemake(home, "all")
+
+
 def test_mixture_keeps_train_and_test_rows_of_its_members_apart(home):
     train, test = (
         parquet.read_table(home / f"results/datasets/chats/{n}.parquet").to_pylist()
@@ -192,12 +209,21 @@ def test_last_turn_loss_covers_the_last_answer_only(home):
         assert answer.removesuffix("<|im_end|>") in COLOURS.values()
 
 
+def test_files_of_spreadsheets_are_read_as_they_are(home):
+    manifest = read_manifest(home, "datasets/prose")
+    readings = [(r["format"], r["encoding"], r["delimiter"]) for r in manifest["readings"]]
+    assert readings == [("csv", "cp1252", ";"), ("xlsx", None, None)]
+    assert manifest["rows"]["read"] == 40
+    rows = parquet.read_table(home / "results/datasets/prose/train.parquet").to_pylist()
+    assert sum(row["text"].endswith(" – für") for row in rows) > 10
+
+
 def test_truncated_texts_are_counted(home):
     for client in read_manifest(home, "preprocessed/halves/cut/tiny")["clients"]:
         path = f"results/partitions/halves/client_{client['client']}.parquet"
         texts = parquet.read_table(home / path)["text"].to_pylist()
         # each byte is a token, and so is the end of the text
-        assert client["truncated"] == sum(len(text) + 1 > 24 for text in texts) > 0
+        assert client["truncated"] == sum(len(text.encode()) + 1 > 24 for text in texts) > 0
         assert client["longest"] == 24
 
 

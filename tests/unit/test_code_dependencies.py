@@ -8,6 +8,7 @@ PACKAGE_BY_SCRIPT = {
     "download": "data",
     "partition": "data",
     "preprocess": "data",
+    "render_preview": "reporting",
     "federate": "federation",
     "merge": "export",
     "evaluate": "evaluation",
@@ -127,11 +128,9 @@ def test_stages_do_not_depend_on_modules_of_other_stages():
 
 
 def test_templates_and_style_sheets_are_dependencies():
-    assert {f.rpartition(".")[2] for f in code_dependencies.list_sources("report")} == {
-        "py",
-        "css",
-        "jinja",
-    }
+    for script in ("report", "render_preview"):
+        files = code_dependencies.list_sources(script)
+        assert {f.rpartition(".")[2] for f in files} == {"py", "css", "jinja"}
     assert (
         "workflow_scripts/blossomtune/export/model_card.md.jinja"
         in code_dependencies.list_sources("merge")

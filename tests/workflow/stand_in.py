@@ -19,7 +19,8 @@ for word in rest:
         values.append(word)
 config = given.get("--config")
 told = Path(*config).read_text() if config else "{}"
-outputs = [Path(*given[name]) for name in ("--output", "--adapter", "--history") if name in given]
+names = ("--output", "--text", "--adapter", "--history")
+outputs = [Path(*given[name]) for name in names if name in given]
 if step == "report":
     page = outputs.pop()
     names = ("outcome", "loss", "drift", "traffic")

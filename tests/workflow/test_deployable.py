@@ -75,6 +75,8 @@ def test_runs_in_another_directory_from_a_read_only_checkout(read_only, elsewher
     finish(elsewhere, "--snakefile", str(read_only), "--printshellcmds")
     assert (elsewhere.root / REPORT).is_file()
     assert elsewhere.planned("--snakefile", str(read_only)) == {}
+    preview = elsewhere.snakemake("--dry-run", "preview", "--snakefile", str(read_only))
+    assert "results/preview/by-domain/sentiment/smollm2-135m-instruct.html" in preview.stdout
 
 
 def test_directory_has_its_own_configuration(read_only, elsewhere):
@@ -108,6 +110,9 @@ def test_module_of_another_workflow(read_only, elsewhere, finish, prefix):
     assert elsewhere.planned() == Counter([*names, "mine"]), "the default target is ours"
     finish(elsewhere)
     assert (elsewhere.root / "mine.txt").is_file()
+    finish(elsewhere, "blossomtune_preview")
+    preview = elsewhere.root / prefix / "results/preview/by-domain/sentiment"
+    assert {file.suffix for file in preview.iterdir()} == {".html", ".txt"}
     made = {path.name for path in (elsewhere.root / prefix).iterdir()}
     assert "results" in made
     if prefix:

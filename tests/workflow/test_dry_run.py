@@ -38,6 +38,23 @@ def test_partitions_builds_the_clients_data_and_its_figures_alone(checkout):
     assert planned == Counter(["download", "partition", "draw_partition", "partitions"])
 
 
+def test_preview_trains_nothing(checkout):
+    planned = checkout.planned("preview")
+    stages = ["fetch_model", "download", "partition", "preprocess", "render_preview"]
+    assert planned == Counter([*stages, "preview"])
+
+
+def test_preview_has_every_combination_of_blocks_once(small):
+    def change(data):
+        first = data["experiments"]["quickstart"]
+        data["preprocessing"]["short"] = data["preprocessing"]["sentiment"] | {"max_length": 99}
+        data["experiments"] |= {"same": first, "other": first | {"preprocessing": "short"}}
+        data["run"] = ["quickstart", "same", "other"]
+
+    small.configure(change)
+    assert small.planned("preview")["render_preview"] == 2
+
+
 def test_make_run_takes_a_target_with_the_cache_on_and_off(checkout):
     """`--cache` takes the names behind it for rules, so the Makefile puts it elsewhere."""
     line = re.search(r"^\tsnakemake (.*); status=", (ROOT / "Makefile").read_text(), flags=re.M)[1]
@@ -181,7 +198,9 @@ def rules():
 
 
 def test_every_stage_has_a_rule():
-    assert {name for name, _ in rules()} == {*STAGES, "train_baseline", "container", "invite"}
+    assert {name for name, _ in rules()} == {
+        *(*STAGES, "render_preview", "train_baseline", "container", "invite")
+    }
 
 
 @pytest.mark.parametrize(("name", "text"), rules(), ids=[name for name, _ in rules()])

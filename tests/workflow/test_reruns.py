@@ -78,6 +78,19 @@ def test_one_key(after, key, value, rules):
     assert set(after.planned()) == rules
 
 
+def test_preview_follows_the_preprocessing(after, finish):
+    finish(after, "preview")
+    assert after.planned("preview") == {}
+    after.configure(put(f"{EXPERIMENT}.training.learning_rate_max", 0.0123))
+    assert after.planned("preview") == {}
+    after.append(f"{LIBRARY}/reporting/preview/preview.css", "/* a comment */")
+    assert set(after.planned("preview")) == {"render_preview", "preview"}
+    assert set(after.planned()) == FEDERATE
+    after.configure(put("preprocessing.sentiment.max_length", 300))
+    stages = {"preprocess", "render_preview", "preview"}
+    assert set(after.planned("preview")) == stages
+
+
 CODE = [
     ("data/fetch_model.py", FETCH_MODEL),
     ("data/preparation/build_dataset.py", DOWNLOAD),

@@ -19,6 +19,7 @@ NAMES = {
     "download": ["vader-sentiment"],
     "partition": ["by-domain"],
     "preprocess": ["sentiment"],
+    "render_preview": ["by-domain", "sentiment", "smollm2-135m-instruct"],
     "federate": ["quickstart"],
     "train_baseline": ["quickstart"],
     "merge": ["quickstart"],
@@ -57,7 +58,7 @@ def find_changed_stages(raw, path, value):
 CARD = {"merge", "report"}
 TRAINED = {"federate", "train_baseline"} | CARD
 CHANGES = [
-    ("seed", 7, {"download", "partition", "federate", "train_baseline", "evaluate"} | CARD),
+    ("seed", 7, {"download", "partition", "render_preview", "evaluate"} | TRAINED),
     ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
     ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),
     ("datasets.vader-sentiment.licence", "other", {"download"} | CARD),

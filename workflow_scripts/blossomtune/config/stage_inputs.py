@@ -72,6 +72,24 @@ def preprocess(configuration: Configuration, preprocessing: str) -> dict[str, An
     return configuration.preprocessing[preprocessing].model_dump(mode="json")
 
 
+def render_preview(
+    configuration: Configuration, partition: str, preprocessing: str, model: str
+) -> dict[str, Any]:
+    """Return the seed of the selection of rows, and the names of the blocks for the title.
+
+    Args:
+        configuration: The whole configuration.
+        partition: Name of the partition.
+        preprocessing: Name of the preprocessing.
+        model: Name of the model.
+
+    Returns:
+        JSON object.
+    """
+    names = {"partition": partition, "preprocessing": preprocessing, "model": model}
+    return names | {"seed": configuration.seed}
+
+
 def federate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """Return an experiment's blocks ``lora``, ``training`` and ``federation``, and the seed.
 

@@ -20,6 +20,7 @@ from blossomtune.reporting.context import (
     build_experiment_context,
     render_figure,
 )
+from blossomtune.reporting.style import PAGE_STYLE
 
 _TEMPLATE_DIR = Path(__file__).parent
 _PAGE_TEMPLATE = "page.html.jinja"
@@ -116,7 +117,7 @@ def render_page(
         "percent1": lambda share: formatting.format_percent(share, 1),
         "points": formatting.format_points,
     }
-    style = charts.STYLE + (_TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    style = charts.STYLE + PAGE_STYLE
     views = [
         build_experiment_context(number, e, drawings[e.name])
         for number, e in enumerate(experiments, 1)

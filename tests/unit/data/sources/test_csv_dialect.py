@@ -28,6 +28,7 @@ def detect(path, kind="csv", **keys):
         ('a;b\n"x\n,;y""\n";2\n' * 9, (";", '"')),
         ("'a','b'\n'it''s','x'\n", (",", "'")),
         ("a,b\n'tis,x\n", (",", '"')),
+        ("'x' he said,b\n'y' or not,x\n", (",", '"')),
         ("a,b\n1,2\n1\n", (",", '"')),
     ],
 )
@@ -52,6 +53,9 @@ def test_columns_decide_between_delimiters(write_file):
 def test_only_the_sample_decides_about_the_delimiter(write_file):
     rows = "some words; and more, and so on;good\n" * 60_000
     assert detect(write_file("a", f"text;label;sort\n{rows}")) == (";", '"')
+    assert detect(write_file("a", f"text;label;sort\n{rows}".replace("\n", "\r"))) == (";", '"')
+    for text in ("x" * 2_000_000, "x, y\n" * 400_000):
+        assert detect(write_file("a", f'text;label\n"{text}";1\nz;2\n')) == (";", '"')
 
 
 def test_single_quoted_values_below_a_plain_header_are_unclear(write_file):
@@ -59,6 +63,9 @@ def test_single_quoted_values_below_a_plain_header_are_unclear(write_file):
     with pytest.raises(UserError, match=r"^format.quotechar: the quotation mark of a is not clear"):
         detect(path)
     assert detect(path, quotechar="'") == (",", "'")
+    path = write_file("a", "'a;b'|'c\n;'\n")
+    with pytest.raises(UserError, match=r"^format.quotechar: the quotation mark of a is not clear"):
+        detect(path, columns=["text", "label"])
     assert detect(write_file("a", "text,n\n'tis,1\n"), quotechar='"') == (",", '"')
     assert detect(write_file("a", "text,n\n'x' he said,1\n'',2\n")) == (",", '"')
 

@@ -1,25 +1,19 @@
 """Detection of the dialect of comma-separated text: encoding, delimiter and quotation mark."""
 
-import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import csv as arrow_csv
-
 from blossomtune.config.file_format import FileFormat
-from blossomtune.data.sources.csv_quoting import can_be_single_quoted, find_quoting_error
+from blossomtune.data.sources.csv_delimiter import DELIMITER_NAMES, detect_delimiter
+from blossomtune.data.sources.csv_quoting import count_single_quoted_columns, find_quoting_error
 from blossomtune.data.sources.reading_log import ReadingLog
 from blossomtune.data.sources.text_encoding import detect_encoding, open_text
 from blossomtune.errors import UserError
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-"""Delimiters that are detected, and their names."""
-
 _SAMPLE_SIZE = 1 << 20  # characters
-_SINGLE_QUOTED_LINE = re.compile(r"'[^'\n]*'([,;\t|]'[^'\n]*')*\r?\n?")
+_SEPARATOR_LINE = re.compile(r'"?sep=([\t -~])"?(\r\n?|\n)', re.IGNORECASE)
+_SINGLE_QUOTED_LINE = re.compile(r"'[^'\n]*'([,;\t|]'[^'\n]*')*(?=[\r\n]|\Z)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +26,7 @@ class CsvDialect:
         delimiter: character between values.
         quotechar: character around quoted values, or None.
         detected: keys among these that were not configured.
+        skip_rows: lines before the header: 1 if the first one is ``sep=;`` for Excel.
     """
 
     kind: str
@@ -39,6 +34,7 @@ class CsvDialect:
     delimiter: str
     quotechar: str | None
     detected: tuple[str, ...] = ()
+    skip_rows: int = 0
 
     @property
     def hint(self) -> str:
@@ -67,7 +63,7 @@ class CsvDialect:
 
 
 def _describe(delimiter: str) -> str:
-    return DELIMITERS.get(delimiter, delimiter)
+    return DELIMITER_NAMES.get(delimiter, delimiter)
 
 
 def detect_dialect(path: Path, kind: str, file_format: FileFormat) -> CsvDialect:
@@ -95,21 +91,29 @@ def detect_dialect(path: Path, kind: str, file_format: FileFormat) -> CsvDialect
     with open_text(path, encoding) as text:
         sample = text.read(_SAMPLE_SIZE)
         if text.read(1):
-            sample = sample[: sample.rfind("\n") + 1]
+            sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+    separator_line = _SEPARATOR_LINE.match(sample) if kind == "csv" else None
+    if separator_line:
+        sample = sample[separator_line.end() :]
     if quotechar is None:
         detected.append("quotechar")
         quotechar = "'" if _SINGLE_QUOTED_LINE.match(sample) else '"'
     quote = None if quotechar == "none" else quotechar
     if delimiter is None:
         detected.append("delimiter")
-        delimiter = _detect_delimiter(path, sample, quote, file_format.columns)
-    dialect = CsvDialect(kind, encoding, delimiter, quote, tuple(detected))
+        if separator_line:
+            delimiter = separator_line[1]
+        else:
+            delimiter = detect_delimiter(path, sample, quote, file_format.columns)
+    dialect = CsvDialect(
+        kind, encoding, delimiter, quote, tuple(detected), skip_rows=bool(separator_line)
+    )
     if quote is not None and (error := find_quoting_error(path, encoding, delimiter, quote)):
         raise UserError(
             f"{path.name}: line {error[0]}: {error[1]}",
             f"{dialect.hint}, for example format: {{quotechar: none}}",
         )
-    if "quotechar" in detected and quote == '"' and can_be_single_quoted(sample, delimiter):
+    if "quotechar" in detected and _can_be_single_quoted(sample, dialect, file_format):
         raise UserError(
             f"format.quotechar: the quotation mark of {path.name} is not clear: values begin and "
             "end with '",
@@ -118,50 +122,13 @@ def detect_dialect(path: Path, kind: str, file_format: FileFormat) -> CsvDialect
     return dialect
 
 
-def _detect_delimiter(
-    path: Path, sample: str, quotechar: str | None, column_names: Sequence[str] | None
-) -> str:
-    shares, descriptions = {}, []
-    for delimiter, name in DELIMITERS.items():
-        num_columns, share = _parse_sample(sample, delimiter, quotechar, column_names)
-        if num_columns > 1:
-            shares[delimiter] = share
-            descriptions.append(f"{name} gives {num_columns} columns in {share:.0%} of the rows")
-    if not shares:
-        return ","  # one column
-    best = [delimiter for delimiter, share in shares.items() if share == max(shares.values())]
-    if len(best) > 1:
-        raise UserError(
-            f"format.delimiter: the delimiter of {path.name} is not clear: "
-            + ", ".join(descriptions),
-            'format: {delimiter: ";"} says what it is',
-        )
-    return best[0]
-
-
-def _parse_sample(
-    sample: str, delimiter: str, quotechar: str | None, column_names: Sequence[str] | None
-) -> tuple[int, float]:
-    """Return the number of columns of the first row, and the share of rows that have as many."""
-    num_bad = 0
-
-    def skip(row: arrow_csv.InvalidRow) -> str:
-        nonlocal num_bad
-        num_bad += 1
-        return "skip"
-
-    data = sample.encode("utf-8", "replace")
-    parse = arrow_csv.ParseOptions(
-        delimiter=delimiter,
-        quote_char=quotechar or False,
-        newlines_in_values=True,
-        invalid_row_handler=skip,
-    )
-    read = arrow_csv.ReadOptions(
-        column_names=column_names, block_size=len(data) + 1, use_threads=False
-    )
-    try:
-        table = arrow_csv.read_csv(io.BytesIO(data), read, parse)
-    except pa.ArrowInvalid:
-        return 0, 0.0
-    return table.num_columns, table.num_rows / max(table.num_rows + num_bad, 1)
+def _can_be_single_quoted(sample: str, dialect: CsvDialect, file_format: FileFormat) -> bool:
+    """Return whether a dialect with the quotation mark ``'`` fits the sample as well."""
+    if dialect.quotechar == "'":
+        return False
+    for delimiter in [file_format.delimiter] if file_format.delimiter else DELIMITER_NAMES:
+        num_columns = count_single_quoted_columns(sample, delimiter)
+        is_table = num_columns > 1 or (num_columns == 1 and delimiter == dialect.delimiter)
+        if is_table and num_columns == len(file_format.columns or range(num_columns)):
+            return True
+    return False

@@ -49,18 +49,19 @@ def _describe_error(message: str) -> str:
     return f"a row begins that cannot be read: {message}"
 
 
-def can_be_single_quoted(sample: str, delimiter: str) -> bool:
-    """Return whether a text that is read with ``"`` can be read in another way with ``'``.
+def count_single_quoted_columns(sample: str, delimiter: str) -> int:
+    """Count the columns of a text if it can be read with ``'`` and not only with ``"``.
 
     Args:
         sample: whole lines of a file.
         delimiter: character between values.
 
     Returns:
-        True if all rows are well-formed with ``'``, too, of one width, and differ.
+        The number of columns if all rows are well-formed with ``'``, of one width, and differ from
+        those with ``"``; else 0.
     """
     if not re.search(f"(^|[\\r\\n{re.escape(delimiter)}])'", sample):
-        return False
+        return 0
     readings = []
     for quotechar in ("'", '"'):
         text = io.StringIO(sample, newline="")
@@ -69,9 +70,10 @@ def can_be_single_quoted(sample: str, delimiter: str) -> bool:
             try:
                 readings.append([row for row in rows if row])
             except csv.Error:
-                return False
+                readings.append([])
     single, double = readings
-    return single != double and len({len(row) for row in single}) == 1
+    widths = {len(row) for row in single}
+    return widths.pop() if single != double and len(widths) == 1 else 0
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def read_batches(
                 raise make_read_error(path, dialect.kind, reason, dialect.hint) from None
             if block_size >= _MAX_ROW_BYTES:
                 # pyarrow counts the header line, too
-                row = rows_yielded + 1 + (column_names is None)
+                row = rows_yielded + 1 + (column_names is None) + dialect.skip_rows
                 raise UserError(
                     f"{path.name}: row {row} is longer than {_MAX_ROW_BYTES >> 20} MB", dialect.hint
                 ) from None
@@ -118,7 +118,10 @@ def _open_reader(
 ) -> csv.CSVStreamingReader:
     # only the single-threaded reader reports row numbers
     read_options = csv.ReadOptions(
-        column_names=column_names, block_size=block_size, use_threads=False
+        column_names=column_names,
+        skip_rows=dialect.skip_rows,
+        block_size=block_size,
+        use_threads=False,
     )
     parse_options = csv.ParseOptions(
         delimiter=dialect.delimiter,
