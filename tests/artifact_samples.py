@@ -2,6 +2,7 @@
 
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.leaks import Leaks
 from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.round_record import ClientTrainRecord, RoundRecord, ServerEvaluation
@@ -68,11 +69,17 @@ def chat_template_use(**fields):
     return ChatTemplateUse(**defaults | fields)
 
 
+def leaks(test_rows=(), **fields):
+    test = {"client": None, "split": "test", "exact": list(test_rows), "near": []}
+    defaults = {"shingle_size": 5, "threshold": 0.8, "clients": [], "held_out": [test]}
+    return Leaks(**defaults | fields)
+
+
 def tokenized_manifest(clients=(), **fields):
     shape = RowFormat(name="text", detected=False, columns={}, templates={})
     defaults = {"shape": shape, "max_length": 128, "packing": False, "held_out": []}
     defaults |= {"column_use": column_use(), "chat_template": chat_template_use()}
-    defaults |= {"clients": clients, "test": token_counts()}
+    defaults |= {"clients": clients, "test": token_counts(), "leaks": leaks()}
     return TokenizedManifest(**defaults | fields)
 
 

@@ -113,6 +113,7 @@ EXAMPLES = [
             "max_length": 100,
             "too_long": "drop",
             "unrenderable": "drop",
+            "leaks": "error",
             "packing": True,
         },
     ),

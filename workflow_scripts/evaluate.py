@@ -46,7 +46,15 @@ def main() -> None:
     models |= {name: StoredModel(args.base, adapter) for name, adapter in baselines.items()}
     metrics = evaluate_models(models, evaluation_set, args.config)
     write_artifact(args.output, metrics)
-    print(describe_result(metrics.base, metrics.federated, metrics.difference["base"]))
+    print(
+        describe_result(
+            metrics.base,
+            metrics.federated,
+            metrics.difference["base"],
+            metrics.leaked,
+            metrics.without_leaks,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from bench_adopt import adopt_large, adopt_small
 from bench_deployment import deploy
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
+from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
 from measurement import ROOT
@@ -22,6 +23,8 @@ BENCHMARKS = [
     federate,
     deploy,
     preprocess,
+    leaks,
+    leaks_memory,
     partition,
     partition_thousand,
     flexlora,

@@ -46,23 +46,25 @@ def save_tokenizer(name, folder):
     return folder / name
 
 
-def tokenize_rows(folder, model, rows, **config):
+def tokenize_rows(folder, model, rows, *, held_out=False, **config):
     """Return examples and manifest of the rows of one client.
 
     Args:
         folder: An empty folder.
         model: Directory of the tokenizer.
         rows: Values by column, per row.
+        held_out: Return the examples of the same rows as the client's test rows.
         config: Keys of a preprocessing block.
     """
     partition, out = folder / "partition", folder / "out"
     partition.mkdir()
     out.mkdir()
     table = pa.Table.from_pylist(rows)
-    write_parquet(table.to_batches(), table.schema, partition / "client_0.parquet")
+    for name in ("client_0", "client_0.test")[: 1 + held_out]:
+        write_parquet(table.to_batches(), table.schema, partition / f"{name}.parquet")
     manifest = partition_manifest([{"name": "client", "rows": len(rows)}])
     write_artifact(partition / "manifest.json", manifest)
     config = PreprocessingSettings.model_validate({"max_length": 8192, **config})
     written = tokenize_partition(config.model_dump(mode="json"), model, None, partition, out)
-    with pa.ipc.open_stream(out / "client_0.arrow") as stream:
+    with pa.ipc.open_stream(out / f"{name}.arrow") as stream:
         return stream.read_all().to_pylist(), written

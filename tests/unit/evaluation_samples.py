@@ -61,4 +61,6 @@ def build_metrics(accuracies=None, losses=(2.5, 0.4)):
         local=None,
         difference={"base": difference},
         left_out=0,
+        leaked=0,
+        without_leaks=None,
     )

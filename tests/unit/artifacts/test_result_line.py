@@ -2,6 +2,7 @@
 
 from evaluation_samples import build_metrics
 
+from blossomtune.artifacts.metrics import LeakFreeMetrics
 from blossomtune.artifacts.result_line import describe_result
 
 
@@ -20,4 +21,16 @@ def test_loss_is_described_without_choices():
     assert describe(build_metrics()) == (
         "loss 2.500 before and 0.400 after training on 400 held-out rows "
         "(-2.100, 95 % interval -2.120 to -2.080)"
+    )
+
+
+def test_rows_that_are_in_training_are_described():
+    metrics, others = build_metrics(accuracies=(0.42, 0.72)), build_metrics(accuracies=(0.4, 0.6))
+    without_leaks = LeakFreeMetrics(models=others.models, difference=others.difference)
+    change = metrics.base, metrics.federated, metrics.difference["base"]
+    assert describe_result(*change, 9, without_leaks) == (
+        f"{describe(metrics)}; 9 of these rows are in the training rows, too; {describe(others)}"
+    )
+    assert describe_result(*change, 400) == (
+        f"{describe(metrics)}; 400 of these rows are in the training rows, too"
     )

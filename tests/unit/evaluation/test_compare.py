@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_local_baselines_count_as_one_model(compared):
     evaluation_set, models, metrics = compared
     local = metrics["local"]
     names = {"base", "federated", "centralised", "local"}
-    assert set(metrics) == names | {"difference", "left_out", "schema_version"}
+    others = {"difference", "left_out", "leaked", "without_leaks", "schema_version"}
+    assert set(metrics) == names | others
     assert set(local["models"]) == {"lab a", "lab b"}
     means = {
         name: np.mean([get_values(m)[name] for m in local["models"].values()])
@@ -126,6 +128,40 @@ def test_differences_are_paired_with_each_other_model(compared):
             expected = metrics["federated"][name]["value"] - metrics[other][name]["value"]
             assert difference[name]["value"] == pytest.approx(expected, abs=2e-4)
             assert difference[name]["low"] <= difference[name]["value"] <= difference[name]["high"]
+
+
+def test_scores_without_leaks_are_those_of_the_other_rows(compared):
+    evaluation_set, models, metrics = compared
+    assert (metrics["leaked"], metrics["without_leaks"]) == (0, None)
+    leaked = [1, 4, 5]
+    metrics = evaluate_models(models, replace(evaluation_set, leaked_rows=leaked), SETTINGS)
+    assert metrics.leaked == 3
+    others = [row for i, row in enumerate(evaluation_set.rows[:12]) if i not in leaked]
+    expected = evaluate_models(
+        {name: model for name, model in models.items() if not name.startswith("local")},
+        EvaluationSet(others, len(others)),
+        SETTINGS,
+    )
+    without_leaks = metrics.without_leaks
+    assert set(without_leaks.models) == {"base", "federated", "centralised", "local"}
+    for name, model in expected.models.items():
+        scores = without_leaks.models[name]
+        assert scores.rows == 9
+        assert get_values(scores.model_dump()) == pytest.approx(
+            get_values(model.model_dump()), rel=1e-4
+        )
+    assert set(without_leaks.difference) == {"base", "centralised", "local"}
+    for name, difference in expected.difference.items():
+        assert without_leaks.difference[name].loss.value == pytest.approx(
+            difference.loss.value, abs=2e-4
+        )
+
+
+def test_no_scores_are_left_if_all_rows_leaked(tiny_model, rows):
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    evaluation_set = EvaluationSet(rows, len(rows), leaked_rows=[*range(len(rows))])
+    metrics = evaluate_models(models, evaluation_set, SETTINGS)
+    assert (metrics.leaked, metrics.without_leaks) == (len(rows), None)
 
 
 def test_natural_clients_have_the_common_rows_of_their_value(tiny_model, held_out_files):

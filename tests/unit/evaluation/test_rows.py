@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from artifact_samples import partition_manifest
+from artifact_samples import leaks, partition_manifest, tokenized_manifest
 
+from blossomtune.artifacts.files import write_artifact
 from blossomtune.errors import UserError
 from blossomtune.evaluation.rows import load_evaluation_set
 from blossomtune.seeds import derive_seed
@@ -72,6 +73,16 @@ def test_rows_that_influenced_training_are_left_out(held_out_files):
     assert (evaluation_set.num_common_rows, evaluation_set.num_excluded_rows) == (5, 4)
     with pytest.raises(UserError, match=r"all 9 test rows decided .*\n  hint: lower federation"):
         load(files, choices=[], server_eval_rows=64)
+
+
+def test_common_rows_that_leaked_are_known(held_out_files):
+    files = held_out_files([f"text {i}" for i in range(9)], ["x"] * 9, stars=list(range(9)))
+    manifest = tokenized_manifest(leaks=leaks(test_rows=[0, 3, 4, 8]))
+    write_artifact(files[0] / "manifest.json", manifest)
+    assert load(files, choices=[]).leaked_rows == [0, 3, 4, 8]
+    scored = load(files, choices=[], by="stars", server_eval_rows=4)
+    leaked = {scored.rows[i].group for i in scored.leaked_rows}
+    assert leaked == {"0", "3", "4", "8"} & {row.group for row in scored.rows}
 
 
 def test_left_out_rows_are_the_servers_evaluation_rows(held_out_files):

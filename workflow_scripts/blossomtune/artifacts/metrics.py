@@ -126,6 +126,18 @@ class PairedDifference(Part):
     loss: ConfidenceInterval
 
 
+class LeakFreeMetrics(Part):
+    """Metrics on the common held-out rows that occur in no training rows.
+
+    Attributes:
+        models: metrics of each model, by its name.
+        difference: the federated model against each other model, by its name.
+    """
+
+    models: dict[str, GroupMetrics]
+    difference: dict[str, PairedDifference]
+
+
 class Metrics(Artifact):
     """Metrics of all models of an experiment.
 
@@ -136,6 +148,8 @@ class Metrics(Artifact):
         local: the baselines of single clients, if they were trained.
         difference: the federated model against each other model, by its name.
         left_out: test rows that are not scored because they influenced the training.
+        leaked: scored rows that occur, exactly or nearly, in training rows of any client.
+        without_leaks: metrics without the leaked rows; None if there are none, or no others.
     """
 
     base: ModelMetrics
@@ -144,6 +158,8 @@ class Metrics(Artifact):
     local: LocalBaselineMetrics | None
     difference: dict[str, PairedDifference]
     left_out: int
+    leaked: int
+    without_leaks: LeakFreeMetrics | None
 
     @model_validator(mode="after")
     def _check_differences(self) -> "Metrics":

@@ -1,20 +1,40 @@
 """Describe an experiment's result in one line; needs no PyTorch."""
 
-from blossomtune.artifacts.metrics import ModelMetrics, PairedDifference
+from blossomtune.artifacts.metrics import GroupMetrics, LeakFreeMetrics, PairedDifference
 
 
-def describe_result(before: ModelMetrics, after: ModelMetrics, difference: PairedDifference) -> str:
+def describe_result(
+    before: GroupMetrics,
+    after: GroupMetrics,
+    difference: PairedDifference,
+    num_leaked: int = 0,
+    without_leaks: LeakFreeMetrics | None = None,
+) -> str:
     """Return accuracy, or else the loss, before and after, and the difference's 95 % interval.
 
     Args:
         before: metrics of the base model.
         after: metrics of the federated model on the same rows.
         difference: paired difference of the two.
+        num_leaked: number of these rows that occur in training rows, too.
+        without_leaks: metrics without them.
 
     Returns:
         Part of a sentence on one line, without a full stop. Accuracies are in percent, their
         difference in percentage points, losses in nats per completion token.
     """
+    line = _describe_change(before, after, difference)
+    if num_leaked:
+        line += f"; {num_leaked} of these rows are in the training rows, too"
+    if without_leaks:
+        base, federated = (without_leaks.models[name] for name in ("base", "federated"))
+        line += f"; {_describe_change(base, federated, without_leaks.difference['base'])}"
+    return line
+
+
+def _describe_change(
+    before: GroupMetrics, after: GroupMetrics, difference: PairedDifference
+) -> str:
     rows = f"on {after.rows} held-out rows"
     if before.accuracy and after.accuracy and difference.accuracy:
         change = difference.accuracy

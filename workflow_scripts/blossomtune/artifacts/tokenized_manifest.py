@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.leaks import Leaks
 
 FormatName = Literal["prompt_completion", "alpaca", "messages", "sharegpt", "input_ideal", "text"]
 
@@ -65,7 +66,7 @@ class TokenCounts(Part):
 
     Attributes:
         rows: examples.
-        dropped: rows without an example, by reason: unrenderable, too_long.
+        dropped: rows without an example, by reason: unrenderable, too_long, leaks.
         truncated: examples that were cut to ``max_length``.
         packed: sequences after packing; None without packing.
         tokens: tokens of all examples.
@@ -130,6 +131,7 @@ class TokenizedManifest(Artifact):
         clients: one entry per local client, in order.
         held_out: one entry per client that holds out rows.
         test: the data set's test rows; None if they are not here.
+        leaks: duplicates between held-out and training rows, and among training rows.
     """
 
     shape: RowFormat
@@ -140,3 +142,4 @@ class TokenizedManifest(Artifact):
     clients: list[ClientTokenCounts]
     held_out: list[HeldOutTokenCounts]
     test: TokenCounts | None
+    leaks: Leaks

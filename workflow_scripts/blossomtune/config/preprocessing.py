@@ -93,6 +93,12 @@ class PreprocessingSettings(Block):
         "error",
         description="Action for rows that templates, format or chat template cannot render.",
     )
+    leaks: Literal["report", "drop", "error"] = Field(
+        "report",
+        description="Training rows that equal, or nearly equal, a held-out row: count them, so "
+        "that the report gives the scores without these held-out rows, too; leave them out of "
+        "training; or refuse them.",
+    )
     packing: bool = Field(
         False,
         description="Fill sequences of `max_length` tokens with several short rows, which "

@@ -8,7 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from blossomtune.artifacts.metrics import LocalBaselineMetrics, Metrics, ModelMetrics
+from blossomtune.artifacts.metrics import (
+    LeakFreeMetrics,
+    LocalBaselineMetrics,
+    Metrics,
+    ModelMetrics,
+)
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
 from blossomtune.evaluation.stored_model import StoredModel
@@ -56,6 +61,7 @@ def evaluate_models(
     summaries = {name: summarizer.summarize_model(model) for name, model in evaluated.items()}
     for name, summary in summaries.items():
         logger.info("%s: %s", name, format_summary(summary))
+    without_leaks = _summarize_without_leaks(evaluated, evaluation_set, settings)
     federated = evaluated.pop("federated")
     local = None
     if local_scores:
@@ -70,6 +76,27 @@ def evaluate_models(
         local=local,
         difference={n: summarizer.compute_difference(federated, m) for n, m in evaluated.items()},
         left_out=evaluation_set.num_excluded_rows,
+        leaked=len(evaluation_set.leaked_rows),
+        without_leaks=without_leaks,
+    )
+
+
+def _summarize_without_leaks(
+    models: Mapping[str, EvaluatedModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
+) -> LeakFreeMetrics | None:
+    """Return the metrics on the common rows without leaks; None if no rows are leaked, or all."""
+    rows = np.setdiff1d(np.arange(evaluation_set.num_common_rows), evaluation_set.leaked_rows)
+    if not 0 < len(rows) < evaluation_set.num_common_rows:
+        return None
+    summarizer = Summarizer(evaluation_set, settings, rows)
+    federated = models["federated"]
+    return LeakFreeMetrics(
+        models={n: summarizer.summarize_common_rows(m.model_scores) for n, m in models.items()},
+        difference={
+            name: summarizer.compute_difference(federated, model)
+            for name, model in models.items()
+            if name != "federated"
+        },
     )
 
 

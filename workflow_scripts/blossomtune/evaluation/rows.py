@@ -45,6 +45,7 @@ class EvaluationSet:
         rows: The common test rows, then the test rows of single clients.
         num_common_rows: Number of common rows.
         num_excluded_rows: Number of test rows that are left out, since they influenced training.
+        leaked_rows: Positions of the common rows that occur in training rows, too.
         client_names: Names of all clients, in order.
         rows_by_client: Positions of each client's rows, for clients with rows.
         client_row_source: Whether these are the clients' ``own`` rows or ``common`` ones; None
@@ -55,6 +56,7 @@ class EvaluationSet:
     rows: Sequence[EvaluationRow]
     num_common_rows: int
     num_excluded_rows: int = 0
+    leaked_rows: Sequence[int] = ()
     client_names: Sequence[str] = ()
     rows_by_client: Mapping[str, Sequence[int]] = field(default_factory=dict)
     client_row_source: Literal["own", "common"] | None = None
@@ -98,7 +100,7 @@ def load_evaluation_set(
         )
     manifest = read_artifact(partition / "manifest.json", PartitionManifest)
     tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
-    names = manifest.client_names
+    names, leaked = manifest.client_names, set(tokenized.leaks.test_rows)
     rows, positions = list(common), dict[str, list[int]]()
     for client, name in enumerate(names):
         if (file := preprocessed / f"client_{client}.test.arrow").exists():
@@ -130,6 +132,7 @@ def load_evaluation_set(
         ],
         num_common_rows=len(common),
         num_excluded_rows=len(used),
+        leaked_rows=[i for i, row in enumerate(common) if row["row"] in leaked],
         client_names=names,
         rows_by_client=positions,
         client_row_source=("own" if has_own_rows else "common") if positions else None,

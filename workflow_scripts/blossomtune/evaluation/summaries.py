@@ -41,16 +41,24 @@ class Summarizer:
     Args:
         evaluation_set: The rows that were scored.
         settings: The stage's settings ``choices``, ``by``, ``bootstrap`` and ``seed``.
+        common_rows: Positions of the common rows that count; None for all.
     """
 
-    def __init__(self, evaluation_set: EvaluationSet, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        evaluation_set: EvaluationSet,
+        settings: Mapping[str, Any],
+        common_rows: Positions | None = None,
+    ) -> None:
         self.evaluation_set, self.settings = evaluation_set, settings
         self.choices = settings["choices"]
         if self.choices:
             gold = [self.choices.index(row.completion) for row in evaluation_set.rows]
             self.gold = np.array(gold)
-        self.common_rows = np.arange(evaluation_set.num_common_rows)
-        self.weights = self._draw_weights(evaluation_set.num_common_rows)
+        if common_rows is None:
+            common_rows = np.arange(evaluation_set.num_common_rows)
+        self.common_rows = common_rows
+        self.weights = self._draw_weights(len(common_rows))
 
     def summarize_model(self, model: EvaluatedModel) -> ModelMetrics:
         """Return a model's metrics with their intervals."""

@@ -9,8 +9,15 @@ from blossomtune.artifacts.adapter_config import AdapterConfig
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.files import missing_file_error, read_artifact
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.leaks import Leaks
 from blossomtune.artifacts.merge_check import MergeCheck
-from blossomtune.artifacts.metrics import GroupMetrics, Metrics, ModelMetrics, PairedDifference
+from blossomtune.artifacts.metrics import (
+    GroupMetrics,
+    LeakFreeMetrics,
+    Metrics,
+    ModelMetrics,
+    PairedDifference,
+)
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import ClientTokenCounts, RowFormat, TokenizedManifest
@@ -36,6 +43,9 @@ class ExperimentResults:
         metrics: metrics by name of the model.
         local_models: metrics of the models that clients trained alone, by client name.
         differences: the federated model against each other model, by its name.
+        num_leaked: number of scored rows that occur in training rows.
+        without_leaks: metrics without them.
+        leaks: duplicates between held-out and training rows, and among training rows.
         merge_check: check of the merged model.
         adapter_rank: largest rank of the adapter.
         adapter_bytes: size of the adapter's weights.
@@ -56,6 +66,9 @@ class ExperimentResults:
     metrics: dict[str, ModelMetrics]
     local_models: dict[str, GroupMetrics]
     differences: dict[str, PairedDifference]
+    num_leaked: int
+    without_leaks: LeakFreeMetrics | None
+    leaks: Leaks
     merge_check: MergeCheck
     adapter_rank: int
     adapter_bytes: int
@@ -122,6 +135,9 @@ def load_experiment(
         metrics=metrics.models,
         local_models=metrics.local.models if metrics.local else {},
         differences=metrics.difference,
+        num_leaked=metrics.leaked,
+        without_leaks=metrics.without_leaks,
+        leaks=tokenized.leaks,
         merge_check=read_artifact(folders.merged / "merge.json", MergeCheck),
         adapter_rank=read_artifact(folders.adapter / "adapter_config.json", AdapterConfig).max_rank,
         adapter_bytes=adapter.stat().st_size,

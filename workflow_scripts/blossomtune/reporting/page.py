@@ -66,16 +66,19 @@ def write_report(config: dict[str, Any], results: Path, output: Path) -> None:
     with files.write_atomically(output / "index.html") as index:
         index.write_text(page, encoding="utf-8")
     with files.write_atomically(output / "summary.txt") as text:
-        lines = [
-            f"{e.name}: {describe_result(e.base, e.federated, e.differences['base'])}\n"
-            for e in experiments
-        ]
-        text.write_text("".join(lines), encoding="utf-8")
+        text.write_text("".join(map(_describe_experiment, experiments)), encoding="utf-8")
     with files.write_atomically(output / "figures", directory=True) as folder:
         _write_figure(folder / "time.svg", draw_times)
         for experiment, draw_functions in drawings.items():
             for name, draw in draw_functions.items():
                 _write_figure(folder / experiment / f"{name}.svg", draw)
+
+
+def _describe_experiment(e: load.ExperimentResults) -> str:
+    result = describe_result(
+        e.base, e.federated, e.differences["base"], e.num_leaked, e.without_leaks
+    )
+    return f"{e.name}: {result}\n"
 
 
 def _write_figure(path: Path, draw: figures.DrawFunction) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from blossomtune.artifacts.dataset_manifest import RowCounts
-from blossomtune.artifacts.metrics import ConfidenceInterval
-from blossomtune.reporting import formatting
+from blossomtune.artifacts.metrics import ConfidenceInterval, GroupMetrics, PairedDifference
+from blossomtune.reporting import formatting, leaks
 from blossomtune.reporting.formatting import format_number, format_percent
 from blossomtune.reporting.load import ExperimentResults
 
@@ -38,16 +38,30 @@ def describe_change(
 
 
 def describe_outcome(e: ExperimentResults) -> str:
-    """Return the change of the accuracy, or of the loss without choices."""
+    """Return the change of the accuracy, or of the loss without choices, also without leaks."""
     rows = f"{formatting.format_count(e.federated.rows)} held-out examples"
-    difference = e.differences["base"]
-    before, after = e.base.accuracy, e.federated.accuracy
-    if e.uses_accuracy and before and after:
-        change = describe_change(before, after, format_percent, difference.accuracy)
-        return f"accuracy on {rows} {change}"
-    loss = describe_change(e.base.loss, e.federated.loss, format_number, difference.loss)
-    perplexity = describe_change(e.base.perplexity, e.federated.perplexity, format_number)
-    return f"the loss on {rows} {loss}, and perplexity {perplexity}"
+    outcome = _describe_scores(f" on {rows}", e.base, e.federated, e.differences["base"])
+    if not e.num_leaked:
+        return outcome
+    outcome += f"; {leaks.describe_leaked_examples(e)}"
+    if e.without_leaks is None:
+        return outcome
+    base, federated = (e.without_leaks.models[name] for name in ("base", "federated"))
+    scores = _describe_scores("", base, federated, e.without_leaks.difference["base"])
+    return f"{outcome}, and without them {scores}"
+
+
+def _describe_scores(
+    rows: str, before: GroupMetrics, after: GroupMetrics, difference: PairedDifference
+) -> str:
+    if before.accuracy and after.accuracy:
+        change = describe_change(
+            before.accuracy, after.accuracy, format_percent, difference.accuracy
+        )
+        return f"accuracy{rows} {change}"
+    loss = describe_change(before.loss, after.loss, format_number, difference.loss)
+    perplexity = describe_change(before.perplexity, after.perplexity, format_number)
+    return f"the loss{rows} {loss}, and perplexity {perplexity}"
 
 
 def summarize_experiment(e: ExperimentResults) -> str:
@@ -137,6 +151,7 @@ def describe_dropped_rows(e: ExperimentResults) -> str:
     changes = [
         (sum(t.dropped.get("too_long", 0) for t in tokens), f"left out for more than {limit}"),
         (sum(t.dropped.get("unrenderable", 0) for t in tokens), "left out for not fitting"),
+        (sum(t.dropped.get("leaks", 0) for t in tokens), "left out for being held out, too"),
         (sum(t.truncated for t in tokens), f"cut to {limit}"),
     ]
     parts = [

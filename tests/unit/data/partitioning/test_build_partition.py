@@ -11,6 +11,7 @@ from artifact_samples import dataset_manifest
 from pyarrow import parquet
 
 import blossomtune
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.data.partitioning import build_partition
 from blossomtune.data.sources.file_formats import ROWS_PER_BATCH, write_parquet
@@ -211,13 +212,15 @@ def test_data_set_without_training_rows_is_rejected(dataset, tmp_path):
 
 
 def test_script_prints_the_clients(dataset, tmp_path):
+    dataset_folder = dataset()
+    write_checksums(dataset_folder, "download")
     command = [
         sys.executable,
         SCRIPT,
         "--config",
         to_canonical_json(make_domain_config()),
         "--dataset",
-        dataset(),
+        dataset_folder,
     ]
     result = subprocess.run(
         [*map(str, command), "--output", str(tmp_path / "out")],

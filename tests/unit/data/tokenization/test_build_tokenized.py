@@ -121,7 +121,7 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
     assert manifest["clients"][1] == {
         "client": 1,
         "rows": 2,
-        "dropped": {"too_long": 0, "unrenderable": 0},
+        "dropped": {"too_long": 0, "unrenderable": 0, "leaks": 0},
         "truncated": 0,
         "packed": None,
         "tokens": sum(tokens),
@@ -129,7 +129,7 @@ def test_files_and_manifest_contain_tokens_labels_and_texts(tiny_model, inputs, 
         "longest": max(tokens),
         "sha256": compute_file_sha256(tmp_path / "out" / "client_1.arrow"),
     }
-    assert {k: v for k, v in manifest.items() if k not in ("clients", "test")} == {
+    assert {k: v for k, v in manifest.items() if k not in ("clients", "test", "leaks")} == {
         "shape": {
             "name": "prompt_completion",
             "detected": False,
@@ -243,7 +243,7 @@ def test_too_long_rows_are_rejected_dropped_or_truncated(tiny_model, inputs, tmp
         make_config(max_length=100, too_long="drop"), tiny_model, inputs, tmp_path / "dropped"
     )
     assert dropped["clients"][0]["rows"] == 1
-    assert dropped["clients"][0]["dropped"] == {"too_long": 7, "unrenderable": 0}
+    assert dropped["clients"][0]["dropped"] == {"too_long": 7, "unrenderable": 0, "leaks": 0}
     truncating = make_config(max_length=tokens - 1, too_long="truncate")
     truncated = build(truncating, tiny_model, inputs, tmp_path / "truncated")
     client = datasets.Dataset.from_file(str(tmp_path / "truncated" / "client_0.arrow"))
@@ -252,7 +252,7 @@ def test_too_long_rows_are_rejected_dropped_or_truncated(tiny_model, inputs, tmp
         len(client),
         3,
     )
-    assert truncated["clients"][0]["dropped"] == {"too_long": 4, "unrenderable": 0}
+    assert truncated["clients"][0]["dropped"] == {"too_long": 4, "unrenderable": 0, "leaks": 0}
     assert truncated["clients"][0]["longest"] == tokens - 1
     assert load_tokenizer(tiny_model).decode(client[-1]["labels"][-1:]) == "b"
 
@@ -274,7 +274,7 @@ def test_unrenderable_rows_are_rejected_or_dropped(tiny_model, inputs, tmp_path)
     )
     manifest = build(make_config(unrenderable="drop"), tiny_model, inputs, tmp_path / "dropped")
     assert manifest["clients"][0]["rows"] == 6
-    assert manifest["clients"][0]["dropped"] == {"too_long": 0, "unrenderable": 8}
+    assert manifest["clients"][0]["dropped"] == {"too_long": 0, "unrenderable": 8, "leaks": 0}
     client = datasets.Dataset.from_file(str(tmp_path / "dropped" / "client_0.arrow"))
     assert list(client["row"]) == [0, 2, 6, 8, 10, 12]
 

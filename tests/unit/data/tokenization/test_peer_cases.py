@@ -11,11 +11,6 @@ TOOLS = [tool("get_weather", "Get the weather of a city.", city="Name of the cit
 CALL = call("get_weather", {"city": "Turin"})
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture
 def learn(models, tmp_path):
     """Return a function that returns what each turn of rows teaches."""
@@ -77,7 +72,7 @@ def test_case_03_call_without_text_is_learnt(learn):
 
 @pytest.mark.parametrize("content", ["Let me look.", None])
 def test_case_03_call_is_refused_where_the_template_ignores_it(refuse, content):
-    assert "tool" in refuse("chatml", make_tool_row(content))
+    assert "choose a model that calls tools" in refuse("chatml", make_tool_row(content))
 
 
 def test_case_04_turn_of_weight_0_is_not_learnt(learn):
@@ -85,10 +80,13 @@ def test_case_04_turn_of_weight_0_is_not_learnt(learn):
     assert learn("chatml", {"messages": turns}) == ["good<|im_end|>"]
 
 
-def test_case_05_system_and_history_of_alpaca_are_read(learn, models, tmp_path):
+def test_case_05_system_and_history_of_alpaca_are_read(models, tmp_path):
     row = {"instruction": "b?", "input": "", "output": "good", "system": "Be brief."}
     row["history"] = [["a?", "fine"]]
-    assert learn("chatml", row) == ["fine<|im_end|>", "good<|im_end|>"]
+    examples, _ = tokenize_rows(tmp_path, save_tokenizer("chatml", models), [row])
+    (first, second) = decode_learnt_turns(build_tokenizer("chatml"), examples)
+    assert "system\nBe brief.<|im_end|>" in first[0]
+    assert (first[1], second[1]) == ("fine<|im_end|>", "good<|im_end|>")
 
 
 def test_case_13_system_turn_without_a_system_role_is_refused_with_the_cure(refuse):

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from blossomtune.artifacts.files import read_artifact, write_artifact
+from blossomtune.artifacts.leaks import Split
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.tokenized_manifest import (
     ClientTokenCounts,
@@ -17,6 +18,7 @@ from blossomtune.artifacts.tokenized_manifest import (
     TokenCounts,
     TokenizedManifest,
 )
+from blossomtune.data.leaks.count_leaks import HeldOutFile, count_leaks
 from blossomtune.data.template_numbers import check_class_names
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
@@ -34,6 +36,7 @@ from blossomtune.data.tokenization.row_groups import (
     RowGroupTokenizer,
     TokenizedRowGroup,
 )
+from blossomtune.data.tokenization.row_texts import compare_rows, describe_leaked_rows
 from blossomtune.data.tokenization.template_warnings import describe_chat_template
 from blossomtune.data.tokenization.vocabulary import require_embeddings
 from blossomtune.files import compute_file_sha256
@@ -68,10 +71,10 @@ def tokenize_partition(
     partition_manifest = read_artifact(partition / "manifest.json", PartitionManifest)
     clients = partition_manifest.local_clients
     training = [partition / f"client_{client}.parquet" for client in clients]
-    splits = [
+    splits: list[tuple[int, Split, Path]] = [
         (client, split, file)
         for client in clients
-        for split in ("validation", "test")
+        for split in get_args(Split)
         if (file := partition / f"client_{client}.{split}.parquet").exists()
     ]
     test_files = [dataset / "test.parquet"] if dataset else []
@@ -95,14 +98,24 @@ def tokenize_partition(
     column_use = check_column_use(config, used, files)
     groups = {file: _list_row_groups(file, is_held_out=False) for file in training}
     groups |= {file: _list_row_groups(file, is_held_out=True) for file in held_out}
+    compared = {file: groups[file] for file in [*held_out, *training]}
+    comparison = compare_rows(tokenize.message_builder, list(compared.values()), folder, cores)
+    if config["leaks"] != "report":
+        tokenize.leaks = describe_leaked_rows(comparison, held_out, training)
     tasks = list(chain.from_iterable(groups.values()))
-    counts, held_out_files = {}, set(held_out)
+    counts, dropped_rows, held_out_files = {}, {}, set(held_out)
     with closing(map_ordered(tokenize, tasks, min(cores, len(tasks)))) as results:
         for file, file_groups in groups.items():
             file_results = islice(results, len(file_groups))
             schema = tokenize.select_schema(file in held_out_files)
-            counts[file] = _write_tokenized(file, file_results, schema, config, folder)
+            counts[file], dropped_rows[file] = _write_tokenized(
+                file, file_results, schema, config, folder
+            )
     require_embeddings(folder, model, template.tokenizer)
+    for number, file in enumerate(compared):
+        comparison.exclude_rows(number, dropped_rows[file])
+    owners: list[HeldOutFile] = [(client, split) for client, split, _ in splits]
+    owners += [(None, "test") for _ in test_files]
     manifest = TokenizedManifest(
         shape=row_format,
         column_use=column_use,
@@ -115,6 +128,7 @@ def tokenize_partition(
         ],
         held_out=_group_counts_by_client(splits, counts),
         test=counts[test_files[0]] if test_files else None,
+        leaks=count_leaks(comparison, owners, clients),
     )
     write_artifact(folder / "manifest.json", manifest)
     return manifest
@@ -135,19 +149,22 @@ def _write_tokenized(
     schema: pa.Schema,
     config: Mapping[str, Any],
     folder: Path,
-) -> TokenCounts:
-    """Write a file's row groups as an Arrow stream; return its counts and checksum."""
+) -> tuple[TokenCounts, list[int]]:
+    """Write a file's row groups as an Arrow stream; return its counts and its dropped rows."""
+    dropped_rows = list[int]()
     target, counts = folder / f"{source.stem}.arrow", ExampleCounts()
     row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
     with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
         for group in tokenized_groups:
             counts.add(group.counts)
+            dropped_rows += group.dropped_rows
             for kind in ERROR_KINDS:
                 row_errors[kind] = (row_errors[kind] + group.row_errors[kind])[:MAX_SHOWN_ROWS]
             if group.batch is not None:
                 stream.write_batch(group.batch)
     check_row_errors(source.name, counts.rows, counts.dropped, row_errors, config)
-    return counts.to_artifact(compute_file_sha256(target), is_packed=schema is PACKED_SCHEMA)
+    sha256 = compute_file_sha256(target)
+    return counts.to_artifact(sha256, is_packed=schema is PACKED_SCHEMA), dropped_rows
 
 
 def _group_counts_by_client(

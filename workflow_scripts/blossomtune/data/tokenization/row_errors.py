@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from blossomtune.errors import UserError
 
-ERROR_KINDS = ("unrenderable", "too_long")
+ERROR_KINDS = ("unrenderable", "too_long", "leaks")
 """Kinds of errors; each is also the configuration key that sets how it is handled."""
 
 MAX_SHOWN_ROWS = 5
@@ -14,6 +14,7 @@ MAX_SHOWN_ROWS = 5
 _HINTS = {
     "unrenderable": "set unrenderable: drop to leave such rows out",
     "too_long": "raise max_length, or set too_long: drop or truncate",
+    "leaks": "set leaks: drop to leave such rows out, or leaks: report to count them",
 }
 _HINT_SEPARATOR = "\n  hint: "
 

@@ -42,6 +42,18 @@ class RowGroup(NamedTuple):
     first_row: int
     is_held_out: bool
 
+    def read_rows(self, builder: MessageBuilder) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Yield the columns that a builder reads, some rows at a time, with the first's index."""
+        row = self.first_row
+        with parquet.ParquetFile(self.source) as file:
+            columns = builder.select_columns(file.schema_arrow.names) or None
+            # Arrow's threads do not survive a fork
+            for batch in file.iter_batches(
+                _BATCH_ROWS, [self.group_index], columns, use_threads=False
+            ):
+                yield row, batch.to_pylist()
+                row += batch.num_rows
+
 
 @dataclass
 class ExampleCounts:
@@ -88,11 +100,19 @@ class ExampleCounts:
 
 @dataclass
 class TokenizedRowGroup:
-    """Examples of a row group, with counts and the first errors per kind."""
+    """Examples of a row group.
+
+    Attributes:
+        batch: the examples; None without any.
+        counts: their counts.
+        row_errors: the first errors per kind.
+        dropped_rows: indices of rows without an example.
+    """
 
     batch: pa.RecordBatch | None
     counts: ExampleCounts
     row_errors: dict[str, list[RowError]]
+    dropped_rows: list[int]
 
 
 class RowGroupTokenizer:
@@ -107,6 +127,7 @@ class RowGroupTokenizer:
         config: the preprocessing block.
         row_format: the rows' format.
         message_builder: converter of rows to messages.
+        leaks: per file and row that may not be trained on, the held-out row that it repeats.
 
     Raises:
         UserError: if a template is not valid.
@@ -117,6 +138,7 @@ class RowGroupTokenizer:
     ) -> None:
         self.config, self.row_format, self._template = config, row_format, template
         self.message_builder = MessageBuilder(row_format, config, template.control_tokens)
+        self.leaks: Mapping[Path, Mapping[int, str]] = {}
 
     def select_schema(self, is_held_out: bool) -> pa.Schema:
         """Return the schema of a file of examples."""
@@ -128,9 +150,14 @@ class RowGroupTokenizer:
         """Read a row group and tokenize its rows."""
         builder, counts = ExampleBatchBuilder(), ExampleCounts()
         row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
+        leaks = self.leaks.get(row_group.source, {})
+        kept, dropped = set[int](), set[int]()
         for example in self._read_examples(row_group):
             if isinstance(example, Example):
                 example = self._enforce_max_length(example, counts)
+            if isinstance(example, Example) and example.row in leaks:
+                example = RowError(example.row, "leaks", UserError(leaks[example.row]))
+            (dropped if isinstance(example, RowError) else kept).add(example.row)
             if isinstance(example, RowError):
                 counts.dropped[example.kind] += 1
                 if len(row_errors[example.kind]) < MAX_SHOWN_ROWS:
@@ -139,31 +166,26 @@ class RowGroupTokenizer:
                 builder.add(example, self._build_held_out_texts(example))
             else:
                 builder.add(example)
+        dropped_rows = sorted(dropped - kept)
         if not builder.lengths:
-            return TokenizedRowGroup(None, counts, row_errors)
+            return TokenizedRowGroup(None, counts, row_errors, dropped_rows)
         schema = self.select_schema(row_group.is_held_out)
         batch = builder.build_batch(schema, self.config["max_length"])
         counts.rows, counts.tokens = len(builder.lengths), sum(builder.lengths)
         counts.longest, counts.completion_tokens = max(builder.lengths), builder.completion_tokens
         counts.packed = batch.num_rows if schema is PACKED_SCHEMA else 0
-        return TokenizedRowGroup(batch, counts, row_errors)
+        return TokenizedRowGroup(batch, counts, row_errors, dropped_rows)
 
     def _read_examples(self, row_group: RowGroup) -> Iterator[Example | RowError]:
-        row = row_group.first_row
-        with parquet.ParquetFile(row_group.source) as file:
-            columns = self.message_builder.select_columns(file.schema_arrow.names) or None
-            groups = [row_group.group_index]
-            # Arrow's threads do not survive a fork
-            for batch in file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False):
-                yield from build_examples(
-                    batch.to_pylist(),
-                    row,
-                    self.message_builder,
-                    self._template,
-                    allow_prompt_mismatch=self.config["prompt_mismatch"] == "warn",
-                    last_only=row_group.is_held_out,
-                )
-                row += batch.num_rows
+        for first_row, rows in row_group.read_rows(self.message_builder):
+            yield from build_examples(
+                rows,
+                first_row,
+                self.message_builder,
+                self._template,
+                allow_prompt_mismatch=self.config["prompt_mismatch"] == "warn",
+                last_only=row_group.is_held_out,
+            )
 
     def _enforce_max_length(self, example: Example, counts: ExampleCounts) -> Example | RowError:
         max_length = self.config["max_length"]
