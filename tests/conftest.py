@@ -44,6 +44,8 @@ def tiny_model(tmp_path_factory):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+    from blossomtune.artifacts.checksums import write_checksums
+
     special = ["<pad>", "<|im_start|>", "<|im_end|>"]
     alphabet = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     plain = Tokenizer(models.BPE({token: i for i, token in enumerate(alphabet)}, merges=[]))
@@ -75,4 +77,5 @@ def tiny_model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models") / "tiny"
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    write_checksums(directory, "fetch_model")
     return directory

@@ -42,7 +42,12 @@ def tool(name, description, **parameters):
 @functools.cache
 def save_tokenizer(name, folder):
     """Save a family's tokenizer below a folder, once; return its model directory."""
-    build_tokenizer(name).save_pretrained(folder / name)
+    from transformers import LlamaConfig
+
+    tokenizer = build_tokenizer(name)
+    tokenizer.save_pretrained(folder / name)
+    config = LlamaConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id)
+    config.save_pretrained(folder / name)
     return folder / name
 
 

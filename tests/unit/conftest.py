@@ -23,6 +23,7 @@ def write_held_out(tiny_model):
     from artifact_samples import partition_manifest, tokenized_manifest
     from chat_examples import encode_example, render_prompt
 
+    from blossomtune.artifacts.checksums import write_checksums
     from blossomtune.artifacts.files import write_artifact
     from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -58,6 +59,8 @@ def write_held_out(tiny_model):
         pq.write_table(
             pa.table({"text": texts, "label": labels, **columns}), dataset / "test.parquet"
         )
+        for folder in (preprocessed, dataset, home / "partition"):
+            write_checksums(folder, folder.name)
         return preprocessed, dataset
 
     return write

@@ -4,6 +4,7 @@ import pytest
 import torch
 from evaluation_samples import LABELS, TEXTS, load_rows
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.config.lora import LoraSettings
 from blossomtune.modeling.load import load_model
 
@@ -31,4 +32,5 @@ def adapters(tiny_model, tmp_path_factory):
             n: torch.randn_like(value) / 4 for n, value in adapter.get_adapter_state(model).items()
         }
         adapter_files.save_adapter(state, lora, "tiny", home / name)
+        write_checksums(home / name, "train_baseline")
     return home

@@ -67,7 +67,8 @@ def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
         write_held_out(home, TEXTS, LABELS, own, names, domain=["a", "b"] * 6)
     )
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
-    models |= {d.name: StoredModel(tiny_model, d) for d in sorted(adapters.iterdir())}
+    folders = sorted(path for path in adapters.iterdir() if path.is_dir())
+    models |= {folder.name: StoredModel(tiny_model, folder) for folder in folders}
     return evaluation_set, models, evaluate_models(models, evaluation_set, SETTINGS).model_dump()
 
 

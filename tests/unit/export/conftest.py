@@ -14,6 +14,7 @@ from artifact_samples import (
     tokenized_manifest,
 )
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
 
 
@@ -32,6 +33,7 @@ def adapter_dir(tiny_model, tmp_path):
             torch.nn.init.normal_(tensor, std=0.3)
     model.peft_config["default"].base_model_name_or_path = "tiny"
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    write_checksums(tmp_path / "adapter", "federate")
     return tmp_path / "adapter"
 
 
@@ -42,6 +44,7 @@ def model_dir(tiny_model, tmp_path):
     source = {"kind": "hub", "repo": "someone/tiny", "revision": "main"}
     origin = provenance(source=source, revision="c0ffee", licence="Apache-2.0")
     write_artifact(tmp_path / "base/provenance.json", origin)
+    write_checksums(tmp_path / "base", "fetch_model")
     return tmp_path / "base"
 
 
@@ -62,6 +65,8 @@ def inputs(held_out_files, tmp_path):
         "test": 2,
     }
     write_artifact(dataset / "manifest.json", dataset_manifest(source=source, rows=rows))
+    write_checksums(preprocessed, "preprocess")
+    write_checksums(dataset, "download")
     evaluations = [server_evaluation(3.5), None, server_evaluation(0.25)]
     history = federation_history(
         clients=["tweets", "films"],

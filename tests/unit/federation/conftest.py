@@ -20,9 +20,11 @@ def single_thread():
 @pytest.fixture(scope="session")
 def tokenized_rows(tiny_model, tmp_path_factory):
     """Return a folder as preprocess writes it: rows of two clients, and four test rows."""
+    from artifact_samples import tokenized_manifest
     from chat_examples import encode_example, render_prompt
     from datasets import Dataset
 
+    from blossomtune.artifacts.files import write_artifact
     from blossomtune.modeling.tokenizer import load_tokenizer
 
     folder = tmp_path_factory.mktemp("preprocessed")
@@ -40,6 +42,7 @@ def tokenized_rows(tiny_model, tmp_path_factory):
         write(f"client_{client}", training)
         write(f"client_{client}.validation", validation)
     write("test", 4)
+    write_artifact(folder / "manifest.json", tokenized_manifest())
     return folder
 
 

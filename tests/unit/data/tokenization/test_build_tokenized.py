@@ -16,6 +16,7 @@ from pyarrow import parquet
 from tiny_architectures import build_text_model, save_model
 
 import blossomtune
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.sources.file_formats import write_parquet
@@ -60,6 +61,8 @@ def build(config, model, inputs, out, cores=1):
 
 
 def make_command(config, model, inputs, out, cores):
+    for folder in inputs:
+        write_checksums(folder, folder.name)
     command = [sys.executable, SCRIPT, "--config", to_canonical_json(config), "--model", model]
     command += ["--dataset", inputs[0], "--partition", inputs[1], "--output", out]
     return [*map(str, command), "--cores", str(cores)]
