@@ -18,7 +18,10 @@ from blossomtune.artifacts.checksums import CHECKSUMS_SUFFIX
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
 from blossomtune.config.stage_files import write_stage_config
-from blossomtune.code_dependencies import list_sources
+from blossomtune.code_dependencies import (
+    compute_sources_digest as code_digest,
+    list_sources,
+)
 from blossomtune.data.sources.local_paths import find_base_folder, find_local_paths
 from blossomtune.errors import UserError
 from blossomtune.files import expand_home, to_canonical_json

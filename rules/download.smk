@@ -22,6 +22,7 @@ rule download:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code_digest("download"),
         config=stage_config("download"),
         results=results_folder("datasets/{dataset}"),
         files=input_names("source"),

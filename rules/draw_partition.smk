@@ -24,6 +24,8 @@ rule draw_partition:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code_digest("draw_partition"),
     shell:
         "python {input.script:q} --partition {input.partition[0]:q}"
         " --output {output:q} 2> {log:q}"

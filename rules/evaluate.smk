@@ -25,6 +25,7 @@ rule evaluate:
         mem_mb=8000,
         runtime=240,
     params:
+        code=code_digest("evaluate"),
         config=stage_config("evaluate"),
         baselines=baseline_arguments,
     shell:

@@ -27,6 +27,7 @@ rule federate:
         nodes=federation_nodes,
         tasks=federation_tasks,
     params:
+        code=code_digest("federate"),
         config=stage_config("federate"),
         results=results_folder("experiments/{experiment}/adapter"),
     shell:

@@ -20,6 +20,7 @@ rule fetch_model:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code_digest("fetch_model"),
         config=stage_config("fetch_model"),
         results=results_folder("models/{model}"),
     shell:

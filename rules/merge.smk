@@ -25,6 +25,7 @@ rule merge:
         mem_mb=8000,
         runtime=60,
     params:
+        code=code_digest("merge"),
         config=stage_config("merge"),
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"

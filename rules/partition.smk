@@ -21,6 +21,7 @@ rule partition:
         mem_mb=4000,
         runtime=30,
     params:
+        code=code_digest("partition"),
         config=stage_config("partition"),
         results=results_folder("partitions/{partition}"),
         files=input_names("shards"),

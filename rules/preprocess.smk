@@ -22,6 +22,7 @@ rule preprocess:
         mem_mb=4000,
         runtime=120,
     params:
+        code=code_digest("preprocess"),
         config=stage_config("preprocess"),
         results=results_folder("preprocessed/{partition}/{preprocessing}/{model}"),
     shell:

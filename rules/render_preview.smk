@@ -25,6 +25,7 @@ rule render_preview:
         mem_mb=2000,
         runtime=10,
     params:
+        code=code_digest("render_preview"),
         config=stage_config("render_preview"),
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"

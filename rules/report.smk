@@ -50,6 +50,7 @@ rule report:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_digest("report"),
         config=stage_config("report"),
         results=results_folder("report/index.html"),
     shell:

@@ -27,6 +27,7 @@ rule train_baseline:
         runtime=720,
         gpu=baseline_gpus,
     params:
+        code=code_digest("train_baseline"),
         config=stage_config("train_baseline"),
         results=results_folder("experiments/{experiment}/baselines/{baseline}/adapter"),
     shell:

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from blossomtune import code_dependencies
@@ -135,3 +137,21 @@ def test_templates_and_style_sheets_are_dependencies():
         "workflow_scripts/blossomtune/export/model_card.md.jinja"
         in code_dependencies.list_sources("merge")
     )
+
+
+def test_digest_of_sources_depends_on_every_file(tmp_path, monkeypatch):
+    shutil.copytree(code_dependencies.SCRIPTS_DIR, tmp_path / "workflow_scripts")
+    monkeypatch.setattr(code_dependencies, "SCRIPTS_DIR", tmp_path / "workflow_scripts")
+    compute = code_dependencies.compute_sources_digest.__wrapped__
+    digests = {compute("merge")}
+    for name in (
+        "merge.py",
+        "blossomtune/export/merge.py",
+        "blossomtune/export/model_card.md.jinja",
+    ):
+        with (tmp_path / "workflow_scripts" / name).open("a") as file:
+            file.write("\n")
+        digests.add(compute("merge"))
+    assert len(digests) == 4
+    (tmp_path / "workflow_scripts/federate.py").write_text("")
+    assert compute("merge") in digests

@@ -99,3 +99,10 @@ def test_removed_folder_is_built_again_for_a_stage_that_reads_it(copied, finish)
     shutil.rmtree(copied.root / "results/partitions/by-domain")
     assert copied.planned() == {}
     assert "partition" in copied.planned("--forcerun", "preprocess")
+
+
+def test_other_code_that_is_older_than_the_results_reruns(copied):
+    file = copied.root / "workflow_scripts/blossomtune/export/merge.py"
+    file.write_text(file.read_text() + "# a comment\n")
+    os.utime(file, (0, 0))
+    assert {"merge", "evaluate", "report"} <= set(copied.planned())

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def list_sources(script: str) -> list[str]:
 
 
 @cache
+def compute_sources_digest(script: str) -> str:
+    """Return the SHA-256 of all files that a script runs.
+
+    Snakemake compares the content of inputs only if they are newer than the results. Code of
+    another checkout can be older than results that were copied to it.
+
+    Args:
+        script: Name of a script, without ``.py``.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return _compute_digest(list_sources(script))
+
+
+@cache
 def compute_code_digest(script: str) -> str:
     """Return the SHA-256 of the library's code that a script runs, without ``deployment``.
 
@@ -41,12 +58,17 @@ def compute_code_digest(script: str) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    library = f"{SCRIPTS_DIR.name}/blossomtune/"
+    names = [name for name in list_sources(script) if name.startswith(library)]
+    return _compute_digest(name for name in names if not name.startswith(f"{library}deployment/"))
+
+
+def _compute_digest(names: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for name in list_sources(script):
-        parts = Path(name).parts[1:]
-        if parts[0] == "blossomtune" and parts[1] != "deployment":
-            content = (SCRIPTS_DIR.parent / name).read_bytes()
-            digest.update(f"{'/'.join(parts)} {len(content)} ".encode() + content)
+    for name in names:
+        content = (SCRIPTS_DIR.parent / name).read_bytes()
+        path = "/".join(Path(name).parts[1:])
+        digest.update(f"{path} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 
