@@ -28,6 +28,8 @@ def main() -> None:
             args.config, args.model, args.dataset, args.partition, folder, args.cores
         )
     write_checksums(args.output, "preprocess")
+    for warning in manifest.chat_template.warnings:
+        print(f"warning: {warning}")
     for client in manifest.clients:
         print(f"client {client.client}: {client.rows} rows, {client.tokens} tokens")
     if manifest.test:

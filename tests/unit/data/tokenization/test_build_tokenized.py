@@ -22,7 +22,7 @@ from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.data.sources.file_formats import write_parquet
 from blossomtune.data.tokenization import build_tokenized
 from blossomtune.errors import UserError
-from blossomtune.files import compute_file_sha256, read_json, to_canonical_json
+from blossomtune.files import compute_file_sha256, read_json, to_canonical_json, write_json
 from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -361,3 +361,13 @@ def _wait_for(condition, seconds=60):
         assert time.monotonic() < end
         time.sleep(0.1)
     return value
+
+
+def test_script_prints_warnings_of_the_chat_template(tiny_model, inputs, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    write_json(model / "generation_config.json", {"eos_token_id": 0})
+    for folder in (model, *inputs):
+        write_checksums(folder, "test")
+    command = make_command(make_config(), model, inputs, tmp_path / "out", 1)
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "warning: turns end with '<|im_end|>', at which the model's generation" in result.stdout
