@@ -111,6 +111,9 @@ def test_guide_trains_the_same_adapter_as_a_simulation(server, start_client, tmp
     process = start_commands(server, train)
     wait_for_round(server, process, 1)
     subprocess.run(["docker", "kill", "supernode-north"], check=True, capture_output=True)
+    # --rm takes a moment
+    gone = "while docker container inspect supernode-north; do sleep 0.2; done"
+    subprocess.run(["bash", "-c", gone], check=True, capture_output=True, timeout=60)
     start_client("north")
     wait_for_round(server, process, 3)
     os.killpg(process.pid, signal.SIGKILL)
