@@ -158,10 +158,10 @@ def local_source_files(section, wildcard):
         paths = set()
         for named in list_local_paths(getattr(CONFIG, section)[name]):
             try:
-                found = find_local_paths(named)
+                matches = find_local_paths(named)
             except UserError as error:
                 raise WorkflowError(f"{section}.{name}: {error}") from None
-            for path in found:
+            for path in matches:
                 inside = [path] if path.is_file() else path.rglob("*")
                 paths |= {str(file) for file in inside if file.is_file()}
         return sorted(paths)

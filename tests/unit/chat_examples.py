@@ -1,7 +1,7 @@
 """Prompts and examples of a tokenizer's chat template, for tests of later stages."""
 
-from blossomtune.modeling import encoding
 from blossomtune.modeling.chat_template import ChatTemplate
+from blossomtune.modeling.encoding import IGNORE_INDEX, encode_turns, format_answer
 
 
 def render_prompt(tokenizer, prompt, system=None):
@@ -12,5 +12,7 @@ def render_prompt(tokenizer, prompt, system=None):
 
 
 def encode_example(tokenizer, prompt, completion):
-    """Return ``encoding.encode_example`` by a tokenizer's chat template."""
-    return encoding.encode_example(ChatTemplate(tokenizer), prompt, completion)
+    """Return token ids of a prompt and its answer, and labels of the answer."""
+    template = ChatTemplate(tokenizer)
+    ((context, answer),) = encode_turns(template, [format_answer(template, prompt, completion)])
+    return [*context, *answer], [IGNORE_INDEX] * len(context) + answer

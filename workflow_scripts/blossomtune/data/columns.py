@@ -24,6 +24,11 @@ def require_column(key: str, column: str, available_columns: Iterable[str]) -> N
         raise UserError(f"{key}: {describe_missing_column(column, names)}")
 
 
+def is_list_type(data_type: pa.DataType) -> bool:
+    """Return whether values of a type are lists."""
+    return bool(pa.types.is_list(data_type) or pa.types.is_large_list(data_type))
+
+
 def read_column_as_text(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
     """Return the first column as text, shape (rows,), object; equal texts share one object."""
     values = (str(value) for batch in batches for value in batch.column(0).to_pylist())

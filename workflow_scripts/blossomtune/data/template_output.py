@@ -49,19 +49,19 @@ def describe_output(value: Any, columns: Mapping[str, Any]) -> tuple[str, str | 
     cells = {**columns, "row": columns}
     column = next((name for name, cell in cells.items() if cell is value), None)
     name = column if column is not None and column.isidentifier() else "x"
-    what = f"a value of type {type(value).__name__}"
+    description = f"a value of type {type(value).__name__}"
     part = f"{{{{ {name} | join(', ') }}}}"
     if isinstance(value, Mapping):
-        what, part = "a mapping", f"{{{{ {name}{_format_field(value)} }}}}"
+        description, part = "a mapping", f"{{{{ {name}{_format_field(value)} }}}}"
     elif isinstance(value, list | tuple):
-        what = "a list"
+        description = "a list"
         if value and isinstance(value[0], Mapping):
             part = f"{{% for y in {name} %}}{{{{ y{_format_field(value[0])} }}}}{{% endfor %}}"
     elif isinstance(value, bytes) or not isinstance(value, Iterable):
         part = ""
     of_column = "" if column is None or value is columns else f" (column {column!r})"
     hint = f"say which part, such as {part}, or write JSON: {{{{ {name} | tojson }}}}"
-    return f"it writes {what}{of_column}, not text", hint if part else None
+    return f"it writes {description}{of_column}, not text", hint if part else None
 
 
 def _format_field(mapping: Mapping[str, Any]) -> str:

@@ -62,23 +62,6 @@ def extract_answer(template: ChatTemplate, text: str) -> str:
     return template.control_tokens.remove(text.removesuffix(turn.answer_suffix))
 
 
-def encode_example(
-    template: ChatTemplate, prompt: str, completion: str
-) -> tuple[list[int], list[int]]:
-    """Return token ids and labels of a prompt and an answer.
-
-    Args:
-        template: A chat template.
-        prompt: Rendered prompt.
-        completion: Answer, without its end of turn.
-
-    Returns:
-        ``(input_ids, labels)`` of equal length; labels of the prompt are ``IGNORE_INDEX``.
-    """
-    ((context, answer),) = encode_turns(template, [format_answer(template, prompt, completion)])
-    return [*context, *answer], [IGNORE_INDEX] * len(context) + answer
-
-
 def encode_turns(
     template: ChatTemplate,
     turns: Sequence[TurnText],

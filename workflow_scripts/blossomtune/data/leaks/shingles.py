@@ -42,9 +42,9 @@ class ShingleSets:
         """Return the sets without some shingles."""
         if not len(shingles):
             return self
-        kept = ~np.isin(self.hashes, shingles)
-        counts = np.bincount(self.text_indices[kept], minlength=len(self.counts))
-        return ShingleSets(self.hashes[kept], counts)
+        is_other = ~np.isin(self.hashes, shingles)
+        counts = np.bincount(self.text_indices[is_other], minlength=len(self.counts))
+        return ShingleSets(self.hashes[is_other], counts)
 
     def remove_repetitions(self) -> "ShingleSets":
         """Return the sets with each shingle once per text, in the order of the hashes."""

@@ -65,10 +65,10 @@ class ClassLabelDecoder:
         features = _parse_features((batch.schema.metadata or {}).get(_METADATA_KEY))
         batch = batch.replace_schema_metadata(None)
         for index, column in enumerate(batch.schema.names):
-            found = dict(_iter_class_names(features.get(column)))
-            for field, names in found.items():
+            class_names = dict(_iter_class_names(features.get(column)))
+            for field, names in class_names.items():
                 self._add_names(column, field, names)
-            if found and self._use_names:
+            if class_names and self._use_names:
                 rows = np.arange(self._first_row, self._first_row + batch.num_rows)
                 values = self._decode(batch.column(index), features[column], rows, column)
                 batch = batch.set_column(index, column, values)

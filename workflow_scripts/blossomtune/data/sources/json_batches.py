@@ -42,9 +42,9 @@ def build_batch(
         except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
             bad = _find_unsupported_values(values)
             if bad and on_bad_line == "skip":
-                kept = [i for i in range(len(rows)) if i not in bad]
-                kept_lines = [lines[i] for i in kept]
-                return build_batch(path, [rows[i] for i in kept], kept_lines, on_bad_line)
+                valid = [i for i in range(len(rows)) if i not in bad]
+                valid_lines = [lines[i] for i in valid]
+                return build_batch(path, [rows[i] for i in valid], valid_lines, on_bad_line)
             raise _make_column_error(path, column, values, lines, error, bad) from None
     return pa.RecordBatch.from_pydict(arrays)
 

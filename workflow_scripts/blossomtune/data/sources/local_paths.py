@@ -38,8 +38,8 @@ def find_local_paths(path: str) -> list[Path]:
     # unlike Path.glob, it leaves out hidden files and allows ** anywhere
     found_names = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
     matches = sorted(base / name for name in found_names if not is_hidden(base / name, base))
-    found = set(matches)
-    matches = [match for match in matches if not found & set(match.parents)]
+    unique = set(matches)
+    matches = [match for match in matches if not unique & set(match.parents)]
     if not matches:
         names = sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
         there = f"{str(base)!r} has {format_names(names) or 'no files'}"

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from blossomtune.artifacts.tokenized_manifest import ColumnUse
-from blossomtune.data.columns import require_column
+from blossomtune.data.columns import is_list_type, require_column
 from blossomtune.data.template_columns import format_row_access
 from blossomtune.data.tokenization.turns import TURN_FIELDS
 from blossomtune.errors import UserError
@@ -104,7 +104,7 @@ def check_column_use(
 
 def _list_turn_fields(kind: pa.DataType) -> list[str]:
     """Return the fields of a column of turns; an empty list for other columns."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+    if not is_list_type(kind):
         return []
     turn = kind.value_type
     if not pa.types.is_struct(turn):

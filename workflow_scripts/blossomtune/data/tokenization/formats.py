@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from blossomtune.artifacts.tokenized_manifest import FormatName, RowFormat
-from blossomtune.data.columns import require_column
+from blossomtune.data.columns import is_list_type, require_column
 from blossomtune.errors import UserError
 
 _ALPACA_TEMPLATES = {
@@ -128,5 +128,4 @@ def _is_flat(schema: pa.Schema, column: str) -> bool:
 
 
 def _is_list(schema: pa.Schema, column: str) -> bool:
-    kind = schema.field(column).type
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    return is_list_type(schema.field(column).type)

@@ -151,13 +151,13 @@ class RowGroupTokenizer:
         builder, counts = ExampleBatchBuilder(), ExampleCounts()
         row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
         leaks = self.leaks.get(row_group.source, {})
-        kept, dropped = set[int](), set[int]()
+        with_examples, dropped = set[int](), set[int]()
         for example in self._read_examples(row_group):
             if isinstance(example, Example):
                 example = self._enforce_max_length(example, counts)
             if isinstance(example, Example) and example.row in leaks:
                 example = RowError(example.row, "leaks", UserError(leaks[example.row]))
-            (dropped if isinstance(example, RowError) else kept).add(example.row)
+            (dropped if isinstance(example, RowError) else with_examples).add(example.row)
             if isinstance(example, RowError):
                 counts.dropped[example.kind] += 1
                 if len(row_errors[example.kind]) < MAX_SHOWN_ROWS:
@@ -166,7 +166,7 @@ class RowGroupTokenizer:
                 builder.add(example, self._build_held_out_texts(example))
             else:
                 builder.add(example)
-        dropped_rows = sorted(dropped - kept)
+        dropped_rows = sorted(dropped - with_examples)
         if not builder.lengths:
             return TokenizedRowGroup(None, counts, row_errors, dropped_rows)
         schema = self.select_schema(row_group.is_held_out)

@@ -18,8 +18,8 @@ def drop_empty_system_turns(
     Returns:
         The other messages, and the indices of the learnt ones among them.
     """
-    kept = [i for i, m in enumerate(messages) if m["role"] != "system" or m["content"].strip()]
-    return [messages[i] for i in kept], [kept.index(i) for i in learnt]
+    positions = [i for i, m in enumerate(messages) if m["role"] != "system" or m["content"].strip()]
+    return [messages[i] for i in positions], [positions.index(i) for i in learnt]
 
 
 def add_system_turn(
