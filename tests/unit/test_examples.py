@@ -5,6 +5,7 @@ tokenized; then the tokens that would be trained on are compared with expected o
 """
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -113,10 +114,17 @@ def generate_conversations(rows):
 
 
 def write_ratings(folder):
-    """Write four files of id, rating and text, as in the package of the default's data."""
+    """Write four files of id, rating and text, as in the package of the default's data.
+
+    The words differ from row to row: rows like those of the test would be dropped as leaks.
+    """
     folder.mkdir()
+    random_words = random.Random(0)
     for name in ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets"):
-        lines = [f"{i}\t{i % 5 - 2}.5\tA {name} of {i} words" for i in range(500)]
+        lines = []
+        for i in range(500):
+            words = " ".join(f"w{random_words.randrange(1000)}" for _ in range(8))
+            lines.append(f"{i}\t{i % 5 - 2}.5\tA {name} of {words}")
         (folder / f"{name}_GroundTruth.txt").write_text("\n".join(lines) + "\n")
 
 

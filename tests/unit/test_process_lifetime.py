@@ -33,8 +33,8 @@ SCRIPT = """
 import time
 from blossomtune import cli
 def main():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("cleaned up", flush=True)

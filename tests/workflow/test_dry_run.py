@@ -74,8 +74,9 @@ def test_make_run_takes_a_target_with_the_cache_on_and_off(checkout):
 
 def test_make_run_rejects_a_target_after_configfile():
     def make(arguments):
-        # -o: nothing is installed
-        command = ["make", "-o", ".venv/.locked", "-n", "run", f"ARGS={arguments}"]
+        # -o: nothing is installed. Below `make test`, make would name its directory.
+        options = ["--no-print-directory", "-n", "-o", ".venv/.locked"]
+        command = ["make", *options, "run", f"ARGS={arguments}"]
         script = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         check, _, rest = script.stdout.partition("exec 9>")
         assert "snakemake" in rest
