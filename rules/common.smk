@@ -194,6 +194,16 @@ def expand_run(pattern):
     return sorted({pattern.format(**experiment_blocks(name)) for name in CONFIG.run})
 
 
+def after_downloads(pattern):
+    """Return an input function: folders of this run, known when its downloads are printed."""
+
+    def folders(wildcards):
+        checkpoints.plan_downloads.get()
+        return with_checksums(*expand_run(pattern))
+
+    return folders
+
+
 def external_runs(pattern):
     """Return `pattern`, filled for the experiments of this run with engine `external`."""
     return sorted(
@@ -209,9 +219,21 @@ def client_bundle_config(wildcards):
     return write_stage_config("invite", settings)
 
 
-def client_bundle_results(wildcards, input):
-    """Return the results folder of rule invite, which has no output."""
+def models_results(wildcards, input):
+    """Return the results folder of rules without output, by their models."""
     return str(Path(input.models[0]).parents[1]) if input.models else "results"
+
+
+def cluster_limits(wildcards):
+    """Return the memory in MB that jobs get on a cluster, by rule; nothing for this machine."""
+    is_cluster = workflow.remote_exec or workflow.non_local_exec
+    limited = ("federate", "train_baseline", "merge", "evaluate") if is_cluster else ()
+    resources = {
+        name: getattr(rules, name).rule.resources["mem_mb"] for name in limited
+    }
+    return to_canonical_json(
+        {name: int(value.value) for name, value in resources.items()}
+    )
 
 
 def report_figure(name, title):

@@ -44,6 +44,17 @@ def test_preview_trains_nothing(checkout):
     assert planned == Counter([*stages, "preview"])
 
 
+def test_plan_trains_nothing_and_runs_each_time(checkout):
+    assert checkout.planned("plan") == Counter(["plan_downloads", "plan"])
+    (checkout.root / "results").mkdir()
+    (checkout.root / "results/downloads.json").write_text("{}")
+    planned = checkout.planned("plan", "--rerun-triggers", "mtime")
+    assert planned == Counter(["fetch_model", "download", "partition", "preprocess", "plan"])
+    # no output that could make Snakemake skip it
+    plan = dict(rules())["plan"]
+    assert not re.search(r"^ +output:", plan, flags=re.M)
+
+
 def test_preview_has_every_combination_of_blocks_once(small):
     def change(data):
         first = data["experiments"]["quickstart"]
@@ -194,13 +205,23 @@ def test_snakemakes_own_lint_finds_nothing(checkout):
 def rules():
     """Every rule of a stage: its name and its text."""
     for file in sorted((ROOT / "rules").glob("*.smk")):
-        blocks = re.split(r"^ *rule (\w+):\n", file.read_text(encoding="utf-8"), flags=re.M)[1:]
+        blocks = re.split(
+            r"^ *(?:rule|checkpoint) (\w+):\n", file.read_text(encoding="utf-8"), flags=re.M
+        )[1:]
         yield from zip(blocks[::2], blocks[1::2], strict=True)
 
 
 def test_every_stage_has_a_rule():
     assert {name for name, _ in rules()} == {
-        *(*STAGES, "render_preview", "train_baseline", "container", "invite")
+        *(
+            *STAGES,
+            "render_preview",
+            "train_baseline",
+            "container",
+            "invite",
+            "plan",
+            "plan_downloads",
+        )
     }
 
 
@@ -214,7 +235,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if "cache" in given:  # Snakemake caches no rule that has a benchmark: the script writes it
         assert "--benchmark" in text
         wanted -= {"benchmark"}
-    if name == "invite":  # keys lie outside of results, and it always runs when asked for
+    if name in ("invite", "plan"):  # without output, they always run when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
     assert ("gpu" in given) == (name in ("federate", "train_baseline"))

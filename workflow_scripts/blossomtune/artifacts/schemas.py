@@ -12,6 +12,7 @@ from blossomtune.artifacts.history import History
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import Metrics
 from blossomtune.artifacts.partition_manifest import PartitionManifest
+from blossomtune.artifacts.plan import Downloads, Plan
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 
@@ -25,6 +26,8 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "merge_check": MergeCheck,
     "metrics": Metrics,
+    "downloads": Downloads,
+    "plan": Plan,
 }
 """Artifacts by the name of their schema."""
 

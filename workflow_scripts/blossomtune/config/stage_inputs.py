@@ -190,6 +190,53 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     }
 
 
+def plan(configuration: Configuration) -> dict[str, Any]:
+    """Return the blocks of the experiments of this run, by experiment.
+
+    Args:
+        configuration: The whole configuration.
+
+    Returns:
+        JSON object.
+    """
+    experiments = {name: configuration.experiments[name] for name in configuration.run}
+    return {
+        name: {
+            "model": e.model,
+            "dataset": configuration.partitions[e.partition].dataset,
+            "partition": e.partition,
+            "preprocessing": e.preprocessing,
+            "federate": federate(configuration, name),
+            "baselines": e.baselines.model_dump(mode="json"),
+            "evaluation": evaluate(configuration, name),
+        }
+        for name, e in experiments.items()
+    }
+
+
+def plan_downloads(configuration: Configuration) -> dict[str, Any]:
+    """Return the sources of the models and data sets of this run, by section and block.
+
+    Args:
+        configuration: The whole configuration.
+
+    Returns:
+        JSON object.
+    """
+    used = _dump_used_blocks(configuration, configuration.run)
+    sources: dict[str, Any] = {}
+    for section in ("models", "datasets"):
+        sources[section] = {
+            name: [block["source"], *([block["test"]["source"]] if _has_test_source(block) else [])]
+            for name, block in used[section].items()
+        }
+    return sources
+
+
+def _has_test_source(block: dict[str, Any]) -> bool:
+    return bool((block.get("test") or {}).get("source"))
+
+
 def report(configuration: Configuration) -> dict[str, Any]:
     """Return the report's block, and all blocks that the experiments of this run use."""
     return {

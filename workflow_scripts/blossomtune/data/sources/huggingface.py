@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import filter_repo_objects
 
 from blossomtune.data.sources.retry import UnreachableError, call_with_retries
 from blossomtune.errors import UserError
@@ -53,6 +54,33 @@ def download_model(source: Mapping[str, Any], folder: Path) -> tuple[str, str | 
             ignore_patterns=_IGNORE_PATTERNS,
         )
     return commit, licence
+
+
+def get_repository_size(source: Mapping[str, Any]) -> int | None:
+    """Return the bytes of a repository's files, None if the hub does not tell.
+
+    Args:
+        source: a source block with ``repo`` and ``revision``; that of a data set has ``split``.
+
+    Returns:
+        Bytes of all files that ``download_model`` fetches, or of all files of a data set.
+    """
+    is_dataset = "split" in source
+    get_info = get_api().dataset_info if is_dataset else get_api().model_info
+    try:
+        info = get_info(source["repo"], revision=source["revision"], files_metadata=True)
+    except (httpx.TransportError, HfHubHTTPError, OfflineModeIsEnabled):
+        return None
+    names = [file.rfilename for file in info.siblings or ()]
+    wanted = set(names)
+    if not is_dataset:
+        wanted = set(
+            filter_repo_objects(
+                names, allow_patterns=_ALLOW_PATTERNS, ignore_patterns=_IGNORE_PATTERNS
+            )
+        )
+    sizes = [file.size for file in info.siblings or () if file.rfilename in wanted]
+    return None if None in sizes else sum(sizes)
 
 
 def get_api() -> HfApi:

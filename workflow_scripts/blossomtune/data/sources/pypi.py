@@ -1,7 +1,7 @@
 """Client of the Python package index: archives are downloaded and verified, never executed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,10 @@ def download_archive(source: Mapping[str, Any], folder: Path) -> Path:
     Raises:
         UserError: if the index cannot be reached, has no such archive, or the checksum differs.
     """
-    settings = pip_settings.read_pip_settings()
-    session = requests.Session()
-    if "cert" in settings:
-        session.verify = settings["cert"]
     misses = []
-    for index in pip_settings.list_index_urls(settings):
-        with PyPISimple(endpoint=index, session=session) as client:
+    for client in _iterate_clients():
+        with client:
+            index = client.endpoint
             try:
                 return _download_from_index(client, source, folder)
             except _NotInIndexError as error:
@@ -71,6 +68,38 @@ def download_archive(source: Mapping[str, Any], folder: Path) -> Path:
                     "check `pip config list`; PIP_INDEX_URL names another index",
                 ) from error
     raise UserError("; ".join(misses), "check package, version and distribution")
+
+
+def get_archive_size(source: Mapping[str, Any]) -> int | None:
+    """Return the bytes of the archive of a ``kind: pypi`` source, None if no index tells them."""
+    for client in _iterate_clients():
+        with client:
+            try:
+                package = _select_distribution(client, source)
+                if package.size is not None:
+                    return int(package.size)
+                answer = client.s.head(package.url, timeout=_TIMEOUT, allow_redirects=True)
+                answer.raise_for_status()
+                return int(answer.headers["Content-Length"])
+            except (
+                _NotInIndexError,
+                UnreachableError,
+                UnsupportedContentTypeError,
+                requests.RequestException,
+                KeyError,
+            ):
+                continue
+    return None
+
+
+def _iterate_clients() -> Iterator[PyPISimple]:
+    """Yield a client of each of pip's indexes."""
+    settings = pip_settings.read_pip_settings()
+    session = requests.Session()
+    if "cert" in settings:
+        session.verify = settings["cert"]
+    for index in pip_settings.list_index_urls(settings):
+        yield PyPISimple(endpoint=index, session=session)
 
 
 class _NotInIndexError(Exception):

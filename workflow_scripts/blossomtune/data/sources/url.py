@@ -74,6 +74,16 @@ def download_file(source: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
+def get_file_size(source: Mapping[str, Any]) -> int | None:
+    """Return the bytes of the file of a ``kind: url`` source, None if the server does not tell."""
+    try:
+        answer = requests.head(source["url"], timeout=_TIMEOUT, allow_redirects=True)
+        answer.raise_for_status()
+        return int(answer.headers["Content-Length"])
+    except (requests.RequestException, UnicodeError, KeyError):
+        return None
+
+
 def _get_file_name(url_path: str) -> str:
     name = PurePosixPath(unquote(url_path)).name.replace("\0", "")
     return name if name not in ("", ".", "..") else "download"

@@ -1,0 +1,1 @@
+"""Estimate memory, disk and time of a run before it starts."""

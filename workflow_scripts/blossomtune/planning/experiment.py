@@ -1,0 +1,129 @@
+"""One experiment to plan: its settings, its inputs and the rows that need most memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+from blossomtune.config.experiments import BaselineSettings
+from blossomtune.deployment.profile_memory import select_longest_rows
+from blossomtune.federation.build_spec import build_spec
+from blossomtune.federation.paths import ClientPaths
+from blossomtune.federation.resources import Resources
+from blossomtune.federation.run import FederatedRun
+from blossomtune.training import schedule
+
+
+@dataclass(frozen=True)
+class PlannedExperiment:
+    """An experiment whose inputs exist.
+
+    Attributes:
+        name: Name of the experiment.
+        config: The experiment's part of ``blossomtune.config.stage_inputs.plan``.
+        results: Folder of the results.
+        cores: CPU cores of the machine.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    results: Path
+    cores: int
+
+    @property
+    def model_dir(self) -> Path:
+        """Directory of the base model."""
+        return self.results / "models" / str(self.config["model"])
+
+    @property
+    def preprocessed(self) -> Path:
+        """Directory of the tokenized rows."""
+        names = (self.config[key] for key in ("partition", "preprocessing", "model"))
+        return self.results.joinpath("preprocessed", *names)
+
+    @property
+    def baselines(self) -> BaselineSettings:
+        """Settings of the baselines."""
+        return BaselineSettings.model_validate(self.config["baselines"])
+
+    @cached_property
+    def manifest(self) -> TokenizedManifest:
+        """Manifest of the tokenized rows."""
+        return read_artifact(self.preprocessed / "manifest.json", TokenizedManifest)
+
+    @cached_property
+    def run(self) -> FederatedRun:
+        """The federation, with the resources of this machine."""
+        partition = self.results / "partitions" / str(self.config["partition"])
+        spec = build_spec(self.config["federate"], self.model_dir, partition, self.preprocessed)
+        share = spec.federation.gpus_per_client
+        gpus = (
+            0.0 if spec.federation.engine.name == "external" else 1.0 if share == "auto" else share
+        )
+        return FederatedRun(
+            spec=spec,
+            paths=ClientPaths(
+                model=self.model_dir,
+                preprocessed=self.preprocessed,
+                checkpoints=self.results / "checkpoints" / self.name,
+            ),
+            resources=Resources(cores=self.cores, gpus_per_client=gpus),
+        )
+
+    @property
+    def base_dtype(self) -> torch.dtype:
+        """Type of base weights during training."""
+        dtype: torch.dtype = getattr(
+            torch, getattr(self.run.spec.training, "base_dtype", "float32")
+        )
+        return dtype
+
+    @property
+    def has_local_rows(self) -> bool:
+        """Whether clients train here, so that their rows are known."""
+        return self.run.spec.federation.engine.name != "external" and bool(self.manifest.clients)
+
+    def select_training_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the batch with the most tokens."""
+        batch_size = self.run.spec.training.arguments.get("per_device_train_batch_size", 8)
+        rows: list[dict[str, Any]] = select_longest_rows(self.run, batch_size).to_list()
+        return rows
+
+    def select_test_rows(self, num_rows: int) -> list[dict[str, Any]]:
+        """Return the longest test rows, up to a number."""
+        test = Dataset.from_file(str(self.preprocessed / "test.arrow"))
+        lengths = np.array([len(ids) for ids in test["input_ids"]])
+        rows: list[dict[str, Any]] = test.select(np.argsort(-lengths)[:num_rows]).to_list()
+        return rows
+
+    def count_round_steps(self) -> int:
+        """Return the optimizer steps of the client that takes most of them in a round."""
+        training = self.run.spec.training
+        rows = [client.num_rows for client in self.run.spec.clients if client.num_rows]
+        return max(schedule.count_local_steps(training, n) for n in rows)
+
+    def count_workers(self, num_gpus: int = 0) -> int:
+        """Return how many clients train at once on this machine.
+
+        Args:
+            num_gpus: GPUs of this machine.
+
+        Returns:
+            The number; 0 if clients train elsewhere.
+        """
+        federation, num_clients = self.run.spec.federation, len(self.run.spec.clients)
+        if federation.engine.name == "external":
+            return 0
+        if federation.engine.name != "simulation":
+            return -(-num_clients // getattr(federation.engine, "nodes", 1))
+        workers = max(1, min(self.cores // federation.threads_per_client, num_clients))
+        if num_gpus and (share := self.run.resources.gpus_per_client):
+            workers = min(workers, max(1, int(num_gpus / share + 1e-9)))
+        return workers

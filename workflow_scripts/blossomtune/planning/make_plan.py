@@ -1,0 +1,107 @@
+"""Plan a run: estimate, compare with the machine, measure a step where it fits."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.plan import Machine, Plan, StageNeeds
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.planning import other_needs, training_needs
+from blossomtune.planning.experiment import PlannedExperiment
+from blossomtune.planning.hints import rank_hints
+from blossomtune.planning.machine import read_machine
+from blossomtune.planning.measure_step import MeasuredStep, measure_step_in_subprocess
+from blossomtune.planning.problems import add_problems
+
+logger = logging.getLogger(__name__)
+
+
+def make_plan(
+    config: Mapping[str, Any],
+    results: Path,
+    cores: int,
+    limits: Mapping[str, int],
+    machine: Machine | None = None,
+) -> Plan:
+    """Plan the experiments of a run, whose models and tokenized rows exist.
+
+    Args:
+        config: Result of ``blossomtune.config.stage_inputs.plan``.
+        results: Folder of the results.
+        cores: CPU cores of the machine.
+        limits: Main memory in bytes that a cluster gives to a stage, by stage.
+        machine: Memory of the machine; by default that of this one.
+
+    Returns:
+        The plan.
+    """
+    machine = machine or read_machine(results)
+    stages: dict[tuple[str, str], StageNeeds] = {}
+    for name, settings in config.items():
+        experiment = PlannedExperiment(name, settings, results, cores)
+        for needs in plan_experiment(experiment, machine, limits):
+            stages[needs.stage, needs.block] = needs
+    return Plan(machine=machine, stages=list(stages.values()))
+
+
+def plan_experiment(
+    experiment: PlannedExperiment, machine: Machine, limits: Mapping[str, int]
+) -> Sequence[StageNeeds]:
+    """Return the needs of an experiment's stages. A step is measured only where it fits.
+
+    Args:
+        experiment: The experiment.
+        machine: Memory of the machine.
+        limits: Main memory in bytes that a cluster gives to a stage, by stage.
+
+    Returns:
+        One entry per stage; those of all baselines are one.
+    """
+    num_gpus = len(machine.gpus)
+    stages = other_needs.list_finished_stages(experiment)
+    step = None
+    if experiment.has_local_rows:
+        logger.info("%s: estimating the memory of a training step", experiment.name)
+        training, step = _plan_training(experiment, machine, limits)
+        stages += training
+    parameters = read_artifact(experiment.model_dir / "provenance.json", Provenance).parameters
+    later = [
+        other_needs.estimate_merge(experiment, parameters),
+        other_needs.estimate_evaluate(experiment, num_gpus, step),
+    ]
+    hints = {"merge": [], "evaluate": ["evaluation.batch_size: a smaller one"]}
+    return stages + [
+        add_problems(needs, machine, limits, lambda _, s=needs.stage: hints[s]) for needs in later
+    ]
+
+
+def _plan_training(
+    experiment: PlannedExperiment, machine: Machine, limits: Mapping[str, int]
+) -> tuple[list[StageNeeds], MeasuredStep | None]:
+    """Return the needs of federate and of the baselines, and the measured step."""
+    num_gpus, has_baselines = len(machine.gpus), experiment.config["baselines"]
+    memory = training_needs.estimate_client_memory(experiment)
+    workers = experiment.count_workers(num_gpus)
+
+    def estimate(step: MeasuredStep | None) -> list[StageNeeds]:
+        stages = [training_needs.estimate_federate(experiment, memory, num_gpus, step)]
+        if has_baselines["centralised"] or has_baselines["local"]:
+            stages.append(training_needs.estimate_baseline(experiment, memory, num_gpus, step))
+        return [
+            add_problems(
+                needs,
+                machine,
+                limits,
+                lambda on_gpu: rank_hints(experiment, memory, workers, on_gpu=on_gpu),
+            )
+            for needs in stages
+        ]
+
+    stages = estimate(None)
+    if any(needs.problems for needs in stages):
+        return stages, None
+    logger.info("%s: measuring a training step", experiment.name)
+    step = measure_step_in_subprocess(experiment.run)
+    return estimate(step), step

@@ -1,0 +1,136 @@
+"""Read what finished stages needed, and estimate what merge and evaluate need."""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from blossomtune.artifacts.plan import MemoryPart, StageNeeds
+from blossomtune.modeling.architecture import get_stored_dtype, load_config
+from blossomtune.planning.experiment import PlannedExperiment
+from blossomtune.planning.machine import compute_folder_size, get_process_memory
+from blossomtune.planning.measure_step import MeasuredStep
+from blossomtune.planning.model_memory import estimate_scoring_memory
+from blossomtune.planning.training_needs import compute_mean_share
+
+FORWARD_SHARE = 1 / 3
+"""Share of a forward pass in the time of a training step."""
+
+MERGE_COPIES = 2
+"""Models in float32 that exist at once while an adapter is merged."""
+
+
+def read_finished_stage(results: Path, stage: str, block: str, folder: Path) -> StageNeeds:
+    """Return what a finished stage needed, by its benchmark file and its results.
+
+    Args:
+        results: Folder of the results.
+        stage: Name of the stage.
+        block: Path of its benchmark file without suffix, such as the name of the data set.
+        folder: Its results.
+
+    Returns:
+        The needs; memory and time are unknown without a benchmark file.
+    """
+    ram, seconds = None, None
+    file = results / "benchmarks" / stage / f"{block}.tsv"
+    if file.is_file():
+        with file.open(encoding="utf-8") as lines:
+            row = next(csv.DictReader(lines, delimiter="\t"))
+        ram = [MemoryPart(part="process", size=int(float(row["max_rss"]) * 2**20))]
+        seconds = (float(row["s"]), float(row["s"]))
+    return StageNeeds(
+        stage=stage,
+        block=block,
+        ram=ram,
+        disk=compute_folder_size(folder),
+        seconds=seconds,
+        basis="measured",
+    )
+
+
+def list_finished_stages(experiment: PlannedExperiment) -> list[StageNeeds]:
+    """Return what the stages before training needed."""
+    results, config = experiment.results, experiment.config
+    model, dataset, partition = (config[key] for key in ("model", "dataset", "partition"))
+    rows = f"{partition}/{config['preprocessing']}/{model}"
+    folders = {
+        ("fetch_model", model): results / "models" / model,
+        ("download", dataset): results / "datasets" / dataset,
+        ("partition", partition): results / "partitions" / partition,
+        ("preprocess", rows): experiment.preprocessed,
+    }
+    return [
+        read_finished_stage(results, stage, block, folder)
+        for (stage, block), folder in folders.items()
+    ]
+
+
+def estimate_merge(experiment: PlannedExperiment, num_parameters: int) -> StageNeeds:
+    """Estimate what merge needs.
+
+    Args:
+        experiment: The experiment.
+        num_parameters: Parameters of the model.
+
+    Returns:
+        The needs.
+    """
+    stored = get_stored_dtype(load_config(experiment.model_dir))
+    weights = MemoryPart(part="weights in float32", size=4 * num_parameters, count=MERGE_COPIES)
+    return StageNeeds(
+        stage="merge",
+        block=experiment.name,
+        ram=[MemoryPart(part="Python and its libraries", size=get_process_memory()), weights],
+        disk=num_parameters * stored.itemsize,
+    )
+
+
+def estimate_evaluate(
+    experiment: PlannedExperiment, num_gpus: int, step: MeasuredStep | None
+) -> StageNeeds:
+    """Estimate what evaluate needs: one model at a time and its largest batch.
+
+    Args:
+        experiment: The experiment.
+        num_gpus: GPUs of this machine.
+        step: Measured step of a client, if there is one.
+
+    Returns:
+        The needs.
+    """
+    settings = experiment.config["evaluation"]
+    dtype: torch.dtype = getattr(torch, settings.get("dtype", "float32"))
+    rows = experiment.select_test_rows(settings["batch_size"])
+    memory = estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype)
+    parts = [
+        MemoryPart(part="base weights", size=memory.weights),
+        MemoryPart(part="activations and cache", size=memory.activations),
+    ]
+    process = MemoryPart(part="Python and its libraries", size=get_process_memory())
+    uses_gpu = bool(num_gpus) and settings.get("device", "cpu") in ("auto", "cuda", "xpu")
+    return StageNeeds(
+        stage="evaluate",
+        block=experiment.name,
+        ram=[process, parts[0]] if uses_gpu else [process, *parts],
+        gpu=parts if uses_gpu else [],
+        disk=0,
+        seconds=_bound_seconds(experiment, step) if step else None,
+    )
+
+
+def _bound_seconds(experiment: PlannedExperiment, step: MeasuredStep) -> tuple[float, float] | None:
+    """Return least and most seconds by the speed of training: choices and answers cost more."""
+    manifest, settings = experiment.manifest, experiment.config["evaluation"]
+    if manifest.test is None:
+        return None
+    baselines = experiment.baselines
+    models = 2 + int(baselines.centralised)
+    models += len(experiment.run.spec.clients) if baselines.local else 0
+    batch = experiment.run.spec.training.arguments
+    rows = batch.get("per_device_train_batch_size", 8) * batch.get("gradient_accumulation_steps", 1)
+    seconds_per_row = step.seconds * compute_mean_share(experiment) / rows
+    least = models * manifest.test.num_examples * seconds_per_row * FORWARD_SHARE
+    answers = min(settings["generation"]["rows"], manifest.test.num_examples)
+    share = answers / manifest.test.num_examples * settings["generation"]["max_new_tokens"]
+    return least / 8, least * (1 + len(settings["choices"]) + share)
