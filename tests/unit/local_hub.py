@@ -94,7 +94,7 @@ class LocalHub:
         self.server.server_close()
 
     def info(self) -> dict:
-        siblings = [{"rfilename": name} for name in self.files]
+        siblings = [{"rfilename": n, "size": len(content)} for n, content in self.files.items()]
         card = {"license": "apache-2.0"}
         return {"id": self.repo, "sha": COMMIT, "siblings": siblings, "cardData": card}
 

@@ -22,6 +22,7 @@ LAYERS = [
     {"data", "modeling", "training", "aggregation", "privacy"},
     {"federation"},
     {"deployment"},
+    {"planning"},
 ]
 """Packages by layer; a package imports from its own and earlier layers only."""
 

@@ -33,6 +33,13 @@ def hub_server(tiny_model, monkeypatch):
 SOURCE = {"kind": "hub", "repo": "owner/tiny", "revision": "v1"}
 
 
+def test_size_of_a_model_is_known_before_the_download(hub_server, tiny_model):
+    sizes = [path.stat().st_size for path in tiny_model.iterdir()]
+    assert huggingface.get_repository_size(SOURCE) == sum(sizes)  # without pytorch_model.bin
+    hub_server.refusal = (404, "RepoNotFound")
+    assert huggingface.get_repository_size(SOURCE) is None
+
+
 def test_revision_is_resolved_and_only_safe_files_are_downloaded(hub_server, tiny_model, tmp_path):
     out = tmp_path / "out"
     command = [

@@ -55,6 +55,8 @@ class LocalIndex:
                     return self.answer(404, b"")
                 return self.answer(200, pages[self.path])
 
+            do_HEAD = do_GET
+
             def answer(self, status, body):
                 is_wheel = self.path.endswith(".whl")
                 self.send_response(status)
@@ -62,7 +64,8 @@ class LocalIndex:
                 length = outer.length if is_wheel and outer.length else len(body)
                 self.send_header("Content-Length", str(length))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command == "GET":
+                    self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -107,6 +110,11 @@ def test_archive_is_downloaded_and_its_licence_read(index, tmp_path):
     archive = pypi.download_archive(make_source(), tmp_path)
     assert archive.read_bytes() == index.published
     assert pypi.read_licence(archive) == "MIT"
+
+
+def test_size_of_an_archive_is_known_before_the_download(index):
+    assert pypi.get_archive_size(make_source()) == len(index.published)
+    assert pypi.get_archive_size(make_source(version="3")) is None
 
 
 def test_unavailable_index_is_retried(index, tmp_path):

@@ -45,12 +45,15 @@ class LocalServer:
                     return self.answer(200, CONTENT, **{"Content-Length": str(outer.length)})
                 return self.answer(404, b"")
 
+            do_HEAD = do_GET
+
             def answer(self, status, body, **headers):
                 self.send_response(status)
                 for key, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(key, value)
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command == "GET":
+                    self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -71,6 +74,11 @@ def server():
 def make_source(address, content=CONTENT):
     digest = hashlib.sha256(content).hexdigest()
     return {"kind": "url", "url": address, "sha256": digest, "files": "**"}
+
+
+def test_size_of_a_file_is_known_before_the_download(server):
+    assert url.get_file_size(make_source(server.url + "/moved/a.jsonl")) == len(CONTENT)
+    assert url.get_file_size(make_source(server.url + "/private/a.jsonl")) is None
 
 
 @pytest.mark.parametrize(
