@@ -219,9 +219,14 @@ def client_bundle_config(wildcards):
     return write_stage_config("invite", settings)
 
 
-def models_results(wildcards, input):
-    """Return the results folder of rules without output, by their models."""
+def client_bundle_results(wildcards, input):
+    """Return the results folder of rule invite, which has no output."""
     return str(Path(input.models[0]).parents[1]) if input.models else "results"
+
+
+def planned_results(wildcards, input):
+    """Return the results folder of rule plan, which has no output."""
+    return str(Path(input.downloads).parent)
 
 
 def cluster_limits(wildcards):

@@ -18,7 +18,7 @@ rule invite:
         runtime=10,
     params:
         config=client_bundle_config,
-        results=models_results,
+        results=client_bundle_results,
     shell:
         "python {input.script:q} --config {params.config:q} --results {params.results:q}"
         " 2>&1 | tee {log:q}"

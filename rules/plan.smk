@@ -30,6 +30,7 @@ rule plan:
     """Print what the run needs: memory, disk and time. Nothing is trained but a measured step."""
     input:
         BUILT_IMAGE_INPUT,
+        downloads="results/downloads.json",
         models=after_downloads("results/models/{model}"),
         datasets=after_downloads("results/datasets/{dataset}"),
         partitions=after_downloads("results/partitions/{partition}"),
@@ -49,7 +50,7 @@ rule plan:
         runtime=60,
     params:
         config=stage_config("plan"),
-        results=models_results,
+        results=planned_results,
         limits=cluster_limits,
     shell:
         "python {input.script:q} --config {params.config:q} --results {params.results:q}"

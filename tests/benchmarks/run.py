@@ -13,6 +13,7 @@ from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
+from bench_plan import plan_memory
 from bench_preprocess import preprocess
 from measurement import ROOT
 
@@ -31,6 +32,7 @@ BENCHMARKS = [
     flexlora_memory,
     adopt_small,
     adopt_large,
+    plan_memory,
 ]
 
 

@@ -118,7 +118,7 @@ def _replace_masks(indices: Any) -> list[Any]:
 
 
 def _shape_grouped_product(a: Tensor, b: Tensor, offsets: Tensor, *_: Any, **__: Any) -> Any:
-    """Return ``new_empty``'s arguments for a product of experts: in float32 it has no fake kernel."""
+    """Return ``new_empty``'s arguments for a product of experts, which fakes in bfloat16 only."""
     if b.dim() == 3:
         return a, [*a.shape[:-1], b.shape[-1]]
     return a, [offsets.shape[0], a.shape[0], b.shape[1]]

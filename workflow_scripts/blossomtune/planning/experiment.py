@@ -13,6 +13,7 @@ from datasets import Dataset
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.config.experiments import BaselineSettings
+from blossomtune.config.federation import count_clients_per_gpu
 from blossomtune.deployment.profile_memory import select_longest_rows
 from blossomtune.federation.build_spec import build_spec
 from blossomtune.federation.paths import ClientPaths
@@ -30,12 +31,14 @@ class PlannedExperiment:
         config: The experiment's part of ``blossomtune.config.stage_inputs.plan``.
         results: Folder of the results.
         cores: CPU cores of the machine.
+        num_gpus: GPUs of the machine.
     """
 
     name: str
     config: Mapping[str, Any]
     results: Path
     cores: int
+    num_gpus: int
 
     @property
     def model_dir(self) -> Path:
@@ -86,6 +89,11 @@ class PlannedExperiment:
         return dtype
 
     @property
+    def uses_gpu(self) -> bool:
+        """Whether clients and baselines train on GPUs."""
+        return bool(self.num_gpus and self.run.resources.gpus_per_client)
+
+    @property
     def has_local_rows(self) -> bool:
         """Whether clients train here, so that their rows are known."""
         return self.run.spec.federation.engine.name != "external" and bool(self.manifest.clients)
@@ -109,21 +117,15 @@ class PlannedExperiment:
         rows = [client.num_rows for client in self.run.spec.clients if client.num_rows]
         return max(schedule.count_local_steps(training, n) for n in rows)
 
-    def count_workers(self, num_gpus: int = 0) -> int:
-        """Return how many clients train at once on this machine.
-
-        Args:
-            num_gpus: GPUs of this machine.
-
-        Returns:
-            The number; 0 if clients train elsewhere.
-        """
+    def count_workers(self) -> int:
+        """Return how many clients train at once on this machine; 0 if they train elsewhere."""
         federation, num_clients = self.run.spec.federation, len(self.run.spec.clients)
         if federation.engine.name == "external":
             return 0
         if federation.engine.name != "simulation":
             return -(-num_clients // getattr(federation.engine, "nodes", 1))
         workers = max(1, min(self.cores // federation.threads_per_client, num_clients))
-        if num_gpus and (share := self.run.resources.gpus_per_client):
-            workers = min(workers, max(1, int(num_gpus / share + 1e-9)))
+        if self.uses_gpu:
+            per_gpu = count_clients_per_gpu(self.run.resources.gpus_per_client)
+            workers = min(workers, self.num_gpus * per_gpu)
         return workers

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def make_plan(
     machine = machine or read_machine(results)
     stages: dict[tuple[str, str], StageNeeds] = {}
     for name, settings in config.items():
-        experiment = PlannedExperiment(name, settings, results, cores)
+        experiment = PlannedExperiment(name, settings, results, cores, len(machine.gpus))
         for needs in plan_experiment(experiment, machine, limits):
             stages[needs.stage, needs.block] = needs
     return Plan(machine=machine, stages=list(stages.values()))
@@ -59,7 +60,6 @@ def plan_experiment(
     Returns:
         One entry per stage; those of all baselines are one.
     """
-    num_gpus = len(machine.gpus)
     stages = other_needs.list_finished_stages(experiment)
     step = None
     if experiment.has_local_rows:
@@ -69,11 +69,12 @@ def plan_experiment(
     parameters = read_artifact(experiment.model_dir / "provenance.json", Provenance).parameters
     later = [
         other_needs.estimate_merge(experiment, parameters),
-        other_needs.estimate_evaluate(experiment, num_gpus, step),
+        other_needs.estimate_evaluate(experiment, step),
     ]
-    hints = {"merge": [], "evaluate": ["evaluation.batch_size: a smaller one"]}
+    hints = {"evaluate": ["evaluation.batch_size: a smaller one"]}
     return stages + [
-        add_problems(needs, machine, limits, lambda _, s=needs.stage: hints[s]) for needs in later
+        add_problems(n, machine, limits, lambda _, stage=n.stage: hints.get(stage, []))
+        for n in later
     ]
 
 
@@ -81,23 +82,18 @@ def _plan_training(
     experiment: PlannedExperiment, machine: Machine, limits: Mapping[str, int]
 ) -> tuple[list[StageNeeds], MeasuredStep | None]:
     """Return the needs of federate and of the baselines, and the measured step."""
-    num_gpus, has_baselines = len(machine.gpus), experiment.config["baselines"]
-    memory = training_needs.estimate_client_memory(experiment)
-    workers = experiment.count_workers(num_gpus)
+    memory, baselines = training_needs.estimate_client_memory(experiment), experiment.baselines
+
+    def list_hints(needs: StageNeeds, on_gpu: bool) -> list[str]:
+        workers = experiment.count_workers() if needs.stage == "federate" else 1
+        count = -(-workers // experiment.num_gpus) if on_gpu else workers
+        return rank_hints(experiment, memory, count, on_gpu=on_gpu)
 
     def estimate(step: MeasuredStep | None) -> list[StageNeeds]:
-        stages = [training_needs.estimate_federate(experiment, memory, num_gpus, step)]
-        if has_baselines["centralised"] or has_baselines["local"]:
-            stages.append(training_needs.estimate_baseline(experiment, memory, num_gpus, step))
-        return [
-            add_problems(
-                needs,
-                machine,
-                limits,
-                lambda on_gpu: rank_hints(experiment, memory, workers, on_gpu=on_gpu),
-            )
-            for needs in stages
-        ]
+        stages = [training_needs.estimate_federate(experiment, memory, step)]
+        if baselines.centralised or baselines.local:
+            stages.append(training_needs.estimate_baseline(experiment, memory, step))
+        return [add_problems(n, machine, limits, partial(list_hints, n)) for n in stages]
 
     stages = estimate(None)
     if any(needs.problems for needs in stages):

@@ -32,12 +32,13 @@ def read_finished_stage(results: Path, stage: str, block: str, folder: Path) -> 
     Returns:
         The needs; memory and time are unknown without a benchmark file.
     """
-    ram, seconds = None, None
+    ram: tuple[MemoryPart, ...] | None = None
+    seconds: tuple[float, float] | None = None
     file = results / "benchmarks" / stage / f"{block}.tsv"
     if file.is_file():
         with file.open(encoding="utf-8") as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
-        ram = [MemoryPart(part="process", size=int(float(row["max_rss"]) * 2**20))]
+        ram = (MemoryPart(part="process", size=int(float(row["max_rss"]) * 2**20)),)
         seconds = (float(row["s"]), float(row["s"]))
     return StageNeeds(
         stage=stage,
@@ -81,19 +82,16 @@ def estimate_merge(experiment: PlannedExperiment, num_parameters: int) -> StageN
     return StageNeeds(
         stage="merge",
         block=experiment.name,
-        ram=[MemoryPart(part="Python and its libraries", size=get_process_memory()), weights],
+        ram=(MemoryPart(part="Python and its libraries", size=get_process_memory()), weights),
         disk=num_parameters * stored.itemsize,
     )
 
 
-def estimate_evaluate(
-    experiment: PlannedExperiment, num_gpus: int, step: MeasuredStep | None
-) -> StageNeeds:
+def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) -> StageNeeds:
     """Estimate what evaluate needs: one model at a time and its largest batch.
 
     Args:
         experiment: The experiment.
-        num_gpus: GPUs of this machine.
         step: Measured step of a client, if there is one.
 
     Returns:
@@ -103,17 +101,18 @@ def estimate_evaluate(
     dtype: torch.dtype = getattr(torch, settings.get("dtype", "float32"))
     rows = experiment.select_test_rows(settings["batch_size"])
     memory = estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype)
-    parts = [
+    uses_gpu = experiment.num_gpus > 0 and settings.get("device", "cpu") != "cpu"
+    memory = memory if uses_gpu else memory.on_cpu()
+    process = MemoryPart(part="Python and its libraries", size=get_process_memory())
+    parts = (
         MemoryPart(part="base weights", size=memory.weights),
         MemoryPart(part="activations and cache", size=memory.activations),
-    ]
-    process = MemoryPart(part="Python and its libraries", size=get_process_memory())
-    uses_gpu = bool(num_gpus) and settings.get("device", "cpu") in ("auto", "cuda", "xpu")
+    )
     return StageNeeds(
         stage="evaluate",
         block=experiment.name,
-        ram=[process, parts[0]] if uses_gpu else [process, *parts],
-        gpu=parts if uses_gpu else [],
+        ram=(process, parts[0]) if uses_gpu else (process, *parts),
+        gpu=parts if uses_gpu else (),
         disk=0,
         seconds=_bound_seconds(experiment, step) if step else None,
     )

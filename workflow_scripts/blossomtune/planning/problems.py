@@ -33,7 +33,7 @@ def add_problems(
     if needs.gpu and machine.gpus and compute_total(needs.gpu) > min(machine.gpus):
         smallest = min(machine.gpus)
         problems.append(_describe(needs.gpu, "a GPU", smallest, "it has", list_hints(True)))
-    return needs.model_copy(update={"problems": problems})
+    return needs.model_copy(update={"problems": tuple(problems)})
 
 
 def find_disk_problem(stages: Sequence[StageNeeds], machine: Machine) -> str | None:

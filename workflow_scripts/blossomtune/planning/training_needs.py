@@ -22,9 +22,6 @@ ENGINE_BYTES = 400 * 2**20
 SERVER_EVAL_BATCH_SIZE = 16
 """Rows per forward pass of the server's evaluation."""
 
-SLOWEST_SHARE = 3
-"""A forward pass takes about a third of a training step's time."""
-
 
 def estimate_client_memory(
     experiment: PlannedExperiment, rows: Sequence[Mapping[str, Any]] | None = None
@@ -39,7 +36,7 @@ def estimate_client_memory(
         The memory.
     """
     spec = experiment.run.spec
-    return estimate_training_memory(
+    memory = estimate_training_memory(
         experiment.model_dir,
         spec.lora,
         max(client.rank for client in spec.clients),
@@ -48,6 +45,7 @@ def estimate_client_memory(
         dtype=experiment.base_dtype,
         quantization=spec.training.quantization,
     )
+    return memory if experiment.uses_gpu else memory.on_cpu()
 
 
 def list_model_parts(memory: ModelMemory, count: int) -> list[MemoryPart]:
@@ -87,26 +85,21 @@ def _add_processes(
 
 
 def estimate_federate(
-    experiment: PlannedExperiment,
-    memory: ModelMemory,
-    num_gpus: int,
-    step: MeasuredStep | None = None,
+    experiment: PlannedExperiment, memory: ModelMemory, step: MeasuredStep | None
 ) -> StageNeeds:
     """Estimate what federate needs: all clients that train at once, the server and the engine.
 
     Args:
         experiment: The experiment.
         memory: Memory of a client.
-        num_gpus: GPUs of this machine.
         step: Measured step of a client, if there is one.
 
     Returns:
         The needs.
     """
     spec = experiment.run.spec
-    federation, workers = spec.federation, experiment.count_workers(num_gpus)
-    uses_gpu = bool(num_gpus and experiment.run.resources.gpus_per_client)
-    per_gpu = -(-workers // num_gpus) if uses_gpu else 0
+    federation, workers = spec.federation, experiment.count_workers()
+    per_gpu = -(-workers // experiment.num_gpus) if experiment.uses_gpu else 0
     ram, gpu = _add_processes(memory, workers, step, per_gpu) if workers else ([], [])
     adapter_bytes = 4 * memory.adapter_parameters
     sampled = federation.count_sampled_clients(len(spec.clients))
@@ -115,8 +108,8 @@ def estimate_federate(
     if federation.evaluate_rows:
         rows = experiment.select_test_rows(SERVER_EVAL_BATCH_SIZE)
         scoring = estimate_scoring_memory(experiment.model_dir, rows, dtype=experiment.base_dtype)
-        size = scoring.weights + scoring.activations
-        ram.append(MemoryPart(part="the server's evaluation", size=size))
+        part = "the server's evaluation"
+        ram.append(MemoryPart(part=part, size=scoring.on_cpu().total))
     if federation.engine.name == "simulation":
         ram.append(MemoryPart(part="Ray", size=ENGINE_BYTES))
     kept = federation.keep_checkpoints + 1
@@ -128,8 +121,8 @@ def estimate_federate(
     return StageNeeds(
         stage="federate",
         block=experiment.name,
-        ram=ram,
-        gpu=gpu,
+        ram=tuple(ram),
+        gpu=tuple(gpu),
         disk=disk,
         seconds=_bound_seconds(experiment, steps, step) if step and steps else None,
         basis="measured" if step else "estimated",
@@ -137,30 +130,28 @@ def estimate_federate(
 
 
 def estimate_baseline(
-    experiment: PlannedExperiment, memory: ModelMemory, num_gpus: int, step: MeasuredStep | None
+    experiment: PlannedExperiment, memory: ModelMemory, step: MeasuredStep | None
 ) -> StageNeeds:
     """Estimate what each of the baselines needs; the time is that of all, one after another.
 
     Args:
         experiment: The experiment.
         memory: Memory of a client.
-        num_gpus: GPUs of this machine.
         step: Measured step of a client, if there is one.
 
     Returns:
         The needs.
     """
     spec, baselines = experiment.run.spec, experiment.baselines
-    uses_gpu = bool(num_gpus and experiment.run.resources.gpus_per_client)
-    ram, gpu = _add_processes(memory, 1, step, int(uses_gpu))
+    ram, gpu = _add_processes(memory, 1, step, int(experiment.uses_gpu))
     sampled = spec.federation.count_sampled_clients(len(spec.clients))
     steps = spec.federation.rounds * sampled * experiment.count_round_steps()
     count = int(baselines.centralised) + int(baselines.local)  # all local ones take these steps
     return StageNeeds(
         stage="train_baseline",
         block=experiment.name,
-        ram=ram,
-        gpu=gpu,
+        ram=tuple(ram),
+        gpu=tuple(gpu),
         disk=4 * memory.adapter_parameters,
         seconds=_bound_seconds(experiment, steps * count, step) if step else None,
         basis="measured" if step else "estimated",

@@ -55,7 +55,7 @@ class LocalIndex:
                     return self.answer(404, b"")
                 return self.answer(200, pages[self.path])
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
             def answer(self, status, body):
                 is_wheel = self.path.endswith(".whl")

@@ -45,7 +45,7 @@ class LocalServer:
                     return self.answer(200, CONTENT, **{"Content-Length": str(outer.length)})
                 return self.answer(404, b"")
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
             def answer(self, status, body, **headers):
                 self.send_response(status)
