@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.caching import LOCATION_ENVVAR as CACHE_VARIABLE
 from snakemake.exceptions import WorkflowError
@@ -229,10 +230,25 @@ def planned_results(wildcards, input):
     return str(Path(input.downloads).parent)
 
 
+def is_cluster():
+    """Return whether jobs run elsewhere, by an executor."""
+    return workflow.remote_exec or workflow.non_local_exec
+
+
+def planned_cores(wildcards, threads):
+    """Return the cores of federate, whose clients train at once: a cluster gives what it asks for."""
+    if not is_cluster():
+        return threads
+    return max(
+        federation_threads(SimpleNamespace(experiment=name)) for name in CONFIG.run
+    )
+
+
 def cluster_limits(wildcards):
     """Return the memory in MB that jobs get on a cluster, by rule; nothing for this machine."""
-    is_cluster = workflow.remote_exec or workflow.non_local_exec
-    limited = ("federate", "train_baseline", "merge", "evaluate") if is_cluster else ()
+    limited = (
+        ("federate", "train_baseline", "merge", "evaluate") if is_cluster() else ()
+    )
     resources = {
         name: getattr(rules, name).rule.resources["mem_mb"] for name in limited
     }

@@ -51,8 +51,9 @@ rule plan:
     params:
         config=stage_config("plan"),
         results=planned_results,
+        cores=planned_cores,
         limits=cluster_limits,
     shell:
         "python {input.script:q} --config {params.config:q} --results {params.results:q}"
-        " --output {params.results:q}/plan.json --cores {threads} --limits {params.limits:q}"
+        " --output {params.results:q}/plan.json --cores {params.cores} --limits {params.limits:q}"
         " 2>&1 | tee {log:q}"

@@ -98,8 +98,9 @@ class PlannedExperiment:
         """Whether clients train here, so that their rows are known."""
         return self.run.spec.federation.engine.name != "external" and bool(self.manifest.clients)
 
-    def select_training_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of the batch with the most tokens."""
+    @cached_property
+    def training_rows(self) -> list[dict[str, Any]]:
+        """Rows of the batch with the most tokens."""
         batch_size = self.run.spec.training.arguments.get("per_device_train_batch_size", 8)
         rows: list[dict[str, Any]] = select_longest_rows(self.run, batch_size).to_list()
         return rows

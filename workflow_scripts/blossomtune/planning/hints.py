@@ -25,14 +25,15 @@ def rank_hints(
     Returns:
         One text per change, with the bytes that it saves.
     """
+    if not memory.activations:  # they could not be estimated
+        return []
     savings = {
         text: (memory.total - changed.total) * per_client
         for text, changed in _try_changes(experiment, memory)
     }
     if per_client > 1:
-        process = memory.total
         key = "federation.gpus_per_client: 1" if on_gpu else _get_one_worker_hint(experiment)
-        savings[f"{key}, so that one client trains at a time"] = process * (per_client - 1)
+        savings[f"{key}, so that one client trains at a time"] = memory.total * (per_client - 1)
     useful = sorted((item for item in savings.items() if item[1] > 0), key=lambda item: -item[1])
     return [f"{text} (saves about {saved / 1e9:.1f} GB)" for text, saved in useful]
 
@@ -48,7 +49,7 @@ def _try_changes(
 ) -> Iterator[tuple[str, ModelMemory]]:
     """Yield changes of single keys, and a client's memory with each."""
     training, lora = experiment.run.spec.training, experiment.run.spec.lora
-    arguments, rows = training.arguments, experiment.select_training_rows()
+    arguments, rows = training.arguments, experiment.training_rows
     batch_size = arguments.get("per_device_train_batch_size", 8)
     if batch_size > 1:
         half = batch_size // 2

@@ -1,6 +1,7 @@
 """Read the memory of this machine and of this process."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -28,8 +29,9 @@ def read_machine(folder: Path) -> Machine:
     return Machine(ram=available, gpus=gpus, disk=shutil.disk_usage(folder).free)
 
 
+@cache
 def get_process_memory() -> int:
-    """Return the bytes of main memory that this process occupies."""
+    """Return the bytes of main memory that this process occupied at the first call."""
     return int(psutil.Process().memory_info().rss)
 
 

@@ -12,7 +12,7 @@ from blossomtune.artifacts.provenance import Provenance
 from blossomtune.planning import other_needs, training_needs
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.hints import rank_hints
-from blossomtune.planning.machine import read_machine
+from blossomtune.planning.machine import get_process_memory, read_machine
 from blossomtune.planning.measure_step import MeasuredStep, measure_step_in_subprocess
 from blossomtune.planning.problems import add_problems
 
@@ -39,6 +39,7 @@ def make_plan(
         The plan.
     """
     machine = machine or read_machine(results)
+    get_process_memory()  # before the estimates, whose leftovers grow with the model
     stages: dict[tuple[str, str], StageNeeds] = {}
     for name, settings in config.items():
         experiment = PlannedExperiment(name, settings, results, cores, len(machine.gpus))

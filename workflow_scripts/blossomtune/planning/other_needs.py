@@ -10,8 +10,7 @@ from blossomtune.modeling.architecture import get_stored_dtype, load_config
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
-from blossomtune.planning.model_memory import estimate_scoring_memory
-from blossomtune.planning.training_needs import compute_mean_share
+from blossomtune.planning.training_needs import compute_mean_share, estimate_scoring
 
 FORWARD_SHARE = 1 / 3
 """Share of a forward pass in the time of a training step."""
@@ -99,8 +98,7 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
     """
     settings = experiment.config["evaluation"]
     dtype: torch.dtype = getattr(torch, settings.get("dtype", "float32"))
-    rows = experiment.select_test_rows(settings["batch_size"])
-    memory = estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype)
+    memory = estimate_scoring(experiment, settings["batch_size"], dtype)
     uses_gpu = experiment.num_gpus > 0 and settings.get("device", "cpu") != "cpu"
     memory = memory if uses_gpu else memory.on_cpu()
     process = MemoryPart(part="Python and its libraries", size=get_process_memory())

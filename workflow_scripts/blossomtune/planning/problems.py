@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from blossomtune.artifacts.plan import Machine, MemoryPart, StageNeeds
 
 GB = 1e9
+LATER_STAGES = ("federate", "train_baseline", "merge", "evaluate")
+"""Stages that have not run when a plan is made."""
 
 
 def add_problems(
@@ -38,7 +40,7 @@ def add_problems(
 
 def find_disk_problem(stages: Sequence[StageNeeds], machine: Machine) -> str | None:
     """Return why the stages that remain cannot write their results, or None if they can."""
-    remaining = [s for s in stages if s.basis == "estimated" or s.stage == "federate"]
+    remaining = [s for s in stages if s.stage in LATER_STAGES]
     needed = sum(stage.disk or 0 for stage in remaining)
     if needed <= machine.disk:
         return None

@@ -1,9 +1,15 @@
 """Estimate what federate and train_baseline need."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
+from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.plan import MemoryPart, StageNeeds
+from blossomtune.artifacts.provenance import Provenance
+from blossomtune.errors import UserError
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
@@ -12,6 +18,8 @@ from blossomtune.planning.model_memory import (
     estimate_scoring_memory,
     estimate_training_memory,
 )
+
+logger = logging.getLogger(__name__)
 
 GPU_CONTEXT_BYTES = 500 * 2**20
 """Memory of CUDA itself per process; an assumption, which has not been measured here."""
@@ -36,16 +44,54 @@ def estimate_client_memory(
         The memory.
     """
     spec = experiment.run.spec
-    memory = estimate_training_memory(
-        experiment.model_dir,
-        spec.lora,
-        max(client.rank for client in spec.clients),
-        spec.training.arguments,
-        rows or experiment.select_training_rows(),
-        dtype=experiment.base_dtype,
-        quantization=spec.training.quantization,
-    )
+    try:
+        memory = estimate_training_memory(
+            experiment.model_dir,
+            spec.lora,
+            max(client.rank for client in spec.clients),
+            spec.training.arguments,
+            rows or experiment.training_rows,
+            dtype=experiment.base_dtype,
+            quantization=spec.training.quantization,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # an operation that FakeTensors do not have
+        memory = _estimate_weights(experiment, experiment.base_dtype, error)
     return memory if experiment.uses_gpu else memory.on_cpu()
+
+
+def estimate_scoring(
+    experiment: PlannedExperiment, num_rows: int, dtype: torch.dtype
+) -> ModelMemory:
+    """Estimate the memory of scoring the longest test rows.
+
+    Args:
+        experiment: The experiment.
+        num_rows: Rows per batch.
+        dtype: Type of the weights.
+
+    Returns:
+        The memory, without what the CPU's allocator wastes.
+    """
+    rows = experiment.select_test_rows(num_rows)
+    try:
+        return estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype)
+    except Exception as error:  # an operation that FakeTensors do not have
+        return _estimate_weights(experiment, dtype, error)
+
+
+def _estimate_weights(
+    experiment: PlannedExperiment, dtype: torch.dtype, error: Exception
+) -> ModelMemory:
+    """Return the memory of the weights alone, and warn that the rest is unknown."""
+    logger.warning(
+        "%s: the memory of activations is unknown, figures are too small: %s",
+        experiment.name,
+        error,
+    )
+    provenance = read_artifact(experiment.model_dir / "provenance.json", Provenance)
+    return ModelMemory(weights=provenance.parameters * dtype.itemsize, adapter=0, activations=0)
 
 
 def list_model_parts(memory: ModelMemory, count: int) -> list[MemoryPart]:
@@ -106,8 +152,7 @@ def estimate_federate(
     ram.append(MemoryPart(part="server", size=get_process_memory()))
     ram.append(MemoryPart(part="adapters on the server", size=adapter_bytes, count=sampled + 3))
     if federation.evaluate_rows:
-        rows = experiment.select_test_rows(SERVER_EVAL_BATCH_SIZE)
-        scoring = estimate_scoring_memory(experiment.model_dir, rows, dtype=experiment.base_dtype)
+        scoring = estimate_scoring(experiment, SERVER_EVAL_BATCH_SIZE, experiment.base_dtype)
         part = "the server's evaluation"
         ram.append(MemoryPart(part=part, size=scoring.on_cpu().total))
     if federation.engine.name == "simulation":
@@ -168,7 +213,7 @@ def _bound_seconds(
 
 def compute_mean_share(experiment: PlannedExperiment) -> float:
     """Return the tokens of an average training row, as a share of those of the longest rows."""
-    rows, clients = experiment.select_training_rows(), experiment.manifest.clients
+    rows, clients = experiment.training_rows, experiment.manifest.clients
     longest = sum(len(row["input_ids"]) for row in rows) / len(rows)
     mean = sum(c.tokens for c in clients) / sum(c.num_examples for c in clients)
     return mean / longest
