@@ -25,6 +25,12 @@ LAYERS = [
 ]
 """Packages by layer; a package imports from its own and earlier layers only."""
 
+ACCELERATOR_MODULES = {
+    LIBRARY / "blossomtune/modeling/devices.py",
+    LIBRARY / "blossomtune/gpus.py",  # names of GPUs for other processes, as CUDA numbers them
+}
+ACCELERATOR_NAMES = {"torch.accelerator", "torch.cuda", "torch.mps", "torch.xpu"}
+
 READERS = {"evaluation", "export", "reporting"}
 """Packages that read artifacts; they import no package that writes the artifacts."""
 
@@ -69,6 +75,17 @@ def test_packages_import_no_later_layer(layer):
                 parts = module.split(".")
                 if parts[0] == "blossomtune" and len(parts) > 1 and parts[1] in later:
                     problems.append(f"{file.relative_to(ROOT)}:{number}: {module}")
+    assert problems == []
+
+
+def test_only_one_module_asks_pytorch_for_devices():
+    problems = []
+    for file in sorted((LIBRARY / "blossomtune").rglob("*.py")):
+        if file in ACCELERATOR_MODULES:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ACCELERATOR_NAMES:
+                problems.append(f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
     assert problems == []
 
 

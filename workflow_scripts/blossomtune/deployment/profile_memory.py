@@ -5,13 +5,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
 
 from blossomtune.federation.client.worker import get_worker, load_client_rows
 from blossomtune.federation.run import FederatedRun
 from blossomtune.files import write_json
 from blossomtune.gpus import get_free_memory, list_visible_gpus
+from blossomtune.modeling import devices
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.training.sft_config import build_sft_config
 from blossomtune.training.trainer import LocalObjective, TrainResult, train_adapter
@@ -76,8 +76,9 @@ def profile_memory(run: FederatedRun) -> tuple[int, int]:
     [gpu] = list_visible_gpus()
     free_before = get_free_memory(gpu)
     train_largest_batch(run)
-    overhead = free_before - get_free_memory(gpu) - torch.cuda.memory_reserved()
-    return overhead + torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1]
+    device = devices.select_device()
+    overhead = free_before - get_free_memory(gpu) - devices.get_reserved_memory(device)
+    return overhead + devices.get_peak_memory(device), devices.get_memory(device)[1]
 
 
 if __name__ == "__main__":

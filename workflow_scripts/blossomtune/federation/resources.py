@@ -20,9 +20,9 @@ class Resources(BaseModel):
 
     @property
     def device(self) -> str:
-        """Device that clients train on in this process's environment: ``cuda`` or ``cpu``."""
+        """Type of the device that clients train on in this process's environment, e.g. ``cuda``."""
         if not self.gpus_per_client:
             return "cpu"
-        import torch
+        from blossomtune.modeling.devices import select_device
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return select_device().type

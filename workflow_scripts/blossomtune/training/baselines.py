@@ -15,6 +15,7 @@ from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.code_dependencies import compute_code_digest
 from blossomtune.config.lora import LoraSettings
+from blossomtune.modeling.devices import select_device
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.named_tensors import StateDict
@@ -65,7 +66,7 @@ def train_baseline(
     ]
     dataset = concatenate_datasets(datasets) if client is None else datasets[client]
     torch.set_num_threads(config["threads"])
-    device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
+    device = select_device().type if config["gpu"] else "cpu"
     base = load_model(model, quantization=baseline.training.quantization, device=device)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)

@@ -9,6 +9,7 @@ import torch
 from trl import SFTConfig
 
 from blossomtune.errors import UserError
+from blossomtune.modeling import devices
 
 Result = TypeVar("Result")
 
@@ -46,8 +47,7 @@ def retry_with_smaller_batches(
                 ) from error
         # Memory of the failed attempt is free only outside of ``except``.
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        devices.empty_cache()
         config = smaller
         reset()
 

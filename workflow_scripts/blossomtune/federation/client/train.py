@@ -15,6 +15,7 @@ from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import TrainRequest
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.spec import FederationSpec
+from blossomtune.modeling import devices
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
 from blossomtune.training import adapter, client_sampling, scaffold, schedule
@@ -36,12 +37,11 @@ def train_round(
         The trained tensors with metrics, and the client's new state.
     """
     started = time.perf_counter()
-    spec, on_gpu = run.spec, run.resources.device == "cuda"
+    spec = run.spec
     worker, base_deltas = get_worker(run), _merge_base_deltas(request, client_state)
     model = worker.prepare_model(spec.clients[client].rank, base_deltas)
-    if on_gpu:
-        torch.cuda.empty_cache()  # of the client before
-        torch.cuda.reset_peak_memory_stats()
+    devices.empty_cache()  # of the client before
+    devices.reset_peak_memory(model.device)
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
     factor = select_trainable_factor(spec.federation.aggregation, request.round)
     adapter.set_trainable_factor(model, factor)
@@ -74,7 +74,6 @@ def train_round(
         )
         control_delta = _subtract(new_control, client_control)
         client_control = new_control
-    peak_memory = torch.cuda.max_memory_reserved() if on_gpu else 0
     return TrainReply(
         initial_state=start,
         state=state,
@@ -84,7 +83,7 @@ def train_round(
             "train-loss": result.loss,
             "batch-size": float(result.batch_size),
             "seconds": time.perf_counter() - started,
-            "gpu-memory": float(peak_memory),
+            "gpu-memory": float(devices.get_peak_memory(model.device)),
         },
         client_state={
             **client_state,

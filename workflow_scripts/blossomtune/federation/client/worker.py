@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.run import FederatedRun
+from blossomtune.modeling.devices import limit_memory
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import adapter
@@ -29,8 +30,8 @@ class Worker:
 
     def __init__(self, run: FederatedRun) -> None:
         torch.set_num_threads(run.spec.federation.threads_per_client)
-        if run.resources.device == "cuda":  # leave the memory of clients on the same GPU alone
-            torch.cuda.set_per_process_memory_fraction(run.resources.gpus_per_client)
+        # leave the memory of clients on the same GPU alone
+        limit_memory(torch.device(run.resources.device), run.resources.gpus_per_client)
         self._run, self._is_checked = run, False
         self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
