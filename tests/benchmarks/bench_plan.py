@@ -39,7 +39,7 @@ def plan_memory() -> Measurement:
             rows = _build_rows(num_tokens)
             lora = run.spec.lora
             memory = estimate_training_memory(run.paths.model, lora, lora.r, arguments, rows)
-            estimate = get_process_memory() + memory.on_cpu().total
+            estimate = get_process_memory() + memory.total
             pairs.append((estimate, measure_step_in_subprocess(run).ram))
     estimate, peak = max(pairs, key=lambda pair: max(pair[0] / pair[1], pair[1] / pair[0]))
     return Measurement(

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from blossomtune.cli import setup_logging
 from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.profile_memory import PROFILE_STEPS, train_largest_batch
 from blossomtune.errors import UserError
@@ -77,4 +78,5 @@ def measure_step_in_subprocess(run: FederatedRun) -> MeasuredStep:
 
 
 if __name__ == "__main__":
+    setup_logging()
     write_json(Path(sys.argv[2]), asdict(measure_step(FederatedRun.load(sys.argv[1]))))

@@ -22,11 +22,11 @@ Rows = Sequence[Mapping[str, Any]]
 OPTIMIZER_VALUES = {"sgd": 0, "adafactor": 0, "adagrad": 1, "rmsprop": 1}
 """Values of the optimizer's state per trained parameter; all others have two, as Adam."""
 
-CPU_ALLOCATION_FACTOR = 1.9
-"""Resident memory per byte of activations.
+CPU_FRAGMENTATION = 0.9
+"""Memory of a CPU process beyond its tensors, per byte of activations without checkpointing.
 
-PyTorch asks the C library for aligned blocks, and glibc before 2.38 rarely reuses a freed block for
-another aligned one of its size. Measured with three models (tests/benchmarks/bench_plan.py).
+Measured with and without checkpointing (tests/benchmarks/bench_plan.py). The presumable cause is that
+glibc before 2.38 rarely reuses a freed block for another aligned one of its size.
 """
 
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.516}
@@ -41,22 +41,24 @@ class ModelMemory:
         weights: Base weights.
         adapter: Adapter, its gradient and its optimizer's state.
         activations: Most memory of a forward and a backward pass besides them.
+        fragments: Memory that is lost to fragmentation on a CPU.
         adapter_parameters: Number of trained parameters.
     """
 
     weights: int
     adapter: int
     activations: int
+    fragments: int = 0
     adapter_parameters: int = 0
 
     @property
     def total(self) -> int:
         """Sum of all parts."""
-        return self.weights + self.adapter + self.activations
+        return self.weights + self.adapter + self.activations + self.fragments
 
-    def on_cpu(self) -> "ModelMemory":
-        """Return the memory that a CPU process needs, whose allocator wastes some."""
-        return replace(self, activations=int(CPU_ALLOCATION_FACTOR * self.activations))
+    def on_gpu(self) -> "ModelMemory":
+        """Return the memory on a GPU, whose allocator reuses blocks."""
+        return replace(self, fragments=0)
 
 
 def estimate_training_memory(
@@ -86,32 +88,40 @@ def estimate_training_memory(
     model = add_meta_adapter(build_meta_model(directory, dtype), lora, rank)
     quantized = QUANTIZED_BYTES.get(quantization)
     saved = 0 if quantized is None else _count_saved_bytes(model, quantized)
+    num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    built, plain = _count_step(model, arguments | {"gradient_checkpointing": False}, rows)
+    activations = plain
+    if arguments.get("gradient_checkpointing"):
+        model = add_meta_adapter(build_meta_model(directory, dtype), lora, rank)
+        built, activations = _count_step(model, arguments, rows)
+    state_values = OPTIMIZER_VALUES.get(arguments.get("optim", "adamw"), 2)
+    return ModelMemory(
+        weights=built - 4 * num_trained - saved,
+        # the trainer keeps a copy of the adapter's start, for a second attempt with less memory
+        adapter=(3 + state_values) * 4 * num_trained,
+        activations=activations,
+        fragments=int(CPU_FRAGMENTATION * plain),
+        adapter_parameters=num_trained,
+    )
+
+
+def _count_step(model: Any, arguments: Mapping[str, Any], rows: Rows) -> tuple[int, int]:
+    """Return the bytes of a model on device ``meta``, and the peak of a step without gradients."""
     with count_allocations() as counter:
         replace_meta_tensors(model)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        num_trained = sum(p.numel() for p in trained)
         built = counter.live
-        if arguments.get("gradient_checkpointing"):
+        if arguments["gradient_checkpointing"]:
             options = arguments.get("gradient_checkpointing_kwargs") or {"use_reentrant": False}
             model.gradient_checkpointing_enable(options)
         with torch.autocast("cpu", torch.bfloat16, enabled=bool(arguments.get("bf16"))):
             nll, tokens = completion_nll(model, collate(rows))
             loss = nll.sum() / tokens.sum()
         loss.backward()
+        gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
         del nll, tokens, loss
-        gradients = sum(p.grad.nbytes for p in trained if p.grad is not None)
         peak = counter.peak
-    state_values = OPTIMIZER_VALUES.get(arguments.get("optim", "adamw"), 2)
-    adapter = 4 * num_trained
-    del model, trained
     gc.collect()  # modules refer to each other
-    return ModelMemory(
-        weights=built - adapter - saved,
-        # the trainer keeps a copy of the adapter's start, for a second attempt with less memory
-        adapter=(3 + state_values) * adapter,
-        activations=max(0, peak - built - gradients),
-        adapter_parameters=num_trained,
-    )
+    return built, max(0, peak - built - gradients)
 
 
 def estimate_scoring_memory(

@@ -100,7 +100,6 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
     dtype: torch.dtype = getattr(torch, settings.get("dtype", "float32"))
     memory = estimate_scoring(experiment, settings["batch_size"], dtype)
     uses_gpu = experiment.num_gpus > 0 and settings.get("device", "cpu") != "cpu"
-    memory = memory if uses_gpu else memory.on_cpu()
     process = MemoryPart(part="Python and its libraries", size=get_process_memory())
     parts = (
         MemoryPart(part="base weights", size=memory.weights),

@@ -58,7 +58,7 @@ def estimate_client_memory(
         raise
     except Exception as error:  # an operation that FakeTensors do not have
         memory = _estimate_weights(experiment, experiment.base_dtype, error)
-    return memory if experiment.uses_gpu else memory.on_cpu()
+    return memory.on_gpu() if experiment.uses_gpu else memory
 
 
 def estimate_scoring(
@@ -72,7 +72,7 @@ def estimate_scoring(
         dtype: Type of the weights.
 
     Returns:
-        The memory, without what the CPU's allocator wastes.
+        The memory.
     """
     rows = experiment.select_test_rows(num_rows)
     try:
@@ -108,6 +108,7 @@ def list_model_parts(memory: ModelMemory, count: int) -> list[MemoryPart]:
         "base weights": memory.weights,
         "adapter and optimizer": memory.adapter,
         "activations": memory.activations,
+        "fragmentation": memory.fragments,
     }
     return [MemoryPart(part=k, size=v, count=count) for k, v in parts.items() if v and count]
 
@@ -154,7 +155,7 @@ def estimate_federate(
     if federation.evaluate_rows:
         scoring = estimate_scoring(experiment, SERVER_EVAL_BATCH_SIZE, experiment.base_dtype)
         part = "the server's evaluation"
-        ram.append(MemoryPart(part=part, size=scoring.on_cpu().total))
+        ram.append(MemoryPart(part=part, size=scoring.total))
     if federation.engine.name == "simulation":
         ram.append(MemoryPart(part="Ray", size=ENGINE_BYTES))
     kept = federation.keep_checkpoints + 1
