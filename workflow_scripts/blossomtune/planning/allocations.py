@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 _ATEN = torch.ops.aten
 
 
-class AllocationCounter(TorchDispatchMode):
+class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sum the sizes of the FakeTensors that exist.
 
     What C++ kernels allocate within an operation is not counted.
@@ -29,7 +29,7 @@ class AllocationCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._storages: set[int] = set()
 

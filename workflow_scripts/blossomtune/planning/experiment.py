@@ -90,12 +90,12 @@ class PlannedExperiment:
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether clients and baselines train on GPUs."""
+        """True if clients and baselines train on GPUs."""
         return bool(self.num_gpus and self.run.resources.gpus_per_client)
 
     @property
     def has_local_rows(self) -> bool:
-        """Whether clients train here, so that their rows are known."""
+        """True if clients train here, so that their rows are known."""
         return self.run.spec.federation.engine.name != "external" and bool(self.manifest.clients)
 
     @cached_property

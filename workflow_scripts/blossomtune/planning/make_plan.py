@@ -72,11 +72,13 @@ def plan_experiment(
         other_needs.estimate_merge(experiment, parameters),
         other_needs.estimate_evaluate(experiment, step),
     ]
-    hints = {"evaluate": ["evaluation.batch_size: a smaller one"]}
-    return stages + [
-        add_problems(n, machine, limits, lambda _, stage=n.stage: hints.get(stage, []))
-        for n in later
-    ]
+    return stages + [add_problems(n, machine, limits, partial(_get_hints, n.stage)) for n in later]
+
+
+def _get_hints(stage: str, on_gpu: bool) -> list[str]:
+    """Return changes that would save memory of stages after training."""
+    hints = ["evaluation.batch_size: a smaller one"] if stage == "evaluate" else []
+    return [*hints, "evaluation.device: cpu"] if on_gpu else hints
 
 
 def _plan_training(

@@ -25,7 +25,7 @@ OPTIMIZER_VALUES = {"sgd": 0, "adafactor": 0, "adagrad": 1, "rmsprop": 1}
 CPU_FRAGMENTATION = 0.9
 """Memory of a CPU process beyond its tensors, per byte of activations without checkpointing.
 
-Measured with and without checkpointing (tests/benchmarks/bench_plan.py). The presumable cause is that
+Measured with and without checkpointing (tests/benchmarks/bench_plan.py). The presumable cause:
 glibc before 2.38 rarely reuses a freed block for another aligned one of its size.
 """
 
@@ -116,7 +116,7 @@ def _count_step(model: Any, arguments: Mapping[str, Any], rows: Rows) -> tuple[i
         with torch.autocast("cpu", torch.bfloat16, enabled=bool(arguments.get("bf16"))):
             nll, tokens = completion_nll(model, collate(rows))
             loss = nll.sum() / tokens.sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
         del nll, tokens, loss
         peak = counter.peak

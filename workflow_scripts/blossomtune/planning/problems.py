@@ -39,7 +39,15 @@ def add_problems(
 
 
 def find_disk_problem(stages: Sequence[StageNeeds], machine: Machine) -> str | None:
-    """Return why the stages that remain cannot write their results, or None if they can."""
+    """Return why the stages that remain cannot write their results, or None if they can.
+
+    Args:
+        stages: Needs of all stages.
+        machine: Memory of the machine.
+
+    Returns:
+        The sum and the free space.
+    """
     remaining = [s for s in stages if s.stage in LATER_STAGES]
     needed = sum(stage.disk or 0 for stage in remaining)
     if needed <= machine.disk:

@@ -1,5 +1,6 @@
 """Client of the Hugging Face hub: models, revisions as commits, errors as UserError."""
 
+import fnmatch
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import filter_repo_objects
 
 from blossomtune.data.sources.retry import UnreachableError, call_with_retries
 from blossomtune.errors import UserError
@@ -71,16 +71,20 @@ def get_repository_size(source: Mapping[str, Any]) -> int | None:
         info = get_info(source["repo"], revision=source["revision"], files_metadata=True)
     except (httpx.TransportError, HfHubHTTPError, OfflineModeIsEnabled):
         return None
-    names = [file.rfilename for file in info.siblings or ()]
-    wanted = set(names)
+    sizes = {file.rfilename: file.size for file in info.siblings or ()}
     if not is_dataset:
-        wanted = set(
-            filter_repo_objects(
-                names, allow_patterns=_ALLOW_PATTERNS, ignore_patterns=_IGNORE_PATTERNS
-            )
-        )
-    sizes = [file.size for file in info.siblings or () if file.rfilename in wanted]
-    return None if None in sizes else sum(sizes)
+        sizes = {name: size for name, size in sizes.items() if _is_model_file(name)}
+    known = [size for size in sizes.values() if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _is_model_file(name: str) -> bool:
+    """Return whether ``download_model`` fetches a file."""
+    allowed, ignored = (
+        any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        for patterns in (_ALLOW_PATTERNS, _IGNORE_PATTERNS)
+    )
+    return allowed and not ignored
 
 
 def get_api() -> HfApi:
