@@ -11,9 +11,13 @@ from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
 from blossomtune.planning.training_needs import compute_mean_share, estimate_scoring
+from blossomtune.training import schedule
 
 FORWARD_SHARE = 1 / 3
 """Share of a forward pass in the time of a training step."""
+
+MAX_THREADS = 8
+"""Threads of evaluate."""
 
 MERGE_COPIES = 2
 """Models in float32 that exist at once while an adapter is merged."""
@@ -116,17 +120,20 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
 
 
 def _bound_seconds(experiment: PlannedExperiment, step: MeasuredStep) -> tuple[float, float] | None:
-    """Return least and most seconds by the speed of training: choices and answers cost more."""
-    manifest, settings = experiment.manifest, experiment.config["evaluation"]
+    """Return least and most seconds by the speed of training, with all threads and with one."""
+    manifest, spec = experiment.manifest, experiment.run.spec
+    settings = experiment.config["evaluation"]
     if manifest.test is None:
         return None
-    baselines = experiment.baselines
-    models = 2 + int(baselines.centralised)
-    models += len(experiment.run.spec.clients) if baselines.local else 0
-    batch = experiment.run.spec.training.arguments
-    rows = batch.get("per_device_train_batch_size", 8) * batch.get("gradient_accumulation_steps", 1)
-    seconds_per_row = step.seconds * compute_mean_share(experiment) / rows
-    least = models * manifest.test.num_examples * seconds_per_row * FORWARD_SHARE
-    answers = min(settings["generation"]["rows"], manifest.test.num_examples)
-    share = answers / manifest.test.num_examples * settings["generation"]["max_new_tokens"]
-    return least / 8, least * (1 + len(settings["choices"]) + share)
+    models = 2 + int(experiment.baselines.centralised)
+    models += len(spec.clients) if experiment.baselines.local else 0
+    rows_per_step = schedule.effective_batch_size(spec.training)
+    row_seconds = FORWARD_SHARE * step.seconds * compute_mean_share(experiment) / rows_per_step
+    rows = manifest.test.num_examples
+    answers = min(settings["generation"]["rows"], rows)
+    passes = rows * (2 if settings["choices"] else 1)
+    # a generated token costs less than a row and more than a token of it: weights are read again
+    passes += answers * settings["generation"]["max_new_tokens"] / 8
+    most = models * passes * row_seconds
+    threads = min(MAX_THREADS, experiment.cores) / spec.federation.threads_per_client
+    return most / max(1, threads), most
