@@ -322,6 +322,12 @@ def baseline_gpus(wildcards):
     return min(1, federation_gpus(wildcards))
 
 
+def evaluation_gpus(wildcards):
+    """Return 1 if the experiment's evaluation may use a GPU, else 0."""
+    device = CONFIG.experiments[wildcards.experiment].evaluation_device
+    return 0 if device == "cpu" else 1
+
+
 def federation_image(wildcards):
     """Return the images that a federation needs and that this workflow builds."""
     image = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)

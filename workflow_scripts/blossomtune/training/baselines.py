@@ -16,7 +16,7 @@ from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.code_dependencies import compute_code_digest
 from blossomtune.config.lora import LoraSettings
 from blossomtune.modeling.devices import select_device
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.named_tensors import StateDict
 from blossomtune.package_versions import get_package_versions
@@ -67,7 +67,8 @@ def train_baseline(
     dataset = concatenate_datasets(datasets) if client is None else datasets[client]
     torch.set_num_threads(config["threads"])
     device = select_device().type if config["gpu"] else "cpu"
-    base = load_model(model, quantization=baseline.training.quantization, device=device)
+    training = baseline.training
+    base = load_model(model, parse_dtype(training.base_dtype), training.quantization, device)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     check_model(peft_model, lora, packing=manifest.packing)
@@ -105,7 +106,13 @@ def train_baseline(
         adapter.get_excluded_modules(peft_model),
     )
     clients = names if client is None else [names[client]]
-    result = BaselineHistory(clients=clients, device=device, rank=rank, rounds=records)
+    result = BaselineHistory(
+        clients=clients,
+        device=device,
+        base_dtype=training.base_dtype,
+        rank=rank,
+        rounds=records,
+    )
     write_artifact(history, result)
 
 

@@ -55,9 +55,10 @@ def test_base_updates_are_added_once(worker):
     assert torch.equal(read_weight(model), before + b @ a)
 
 
+@pytest.mark.parametrize("base_dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("ranks", [(4, 4), (4, 2)])
-def test_base_has_the_same_bits_for_every_sequence_of_calls(build_run, ranks):
-    at_once, step_by_step = Worker(build_run()), Worker(build_run())
+def test_base_has_the_same_bits_for_every_sequence_of_calls(build_run, ranks, base_dtype):
+    at_once, step_by_step = (Worker(build_run(base_dtype=base_dtype)) for _ in range(2))
     for last in (1, 2):
         step_by_step.prepare_model(ranks[0], {n: DELTAS[n] for n in range(1, last + 1)})
     one = at_once.prepare_model(ranks[1], DELTAS)

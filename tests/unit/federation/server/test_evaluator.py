@@ -61,6 +61,17 @@ def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator):
     assert undone.loss == pytest.approx(expected, abs=1e-5)
 
 
+def test_base_has_the_dtype_of_training(build_run):
+    losses = []
+    for base_dtype in ("float32", "bfloat16"):
+        run = build_run(base_dtype=base_dtype)
+        evaluator = ServerEvaluator(run.spec, run.paths, cores=1)
+        losses.append(evaluator.evaluate(randomize(evaluator.initial_state), {}).loss)
+        assert all(value.dtype == torch.float32 for value in evaluator.initial_state.values())
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
 def test_without_rows_there_is_no_evaluation(build_run):
     run = build_run(evaluate_rows=0)
     evaluator = ServerEvaluator(run.spec, run.paths, cores=1)

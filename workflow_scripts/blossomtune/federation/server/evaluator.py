@@ -9,9 +9,10 @@ from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling.eval_loss import ServerEvalSet
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
+from blossomtune.training.base_updates import BaseUpdates
 from blossomtune.training.preflight import check_model
 
 
@@ -22,6 +23,7 @@ class ServerEvaluator:
         spec: What is trained.
         paths: Paths of the model and the tokenized rows.
         cores: Number of threads for an evaluation.
+        device: Device to evaluate on.
 
     Attributes:
         initial_state: The adapter before the first round.
@@ -31,14 +33,17 @@ class ServerEvaluator:
         UserError: If the adapter does not fit the model or the aggregation.
     """
 
-    def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
+    def __init__(
+        self, spec: FederationSpec, paths: ClientPaths, cores: int, device: str = "cpu"
+    ) -> None:
         self._num_threads = cores
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
-        self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
+        base = load_model(paths.model, parse_dtype(spec.training.base_dtype), device=device)
+        self._model = adapter.build_peft_model(base, spec.lora, spec.seed)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
         self.exclude_modules = adapter.get_excluded_modules(self._model)
-        self._applied_rounds: set[int] = set()
+        self._base_updates = BaseUpdates(self._model)
         self.initial_state = adapter.get_adapter_state(self._model)
         adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
@@ -56,8 +61,6 @@ class ServerEvaluator:
         if not self._eval_set.rows:
             return None
         torch.set_num_threads(self._num_threads)  # clients are not training now
-        for number in sorted(base_deltas.keys() - self._applied_rounds):
-            adapter.apply_base_delta(self._model, base_deltas[number])
-        self._applied_rounds |= base_deltas.keys()
+        self._base_updates.apply(base_deltas)
         adapter.set_adapter_state(self._model, state)
         return self._eval_set.evaluate(self._model)
