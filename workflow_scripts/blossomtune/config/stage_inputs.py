@@ -144,7 +144,7 @@ def train_baseline(configuration: Configuration, experiment: str) -> dict[str, A
         "seed": configuration.seed,
         "rounds": e.federation.rounds,
         "fraction_train": e.federation.fraction_train,
-        "gpu": e.federation.gpus_per_client != 0,
+        "gpus": e.federation.max_gpus_per_client,
         "threads": e.baselines.threads,
     }
 

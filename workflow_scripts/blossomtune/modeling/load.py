@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Bits
 
 from blossomtune.modeling.architecture import is_multimodal, load_config
 from blossomtune.modeling.devices import require_dtype
+from blossomtune.modeling.placement import build_device_map, compute_weight_bytes
 
 _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
     "8bit": {"load_in_8bit": True},
@@ -30,6 +31,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     quantization: Literal["none", "8bit", "4bit"] = "none",
     device: str = "cpu",
+    num_devices: int = 1,
 ) -> Any:
     """Load the causal language model of a directory, in evaluation mode, from safetensors only.
 
@@ -44,21 +46,24 @@ def load_model(
         quantization: 8bit is LLM.int8() (arXiv 2208.07339). 4bit is QLoRA's (arXiv 2305.14314):
             NF4 with double quantization, computing in bfloat16, or in float16 if ``dtype`` is.
         device: Type of the device.
+        num_devices: Number of GPUs to spread the layers over.
 
     Returns:
         A transformers model.
 
     Raises:
-        UserError: If the device has no numbers of this type.
+        UserError: If the device has no numbers of this type, or too little memory.
     """
     require_dtype(dtype, torch.device(device))
-    arguments: dict[str, Any] = {}
+    weight_bytes = compute_weight_bytes(directory, dtype, quantization)
+    placement = build_device_map(weight_bytes, torch.device(device), num_devices)
+    arguments = placement if num_devices > 1 else {}
     if quantization != "none":
         compute_dtype = torch.float16 if dtype == torch.float16 else torch.bfloat16
         config = BitsAndBytesConfig(
             bnb_4bit_compute_dtype=compute_dtype, **_BITSANDBYTES_ARGUMENTS[quantization]
         )
-        arguments = {"quantization_config": config, "device_map": {"": device}}
+        arguments = placement | {"quantization_config": config}
     is_composite = is_multimodal(load_config(directory))
     auto_class = AutoModelForImageTextToText if is_composite else AutoModelForCausalLM
     model = auto_class.from_pretrained(

@@ -66,9 +66,11 @@ def train_baseline(
     ]
     dataset = concatenate_datasets(datasets) if client is None else datasets[client]
     torch.set_num_threads(config["threads"])
-    device = select_device().type if config["gpu"] else "cpu"
+    device = select_device().type if config["gpus"] else "cpu"
     training = baseline.training
-    base = load_model(model, parse_dtype(training.base_dtype), training.quantization, device)
+    num_devices = max(1, config["gpus"] if device != "cpu" else 1)
+    dtype = parse_dtype(training.base_dtype)
+    base = load_model(model, dtype, training.quantization, device, num_devices)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     check_model(peft_model, lora, packing=manifest.packing)

@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, run: FederatedRun) -> None:
         torch.set_num_threads(run.spec.federation.threads_per_client)
         # leave the memory of clients on the same GPU alone
-        limit_memory(torch.device(run.resources.device), run.resources.gpus_per_client)
+        limit_memory(torch.device(run.resources.device), min(1.0, run.resources.gpus_per_client))
         self._run = run
         self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
@@ -45,6 +45,7 @@ class Worker:
             parse_dtype(training.base_dtype),
             training.quantization,
             run.resources.device,
+            max(1, int(run.resources.gpus_per_client)),
         )
         self._attach_adapter(model, run.spec.lora.r)
         self.initial_state = adapter.get_adapter_state(self._model)

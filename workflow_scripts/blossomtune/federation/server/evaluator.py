@@ -8,12 +8,15 @@ from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
+from blossomtune.modeling.devices import empty_cache
 from blossomtune.modeling.eval_loss import ServerEvalSet
 from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
 from blossomtune.training.base_updates import BaseUpdates
 from blossomtune.training.preflight import check_model
+
+CPU = torch.device("cpu")
 
 
 class ServerEvaluator:
@@ -23,7 +26,7 @@ class ServerEvaluator:
         spec: What is trained.
         paths: Paths of the model and the tokenized rows.
         cores: Number of threads for an evaluation.
-        device: Device to evaluate on.
+        device: Device to evaluate on. The model is there during an evaluation only.
 
     Attributes:
         initial_state: The adapter before the first round.
@@ -34,11 +37,11 @@ class ServerEvaluator:
     """
 
     def __init__(
-        self, spec: FederationSpec, paths: ClientPaths, cores: int, device: str = "cpu"
+        self, spec: FederationSpec, paths: ClientPaths, cores: int, device: torch.device = CPU
     ) -> None:
-        self._num_threads = cores
+        self._num_threads, self._device = cores, device
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
-        base = load_model(paths.model, parse_dtype(spec.training.base_dtype), device=device)
+        base = load_model(paths.model, parse_dtype(spec.training.base_dtype))
         self._model = adapter.build_peft_model(base, spec.lora, spec.seed)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
@@ -61,6 +64,10 @@ class ServerEvaluator:
         if not self._eval_set.rows:
             return None
         torch.set_num_threads(self._num_threads)  # clients are not training now
+        self._model.to(self._device)
         self._base_updates.apply(base_deltas)
         adapter.set_adapter_state(self._model, state)
-        return self._eval_set.evaluate(self._model)
+        evaluation = self._eval_set.evaluate(self._model)
+        self._model.to(CPU)
+        empty_cache()  # clients need the memory
+        return evaluation

@@ -15,6 +15,7 @@ from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.server.budget import OverBudgetError
 from blossomtune.federation.server.deadline import JobDeadline
 from blossomtune.federation.server.early_stopping import find_best_round, get_stop_reason
+from blossomtune.federation.server.evaluation_device import select_evaluation_device
 from blossomtune.federation.server.evaluator import ServerEvaluator
 from blossomtune.federation.server.results import write_results
 from blossomtune.federation.server.round_log import format_round
@@ -52,7 +53,8 @@ def run_federation(
         RoundRecord,
         save_total_limit=spec.federation.keep_checkpoints,
     )
-    evaluator = ServerEvaluator(spec, run.paths, run.resources.cores)
+    device = select_evaluation_device(run)
+    evaluator = ServerEvaluator(spec, run.paths, run.resources.cores, device)
     checkpoint = _load_checkpoint(checkpoints, num_rounds, evaluator.initial_state)
     stop_reason = None
     if checkpoint.round_number < num_rounds:  # otherwise there is nothing left to stop
