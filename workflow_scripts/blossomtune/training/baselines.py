@@ -24,6 +24,7 @@ from blossomtune.training import adapter
 from blossomtune.training.adapter_files import save_adapter
 from blossomtune.training.baseline_schedule import Baseline
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
+from blossomtune.training.initial_adapter import restore_precision
 from blossomtune.training.preflight import check_model
 from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.training.schedule import ScheduledRound, derive_training_seed
@@ -72,6 +73,7 @@ def train_baseline(
     dtype = parse_dtype(training.base_dtype)
     base = load_model(model, dtype, training.quantization, device, num_devices)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
+    restore_precision(peft_model, model, lora, config["seed"])
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     check_model(peft_model, lora, packing=manifest.packing)
     tokenizer = load_tokenizer(model)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from blossomtune.federation.client import worker as worker_module
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
 from blossomtune.modeling.load import load_model
 from blossomtune.training import adapter
@@ -47,6 +48,14 @@ def test_adapter_has_the_requested_rank_and_the_seed_s_values(build_run, worker)
     assert worker.initial_state[f"{LAYER}.lora_A.weight"].shape == (4, 32)
 
 
+def test_adapter_does_not_depend_on_the_dtype_of_the_base(build_run, worker):
+    """PEFT would round it, and the server completes what it sends by the client's values."""
+    rounded = Worker(build_run(base_dtype="bfloat16"))
+    states = [each.initial_state for each in (worker, rounded)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert rounded.prepare_model(4, {}).get_base_model().dtype == torch.bfloat16
+
+
 def test_base_updates_are_added_once(worker):
     before = read_weight(worker.prepare_model(4, {}))
     for _ in range(2):
@@ -85,3 +94,15 @@ def test_rows_of_a_client_are_loaded(build_run):
     counts = [len(load_client_rows(folder, 1, suffix)) for suffix in ("", ".validation")]
     assert counts == [9, 3]
     assert {"input_ids", "labels"} <= load_client_rows(folder, 1)[0].keys()
+
+
+@pytest.mark.parametrize(("evaluate_rows", "checks"), [(0, 1), (3, 0)])
+def test_model_is_checked_once_if_the_server_loads_none(
+    build_run, monkeypatch, evaluate_rows, checks
+):
+    calls = []
+    monkeypatch.setattr(worker_module, "check_model", lambda *_, **keys: calls.append(keys))
+    worker = Worker(build_run(evaluate_rows=evaluate_rows))
+    for client in (0, 1):
+        worker.check_model(client)
+    assert calls == [{"packing": False}] * checks

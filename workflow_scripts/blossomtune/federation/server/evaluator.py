@@ -1,5 +1,7 @@
 """Evaluate the global adapter on the server while training."""
 
+from typing import Any
+
 import torch
 
 from blossomtune.artifacts.files import read_artifact
@@ -27,28 +29,30 @@ class ServerEvaluator:
         paths: Paths of the model and the tokenized rows.
         cores: Number of threads for an evaluation.
         device: Device to evaluate on. The model is there during an evaluation only.
-
-    Attributes:
-        initial_state: The adapter before the first round.
-        exclude_modules: PEFT's key of this name, for the adapter's configuration.
-
-    Raises:
-        UserError: If the adapter does not fit the model or the aggregation.
     """
 
     def __init__(
         self, spec: FederationSpec, paths: ClientPaths, cores: int, device: torch.device = CPU
     ) -> None:
+        self._spec, self._paths = spec, paths
         self._num_threads, self._device = cores, device
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
+        self._model: Any = None
+
+    def load_model(self) -> None:
+        """Load the base model, unless there are no rows to evaluate; clients check it then.
+
+        Raises:
+            UserError: If the adapter would learn something else on this model.
+        """
+        if not self._spec.federation.evaluate_rows or self._model is not None:
+            return
+        spec, paths = self._spec, self._paths
         base = load_model(paths.model, parse_dtype(spec.training.base_dtype))
         self._model = adapter.build_peft_model(base, spec.lora, spec.seed)
+        self._base_updates = BaseUpdates(self._model)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
-        self.exclude_modules = adapter.get_excluded_modules(self._model)
-        self._base_updates = BaseUpdates(self._model)
-        self.initial_state = adapter.get_adapter_state(self._model)
-        adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
     def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> ServerEvaluation | None:
         """Evaluate an adapter.
@@ -63,6 +67,7 @@ class ServerEvaluator:
         """
         if not self._eval_set.rows:
             return None
+        self.load_model()
         torch.set_num_threads(self._num_threads)  # clients are not training now
         self._model.to(self._device)
         self._base_updates.apply(base_deltas)
