@@ -54,7 +54,9 @@ class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 with unset_fake_temporarily():
                     return func(*args, **kwargs)
         elif func is _ATEN._local_scalar_dense.default:
-            return 1.0 if args[0].dtype.is_floating_point else 0  # a loss is 1, no flag is set
+            return 1.0 if args[0].dtype.is_floating_point else True  # tests of a model succeed
+        elif func in (_ATEN.equal.default, _ATEN.allclose.default):
+            return True
         elif func is _ATEN._grouped_mm.default:
             func, args, kwargs = (
                 _ATEN.new_empty.default,

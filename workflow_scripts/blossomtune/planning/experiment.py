@@ -19,6 +19,7 @@ from blossomtune.federation.build_spec import build_spec
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.resources import Resources
 from blossomtune.federation.run import FederatedRun
+from blossomtune.modeling.load import parse_dtype
 from blossomtune.training import schedule
 
 
@@ -83,15 +84,17 @@ class PlannedExperiment:
     @property
     def base_dtype(self) -> torch.dtype:
         """Type of base weights during training."""
-        dtype: torch.dtype = getattr(
-            torch, getattr(self.run.spec.training, "base_dtype", "float32")
-        )
-        return dtype
+        return parse_dtype(self.run.spec.training.base_dtype)
 
     @property
     def uses_gpu(self) -> bool:
         """True if clients and baselines train on GPUs."""
         return bool(self.num_gpus and self.run.resources.gpus_per_client)
+
+    @property
+    def gpus_per_client(self) -> int:
+        """Number of GPUs that the layers of one client's base are spread over."""
+        return max(1, int(self.run.resources.gpus_per_client))
 
     @property
     def has_local_rows(self) -> bool:
@@ -127,6 +130,8 @@ class PlannedExperiment:
             return -(-num_clients // getattr(federation.engine, "nodes", 1))
         workers = max(1, min(self.cores // federation.threads_per_client, num_clients))
         if self.uses_gpu:
-            per_gpu = count_clients_per_gpu(self.run.resources.gpus_per_client)
-            workers = min(workers, self.num_gpus * per_gpu)
+            share = self.run.resources.gpus_per_client
+            per_gpu = count_clients_per_gpu(share)
+            places = self.num_gpus // int(share) if share > 1 else self.num_gpus * per_gpu
+            workers = max(1, min(workers, places))
         return workers

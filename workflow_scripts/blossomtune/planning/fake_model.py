@@ -8,6 +8,7 @@ from torch.nn import Parameter
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from blossomtune.config.lora import LoraSettings
+from blossomtune.modeling import attention
 from blossomtune.modeling.architecture import is_multimodal, load_config
 from blossomtune.training.adapter import build_peft_model
 
@@ -25,7 +26,9 @@ def build_meta_model(directory: Path, dtype: torch.dtype) -> Any:
     config = load_config(directory)
     auto_class = AutoModelForImageTextToText if is_multimodal(config) else AutoModelForCausalLM
     with torch.device("meta"):
-        return auto_class.from_config(config, dtype=dtype).eval()
+        model = auto_class.from_config(config, dtype=dtype).eval()
+    attention.enable(model)
+    return model
 
 
 def add_meta_adapter(model: Any, lora: LoraSettings, rank: int) -> Any:

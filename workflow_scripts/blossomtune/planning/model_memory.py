@@ -60,6 +60,10 @@ class ModelMemory:
         """Return the memory on a GPU, whose allocator reuses blocks."""
         return replace(self, fragments=0)
 
+    def spread(self, num_gpus: int) -> "ModelMemory":
+        """Return the memory on one of several GPUs; all of the activations may be on one."""
+        return replace(self, weights=self.weights // num_gpus, adapter=self.adapter // num_gpus)
+
 
 def estimate_training_memory(
     directory: Path,
@@ -89,7 +93,7 @@ def estimate_training_memory(
     quantized = QUANTIZED_BYTES.get(quantization)
     saved = 0 if quantized is None else _count_saved_bytes(model, quantized)
     num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    built, plain = _count_step(model, arguments | {"gradient_checkpointing": False}, rows)
+    built, plain = _count_step(model, dict(arguments) | {"gradient_checkpointing": False}, rows)
     activations = plain
     if arguments.get("gradient_checkpointing"):
         model = add_meta_adapter(build_meta_model(directory, dtype), lora, rank)
@@ -143,7 +147,7 @@ def estimate_scoring_memory(
         replace_meta_tensors(model)
         built = counter.live
         batch = collate(rows)
-        output = model(**model_inputs(batch), use_cache=True, logits_to_keep=width)
+        output = model(**model_inputs(model, batch), use_cache=True, logits_to_keep=width)
         output.logits.float()
         peak = counter.peak
     del model, output

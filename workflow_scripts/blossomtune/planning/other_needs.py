@@ -3,10 +3,9 @@
 import csv
 from pathlib import Path
 
-import torch
-
 from blossomtune.artifacts.plan import MemoryPart, StageNeeds
 from blossomtune.modeling.architecture import get_stored_dtype, load_config
+from blossomtune.modeling.load import parse_dtype
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
@@ -101,9 +100,9 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
         The needs.
     """
     settings = experiment.config["evaluation"]
-    dtype: torch.dtype = getattr(torch, settings.get("dtype", "float32"))
+    dtype = parse_dtype(settings["dtype"])
     memory = estimate_scoring(experiment, settings["batch_size"], dtype)
-    uses_gpu = experiment.num_gpus > 0 and settings.get("device", "cpu") != "cpu"
+    uses_gpu = experiment.num_gpus > 0 and settings["device"] != "cpu"
     process = MemoryPart(part="Python and its libraries", size=get_process_memory())
     parts = (
         MemoryPart(part="base weights", size=memory.weights),

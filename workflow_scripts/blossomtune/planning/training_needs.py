@@ -146,7 +146,10 @@ def estimate_federate(
     """
     spec = experiment.run.spec
     federation, workers = spec.federation, experiment.count_workers()
-    per_gpu = -(-workers // experiment.num_gpus) if experiment.uses_gpu else 0
+    per_gpu = 0
+    if experiment.uses_gpu:
+        per_gpu = -(-workers * experiment.gpus_per_client // experiment.num_gpus)
+        memory = memory.spread(experiment.gpus_per_client)
     ram, gpu = _add_processes(memory, workers, step, per_gpu) if workers else ([], [])
     adapter_bytes = 4 * memory.adapter_parameters
     sampled = federation.count_sampled_clients(len(spec.clients))
@@ -189,6 +192,8 @@ def estimate_baseline(
         The needs.
     """
     spec, baselines = experiment.run.spec, experiment.baselines
+    if experiment.uses_gpu:
+        memory = memory.spread(experiment.gpus_per_client)
     ram, gpu = _add_processes(memory, 1, step, int(experiment.uses_gpu))
     sampled = spec.federation.count_sampled_clients(len(spec.clients))
     steps = spec.federation.rounds * sampled * experiment.count_round_steps()
