@@ -1,5 +1,6 @@
 """Measure time and memory of a training step: ``python -m … RUN_FILE OUTPUT``."""
 
+import math
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ class MeasuredStep:
     Attributes:
         seconds: Seconds per optimizer step.
         ram: Peak main memory of the process in bytes.
-        gpu: Peak memory on its GPU in bytes, 0 without one.
+        gpu: Peak memory per GPU in bytes, 0 without one.
     """
 
     seconds: float
@@ -49,7 +50,8 @@ def measure_step(run: FederatedRun) -> MeasuredStep:
     train_largest_batch(run)
     seconds = (time.perf_counter() - start) / PROFILE_STEPS
     gpu = devices.get_peak_memory(devices.select_device(run.resources.device))
-    return MeasuredStep(seconds, get_peak_process_memory(), gpu)
+    num_gpus = max(1, int(run.resources.gpus_per_client))
+    return MeasuredStep(seconds, get_peak_process_memory(), gpu // num_gpus)
 
 
 def measure_step_in_subprocess(run: FederatedRun) -> MeasuredStep:
@@ -67,9 +69,10 @@ def measure_step_in_subprocess(run: FederatedRun) -> MeasuredStep:
     with tempfile.TemporaryDirectory() as scratch:
         run_file, output = Path(scratch, "run.json"), Path(scratch, "step.json")
         run.save(run_file)
-        gpus = list_visible_gpus() if run.resources.gpus_per_client else []
+        num_gpus = math.ceil(run.resources.gpus_per_client)
+        gpus = list_visible_gpus()[:num_gpus] if num_gpus else []
         variables = {"PYTHONPATH": str(CODE_DIR)}
-        variables |= build_gpu_environment(gpus[0]) if gpus else {}
+        variables |= build_gpu_environment(",".join(gpus)) if gpus else {}
         command = [sys.executable, "-m", __spec__.name, str(run_file), str(output)]
         status = subprocess.run(command, env=os.environ | variables, check=False).returncode  # noqa: S603
         if status:
