@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from blossomtune.cli import setup_logging
 from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.profile_memory import PROFILE_STEPS, train_largest_batch
+from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
 from blossomtune.federation.client.worker import get_worker
 from blossomtune.federation.run import FederatedRun
@@ -66,7 +66,7 @@ def measure_step_in_subprocess(run: FederatedRun) -> MeasuredStep:
     Raises:
         UserError: If the step fails.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with start_reaper() as scratch:
         run_file, output = Path(scratch, "run.json"), Path(scratch, "step.json")
         run.save(run_file)
         num_gpus = math.ceil(run.resources.gpus_per_client)
