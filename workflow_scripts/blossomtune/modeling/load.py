@@ -19,6 +19,11 @@ _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+def get_auto_class(config: Any) -> Any:
+    """Return the class that loads the models of a configuration."""
+    return AutoModelForImageTextToText if is_multimodal(config) else AutoModelForCausalLM
+
+
 def load_model(
     directory: Path,
     dtype: torch.dtype = torch.float32,
@@ -48,9 +53,7 @@ def load_model(
             "quantization_config": BitsAndBytesConfig(**_BITSANDBYTES_ARGUMENTS[quantization]),
             "device_map": {"": device},
         }
-    is_composite = is_multimodal(load_config(directory))
-    auto_class = AutoModelForImageTextToText if is_composite else AutoModelForCausalLM
-    model = auto_class.from_pretrained(
+    model = get_auto_class(load_config(directory)).from_pretrained(
         directory,
         dtype=dtype,
         local_files_only=True,
