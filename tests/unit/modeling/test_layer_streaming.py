@@ -10,7 +10,7 @@ from blossomtune.modeling.skeleton import build_skeleton
 from blossomtune.modeling.weight_reader import WeightReader
 
 CPU = torch.device("cpu")
-DIFFERENT = ["dora", "embeddings", "gpt2", "qwen3", "qwen3_moe", "mamba2", "hrm_text", "gemma3-vision"]
+DIFFERENT = ["embeddings", "gpt2", "qwen3", "qwen3_moe", "mamba2", "hrm_text", "gemma3-vision"]
 IDS = torch.tensor([[1, 7, 8, 10, 11, 12]])
 
 

@@ -72,7 +72,7 @@ class _StreamedLayer:
         self._before: list[torch.Tensor] = []
 
     @torch.no_grad()
-    def load(self, *_: Any) -> None:
+    def load(self, *args: Any) -> None:
         """Read the layer's weights, and merge the adapter."""
         self._before = [tensor.data for _, tensor in self._tensors]
         for name, tensor in self._tensors:
@@ -81,7 +81,7 @@ class _StreamedLayer:
         for layer in self._merged:
             layer.merge(safe_merge=True)
 
-    def drop(self, *_: Any) -> None:
+    def drop(self, *args: Any) -> None:
         """Give the layer the tensors back that it had before."""
         for (_, tensor), data in zip(self._tensors, self._before, strict=True):
             tensor.data = data

@@ -14,7 +14,8 @@ from blossomtune.modeling.load import get_auto_class
 def build_skeleton(directory: Path) -> Any:
     """Build the model of a directory in float32, with a single NaN in place of each weight.
 
-    So a result is NaN if a weight was used and not loaded before. Buffers that are not stored, such as rotary frequencies, have their values.
+    So a result is NaN if a weight was used and not loaded before. Buffers that are not stored, such
+    as rotary frequencies, have their values.
 
     Args:
         directory: Model directory in Hugging Face's layout.
