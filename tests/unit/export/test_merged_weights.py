@@ -8,10 +8,10 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from blossomtune.export.merged_weights import write_merged_weights
+from blossomtune.modeling.empty_model import build_empty_model
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.merged_layers import attach_adapter
 from blossomtune.modeling.safetensors_header import read_header
-from blossomtune.modeling.skeleton import build_skeleton
 from blossomtune.modeling.weight_reader import WeightReader
 
 CONFIGS = ("config.json", "generation_config.json")
@@ -19,9 +19,9 @@ CONFIGS = ("config.json", "generation_config.json")
 
 def write(base, adapter, output):
     output.mkdir()
-    skeleton = build_skeleton(base)
-    weights = WeightReader(base, skeleton)
-    write_merged_weights(attach_adapter(skeleton, adapter), weights, base, output)
+    empty = build_empty_model(base, torch.nan)
+    weights = WeightReader(base, empty)
+    write_merged_weights(attach_adapter(empty, adapter), weights, base, output)
     for name in CONFIGS:
         (output / name).write_bytes((base / name).read_bytes())
     return output

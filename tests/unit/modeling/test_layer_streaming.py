@@ -3,10 +3,10 @@ import torch
 from merge_cases import write_case
 from peft import PeftModel
 
+from blossomtune.modeling.empty_model import build_empty_model
 from blossomtune.modeling.layer_streaming import stream_layers
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.merged_layers import attach_adapter
-from blossomtune.modeling.skeleton import build_skeleton
 from blossomtune.modeling.weight_reader import WeightReader
 
 CPU = torch.device("cpu")
@@ -22,11 +22,11 @@ def compute_logits(model):
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_logits_have_the_bits_of_a_model_in_memory(name, tiny_model, tmp_path):
     base, adapter = write_case(name, tmp_path, tiny_model)
-    skeleton = build_skeleton(base)
-    weights = WeightReader(base, skeleton)
-    with stream_layers(skeleton, weights, CPU):
-        assert compute_logits(skeleton).equal(compute_logits(load_model(base)))
-    model = attach_adapter(skeleton, adapter)
+    empty = build_empty_model(base, torch.nan)
+    weights = WeightReader(base, empty)
+    with stream_layers(empty, weights, CPU):
+        assert compute_logits(empty).equal(compute_logits(load_model(base)))
+    model = attach_adapter(empty, adapter)
     whole = PeftModel.from_pretrained(load_model(base), adapter).eval()
     with stream_layers(model, weights, CPU):
         assert compute_logits(model).equal(compute_logits(whole))
@@ -36,7 +36,7 @@ def test_logits_have_the_bits_of_a_model_in_memory(name, tiny_model, tmp_path):
 
 
 def test_weights_are_dropped_after_a_layer(tiny_model):
-    model = build_skeleton(tiny_model)
+    model = build_empty_model(tiny_model, torch.nan)
     sizes = []
 
     def measure(*_):
@@ -55,7 +55,7 @@ def test_weights_are_dropped_after_a_layer(tiny_model):
 
 
 def test_whole_model_is_loaded_where_a_layer_uses_the_weights_of_another(tiny_model):
-    model = build_skeleton(tiny_model)
+    model = build_empty_model(tiny_model, torch.nan)
     weights = WeightReader(tiny_model, model)
     model.lm_head.forward = lambda x: x @ model.model.embed_tokens.weight.T
     with stream_layers(model, weights, CPU):

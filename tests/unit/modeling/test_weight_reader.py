@@ -4,8 +4,8 @@ from merge_cases import build_any_model
 from safetensors.torch import load_file, save_file
 from tiny_architectures import save_model
 
+from blossomtune.modeling.empty_model import build_empty_model
 from blossomtune.modeling.load import load_model
-from blossomtune.modeling.skeleton import build_skeleton
 from blossomtune.modeling.weight_reader import (
     WeightReader,
     find_weights_dtype,
@@ -24,7 +24,7 @@ def write_model(tiny_model, tmp_path):
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_moe", "hrm_text", "gemma3-vision"])
 def test_weights_are_those_of_a_loaded_model(write_model, name):
     directory = write_model(name)
-    weights = WeightReader(directory, build_skeleton(directory))
+    weights = WeightReader(directory, build_empty_model(directory, torch.nan))
     state = load_model(directory).state_dict()
     assert [key for key, value in state.items() if not weights.read(key).equal(value)] == []
     assert "lm_head.bias" not in weights
@@ -33,7 +33,7 @@ def test_weights_are_those_of_a_loaded_model(write_model, name):
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_moe", "hrm_text", "gemma3-vision"])
 def test_parameters_are_converted_to_stored_tensors(write_model, name):
     directory = write_model(name)
-    weights = WeightReader(directory, build_skeleton(directory))
+    weights = WeightReader(directory, build_empty_model(directory, torch.nan))
     stored = load_file(directory / "model.safetensors")
     state = load_model(directory).state_dict()
     converted = {}
@@ -48,7 +48,7 @@ def test_names_may_lack_the_prefix_of_the_language_model(write_model):
     path = directory / "model.safetensors"
     tensors = {key.removeprefix("transformer."): value for key, value in load_file(path).items()}
     save_file(tensors, path, {"format": "pt"})
-    weights = WeightReader(directory, build_skeleton(directory))
+    weights = WeightReader(directory, build_empty_model(directory, torch.nan))
     name = "transformer.h.0.attn.c_attn.weight"
     assert weights.read(name).equal(load_model(directory).get_parameter(name))
     assert list(weights.to_stored({name: weights.read(name)})) == ["h.0.attn.c_attn.weight"]

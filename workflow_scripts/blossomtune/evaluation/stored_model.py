@@ -40,14 +40,14 @@ class StoredModel:
 @torch.no_grad()
 def _load_merged_weights(model: Any, directory: Path, adapter: Path) -> None:
     """Replace a model's weights by merged ones, one layer after another."""
+    from blossomtune.modeling.empty_model import build_empty_model
     from blossomtune.modeling.merged_layers import attach_adapter, iter_merged_layers
-    from blossomtune.modeling.skeleton import build_skeleton
     from blossomtune.modeling.weight_reader import WeightReader
 
-    skeleton = build_skeleton(directory)
-    weights = WeightReader(directory, skeleton)
+    empty = build_empty_model(directory)
+    weights = WeightReader(directory, empty)
     parameters = dict(model.named_parameters())
-    for layer in iter_merged_layers(attach_adapter(skeleton, adapter), weights):
+    for layer in iter_merged_layers(attach_adapter(empty, adapter), weights):
         for name, weight in layer.items():
             parameter = parameters[name]
             parameter.data = weight.to(parameter.device, parameter.dtype)

@@ -13,11 +13,11 @@ from blossomtune.artifacts.files import write_artifact
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.export.merged_weights import write_merged_weights
 from blossomtune.modeling.devices import select_device
+from blossomtune.modeling.empty_model import build_empty_model
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.layer_streaming import stream_layers
 from blossomtune.modeling.loss import collate, model_inputs
 from blossomtune.modeling.merged_layers import attach_adapter
-from blossomtune.modeling.skeleton import build_skeleton
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.modeling.weight_reader import WeightReader, find_weights_dtype
 
@@ -69,7 +69,7 @@ def merge_adapter(
     Raises:
         MergeError: If a logit differs by more than ``MAX_LOGIT_DIFFERENCE``.
     """
-    base = build_skeleton(model_dir)
+    base = build_empty_model(model_dir, torch.nan)
     weights = WeightReader(model_dir, base)
     peft_model = attach_adapter(base, adapter_dir)
     expected = _compute_logits(peft_model, weights, prompts)
@@ -82,7 +82,8 @@ def merge_adapter(
         if (model_dir / name).is_file():
             shutil.copyfile(model_dir / name, output_dir / name)
 
-    stored, dtype = build_skeleton(output_dir), find_weights_dtype(output_dir)
+    stored = build_empty_model(output_dir, torch.nan)
+    dtype = find_weights_dtype(output_dir)
     logits = _compute_logits(stored, WeightReader(output_dir, stored), prompts)
     check = MergeCheck(
         largest_logit_difference=_check_logits(logits, expected, dtype),
@@ -116,7 +117,7 @@ def _compute_logits(
     """Return float32 logits (B, V) of each completion's first token."""
     batch = collate([{"input_ids": list(prompt)} for prompt in prompts])
     device = select_device()
-    inputs = {name: value.to(device) for name, value in model_inputs(batch).items()}
+    inputs = {name: value.to(device) for name, value in model_inputs(model, batch).items()}
     for whole in (False, True):
         with stream_layers(model, weights, device, merge=merge, whole=whole):
             output = model(**inputs, use_cache=False, logits_to_keep=1)

@@ -21,8 +21,8 @@ def write_merged_weights(model: Any, weights: WeightReader, model_dir: Path, out
     is in memory at a time.
 
     Args:
-        model: PEFT model of a skeleton.
-        weights: The skeleton's weights.
+        model: PEFT model of an empty model.
+        weights: The empty model's weights.
         model_dir: Hugging Face directory of the base model.
         output: Directory to write to.
     """

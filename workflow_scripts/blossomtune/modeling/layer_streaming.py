@@ -24,8 +24,8 @@ def stream_layers(
     """Load the weights of each layer before it runs, and drop them after it.
 
     Args:
-        model: A skeleton, or a PEFT model of one.
-        weights: The skeleton's weights.
+        model: An empty model, or a PEFT model of one.
+        weights: The empty model's weights.
         device: Device to run on.
         merge: Run a PEFT model with the adapter merged into each layer.
         whole: Load all weights at once, for models that use weights of layers that do not run.

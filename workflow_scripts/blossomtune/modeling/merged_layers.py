@@ -19,17 +19,17 @@ def get_base_name(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer", "")
 
 
-def attach_adapter(skeleton: Any, adapter_dir: Path) -> Any:
-    """Attach an adapter to a skeleton.
+def attach_adapter(empty_model: Any, adapter_dir: Path) -> Any:
+    """Attach an adapter to an empty model.
 
     Args:
-        skeleton: Result of ``build_skeleton``.
+        empty_model: Result of ``build_empty_model``.
         adapter_dir: PEFT directory of the adapter, whose tensors are mapped, not read.
 
     Returns:
         PEFT model in evaluation mode.
     """
-    return PeftModel.from_pretrained(skeleton, adapter_dir, low_cpu_mem_usage=True).eval()
+    return PeftModel.from_pretrained(empty_model, adapter_dir, low_cpu_mem_usage=True).eval()
 
 
 def iter_merged_layers(model: Any, weights: WeightReader) -> Iterator[dict[str, Tensor]]:
@@ -38,8 +38,8 @@ def iter_merged_layers(model: Any, weights: WeightReader) -> Iterator[dict[str, 
     Sums are taken in float32. The model is not changed.
 
     Args:
-        model: PEFT model of a skeleton.
-        weights: The skeleton's weights.
+        model: PEFT model of an empty model.
+        weights: The empty model's weights.
 
     Yields:
         Merged weights by the base model's parameter names, in the dtype that they are stored in.
