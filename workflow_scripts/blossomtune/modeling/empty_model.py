@@ -29,6 +29,7 @@ def build_empty_model(directory: Path, value: float = 1.0) -> Any:
     config = load_config(directory)
     with init_empty_weights(include_buffers=False):
         model = get_auto_class(config).from_config(config, dtype=torch.float32)
+    model.tie_weights()  # weights on the meta device were copied one by one
     replacements: dict[Parameter, Parameter] = {}  # shared weights stay shared
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
