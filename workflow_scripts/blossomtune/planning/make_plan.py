@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.plan import Machine, Plan, StageNeeds
-from blossomtune.artifacts.provenance import Provenance
 from blossomtune.planning import other_needs, training_needs
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.hints import rank_hints
@@ -67,9 +65,8 @@ def plan_experiment(
         logger.info("%s: estimating the memory of a training step", experiment.name)
         training, step = _plan_training(experiment, machine, limits)
         stages += training
-    parameters = read_artifact(experiment.model_dir / "provenance.json", Provenance).parameters
     later = [
-        other_needs.estimate_merge(experiment, parameters),
+        other_needs.estimate_merge(experiment),
         other_needs.estimate_evaluate(experiment, step),
     ]
     return stages + [add_problems(n, machine, limits, partial(_get_hints, n.stage)) for n in later]

@@ -1,10 +1,12 @@
 """Read what finished stages needed, and estimate what merge and evaluate need."""
 
 import csv
+import math
 from pathlib import Path
 
+from safetensors import safe_open
+
 from blossomtune.artifacts.plan import MemoryPart, StageNeeds
-from blossomtune.modeling.architecture import get_stored_dtype, load_config
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
@@ -19,7 +21,7 @@ MAX_THREADS = 8
 """Threads of evaluate."""
 
 MERGE_COPIES = 2
-"""Models in float32 that exist at once while an adapter is merged."""
+"""A layer's weights and their sum with the update exist at once."""
 
 
 def read_finished_stage(results: Path, stage: str, block: str, folder: Path) -> StageNeeds:
@@ -69,24 +71,31 @@ def list_finished_stages(experiment: PlannedExperiment) -> list[StageNeeds]:
     ]
 
 
-def estimate_merge(experiment: PlannedExperiment, num_parameters: int) -> StageNeeds:
-    """Estimate what merge needs.
-
-    Args:
-        experiment: The experiment.
-        num_parameters: Parameters of the model.
-
-    Returns:
-        The needs.
-    """
-    stored = get_stored_dtype(load_config(experiment.model_dir))
-    weights = MemoryPart(part="weights in float32", size=4 * num_parameters, count=MERGE_COPIES)
+def estimate_merge(experiment: PlannedExperiment) -> StageNeeds:
+    """Estimate what merge needs: it reads one layer at a time from the mapped shards."""
+    files = list(experiment.model_dir.glob("*.safetensors"))
+    shards = [file.stat().st_size for file in files]
     return StageNeeds(
         stage="merge",
         block=experiment.name,
-        ram=(MemoryPart(part="Python and its libraries", size=get_process_memory()), weights),
-        disk=num_parameters * stored.itemsize,
+        ram=(
+            MemoryPart(part="Python and its libraries", size=get_process_memory()),
+            MemoryPart(part="largest shard, mapped", size=max(shards)),
+            MemoryPart(
+                part="largest tensor in float32",
+                size=4 * max(map(_count_largest_tensor, files)),
+                count=MERGE_COPIES,
+            ),
+        ),
+        disk=sum(shards),
     )
+
+
+def _count_largest_tensor(file: Path) -> int:
+    """Return the number of values in the largest tensor of a safetensors file."""
+    with safe_open(file, "pt") as tensors:
+        shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
+        return max(math.prod(shape) for shape in shapes)
 
 
 def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) -> StageNeeds:
