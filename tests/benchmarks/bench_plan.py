@@ -19,7 +19,7 @@ from blossomtune.planning.model_memory import estimate_training_memory
 SIZES = {
     "a quarter": (576, 8, 128, False),
     "half": (960, 8, 256, False),
-    "checkpointed": (960, 16, 512, True),
+    "checkpointed": (960, 8, 256, True),
 }
 """Hidden size, layers, tokens per row, and whether gradients are checkpointed."""
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch.nn import Parameter
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from blossomtune.config.lora import LoraSettings
 from blossomtune.modeling import attention
-from blossomtune.modeling.architecture import is_multimodal, load_config
+from blossomtune.modeling.architecture import load_config
+from blossomtune.modeling.load import get_auto_class
 from blossomtune.training.adapter import build_peft_model
 
 
@@ -24,9 +24,8 @@ def build_meta_model(directory: Path, dtype: torch.dtype) -> Any:
         A transformers model.
     """
     config = load_config(directory)
-    auto_class = AutoModelForImageTextToText if is_multimodal(config) else AutoModelForCausalLM
     with torch.device("meta"):
-        model = auto_class.from_config(config, dtype=dtype).eval()
+        model = get_auto_class(config).from_config(config, dtype=dtype).eval()
     attention.enable(model)
     return model
 
