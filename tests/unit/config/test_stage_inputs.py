@@ -169,3 +169,19 @@ def test_evaluation_depends_on_rows_that_influence_training(raw):
     assert count_server_eval_rows(result="best") == 9
     raw["partitions"]["by-domain"]["validation_size"] = 0.1
     assert count_server_eval_rows(fraction_evaluate=0.5) == 0  # the clients' own rows decide
+
+
+def test_downloads_of_a_plan_are_the_sources_of_all_used_blocks(raw):
+    [dataset] = raw["datasets"].values()
+    other = {"source": {"kind": "path", "path": "other"}}
+    mixture = {"source": {"kind": "mixture", "datasets": ["vader-sentiment", "other"]}}
+    dataset["test"] = {"source": {"kind": "path", "path": "held-out"}}
+    raw["datasets"] |= {"other": other, "mixed": mixture, "unused": other}
+    raw["partitions"]["by-domain"]["dataset"] = "mixed"
+    downloads = stage_inputs.plan_downloads(load_configuration(raw))
+    kinds = {
+        name: [source["kind"] for source in sources]
+        for name, sources in downloads["datasets"].items()
+    }
+    assert kinds == {"mixed": ["mixture"], "other": ["path"], "vader-sentiment": ["pypi", "path"]}
+    assert list(downloads["models"]) == ["smollm2-135m-instruct"]
