@@ -36,13 +36,13 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	if [ "$$SNAKEMAKE_OUTPUT_CACHE" ]; then mkdir -p "$$SNAKEMAKE_OUTPUT_CACHE"; SNAKEMAKE_OUTPUT_CACHE=$$(realpath "$$SNAKEMAKE_OUTPUT_CACHE"); fi; \
 	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} $(BRIEF) --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
 
-# A process a core; each runs whole files, the slow ones first, and keeps to itself what it has built
-# for them.
+# One process more than there are cores, at most four, since many tests wait for programs. Each runs whole files,
+# the slow ones first, and keeps to itself what it has built for them.
 # Coverage counts the tests' own processes, not those that they start.
 COVERAGE = $(if $(ARGS),,--cov=blossomtune --cov-report=)
 
 test: $(VENV)/.locked ## Runs the tests
-	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
+	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n $$(( $$(nproc) < 3 ? $$(nproc) + 1 : 4 )) --durations=15 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)

@@ -27,11 +27,24 @@ def start_snakemake(home, *arguments, **environment):
 
 def run_snakemake(home, *arguments, timeout=None, **environment):
     """Run Snakemake in a copy of the workflow until it succeeds; return its output."""
-    process = start_snakemake(home, "--cores", "2", *arguments, **environment)
+    # One core: each further worker would import PyTorch for a few rows.
+    process = start_snakemake(home, "--cores", "1", *arguments, **environment)
     output, _ = process.communicate(timeout=timeout)
     logs = [log.read_text(errors="replace")[-3000:] for log in home.glob("results/logs/**/*.log")]
     assert process.returncode == 0, "\n".join([output, *logs])
     return output
+
+
+def run_step(home, command):
+    """Run a stage's command in a copy of the workflow; return the finished process."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=home,
+        env=os.environ | {"PATH": PATH},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def write_config(home, config):

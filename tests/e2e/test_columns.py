@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from checkout import copy_workflow
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, Value
 from pyarrow import parquet
 from small_workflow import run_snakemake, start_snakemake, write_config
 
@@ -45,7 +45,7 @@ CONFIG = {
                 "learning_rate_max": 2e-2,
                 "arguments": {"per_device_train_batch_size": 4, "max_steps": 4},
             },
-            "federation": {"rounds": 2},
+            "federation": {"rounds": 1},
             "evaluation": {
                 "choices": ["blue", "green"],
                 "by": ANSWER,
@@ -64,13 +64,12 @@ def home(tiny_model, tmp_path_factory):
     shutil.copytree(tiny_model, home / "tiny")
     label = ClassLabel(names=["blue", "green"])
     features = {QUESTION: Value("string"), CLIENT: ClassLabel(names=["north", "süd"])}
-    features |= {"label": label, "tags": List(Value("string"))}
+    features |= {"label": label}
     rows = [
         {
             QUESTION: f"{('sky', 'grass')[i % 2]} {i}?",
             CLIENT: i // 2 % 2,
             "label": i % 2,
-            "tags": ["a"],
         }
         for i in range(48)
     ]
@@ -117,21 +116,15 @@ def test_models_are_evaluated_and_reported_by_class_name(results):
     assert "süd" in page
 
 
-@pytest.mark.parametrize(
-    ("completion", "message"),
-    [
-        ("{{ 'blue' if shade == 0 else 'green' }}", "column 'shade' has class names (blue, gre"),
-        ("{{ Question }}", 'hint: write {{ row["Question text"] }} for a column whose name'),
-        ("{{ tags }}", "it writes a list (column 'tags'), not text"),
-    ],
-)
-def test_template_that_would_be_learnt_wrong_fails_the_run(home, completion, message):
+def test_template_that_uses_a_class_as_a_number_fails_the_run(home):
     config = json.loads(json.dumps(CONFIG).replace(json.dumps(ANSWER)[1:-1], "shade"))
     config["preprocessing"]["asked"] |= {"prompt": "{{ row['Question text'] }}"}
+    completion = "{{ 'blue' if shade == 0 else 'green' }}"
     config["preprocessing"]["asked"] |= {"completion": completion}
     write_config(home, config)
-    process = start_snakemake(home, "--cores", "2", "results/preprocessed/by-client/asked/tiny")
+    process = start_snakemake(home, "--cores", "1", "results/preprocessed/by-client/asked/tiny")
     output, _ = process.communicate(timeout=200)
     logs = [log.read_text() for log in (home / "results/logs").rglob("*.log")]
     assert process.returncode != 0
+    message = "column 'shade' has class names (blue, green)"
     assert any(message in text for text in [output, *logs])

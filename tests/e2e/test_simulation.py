@@ -34,9 +34,17 @@ def files_with_invalid_rows(federation_files, tmp_path_factory):
     return federation_files | {"preprocessed": copy}
 
 
-def test_number_of_cores_does_not_change_the_adapter(federation_files, federate):
+def test_number_of_cores_does_not_change_the_adapter_and_nothing_is_left_behind(
+    federation_files, federate
+):
     one = federate(federation_files, cores=1)
+    assert one.find_line("round 0")
+    children = one.list_children()
+    folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
     one.finish()
+    wait_for_exit(children)
+    assert folders
+    assert not any(folder.exists() for folder in folders)
     three = federate(federation_files, cores=3)
     output = three.finish()
     assert one.hash_adapter() == three.hash_adapter()
@@ -53,7 +61,7 @@ def test_number_of_cores_does_not_change_the_adapter(federation_files, federate)
 
 
 def test_failed_client_is_named_and_the_round_continues(files_with_invalid_rows, federate):
-    process = federate(files_with_invalid_rows, min_clients=2)
+    process = federate(files_with_invalid_rows, min_clients=2, cores=1)
     output = process.finish()
     first = process.read_rounds()[1]
     assert [c["client"] for c in first["clients"]] == [0, 2]
@@ -64,7 +72,7 @@ def test_failed_client_is_named_and_the_round_continues(files_with_invalid_rows,
 def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
     files_with_invalid_rows, federate
 ):
-    process = federate(files_with_invalid_rows, min_clients=3)
+    process = federate(files_with_invalid_rows, min_clients=3, cores=1)
     output = process.finish(returncode=1)
     assert "error: round 1 stops: 2 of the 3 clients" in output
     assert "1 (lab 1): " in output
@@ -73,7 +81,7 @@ def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
 
 
 def test_run_fails_when_every_client_fails(federation_files, federate):
-    process = federate(federation_files, training={"optim": "no_such_optimizer"})
+    process = federate(federation_files, training={"optim": "no_such_optimizer"}, cores=1)
     output = process.finish(returncode=1)
     assert "error: round 1 stops: 0 of the 1 clients" in output
     assert all(f"{i} (lab {i}): training.arguments" in output for i in range(3))
@@ -99,22 +107,11 @@ def test_killed_run_leaves_no_process_behind(federation_files, federate):
 
 
 def test_terminated_run_leaves_no_process_or_folder_behind(federation_files, federate):
-    process = federate(federation_files, training={"max_steps": 2000})
+    process = federate(federation_files, cores=1, training={"max_steps": 2000})
     assert process.find_line("round 0")
     children = process.list_children()
     folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
     process.terminate()
     process.wait(timeout=60)
     wait_for_exit(children)
-    assert not any(folder.exists() for folder in folders)
-
-
-def test_finished_run_leaves_no_process_or_folder_behind(federation_files, federate):
-    process = federate(federation_files, rounds=1)
-    assert process.find_line("round 0")
-    children = process.list_children()
-    folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
-    process.finish()
-    wait_for_exit(children)
-    assert folders
     assert not any(folder.exists() for folder in folders)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from blossomtune.federation.client import worker as worker_module
 from blossomtune.federation.client.worker import Worker, get_worker, load_client_rows
 from blossomtune.modeling.load import load_model
 from blossomtune.training import adapter
@@ -84,3 +85,15 @@ def test_rows_of_a_client_are_loaded(build_run):
     counts = [len(load_client_rows(folder, 1, suffix)) for suffix in ("", ".validation")]
     assert counts == [9, 3]
     assert {"input_ids", "labels"} <= load_client_rows(folder, 1)[0].keys()
+
+
+@pytest.mark.parametrize(("evaluate_rows", "checks"), [(0, 1), (3, 0)])
+def test_model_is_checked_once_if_the_server_loads_none(
+    build_run, monkeypatch, evaluate_rows, checks
+):
+    calls = []
+    monkeypatch.setattr(worker_module, "check_model", lambda *_, **keys: calls.append(keys))
+    worker = Worker(build_run(evaluate_rows=evaluate_rows))
+    for client in (0, 1):
+        worker.check_model(client)
+    assert calls == [{"packing": False}] * checks

@@ -7,10 +7,13 @@ import torch
 from adapter_training import reference_loss
 from datasets import Dataset
 
+from blossomtune.errors import UserError
+from blossomtune.federation.server import evaluator as evaluator_module
 from blossomtune.federation.server.evaluator import ServerEvaluator
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 from blossomtune.training import adapter
+from blossomtune.training.initial_adapter import build_initial_adapter
 
 SCALE = 2.0  # alpha 8 / r 4
 
@@ -25,14 +28,19 @@ def evaluator(run):
     return ServerEvaluator(run.spec, run.paths, cores=1)
 
 
+@pytest.fixture
+def initial_state(run):
+    return build_initial_adapter(run.paths.model, run.spec.lora, run.spec.seed).state
+
+
 def randomize(state):
     """Return an adapter whose product B A is not zero."""
     generator = torch.Generator().manual_seed(0)
     return {n: torch.randn(v.shape, generator=generator) / 8 for n, v in state.items()}
 
 
-def test_loss_is_that_of_the_adapter_on_the_sampled_rows(run, evaluator):
-    state = randomize(evaluator.initial_state)
+def test_loss_is_that_of_the_adapter_on_the_sampled_rows(run, evaluator, initial_state):
+    state = randomize(initial_state)
     evaluation = evaluator.evaluate(state, {})
     model = adapter.build_peft_model(load_model(run.paths.model), run.spec.lora, run.spec.seed)
     adapter.set_adapter_state(model, state)
@@ -45,8 +53,8 @@ def test_loss_is_that_of_the_adapter_on_the_sampled_rows(run, evaluator):
     assert evaluation.perplexity == pytest.approx(math.exp(expected), rel=1e-4)
 
 
-def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator):
-    initial, state = evaluator.initial_state, randomize(evaluator.initial_state)
+def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator, initial_state):
+    initial, state = initial_state, randomize(initial_state)
     expected = evaluator.evaluate(state, {}).loss
     assert expected != pytest.approx(evaluator.evaluate(initial, {}).loss, abs=1e-3)
     layers = {name.rpartition(".lora_")[0] for name in state}
@@ -61,7 +69,18 @@ def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator):
     assert undone.loss == pytest.approx(expected, abs=1e-5)
 
 
-def test_without_rows_there_is_no_evaluation(build_run):
+def test_without_rows_the_base_is_never_loaded(build_run, initial_state, monkeypatch):
+    monkeypatch.delattr(evaluator_module, "load_model")
     run = build_run(evaluate_rows=0)
     evaluator = ServerEvaluator(run.spec, run.paths, cores=1)
-    assert evaluator.evaluate(evaluator.initial_state, {}) is None
+    evaluator.load_model()
+    assert evaluator.evaluate(initial_state, {}) is None
+
+
+def test_model_that_learns_something_else_is_refused(evaluator, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise UserError("the adapters of lm_head get no gradient")
+
+    monkeypatch.setattr(evaluator_module, "check_model", refuse)
+    with pytest.raises(UserError, match="no gradient"):
+        evaluator.load_model()

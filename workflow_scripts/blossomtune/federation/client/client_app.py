@@ -38,12 +38,13 @@ def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
 
     @app.query()
     def identify(message: Message, context: Context) -> Message:
-        """Reply with the client's number after the model is loaded."""
+        """Reply with the client's number after the model is loaded and checked."""
         from blossomtune.federation.client.worker import get_worker
         from blossomtune.federation.messages.records import METRICS_RECORD
 
-        get_worker(load_run(context))
-        metrics = MetricRecord({"client": _get_client(context)})
+        client = _get_client(context)
+        get_worker(load_run(context)).check_model(client)
+        metrics = MetricRecord({"client": client})
         return Message(RecordDict({METRICS_RECORD: metrics}), reply_to=message)
 
     @app.train()

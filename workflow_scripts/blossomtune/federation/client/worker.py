@@ -14,6 +14,7 @@ from blossomtune.modeling.devices import limit_memory
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import adapter
+from blossomtune.training.preflight import check_model
 
 
 class Worker:
@@ -31,7 +32,7 @@ class Worker:
         torch.set_num_threads(run.spec.federation.threads_per_client)
         # leave the memory of clients on the same GPU alone
         limit_memory(torch.device(run.resources.device), run.resources.gpus_per_client)
-        self._run = run
+        self._run, self._is_checked = run, False
         self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
         gc.freeze()  # trainers collect garbage twice per round, and these objects stay
@@ -48,6 +49,22 @@ class Worker:
         spec = self._run.spec
         self._model = adapter.build_peft_model(base, spec.lora, spec.seed, rank)
         self._rank = rank
+
+    def check_model(self, client: int) -> None:
+        """Check the model on a few tokens, if the server does not: it loads none without rows.
+
+        Args:
+            client: Client whose rows show if they are packed.
+
+        Raises:
+            UserError: If the adapter would learn something else on this model.
+        """
+        run = self._run
+        if self._is_checked or run.spec.federation.evaluate_rows:
+            return
+        rows = load_client_rows(run.paths.preprocessed, client)
+        check_model(self._model, run.spec.lora, packing="seq_lengths" in rows.column_names)
+        self._is_checked = True
 
     def prepare_model(self, rank: int, base_deltas: BaseDeltas) -> Any:
         """Prepare the PEFT model: an adapter of a rank on an updated base.

@@ -1,5 +1,7 @@
 """Evaluate the global adapter on the server while training."""
 
+from typing import Any
+
 import torch
 
 from blossomtune.artifacts.files import read_artifact
@@ -22,25 +24,26 @@ class ServerEvaluator:
         spec: What is trained.
         paths: Paths of the model and the tokenized rows.
         cores: Number of threads for an evaluation.
-
-    Attributes:
-        initial_state: The adapter before the first round.
-        exclude_modules: PEFT's key of this name, for the adapter's configuration.
-
-    Raises:
-        UserError: If the adapter does not fit the model or the aggregation.
     """
 
     def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
-        self._num_threads = cores
+        self._spec, self._paths, self._num_threads = spec, paths, cores
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
+        self._model: Any = None
+        self._applied_rounds: set[int] = set()
+
+    def load_model(self) -> None:
+        """Load the base model, unless there are no rows to evaluate; clients check it then.
+
+        Raises:
+            UserError: If the adapter would learn something else on this model.
+        """
+        if not self._spec.federation.evaluate_rows or self._model is not None:
+            return
+        spec, paths = self._spec, self._paths
         self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
-        self.exclude_modules = adapter.get_excluded_modules(self._model)
-        self._applied_rounds: set[int] = set()
-        self.initial_state = adapter.get_adapter_state(self._model)
-        adapter.require_linear_layers(self.initial_state, spec.lora, spec.federation.aggregation)
 
     def evaluate(self, state: StateDict, base_deltas: BaseDeltas) -> ServerEvaluation | None:
         """Evaluate an adapter.
@@ -55,6 +58,7 @@ class ServerEvaluator:
         """
         if not self._eval_set.rows:
             return None
+        self.load_model()
         torch.set_num_threads(self._num_threads)  # clients are not training now
         for number in sorted(base_deltas.keys() - self._applied_rounds):
             adapter.apply_base_delta(self._model, base_deltas[number])

@@ -22,7 +22,9 @@ from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.rounds import RoundRunner
 from blossomtune.gpus import GpuSampler, list_visible_gpus
 from blossomtune.named_tensors import StateDict
+from blossomtune.training import adapter
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
+from blossomtune.training.initial_adapter import build_initial_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ def run_federation(
         authenticated_clients: The client whose key a node has, by node id, if nodes have keys.
 
     Raises:
-        UserError: If too few clients take part in a round, or the first round exceeds the budget.
+        UserError: If the adapter does not fit the model or the aggregation, too few clients take
+            part in a round, or the first round exceeds the budget.
     """
     if not isinstance(run.paths, ServerPaths):
         raise UserError("the run has no paths for adapter and history", "give those of the server")
@@ -52,12 +55,15 @@ def run_federation(
         RoundRecord,
         save_total_limit=spec.federation.keep_checkpoints,
     )
-    evaluator = ServerEvaluator(spec, run.paths, run.resources.cores)
-    checkpoint = _load_checkpoint(checkpoints, num_rounds, evaluator.initial_state)
+    initial = build_initial_adapter(run.paths.model, spec.lora, spec.seed)
+    adapter.require_linear_layers(initial.state, spec.lora, spec.federation.aggregation)
+    checkpoint = _load_checkpoint(checkpoints, num_rounds, initial.state)
     stop_reason = None
     if checkpoint.round_number < num_rounds:  # otherwise there is nothing left to stop
         stop_reason = get_stop_reason(checkpoint.history, spec.federation)
         if not stop_reason:
+            evaluator = ServerEvaluator(spec, run.paths, run.resources.cores)
+            evaluator.load_model()
             run_name = checkpoints.folder.name
             runner = RoundRunner(grid, spec, run_name, checkpoint, authenticated_clients)
             checkpoint, stop_reason = _run_rounds(run, runner, evaluator, checkpoints, checkpoint)
@@ -71,7 +77,7 @@ def run_federation(
         checkpoint,
         best_checkpoint,
         stop_reason,
-        evaluator.exclude_modules,
+        initial.exclude_modules,
     )
 
 

@@ -1,0 +1,74 @@
+"""Initialize an adapter without loading the base model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch.nn import Parameter
+
+from blossomtune.config.lora import LoraSettings
+from blossomtune.modeling.empty_model import build_empty_model, read_weight
+from blossomtune.modeling.load import load_model
+from blossomtune.named_tensors import StateDict
+from blossomtune.training import adapter
+from blossomtune.training.target_modules import require_mergeable
+
+_ADAPTER = "default"
+_BASE_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class InitialAdapter:
+    """Adapter before the first round.
+
+    Attributes:
+        state: Tensors in float32, as in a PEFT model on the loaded base.
+        exclude_modules: PEFT's key of this name, for the adapter's configuration.
+    """
+
+    state: StateDict
+    exclude_modules: str | None
+
+
+def build_initial_adapter(directory: Path, lora: LoraSettings, seed: int) -> InitialAdapter:
+    """Build the initial adapter of a model directory.
+
+    DoRA's magnitudes are norms of the base weights, which are read one after another.
+
+    Args:
+        directory: Directory of the base model.
+        lora: The experiment's LoRA settings.
+        seed: The configuration's seed.
+
+    Returns:
+        The adapter of the server's rank.
+
+    Raises:
+        UserError: If the adapter does not fit the model, or could not be merged.
+    """
+    model = adapter.build_peft_model(build_empty_model(directory), lora, seed)
+    require_mergeable(model, lora)
+    if lora.dora:
+        try:
+            _initialize_magnitudes(model, directory)
+        except KeyError:  # the files have other names than the model, which loading converts
+            model = adapter.build_peft_model(load_model(directory), lora, seed)
+    return InitialAdapter(adapter.get_adapter_state(model), adapter.get_excluded_modules(model))
+
+
+def _initialize_magnitudes(model: Any, directory: Path) -> None:
+    """Initialize DoRA's magnitudes again, with the weights of the base model."""
+    config = model.peft_config[_ADAPTER]
+    for name, layer in model.named_modules():
+        if not isinstance(layer, LoraLayer):
+            continue
+        base = layer.get_base_layer()
+        empty = base.weight
+        weight = read_weight(directory, f"{name.removeprefix(_BASE_PREFIX)}.weight")
+        if weight.shape != empty.shape:
+            raise KeyError(name)
+        base.weight = Parameter(weight.to(torch.float32), requires_grad=False)
+        layer.lora_variant[_ADAPTER].init(layer, adapter_name=_ADAPTER, config=config)
+        base.weight = empty
