@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, BitsAndBytesConfig
 
+from blossomtune.modeling import attention
 from blossomtune.modeling.architecture import is_multimodal, load_config
 
 _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -62,4 +63,5 @@ def load_model(
         # bitsandbytes would repack 4-bit weights on some CPUs: lossy, and without a gradient
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    attention.enable(model)
     return (model if arguments else model.to(device)).eval()

@@ -6,7 +6,7 @@ gradients equal those of separate rows, up to the order of float sums. Prefix Gr
 """
 
 import os.path
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from blossomtune.modeling.architecture import list_layer_types
 from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.segments import PREFIX_SEGMENT
 
 LINEAR_COST = 2048
 """Cost of a token in linear layers, in units of the cost of attending to one token.
@@ -23,9 +24,6 @@ LINEAR_COST = 2048
 A layer of width h multiplies about 12 h² times per token, and 2 h times per token that it attends
 to. The ratio is 6 h; this value is for small models.
 """
-
-PREFIX_SEGMENT = 0
-"""Segment that all others attend to."""
 
 _SUPPORT_CACHE: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
@@ -128,16 +126,23 @@ def is_supported(model: Any) -> bool:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _SUPPORT_CACHE:
-        _SUPPORT_CACHE[base] = _matches_separate_rows(model)
+        _SUPPORT_CACHE[base] = matches_separate_rows(model, build_attention_mask)
     return _SUPPORT_CACHE[base]
 
 
 @torch.no_grad()
-def _matches_separate_rows(model: Any) -> bool:
+def matches_separate_rows(model: Any, build_mask: Callable[[Tensor], Tensor]) -> bool:
     """Return whether logits of two merged texts equal those of each text alone.
 
     The error must be far below that of plain concatenation. The model is in training mode, so that
     any randomness shows.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        build_mask: Function of the segments of a batch.
+
+    Returns:
+        Whether the model reads the mask.
     """
     texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
     rows = [{"input_ids": ids, "labels": [IGNORE_INDEX] * len(ids)} for ids in texts]
@@ -154,7 +159,7 @@ def _matches_separate_rows(model: Any) -> bool:
         with torch.random.fork_rng():
             first, second = (compute_logits([ids]) for ids in texts)
             separate = torch.cat([first, second[2:]])
-            mask = build_attention_mask(batch["segments"])
+            mask = build_mask(batch["segments"])
             merged = compute_logits(
                 batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"]
             )
