@@ -5,7 +5,7 @@ References: the same step through PEFT in float32, and the step's large matrix p
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from blossomtune.modeling.load import load_model
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.training.adapter import build_peft_model, get_adapter_parameters
 from blossomtune.training.fused_adapter import fuse_adapter
+from blossomtune.training.fused_norm import fuse_norms
 
 REPETITIONS = 8
 BATCH_SIZE = 8
@@ -87,7 +88,10 @@ def build_step(model: Any, batch: dict[str, torch.Tensor], *, is_fused: bool) ->
     """Return a function that computes the loss of a batch and its gradients."""
 
     def run() -> None:
-        with fuse_adapter(model) if is_fused else nullcontext():
+        with ExitStack() as stack:
+            if is_fused:
+                stack.enter_context(fuse_adapter(model))
+                stack.enter_context(fuse_norms(model))
             nll, tokens = completion_nll(model, batch)
             (nll.sum() / tokens.sum()).backward()
         model.zero_grad()

@@ -2,6 +2,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.prefix_sharing import build_attention_mask
 from blossomtune.modeling.short_attention import SHORT_WIDTH, attend_short, is_faster
 
@@ -47,13 +50,30 @@ def test_row_without_visible_keys_is_finite():
 def test_used_only_for_short_rows_that_are_trained_in_bfloat16():
     query, key, _ = build_states(torch.bfloat16)
     assert is_faster(query, key, FLOAT_MASK)
-    assert not is_faster(query, key, None)
     assert not is_faster(query, key, FLOAT_MASK, dropout=0.1)
     assert not is_faster(query.float(), key.float(), FLOAT_MASK)
-    assert not is_faster(query[:, :, :1], key, FLOAT_MASK)
+    assert not is_faster(query[:, :, :1], key, FLOAT_MASK[:, :, :1])
     long = torch.zeros(1, 1, SHORT_WIDTH + 1, 8, dtype=torch.bfloat16, requires_grad=True)
-    assert not is_faster(long, long, FLOAT_MASK)
+    long_mask = torch.zeros(1, 1, SHORT_WIDTH + 1, SHORT_WIDTH + 1)
+    assert not is_faster(long, long, long_mask)
     with torch.no_grad():
         assert not is_faster(query, key, FLOAT_MASK)
     with torch.autocast("cpu"):
         assert not is_faster(query, key, FLOAT_MASK)
+
+
+def test_bfloat16_model_uses_it_for_rows_with_a_shared_prefix(tiny_model, monkeypatch):
+    masks = []
+
+    def record(*arguments):
+        masks.append(arguments[3])
+        return attend_short(*arguments)
+
+    monkeypatch.setattr("blossomtune.modeling.attention.attend_short", record)
+    rows = [{"input_ids": [1, 5, 6, i, 9], "labels": [IGNORE_INDEX] * 4 + [9]} for i in (7, 8)]
+    losses = []
+    for dtype in (torch.bfloat16, torch.float32):
+        model = load_model(tiny_model, dtype=dtype)
+        losses.append(completion_nll(model, collate(rows, share_prefix=True))[0].detach())
+    assert [mask.shape for mask in masks] == [(1, 1, 7, 7)] * model.config.num_hidden_layers
+    assert torch.allclose(*losses, rtol=0.05)

@@ -14,26 +14,29 @@ SHORT_WIDTH = 512
 """Longest row. Scores of more tokens need more memory than the rest of a layer."""
 
 
-def is_faster(query: Tensor, key: Tensor, mask: Tensor | None, dropout: float = 0.0) -> bool:
+def is_faster(query: Tensor, key: Tensor, mask: Tensor, dropout: float = 0.0) -> bool:
     """Return whether ``attend_short`` applies and is faster than PyTorch's attention.
 
     Args:
         query: (B, heads, W, D).
         key: (B, key-value heads, W, D).
-        mask: Mask of attention, or None.
+        mask: Mask as in ``attend_short``.
         dropout: Probability of dropout.
 
     Returns:
         Whether this is a short row that is trained in bfloat16 on a CPU.
     """
     is_trained = query.requires_grad and torch.is_grad_enabled()
-    is_plain = mask is not None and not dropout and not torch.is_autocast_enabled("cpu")
-    is_short = query.shape[2] == key.shape[2] <= SHORT_WIDTH
+    is_plain = not dropout and not torch.is_autocast_enabled("cpu")
+    width = query.shape[2]
+    is_short = width <= SHORT_WIDTH and mask.shape[-2:] == (width, width) and mask.dim() == 4
     is_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     return is_trained and is_plain and is_short and is_bfloat16
 
 
-def attend_short(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
+def attend_short(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
+) -> Tensor:
     """Compute attention. Scores are rounded to the dtype of the query.
 
     Args:
@@ -41,12 +44,13 @@ def attend_short(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scalin
         key: (B, key-value heads, W, D).
         value: (B, key-value heads, W, D').
         mask: (B or 1, 1, W, W), bool with True for visible keys, or a float to add to the scores.
-        scaling: Factor of the scores.
+        scaling: Factor of the scores, 1/√D by default.
 
     Returns:
         (B, W, heads, D').
     """
-    output: Tensor = _ShortAttention.apply(query, key, value, mask, scaling)
+    factor = query.shape[3] ** -0.5 if scaling is None else scaling
+    output: Tensor = _ShortAttention.apply(query, key, value, mask, factor)
     return output
 
 
