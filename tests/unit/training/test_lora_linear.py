@@ -75,3 +75,11 @@ def test_outputs_may_be_changed_in_place():
     plain = differentiate(apply_lora_linear(x, layers), layers, x)
     for value, reference in zip(doubled, plain, strict=True):
         assert torch.allclose(value, 2 * reference)
+
+
+def test_any_shape_and_layout_of_the_input_is_accepted():
+    layers, rows = build_layers(), torch.randn(6, 4)
+    for x in (rows.T, rows[:, 0], rows.T[None].expand(2, 4, 6), torch.randn(0, 6)):
+        outputs = apply_lora_linear(x, layers)
+        for output, expected in zip(outputs, compute_reference(x, layers), strict=True):
+            assert torch.allclose(output, expected, atol=1e-5)

@@ -50,7 +50,7 @@ def attend_short(
         (B, W, heads, D').
     """
     factor = query.shape[3] ** -0.5 if scaling is None else scaling
-    output: Tensor = _ShortAttention.apply(query, key, value, mask, factor)
+    output: Tensor = _ShortAttention.apply(query, key, value, mask, factor)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -76,7 +76,7 @@ class _ShortAttention(torch.autograd.Function):
         return torch.bmm(weights, v).view(batch, heads, width, -1).transpose(1, 2).contiguous()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weights = ctx.saved_tensors
         query_shape, key_shape, value_shape = ctx.shapes

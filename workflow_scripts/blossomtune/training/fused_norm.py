@@ -66,7 +66,7 @@ def apply_rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     Returns:
         (…, n) in the dtype of x.
     """
-    output: Tensor = _RmsNorm.apply(x, weight, epsilon)
+    output: Tensor = _RmsNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -86,13 +86,13 @@ def _forward(module: Any, forward: Any, x: Tensor, *args: Any) -> Tensor:
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         rate = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, rate)
         return (x * rate).to(x.dtype).mul_(weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, weight, rate = ctx.saved_tensors
         scaled = (grad * weight).float()

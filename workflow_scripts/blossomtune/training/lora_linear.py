@@ -47,7 +47,7 @@ def apply_lora_linear(x: Tensor, layers: Sequence[LoraLinearWeights]) -> tuple[T
         n outputs (…, d_i) in the input's dtype.
     """
     factors = [factor for layer in layers for factor in (layer.factor_a, layer.factor_b)]
-    outputs: tuple[Tensor, ...] = _LoraLinear.apply(x, layers, *factors)
+    outputs: tuple[Tensor, ...] = _LoraLinear.apply(x, layers, *factors)  # type: ignore[no-untyped-call]
     return outputs
 
 
@@ -58,25 +58,26 @@ class _LoraLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, layers: Sequence[LoraLinearWeights], *factors: Tensor
     ) -> tuple[Tensor, ...]:
-        rows = x.flatten(0, -2)
+        x = x.contiguous()
+        rows = x.view(-1, x.shape[-1])
         joint_a = torch.cat(factors[::2]).to(x.dtype)
         scaled_b = [(layer.factor_b * layer.scaling).to(x.dtype) for layer in layers]
         hidden = joint_a @ rows.T  # (Σ r, rows): BLAS is faster with the short side first
         outputs = [linear(x, layer.weight, layer.bias) for layer in layers]
         for output, b, part in zip(outputs, scaled_b, _split(hidden, scaled_b), strict=True):
-            output.flatten(0, -2).addmm_(part.T, b.T)
+            output.view(-1, len(b)).addmm_(part.T, b.T)
         ctx.save_for_backward(rows, hidden, joint_a, *scaled_b)
         ctx.layers, ctx.shape = layers, x.shape
         return tuple(outputs)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         rows, hidden, joint_a, *scaled_b = ctx.saved_tensors
         needs_x, _, *needs_factor = ctx.needs_input_grad
-        grads = [grad.flatten(0, -2) for grad in grad_outputs]
+        grads = [grad.reshape(-1, grad.shape[-1]) for grad in grad_outputs]
         grad_hidden = torch.cat([g @ b for g, b in zip(grads, scaled_b, strict=True)], dim=1)
-        grad_x, grad_factors = None, [None] * len(needs_factor)
+        grad_x, grad_factors = None, list[Tensor | None]([None] * len(needs_factor))
         if any(needs_factor[::2]):
             grad_a = (grad_hidden.T @ rows).float()
             grad_factors[::2] = _split(grad_a, scaled_b)
@@ -93,4 +94,4 @@ class _LoraLinear(torch.autograd.Function):
 
 def _split(joint: Tensor, scaled_b: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Split (Σ r, …) by the ranks of the layers."""
-    return joint.split([b.shape[1] for b in scaled_b])
+    return torch.split(joint, [b.shape[1] for b in scaled_b])
