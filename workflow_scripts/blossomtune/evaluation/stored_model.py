@@ -22,25 +22,30 @@ class StoredModel:
     directory: Path
     adapter: Path | None = None
 
-    def load(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+    def load(
+        self, dtype: torch.dtype = torch.float32, device: str = "cpu", num_devices: int = 1
+    ) -> Any:
         """Load the model.
 
         An adapter is merged in float32 and rounded to the base's stored dtype, as in a merged model
-        that is stored. Neither depends on the device.
+        that is stored. On several GPUs it is merged there, and rounded to ``dtype`` alone.
 
         Args:
             dtype: Type of the weights.
-            device: Device of the weights.
+            device: Type of the device.
+            num_devices: Number of GPUs to spread the layers over.
 
         Returns:
             A transformers model, in evaluation mode.
         """
         if self.adapter is None:
-            return load_model(self.directory, dtype, device=device)
+            return load_model(self.directory, dtype, device=device, num_devices=num_devices)
         from peft import PeftModel  # imports for seconds; only baselines need it
 
-        stored_dtype = get_stored_dtype(load_config(self.directory))
-        model = load_model(self.directory, stored_dtype)
+        if num_devices > 1:
+            model = load_model(self.directory, dtype, device=device, num_devices=num_devices)
+            return PeftModel.from_pretrained(model, self.adapter).merge_and_unload().eval()
+        model = load_model(self.directory, get_stored_dtype(load_config(self.directory)))
         # without safe_merge, PEFT rounds only the sum of weight and float32 update
         merged = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
         return merged.to(device, dtype).eval()

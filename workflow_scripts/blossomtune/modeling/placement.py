@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.devices import get_memory
+from blossomtune.modeling.devices import get_total_memory
 
 MAX_WEIGHT_SHARE = 0.9
 """Share of a GPU's memory that weights may take; activations need the rest."""
@@ -53,7 +53,7 @@ def build_device_map(weight_bytes: int, device: torch.device, num_devices: int) 
     """
     if device.type not in ("cuda", "xpu"):
         return {"device_map": {"": device.type}}
-    memory = [get_memory(torch.device(device.type, i))[1] for i in range(num_devices)]
+    memory = [get_total_memory(torch.device(device.type, i)) for i in range(num_devices)]
     allowed = [int(MAX_WEIGHT_SHARE * total) for total in memory]
     if weight_bytes > sum(allowed):
         raise UserError(
