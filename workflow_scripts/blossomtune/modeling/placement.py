@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from blossomtune.errors import UserError
 from blossomtune.modeling.devices import get_total_memory
+from blossomtune.modeling.safetensors_header import read_header
 
 MAX_WEIGHT_SHARE = 0.9
 """Share of a GPU's memory that weights may take; activations need the rest."""
@@ -27,11 +27,8 @@ def compute_weight_bytes(directory: Path, dtype: torch.dtype, quantization: str 
     Returns:
         Bytes.
     """
-    parameters = 0
-    for file in directory.glob("*.safetensors"):
-        with safe_open(file, "pt") as tensors:
-            shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
-            parameters += sum(math.prod(shape) for shape in shapes)
+    headers = [read_header(file) for file in directory.glob("*.safetensors")]
+    parameters = sum(math.prod(t["shape"]) for header in headers for t in header.tensors.values())
     return math.ceil(parameters * _BYTES_PER_QUANTIZED_PARAMETER.get(quantization, dtype.itemsize))
 
 
