@@ -28,7 +28,9 @@ def compute_weight_bytes(directory: Path, dtype: torch.dtype, quantization: str 
         Bytes.
     """
     headers = [read_header(file) for file in directory.glob("*.safetensors")]
-    parameters = sum(math.prod(t["shape"]) for header in headers for t in header.tensors.values())
+    parameters: int = sum(
+        math.prod(t["shape"]) for header in headers for t in header.tensors.values()
+    )
     return math.ceil(parameters * _BYTES_PER_QUANTIZED_PARAMETER.get(quantization, dtype.itemsize))
 
 
