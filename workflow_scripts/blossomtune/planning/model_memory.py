@@ -16,6 +16,8 @@ from blossomtune.planning.fake_model import (
     build_meta_model,
     replace_meta_tensors,
 )
+from blossomtune.training.fused_adapter import fuse_adapter
+from blossomtune.training.fused_norm import fuse_norms
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -117,10 +119,11 @@ def _count_step(model: Any, arguments: Mapping[str, Any], rows: Rows) -> tuple[i
         if arguments["gradient_checkpointing"]:
             options = arguments.get("gradient_checkpointing_kwargs") or {"use_reentrant": False}
             model.gradient_checkpointing_enable(options)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bool(arguments.get("bf16"))):
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=bool(arguments.get("bf16")))
+        with fuse_adapter(model), fuse_norms(model), autocast:  # as the trainer does
             nll, tokens = completion_nll(model, collate(rows))
             loss = nll.sum() / tokens.sum()
-        torch.autograd.backward(loss)
+            torch.autograd.backward(loss)
         gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
         del nll, tokens, loss
         peak = counter.peak
