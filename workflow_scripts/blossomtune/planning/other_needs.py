@@ -4,10 +4,9 @@ import csv
 import math
 from pathlib import Path
 
-from safetensors import safe_open
-
 from blossomtune.artifacts.plan import MemoryPart, StageNeeds
 from blossomtune.modeling.load import parse_dtype
+from blossomtune.modeling.safetensors_header import read_header
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
@@ -93,9 +92,7 @@ def estimate_merge(experiment: PlannedExperiment) -> StageNeeds:
 
 def _count_largest_tensor(file: Path) -> int:
     """Return the number of values in the largest tensor of a safetensors file."""
-    with safe_open(file, "pt") as tensors:
-        shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
-        return max(math.prod(shape) for shape in shapes)
+    return max(math.prod(tensor["shape"]) for tensor in read_header(file).tensors.values())
 
 
 def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) -> StageNeeds:
