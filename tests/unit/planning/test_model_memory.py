@@ -58,7 +58,7 @@ def test_lower_precision_needs_less(save_config):
     quantized = estimate(folder, quantization="4bit")
     assert half.weights < 0.6 * single.weights
     assert half.adapter == single.adapter  # float32
-    assert quantized.weights < half.weights
+    assert quantized.weights < 0.6 * single.weights  # embeddings stay float32
 
 
 def test_scoring_keeps_no_activations(save_config):
