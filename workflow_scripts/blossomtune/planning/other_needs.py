@@ -92,7 +92,9 @@ def estimate_merge(experiment: PlannedExperiment) -> StageNeeds:
 
 def _count_largest_tensor(file: Path) -> int:
     """Return the number of values in the largest tensor of a safetensors file."""
-    return max(math.prod(tensor["shape"]) for tensor in read_header(file).tensors.values())
+    tensors = read_header(file).tensors.values()
+    largest: int = max(math.prod(tensor["shape"]) for tensor in tensors)
+    return largest
 
 
 def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) -> StageNeeds:
