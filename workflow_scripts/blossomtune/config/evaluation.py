@@ -32,7 +32,9 @@ class EvaluationSettings(Block):
     )
     by: NonEmptyStr | None = Field(None, description="Column for loss and accuracy per value.")
     generation: GenerationSettings = Field(GenerationSettings(), description="Generated answers.")
-    batch_size: PositiveInt = Field(32, description="Rows scored at once.")
+    batch_size: PositiveInt = Field(
+        32, description="Largest number of rows scored at once; long rows form smaller batches."
+    )
     bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
         2000, description="Resamples behind each 95 % interval."
     )
