@@ -17,7 +17,9 @@ from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
+from blossomtune.modeling.devices import select_device
 from blossomtune.modeling.encoding import encode_turns, format_answer
+from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.seeds import derive_seed
 
@@ -57,7 +59,8 @@ def score_rows(
     Args:
         model: Location of the model.
         rows: The held-out rows.
-        settings: The stage's settings ``choices``, ``batch_size``, ``generation`` and ``seed``.
+        settings: The stage's settings ``choices``, ``batch_size``, ``generation``, ``device``,
+            ``dtype`` and ``seed``.
         name: Name of the model in the log.
         num_common_rows: Number of common rows, the first ones; answers are generated for a sample
             of these.
@@ -71,11 +74,12 @@ def score_rows(
     """
     template, choices = _load_chat_template(model, chat_template), settings["choices"]
     prompts, answers = _encode_rows(template, rows, choices)
-    scorer = PrefixCacheScorer(model.load(), prompts)
+    device = select_device(settings["device"])
+    scorer = PrefixCacheScorer(model.load(parse_dtype(settings["dtype"]), device.type), prompts)
 
     sample = _sample_rows(num_common_rows, settings) if all(row.prompt for row in rows) else None
     sampled = set() if sample is None else set(sample.tolist())
-    max_new_tokens, matches = settings["generation"]["max_new_tokens"], dict[int, bool]()
+    matches: dict[int, bool] = {}
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     widths = [(len(p), sum(map(len, a))) for p, a in zip(prompts, answers, strict=True)]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))  # little padding
@@ -85,10 +89,8 @@ def score_rows(
             scores, state = scorer.score([prompts[i] for i in batch], [answers[i] for i in batch])
             nll[batch] = scores.cpu()
             if is_sampled:
-                sampled_batch = [rows[i] for i in batch]
-                exact = _match_generated(
-                    scorer.model, state, template, sampled_batch, max_new_tokens
-                )
+                sampled_batch, generation = [rows[i] for i in batch], settings["generation"]
+                exact = _match_generated(scorer.model, state, template, sampled_batch, generation)
                 matches |= dict(zip(batch, exact, strict=True))
             done += len(batch)
             logger.info("%s: %d of %d rows scored", name, done, len(rows))
@@ -150,7 +152,7 @@ def _match_generated(
     state: DecodingState,
     template: ChatTemplate,
     rows: Sequence[EvaluationRow],
-    max_new_tokens: int,
+    generation: Mapping[str, Any],
 ) -> list[bool]:
     """Return whether the answers that a model generates from a state equal a right one."""
     matchers = [AnswerMatcher(template, row) for row in rows]
@@ -158,7 +160,7 @@ def _match_generated(
         model,
         state,
         detect_turn_format(template).end_of_turn_id,
-        max_new_tokens,
+        generation["max_new_tokens"],
         should_stop=lambda i, ids: not matchers[i].can_match(ids),
     )
     return [matcher.matches(ids) for matcher, ids in zip(matchers, answers, strict=True)]
