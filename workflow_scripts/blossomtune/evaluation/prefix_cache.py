@@ -125,8 +125,11 @@ class PrefixCacheScorer:
         width = max(map(len, suffixes))
         ids = [[PAD_TOKEN_ID] * (width - len(s)) + s for s in suffixes]
         mask = [[0] * (width - len(s)) + [1] * len(s) for s in suffixes]
-        new = (torch.tensor(values, device=self.model.device) for values in (ids, mask))
-        state.next_token_logits = feed_tokens(self.model, state, *new, logits_to_keep=1)[:, -1]
+        input_ids, attention_mask = (
+            torch.tensor(values, device=self.model.device) for values in (ids, mask)
+        )
+        logits = feed_tokens(self.model, state, input_ids, attention_mask, logits_to_keep=1)
+        state.next_token_logits = logits[:, -1]
         return state
 
     def _compute_nll(self, state: DecodingState, completions: Sequence[Sequence[int]]) -> Tensor:
