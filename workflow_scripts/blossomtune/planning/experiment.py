@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 
@@ -19,6 +18,7 @@ from blossomtune.federation.build_spec import build_spec
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.resources import Resources
 from blossomtune.federation.run import FederatedRun
+from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.training import schedule
 
@@ -109,10 +109,12 @@ class PlannedExperiment:
         return rows
 
     def select_test_rows(self, num_rows: int) -> list[dict[str, Any]]:
-        """Return the longest test rows, up to a number."""
+        """Return the batch of the longest test rows, of at most so many rows."""
         test = Dataset.from_file(str(self.preprocessed / "test.arrow"))
-        lengths = np.array([len(ids) for ids in test["input_ids"]])
-        rows: list[dict[str, Any]] = test.select(np.argsort(-lengths)[:num_rows]).to_list()
+        lengths = [len(ids) for ids in test["input_ids"]]
+        longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        positions = next(iterate_batches(longest_first, [[n] for n in lengths], num_rows))
+        rows: list[dict[str, Any]] = test.select(positions).to_list()
         return rows
 
     def count_round_steps(self) -> int:
