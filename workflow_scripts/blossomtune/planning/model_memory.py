@@ -24,7 +24,7 @@ Rows = Sequence[Mapping[str, Any]]
 OPTIMIZER_VALUES = {"sgd": 0, "adafactor": 0, "adagrad": 1, "rmsprop": 1}
 """Values of the optimizer's state per trained parameter; all others have two, as Adam."""
 
-CPU_FRAGMENTATION = 0.9
+CPU_FRAGMENTATION = 0.6
 """Memory of a CPU process beyond its tensors, per byte of activations without checkpointing.
 
 Measured with and without checkpointing (tests/benchmarks/bench_plan.py). The presumable cause:
