@@ -43,6 +43,7 @@ def test_what_cannot_fit_is_refused_before_a_step_is_measured(results, build_con
     assert "0.1 GB are free" in problem
     hints = [line for line in problem.splitlines() if line.startswith("  - ")]
     assert "federation.threads_per_client: 2, so that one client trains at a time" in hints[0]
+    assert any("gradient_checkpointing: true" in hint for hint in hints)
     assert any("per_device_train_batch_size: 2" in hint for hint in hints)
     assert any("preprocessing.max_length: 14" in hint for hint in hints)
 

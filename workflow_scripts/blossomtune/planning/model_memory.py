@@ -16,8 +16,6 @@ from blossomtune.planning.fake_model import (
     build_meta_model,
     replace_meta_tensors,
 )
-from blossomtune.training.fused_adapter import fuse_adapter
-from blossomtune.training.fused_norm import fuse_norms
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -120,7 +118,7 @@ def _count_step(model: Any, arguments: Mapping[str, Any], rows: Rows) -> tuple[i
             options = arguments.get("gradient_checkpointing_kwargs") or {"use_reentrant": False}
             model.gradient_checkpointing_enable(options)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=bool(arguments.get("bf16")))
-        with fuse_adapter(model), fuse_norms(model), autocast:  # as the trainer does
+        with autocast:
             nll, tokens = completion_nll(model, collate(rows))
             loss = nll.sum() / tokens.sum()
             torch.autograd.backward(loss)
