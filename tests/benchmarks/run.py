@@ -14,6 +14,7 @@ from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_server import server_memory
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -29,6 +30,7 @@ BENCHMARKS = [
     partition_thousand,
     flexlora,
     flexlora_memory,
+    server_memory,
     adopt_small,
     adopt_large,
 ]

@@ -61,12 +61,16 @@ from flwr.superlink.main import create_app as create_superlink_app
 
 # SuperNode
 from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supernode import start_client_internal as supernode_module
 from flwr.supernode.main import create_app as create_supernode_app
 from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import start_client_internal
 
 TIMEOUT_SECONDS = 30
+
+MIN_FILE_BYTES = 2**16
+"""Size from which an object of a message is kept in a file."""
 
 ClientT = TypeVar("ClientT", bound=ProtobufClient)
 
@@ -115,6 +119,47 @@ def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
         return activated
 
     link_state.activate_node = reactivate_node  # type: ignore[method-assign] # the patch
+
+
+class DiskObjectStore(InMemoryObjectStore):
+    """Flower's store of the objects in messages, with large objects in files.
+
+    Args:
+        folder: Folder for the files; it must not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        folder.mkdir(parents=True)
+        self._folder = folder
+
+    def put(self, object_id: str, object_content: bytes) -> None:
+        """Store an object that has been preregistered.
+
+        Args:
+            object_id: Id of the object, which is a hash of the content.
+            object_content: Content of the object.
+        """
+        with self.lock_store:
+            super().put(object_id, object_content)
+            if len(object_content) >= MIN_FILE_BYTES:
+                (self._folder / object_id).write_bytes(object_content)
+                self.store[object_id].content = b""
+
+    def get(self, object_id: str) -> bytes | None:
+        """Return the content of an object, empty if it is not available yet."""
+        with self.lock_store:
+            content = super().get(object_id)
+            file = self._folder / object_id
+            is_in_file = content == b"" and self.store[object_id].is_available and file.exists()
+            return file.read_bytes() if is_in_file else content
+
+    def delete(self, object_id: str) -> None:
+        """Delete an object and its descendants, unless others refer to them."""
+        with self.lock_store:
+            super().delete(object_id)
+            if object_id not in self.store:
+                (self._folder / object_id).unlink(missing_ok=True)
 
 
 def notify_on_message(notifications: Connection) -> None:
