@@ -59,6 +59,9 @@ from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
 from flwr.superlink.main import create_app as create_superlink_app
 
+# Objects of messages
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+
 # SuperNode
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore

@@ -5,6 +5,7 @@ tensors gets a Flower strategy of its own, and the pieces together are the same 
 compares whole clients; it selects them first.
 """
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,9 +81,25 @@ def aggregate_pieces(
         selected = select_clients(states, settings.malicious, num_selected, max_elements)
         if not isinstance(settings, BulyanSettings):  # it computes from the number of all clients
             results = [results[position] for position in selected]
+    gc.freeze()  # Flower collects garbage once per tensor and client
+    try:
+        return _aggregate_pieces(settings, step, current_state, results, moments, selected)
+    finally:
+        gc.unfreeze()
+
+
+def _aggregate_pieces(
+    settings: StrategySettings,
+    step: int,
+    current_state: StateDict,
+    results: Sequence[WeightedState],
+    moments: StateDict,
+    selected: Sequence[int],
+) -> tuple[StateDict, StateDict]:
+    """Aggregate the selected results."""
     state: StateDict = {}
     new_moments: dict[str, StateDict] = {key: {} for key in MOMENTS}
-    for piece in split_into_pieces(current_state, max_elements):
+    for piece in split_into_pieces(current_state, max(1, MAX_ELEMENTS // len(results))):
         strategy = build_strategy(settings, selected)
         start = to_array_record(select_piece(current_state, piece))
         restore_strategy(strategy, _select_moments(moments, piece), start)
@@ -109,7 +126,7 @@ def _count_selected(settings: KrumSettings, num_results: int) -> int:
 
 def _select_moments(moments: StateDict, piece: Piece) -> StateDict:
     """Return the moments of a piece's elements; in the first round there are none."""
-    selected = {}
+    selected: StateDict = {}
     for key in MOMENTS:
         previous = strip_prefix(key, moments)
         known = {name: elements for name, elements in piece.items() if name in previous}

@@ -100,9 +100,10 @@ def send_and_receive(
     """
     pending = dict(zip(grid.push_messages(messages), messages, strict=False))
     while pending and _should_wait(deadline):
-        message_ids = list(pending)
-        for start in range(0, len(message_ids), REPLIES_PER_PULL):
-            for reply in grid.pull_messages(message_ids[start : start + REPLIES_PER_PULL]):
+        unanswered = list(pending)
+        for start in range(0, len(unanswered), REPLIES_PER_PULL):
+            message_ids = set(unanswered[start : start + REPLIES_PER_PULL])
+            for reply in grid.pull_messages(message_ids):
                 # An error of the SuperLink itself does not name a node.
                 if message := pending.pop(reply.metadata.reply_to_message_id, None):
                     yield message, reply

@@ -58,7 +58,7 @@ class SpooledState(Mapping[str, Tensor]):
             EOFError: If the file is shorter than it was.
         """
         values = np.empty(elements.stop - elements.start, np.float32)
-        view = memoryview(values).cast("B")
+        view = values.data.cast("B")
         offset, num_read = self._layout[name][0] + elements.start * values.itemsize, 0
         while num_read < len(view):  # the system reads at most 2 GiB at once
             count = os.preadv(self._file.fileno(), [view[num_read:]], offset + num_read)
