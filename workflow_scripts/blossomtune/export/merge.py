@@ -105,7 +105,7 @@ def _format_dtype(dtype: torch.dtype) -> str:
 def _compute_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Return float32 logits (B, V) of each completion's first token."""
     batch = collate([{"input_ids": list(prompt)} for prompt in prompts])
-    output = model(**model_inputs(batch), use_cache=False, logits_to_keep=1)
+    output = model(**model_inputs(model, batch), use_cache=False, logits_to_keep=1)
     logits: Tensor = output.logits[:, -1].float()
     return logits
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from blossomtune.modeling import prefix_sharing
+from blossomtune.modeling import attention, lm_head, prefix_sharing
+from blossomtune.modeling.chunked_nll import MAX_LOGITS, compute_chunked_nll
 from blossomtune.modeling.encoding import IGNORE_INDEX, PAD_TOKEN_ID
 
 
@@ -31,7 +33,7 @@ def collate(
         Tensors of B rows and the width W of the longest:
         input_ids and position_ids, (B, W) int64;
         attention_mask, (B, W) int64, or for rows of several examples segments, (B, W) int64 (see
-        ``prefix_sharing.build_attention_mask``);
+        ``attention.build_segment_mask``);
         labels, (B, W) int64, if the rows have them, ``IGNORE_INDEX`` at each example's first token;
         examples and tokens, (B,) int64: their number per row.
     """
@@ -65,20 +67,29 @@ def collate(
     return batch
 
 
-def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the model's forward inputs of a batch from ``collate``."""
+def model_inputs(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the model's forward inputs of a batch from ``collate``.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        batch: Batch from ``collate``.
+
+    Returns:
+        input_ids, position_ids and attention_mask.
+    """
     inputs = {key: batch[key] for key in ("input_ids", "position_ids")}
     if "segments" in batch:
-        inputs["attention_mask"] = prefix_sharing.build_attention_mask(batch["segments"])
+        inputs["attention_mask"] = attention.build_segment_mask(model, batch["segments"])
     else:
-        inputs["attention_mask"] = batch["attention_mask"]
+        inputs["attention_mask"] = attention.build_padding_mask(model, batch["attention_mask"])
     return inputs
 
 
 def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the negative log-likelihood of each row's completion, in nats.
 
-    Logits are computed only at positions that predict a label in some row.
+    Logits are computed only at positions that predict a label in some row, and in chunks if they
+    are many.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -88,15 +99,26 @@ def completion_nll(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Ten
         ``(nll, tokens)``, both of shape (B,): the sum over a row's labelled tokens (float32), and
         their number (int64).
     """
-    labels = batch["labels"]
-    # a token is predicted at the position before it, and the first by nothing
-    positions = (labels[:, 1:] != IGNORE_INDEX).any(dim=0).nonzero()[:, 0]
-    logits = model(**model_inputs(batch), use_cache=False, logits_to_keep=positions).logits
-    targets = labels[:, positions + 1]
+    targets = batch["labels"][:, 1:]
     is_labelled = targets != IGNORE_INDEX
-    # cross_entropy is far slower on a strided (B, vocabulary, tokens) view
-    losses = torch.nn.functional.cross_entropy(
-        logits[is_labelled].float(), targets[is_labelled], reduction="none"
-    )
+    # a token is predicted at the position before it, and the first by nothing
+    positions = is_labelled.any(dim=0).nonzero()[:, 0]
+    inputs = model_inputs(model, batch)
+    vocabulary = model.config.get_text_config().vocab_size
+    num_logits = len(targets) * len(positions) * vocabulary
+    if num_logits > MAX_LOGITS and lm_head.is_separable(model):
+        output = lm_head.run_backbone(model, inputs)
+        states = output.hidden_states[:, :-1]
+        losses = compute_chunked_nll(
+            output.compute_logits,
+            states[is_labelled.to(states.device)],
+            targets[is_labelled],
+            max(1, MAX_LOGITS // vocabulary),
+        )
+    else:
+        logits = model(**inputs, use_cache=False, logits_to_keep=positions).logits
+        targets, is_labelled = targets[:, positions], is_labelled[:, positions]
+        # cross_entropy is far slower on a strided (B, vocabulary, tokens) view
+        losses = cross_entropy(logits[is_labelled].float(), targets[is_labelled], reduction="none")
     nll = torch.zeros(targets.shape, device=losses.device).masked_scatter(is_labelled, losses)
     return nll.sum(dim=1), is_labelled.sum(dim=1)

@@ -6,7 +6,8 @@ gradients equal those of separate rows, up to the order of float sums. Prefix Gr
 """
 
 import os.path
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from blossomtune.modeling.architecture import list_layer_types
 from blossomtune.modeling.encoding import IGNORE_INDEX
+from blossomtune.modeling.segments import PREFIX_SEGMENT
 
 LINEAR_COST = 2048
 """Cost of a token in linear layers, in units of the cost of attending to one token.
@@ -23,9 +25,6 @@ LINEAR_COST = 2048
 A layer of width h multiplies about 12 h² times per token, and 2 h times per token that it attends
 to. The ratio is 6 h; this value is for small models.
 """
-
-PREFIX_SEGMENT = 0
-"""Segment that all others attend to."""
 
 _SUPPORT_CACHE: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
@@ -91,22 +90,23 @@ def pack(rows: Sequence[Mapping[str, Sequence[int]]], prefix_length: int) -> dic
     }
 
 
-def build_attention_mask(segments: Tensor) -> Tensor:
-    """Return the mask that is added to attention scores: 0, or float32's minimum if masked.
+def build_attention_mask(segments: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the mask that is added to attention scores: 0, or the dtype's minimum if masked.
 
     A token attends to the prefix, and to itself and earlier tokens of its segment. The mask is
     built at the forward pass, since the trainer keeps all batches of a step in memory.
 
     Args:
         segments: (B, W) int64, segment of each token; ``PREFIX_SEGMENT`` for the prefix.
+        dtype: Type of the scores; kernels of GPUs refuse a mask of another one.
 
     Returns:
-        (B, 1, W, W) float32.
+        (B, 1, W, W) of the dtype.
     """
     same = segments[:, None, :, None] == segments[:, None, None, :]
     visible = (same | (segments == PREFIX_SEGMENT)[:, None, None, :]).tril()
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, lowest)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def is_supported(model: Any) -> bool:
@@ -128,16 +128,24 @@ def is_supported(model: Any) -> bool:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _SUPPORT_CACHE:
-        _SUPPORT_CACHE[base] = _matches_separate_rows(model)
+        build_mask = partial(build_attention_mask, dtype=model.dtype)
+        _SUPPORT_CACHE[base] = matches_separate_rows(model, build_mask)
     return _SUPPORT_CACHE[base]
 
 
 @torch.no_grad()
-def _matches_separate_rows(model: Any) -> bool:
+def matches_separate_rows(model: Any, build_mask: Callable[[Tensor], Tensor]) -> bool:
     """Return whether logits of two merged texts equal those of each text alone.
 
     The error must be far below that of plain concatenation. The model is in training mode, so that
     any randomness shows.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        build_mask: Function of the segments of a batch.
+
+    Returns:
+        Whether the model reads the mask.
     """
     texts = [[5, 6, 7, 8, 9], [5, 6, 9, 8, 7, 6]]
     rows = [{"input_ids": ids, "labels": [IGNORE_INDEX] * len(ids)} for ids in texts]
@@ -154,7 +162,7 @@ def _matches_separate_rows(model: Any) -> bool:
         with torch.random.fork_rng():
             first, second = (compute_logits([ids]) for ids in texts)
             separate = torch.cat([first, second[2:]])
-            mask = build_attention_mask(batch["segments"])
+            mask = build_mask(batch["segments"])
             merged = compute_logits(
                 batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"]
             )
