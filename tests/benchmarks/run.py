@@ -9,12 +9,19 @@ import sys
 
 from bench_adopt import adopt_large, adopt_small
 from bench_deployment import deploy
+from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
 from bench_server import server_memory
+from bench_step import (
+    step_bfloat16,
+    step_bfloat16_products,
+    step_float32,
+    step_float32_products,
+)
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -22,6 +29,7 @@ from blossomtune.files import write_json
 OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
 BENCHMARKS = [
     federate,
+    evaluate,
     deploy,
     preprocess,
     leaks,
@@ -33,6 +41,10 @@ BENCHMARKS = [
     server_memory,
     adopt_small,
     adopt_large,
+    step_float32,
+    step_bfloat16,
+    step_float32_products,
+    step_bfloat16_products,
 ]
 
 

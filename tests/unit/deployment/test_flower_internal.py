@@ -125,9 +125,8 @@ def test_superlink_app_is_created_from_our_configuration():
 
 
 def test_superlink_keeps_large_objects_in_files(tmp_path):
-    factory = flower.ObjectStoreFactory()
-    factory.store_instance = flower.DiskObjectStore(tmp_path / "objects")
-    store = factory.store()
+    store = flower.ObjectStoreFactory().store()
+    flower.keep_objects_in_files(store, tmp_path / "objects")
     array = Array(np.arange(50_000, dtype=np.float32))
     record = RecordDict({"arrays": ArrayRecord({"a": array})})
     contents = {i: o.deflate() for i, o in flower.get_all_nested_objects(record).items()}
@@ -146,12 +145,13 @@ def test_superlink_keeps_large_objects_in_files(tmp_path):
     assert store.get(record.object_id) is None
 
 
-def test_superlink_s_state_takes_its_objects_from_the_factory():
+def test_superlink_has_one_store_in_memory():
     app = flower.create_superlink_app(
         superlink._build_config("127.0.0.1", 1, None), flower.SuperLinkLifespan
     )
     factory = app.state.linkstate_factory
-    factory.objectstore_factory.store_instance = store = flower.InMemoryObjectStore()
+    store = factory.objectstore_factory.store()
+    assert isinstance(store, flower.InMemoryObjectStore)
     assert factory.state().object_store is store
 
 

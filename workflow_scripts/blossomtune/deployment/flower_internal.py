@@ -124,45 +124,38 @@ def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
     link_state.activate_node = reactivate_node  # type: ignore[method-assign] # the patch
 
 
-class DiskObjectStore(InMemoryObjectStore):
-    """Flower's store of the objects in messages, with large objects in files.
+def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:
+    """Keep large objects of messages in files instead of in memory.
 
     Args:
+        store: Store of a SuperLink; its ``put``, ``get`` and ``delete`` are replaced.
         folder: Folder for the files; it must not exist.
     """
+    folder.mkdir(parents=True)
+    put, get, delete = store.put, store.get, store.delete
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        folder.mkdir(parents=True)
-        self._folder = folder
-
-    def put(self, object_id: str, object_content: bytes) -> None:
-        """Store an object that has been preregistered.
-
-        Args:
-            object_id: Id of the object, which is a hash of the content.
-            object_content: Content of the object.
-        """
-        with self.lock_store:
-            super().put(object_id, object_content)
+    def put_in_file(object_id: str, object_content: bytes) -> None:
+        with store.lock_store:
+            put(object_id, object_content)
             if len(object_content) >= MIN_FILE_BYTES:
-                (self._folder / object_id).write_bytes(object_content)
-                self.store[object_id].content = b""
+                (folder / object_id).write_bytes(object_content)
+                store.store[object_id].content = b""
 
-    def get(self, object_id: str) -> bytes | None:
-        """Return the content of an object, empty if it is not available yet."""
-        with self.lock_store:
-            content = super().get(object_id)
-            file = self._folder / object_id
-            is_in_file = content == b"" and self.store[object_id].is_available and file.exists()
-            return file.read_bytes() if is_in_file else content
+    def get_from_file(object_id: str) -> bytes | None:
+        with store.lock_store:
+            content = get(object_id)
+            is_available = content == b"" and store.store[object_id].is_available
+            return (folder / object_id).read_bytes() if is_available else content
 
-    def delete(self, object_id: str) -> None:
-        """Delete an object and its descendants, unless others refer to them."""
-        with self.lock_store:
-            super().delete(object_id)
-            if object_id not in self.store:
-                (self._folder / object_id).unlink(missing_ok=True)
+    def delete_file(object_id: str) -> None:  # Flower calls it for the object's descendants, too
+        with store.lock_store:
+            delete(object_id)
+            if object_id not in store.store:
+                (folder / object_id).unlink(missing_ok=True)
+
+    store.put = put_in_file  # type: ignore[method-assign] # the patch
+    store.get = get_from_file  # type: ignore[method-assign]
+    store.delete = delete_file  # type: ignore[method-assign]
 
 
 def notify_on_message(notifications: Connection) -> None:

@@ -92,8 +92,8 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     listener = socket.create_server((host, port))
     config = _build_config(host, listener.getsockname()[1], key_store)
     app = flower.create_superlink_app(config, flower.SuperLinkLifespan)
-    objects = app.state.linkstate_factory.objectstore_factory
-    objects.store_instance = flower.DiskObjectStore(work_dir / "objects")
+    objects = app.state.linkstate_factory.objectstore_factory.store()
+    flower.keep_objects_in_files(objects, work_dir / "objects")
     flower.allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
     fleet_config = uvicorn.Config(
         FleetApiOnly(app),
