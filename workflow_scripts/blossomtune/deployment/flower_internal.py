@@ -143,9 +143,8 @@ def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:
 
     def get_from_file(object_id: str) -> bytes | None:
         with store.lock_store:
-            content = get(object_id)
-            is_available = content == b"" and store.store[object_id].is_available
-            return (folder / object_id).read_bytes() if is_available else content
+            content, file = get(object_id), folder / object_id
+            return file.read_bytes() if content == b"" and file.exists() else content
 
     def delete_file(object_id: str) -> None:  # Flower calls it for the object's descendants, too
         with store.lock_store:
