@@ -12,6 +12,13 @@ from bench_deployment import deploy
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
+from bench_long_rows import (
+    long_evaluation,
+    long_pack,
+    long_pack_checkpointing,
+    long_row,
+    long_row_checkpointing,
+)
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
 from measurement import ROOT
@@ -31,6 +38,11 @@ BENCHMARKS = [
     flexlora_memory,
     adopt_small,
     adopt_large,
+    long_row,
+    long_row_checkpointing,
+    long_pack,
+    long_pack_checkpointing,
+    long_evaluation,
 ]
 
 
