@@ -42,7 +42,7 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 COVERAGE = $(if $(ARGS),,--cov=blossomtune --cov-report=)
 
 test: $(VENV)/.locked ## Runs the tests
-	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n $$(( $$(nproc) < 3 ? $$(nproc) + 1 : 4 )) --durations=15 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
+	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n $$(python -c "import os; print(min(4, os.cpu_count() + 1))") --durations=15 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blossomtune.modeling.architecture import get_stored_dtype, load_config
+import torch
+
 from blossomtune.modeling.load import load_model
 
 
@@ -20,16 +21,33 @@ class StoredModel:
     directory: Path
     adapter: Path | None = None
 
-    def load(self) -> Any:
-        """Load the model in float32 on the CPU.
+    def load(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+        """Load the model. Its weights have the values that those of a stored merged model have.
 
-        Merged weights are first rounded to the base's dtype, as those of a stored merged model are.
+        Args:
+            dtype: Type of the weights.
+            device: Device of the weights.
+
+        Returns:
+            A transformers model, in evaluation mode.
         """
-        model = load_model(self.directory)
-        if self.adapter is None:
-            return model
-        from peft import PeftModel  # imports for seconds; only baselines need it
+        model = load_model(self.directory, dtype, device=device)
+        if self.adapter is not None:
+            _load_merged_weights(model, self.directory, self.adapter)
+        return model
 
-        dtype = get_stored_dtype(load_config(self.directory))
-        merged = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
-        return merged.to(dtype).float().eval()
+
+@torch.no_grad()
+def _load_merged_weights(model: Any, directory: Path, adapter: Path) -> None:
+    """Replace a model's weights by merged ones, one layer after another."""
+    from blossomtune.modeling.empty_model import build_empty_model
+    from blossomtune.modeling.merged_layers import attach_adapter, iter_merged_layers
+    from blossomtune.modeling.weight_reader import WeightReader
+
+    empty = build_empty_model(directory)
+    weights = WeightReader(directory, empty)
+    parameters = dict(model.named_parameters())
+    for layer in iter_merged_layers(attach_adapter(empty, adapter), weights):
+        for name, weight in layer.items():
+            parameter = parameters[name]
+            parameter.data = weight.to(parameter.device, parameter.dtype)

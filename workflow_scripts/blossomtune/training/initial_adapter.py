@@ -9,14 +9,14 @@ from peft.tuners.lora import LoraLayer
 from torch.nn import Parameter
 
 from blossomtune.config.lora import LoraSettings
-from blossomtune.modeling.empty_model import build_empty_model, read_weight
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.empty_model import build_empty_model
+from blossomtune.modeling.merged_layers import get_base_name
+from blossomtune.modeling.weight_reader import WeightReader
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
 from blossomtune.training.target_modules import require_mergeable
 
 _ADAPTER = "default"
-_BASE_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class InitialAdapter:
     exclude_modules: str | None
 
 
-def build_initial_adapter(directory: Path, lora: LoraSettings, seed: int) -> InitialAdapter:
+def build_initial_adapter(
+    directory: Path, lora: LoraSettings, seed: int, rank: int | None = None
+) -> InitialAdapter:
     """Build the initial adapter of a model directory.
 
     DoRA's magnitudes are norms of the base weights, which are read one after another.
@@ -41,24 +43,38 @@ def build_initial_adapter(directory: Path, lora: LoraSettings, seed: int) -> Ini
         directory: Directory of the base model.
         lora: The experiment's LoRA settings.
         seed: The configuration's seed.
+        rank: Rank to use instead of ``lora.r``.
 
     Returns:
-        The adapter of the server's rank.
+        The adapter.
 
     Raises:
         UserError: If the adapter does not fit the model, or could not be merged.
     """
-    model = adapter.build_peft_model(build_empty_model(directory), lora, seed)
+    base = build_empty_model(directory)
+    weights = WeightReader(directory, base) if lora.dora else None
+    model = adapter.build_peft_model(base, lora, seed, rank)
     require_mergeable(model, lora)
-    if lora.dora:
-        try:
-            _initialize_magnitudes(model, directory)
-        except KeyError:  # the files have other names than the model, which loading converts
-            model = adapter.build_peft_model(load_model(directory), lora, seed)
+    if weights is not None:
+        _initialize_magnitudes(model, weights)
     return InitialAdapter(adapter.get_adapter_state(model), adapter.get_excluded_modules(model))
 
 
-def _initialize_magnitudes(model: Any, directory: Path) -> None:
+def restore_precision(model: Any, directory: Path, lora: LoraSettings, seed: int) -> None:
+    """Give a new adapter its values in float32, which PEFT rounds to the dtype of the base.
+
+    Args:
+        model: PEFT model with a new adapter.
+        directory: Directory of the base model.
+        lora: The experiment's LoRA settings.
+        seed: The configuration's seed.
+    """
+    if model.dtype != torch.float32:
+        rank = model.peft_config[_ADAPTER].r
+        adapter.set_adapter_state(model, build_initial_adapter(directory, lora, seed, rank).state)
+
+
+def _initialize_magnitudes(model: Any, weights: WeightReader) -> None:
     """Initialize DoRA's magnitudes again, with the weights of the base model."""
     config = model.peft_config[_ADAPTER]
     for name, layer in model.named_modules():
@@ -66,9 +82,7 @@ def _initialize_magnitudes(model: Any, directory: Path) -> None:
             continue
         base = layer.get_base_layer()
         empty = base.weight
-        weight = read_weight(directory, f"{name.removeprefix(_BASE_PREFIX)}.weight")
-        if weight.shape != empty.shape:
-            raise KeyError(name)
+        weight = weights.read(f"{get_base_name(name)}.weight")
         base.weight = Parameter(weight.to(torch.float32), requires_grad=False)
         layer.lora_variant[_ADAPTER].init(layer, adapter_name=_ADAPTER, config=config)
         base.weight = empty
