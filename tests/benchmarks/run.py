@@ -21,6 +21,12 @@ from bench_long_rows import (
 )
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_step import (
+    step_bfloat16,
+    step_bfloat16_products,
+    step_float32,
+    step_float32_products,
+)
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -43,6 +49,10 @@ BENCHMARKS = [
     long_pack,
     long_pack_checkpointing,
     long_evaluation,
+    step_float32,
+    step_bfloat16,
+    step_float32_products,
+    step_bfloat16_products,
 ]
 
 
