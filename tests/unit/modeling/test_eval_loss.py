@@ -24,11 +24,7 @@ def test_batches_are_limited_by_tokens_and_have_the_loss_of_single_rows(monkeypa
     model.model.embed_tokens.register_forward_pre_hook(
         lambda _, inputs: shapes.append(tuple(inputs[0].shape))
     )
-    monkeypatch.setattr(eval_loss, "MAX_TOKENS", 24)
+    monkeypatch.setattr("blossomtune.modeling.batches.MAX_BATCH_TOKENS", 24)
     monkeypatch.setattr(eval_loss.prefix_sharing, "is_supported", lambda _: False)
     assert eval_loss.compute_eval_loss(model, rows) == pytest.approx(expected, rel=1e-5)
     assert shapes == [(3, 5), (2, 12), (1, 40)]
-    monkeypatch.setattr(eval_loss, "MAX_ROWS", 2)
-    shapes.clear()
-    eval_loss.compute_eval_loss(model, rows)
-    assert shapes == [(2, 5), (2, 9), (1, 12), (1, 40)]

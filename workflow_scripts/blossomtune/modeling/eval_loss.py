@@ -1,7 +1,7 @@
 """Compute the loss on held-out rows between rounds."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,9 @@ from datasets import Dataset
 
 from blossomtune.artifacts.round_record import ServerEvaluation
 from blossomtune.modeling import prefix_sharing
+from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
-
-MAX_ROWS = 16
-"""Most rows per forward pass."""
-
-MAX_TOKENS = 8192
-"""Most tokens per forward pass of several rows, padding included."""
 
 
 class ServerEvalSet:
@@ -50,13 +45,13 @@ class ServerEvalSet:
 
 
 @torch.inference_mode()
-def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]]) -> float:
+def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]], batch_size: int = 16) -> float:
     """Return the mean loss of completions, in nats per token.
 
     Args:
         model: A causal language model; it is set to evaluation mode.
-        rows: Tokenized rows with ``input_ids`` and ``labels``. Neighbours of similar lengths need
-            little padding.
+        rows: Tokenized rows with ``input_ids`` and ``labels``.
+        batch_size: Largest number of rows per forward pass; fewer if they are long.
 
     Returns:
         Sum of losses divided by the number of completion tokens.
@@ -64,21 +59,9 @@ def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]]) -> float:
     model.eval()
     share_prefix = prefix_sharing.is_supported(model)
     nll = tokens = 0.0
-    for batch_rows in _iter_batches(rows):
-        batch = collate(batch_rows, share_prefix=share_prefix)
+    widths = [(len(row["input_ids"]),) for row in rows]
+    for positions in iterate_batches(range(len(rows)), widths, batch_size):
+        batch = collate([rows[i] for i in positions], share_prefix=share_prefix)
         sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
         nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
     return nll / tokens
-
-
-def _iter_batches(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield rows in batches of up to ``MAX_ROWS`` rows and ``MAX_TOKENS`` tokens with padding."""
-    batch: list[Mapping[str, Any]] = []
-    for row in rows:
-        longest = max(len(r["input_ids"]) for r in (*batch, row))
-        if batch and (len(batch) == MAX_ROWS or longest * (len(batch) + 1) > MAX_TOKENS):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
