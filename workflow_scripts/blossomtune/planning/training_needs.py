@@ -27,6 +27,9 @@ GPU_CONTEXT_BYTES = 500 * 2**20
 ENGINE_BYTES = 400 * 2**20
 """Main memory of Ray's own processes."""
 
+SERVER_ADAPTERS = 4
+"""Adapters in the server's memory, whatever the number of clients."""
+
 SERVER_EVAL_BATCH_SIZE = 16
 """Rows per forward pass of the server's evaluation."""
 
@@ -154,7 +157,7 @@ def estimate_federate(
     adapter_bytes = 4 * memory.adapter_parameters
     sampled = federation.count_sampled_clients(len(spec.clients))
     ram.append(MemoryPart(part="server", size=get_process_memory()))
-    ram.append(MemoryPart(part="adapters on the server", size=adapter_bytes, count=sampled + 3))
+    ram.append(MemoryPart(part="adapters on the server", size=adapter_bytes, count=SERVER_ADAPTERS))
     if federation.evaluate_rows:
         scoring = estimate_scoring(experiment, SERVER_EVAL_BATCH_SIZE, experiment.base_dtype)
         part = "the server's evaluation"
@@ -162,7 +165,7 @@ def estimate_federate(
     if federation.engine.name == "simulation":
         ram.append(MemoryPart(part="Ray", size=ENGINE_BYTES))
     kept = federation.keep_checkpoints + 1
-    disk = adapter_bytes * (1 + 2 * kept)
+    disk = adapter_bytes * (1 + 2 * kept + sampled)  # replies of a round are spooled
     if spec.has_client_state:
         disk += kept * len(spec.clients) * 2 * adapter_bytes
     turns = -(-sampled // workers) if workers else 0
