@@ -22,6 +22,7 @@ from bench_long_rows import (
 )
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_server import server_memory
 from bench_step import (
     step_bfloat16,
     step_bfloat16_products,
@@ -44,6 +45,7 @@ BENCHMARKS = [
     partition_thousand,
     flexlora,
     flexlora_memory,
+    server_memory,
     adopt_small,
     adopt_large,
     long_row,
