@@ -318,8 +318,16 @@ def federation_gpus(wildcards):
 
 
 def baseline_gpus(wildcards):
-    """Return 1 if the experiment's clients train on a GPU, else 0."""
-    return min(1, federation_gpus(wildcards))
+    """Return the number of GPUs that one client trains on."""
+    return CONFIG.experiments[wildcards.experiment].federation.max_gpus_per_client
+
+
+def evaluation_gpus(wildcards):
+    """Return the number of GPUs that the experiment's evaluation may use: as many as a client."""
+    chosen = CONFIG.experiments[wildcards.experiment]
+    if chosen.evaluation_device == "cpu":
+        return 0
+    return max(1, chosen.federation.max_gpus_per_client)
 
 
 def federation_image(wildcards):

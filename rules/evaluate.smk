@@ -24,6 +24,7 @@ rule evaluate:
     resources:
         mem_mb=8000,
         runtime=240,
+        gpu=evaluation_gpus,
     params:
         code=code_digest("evaluate"),
         config=stage_config("evaluate"),

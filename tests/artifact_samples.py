@@ -102,7 +102,12 @@ def round_record(number, **fields):
 
 
 def federation_history(**fields):
-    defaults = {"clients": ["a"], "ranks": [1], "device": "cpu", "strategy": "fedavg"}
-    defaults |= {"aggregation": "fedavg", "precision": "float32", "stop_reason": None}
+    defaults = {"clients": ["a"], "ranks": [1], "device": "cpu", "base_dtype": "float32"}
+    defaults |= {
+        "strategy": "fedavg",
+        "aggregation": "fedavg",
+        "precision": "float32",
+        "stop_reason": None,
+    }
     defaults |= {"best_round": None, "result_round": 1, "privacy": None}
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)

@@ -71,7 +71,7 @@ EXAMPLES = [
         ("training",),
         {},
         {"learning_rate_max": 1e-2, "learning_rate_min": 0, "optimizer_state": "kept"}
-        | {"quantization": "4bit", "arguments": {"optim": "adopt"}},
+        | {"base_dtype": "bfloat16", "quantization": "4bit", "arguments": {"optim": "adopt"}},
     ),
     Example(
         FederationSettings,
@@ -111,7 +111,7 @@ EXAMPLES = [
         ("evaluation",),
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
-        | {"generation": {"rows": 1}},
+        | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16"},
     ),
     Example(GenerationSettings, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
 ]

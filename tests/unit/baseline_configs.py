@@ -15,6 +15,6 @@ def build_baseline_config(training=None, lora=None, **keys):
         "training": training.model_dump(mode="json"),
         "rounds": 3,
         "fraction_train": 1.0,
-        "gpu": False,
+        "gpus": 0,
         "threads": 1,
     } | keys

@@ -16,6 +16,8 @@ SETTINGS = {
     "by": "domain",
     "generation": {"rows": 4, "max_new_tokens": 5},
     "batch_size": 5,
+    "device": "cpu",
+    "dtype": "float32",
     "bootstrap": 200,
     "seed": 42,
     "server_eval_rows": 0,

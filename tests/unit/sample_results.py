@@ -215,6 +215,7 @@ def build_history(rounds=3, failed=(), block=None):
     return {
         "clients": list(CLIENTS),
         "device": "cpu",
+        "base_dtype": "float32",
         "strategy": federation.get("strategy", {"name": "fedavg"})["name"],
         "aggregation": federation.get("aggregation", "fedavg"),
         "precision": federation.get("communication", {}).get("precision", "float32"),

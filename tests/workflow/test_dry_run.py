@@ -217,7 +217,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if name == "invite":  # keys lie outside of results, and it always runs when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
-    assert ("gpu" in given) == (name in ("federate", "train_baseline"))
+    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate"))
 
 
 @apptainer

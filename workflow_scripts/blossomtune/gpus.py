@@ -12,7 +12,9 @@ from blossomtune.artifacts.round_record import GpuUsage
 logger = logging.getLogger(__name__)
 
 VISIBLE_DEVICES, DEVICE_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
-"""CUDA's environment variables: the GPUs that a process sees, and their order."""
+"""CUDA's environment variables: the GPUs that a process sees, and their order. ROCm reads both."""
+
+_VISIBLE_DEVICES_BY_TYPE = {"cuda": VISIBLE_DEVICES, "xpu": "ZE_AFFINITY_MASK"}
 
 SAMPLE_INTERVAL_SECONDS = 1.0
 
@@ -35,16 +37,27 @@ def parse_visible_devices(value: str | None, count: int) -> list[str]:
 
 
 def list_visible_gpus() -> list[str]:
-    """Return the GPUs of this process, as CUDA_VISIBLE_DEVICES names them; none without CUDA."""
-    import torch
+    """Return this process's GPUs by their names in CUDA_VISIBLE_DEVICES (XPU: ZE_AFFINITY_MASK)."""
+    from blossomtune.modeling.devices import count_devices, select_device
 
-    return parse_visible_devices(os.environ.get(VISIBLE_DEVICES), torch.cuda.device_count())
+    variable = _VISIBLE_DEVICES_BY_TYPE.get(select_device().type, "")
+    return parse_visible_devices(os.environ.get(variable), count_devices())
 
 
-def build_gpu_environment(gpu: str) -> dict[str, str]:
-    """Return environment variables that make one GPU visible to a process on this machine."""
+def build_gpu_environment(gpus: str) -> dict[str, str]:
+    """Return environment variables that make GPUs visible to a process on this machine.
+
+    Args:
+        gpus: Names from ``list_visible_gpus``, joined by commas.
+
+    Returns:
+        The variables.
+    """
+    from blossomtune.modeling.devices import select_device
+
+    variable = _VISIBLE_DEVICES_BY_TYPE.get(select_device().type, VISIBLE_DEVICES)
     order = {DEVICE_ORDER: os.environ[DEVICE_ORDER]} if DEVICE_ORDER in os.environ else {}
-    return {VISIBLE_DEVICES: gpu} | order
+    return {variable: gpus} | order
 
 
 class GpuSampler:

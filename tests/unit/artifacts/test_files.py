@@ -26,7 +26,8 @@ def test_every_file_has_a_schema_version(tmp_path):
 
 def test_diverged_losses_stay_numbers(tmp_path):
     evaluation = server_evaluation(math.nan, perplexity=math.inf)
-    fields = {"clients": ["a"], "ranks": [1], "device": "cpu", "strategy": "fedavg"}
+    fields = {"clients": ["a"], "ranks": [1], "device": "cpu", "base_dtype": "float32"}
+    fields |= {"strategy": "fedavg"}
     fields |= {"aggregation": "fedavg", "precision": "float32", "stop_reason": None}
     fields |= {"best_round": None, "result_round": 1, "privacy": None}
     history = History(**fields, rounds=[round_record(1, evaluation=evaluation)])

@@ -164,6 +164,9 @@ OTHER_CONFLICTS = [
     ([("training.quantization", "8bit"), GPU, aggregation("fedex")], "training.quantization",
      "fedex adds to the base's weights in every round, and quantised ones would round that away; "
      "use none, or aggregation flexlora"),
+    ([("training.base_dtype", "float16")], "training.base_dtype",
+     "small gradients become zero in float16 unless the loss is scaled; use bfloat16, or add fp16: "
+     "true to training.arguments"),
     ([("training.arguments", {"fp16": True})], "training.arguments.fp16",
      "needs a GPU; set federation.gpus_per_client, or leave it out"),
     ([("training.arguments", {"tf32": True})], "training.arguments.tf32",

@@ -114,8 +114,8 @@ ERRORS = [
     # federation
     (f"{FEDERATION}.fraction_evaluate", 1.5, "1.5 is not allowed; "
      "allowed: a number of at most 1.0"),
-    (f"{FEDERATION}.gpus_per_client", 2, "2 is not allowed; "
-     "allowed: auto, or a number from 0 to 1: a client trains on one GPU"),
+    (f"{FEDERATION}.gpus_per_client", 1.5, "1.5 is not allowed; "
+     "allowed: auto, a share of a GPU from 0 to 1, or a number of whole GPUs"),
     (f"{FEDERATION}.evaluate_every", 0, "0 is not allowed; allowed: a number of at least 1"),
     (f"{FEDERATION}.keep_checkpoints", 1, "1 is not allowed; allowed: a number of at least 2"),
     (f"{FEDERATION}.result", "bset", "'bset' is not allowed; allowed: last, best; "

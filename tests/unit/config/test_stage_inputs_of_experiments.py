@@ -24,7 +24,7 @@ STAGES_BY_PATH = {
     "federation": FEDERATED,
     "federation.rounds": TRAINED,  # baselines take as many steps
     "federation.fraction_train": TRAINED,
-    "federation.gpus_per_client": TRAINED,
+    "federation.gpus_per_client": TRAINED | {"evaluate"},  # evaluation.device is auto
     "federation.early_stopping": FEDERATED
     | {"evaluate"},  # rows that influence training are not scored
     "federation.early_stopping.patience": FEDERATED,

@@ -4,11 +4,14 @@ import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from blossomtune.data import fetch_model
 from blossomtune.errors import UserError
 from blossomtune.files import compute_file_sha256, read_json
+from blossomtune.modeling.load import load_model
+from blossomtune.modeling.tokenizer import load_tokenizer
 
 
 def build(path, out):
@@ -52,6 +55,17 @@ def test_parameters_of_all_shards_are_counted(model_copy, tmp_path):
     (model_copy / "model.safetensors").unlink()
     total = sum(tensor.numel() for tensor in weights.values())
     assert build(model_copy, tmp_path / "out")["parameters"] == total
+
+
+def test_shards_are_copied_as_they_are(tiny_model, tmp_path):
+    """Weights in bfloat16 stay so: nothing is loaded and saved again."""
+    source = tmp_path / "source"
+    load_model(tiny_model, torch.bfloat16).save_pretrained(source, max_shard_size="20KB")
+    load_tokenizer(tiny_model).save_pretrained(source)
+    build(source, tmp_path / "out")
+    shards = sorted(path.name for path in source.glob("*.safetensors*"))
+    assert len(shards) > 3
+    assert all((source / n).read_bytes() == (tmp_path / "out" / n).read_bytes() for n in shards)
 
 
 def test_only_model_files_are_copied(model_copy, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 def two_gpus(monkeypatch):
     """Make two GPUs visible to this process; the machine need not have any."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-a0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
 
 

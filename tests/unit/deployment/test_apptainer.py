@@ -12,7 +12,7 @@ from blossomtune.errors import UserError
 def test_container_sees_only_its_own_gpu(two_gpus, tmp_path):
     backend = ApptainerBackend(tmp_path, tmp_path, ApptainerEngine(name="apptainer"))
     backend._executable = "apptainer"
-    with_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"), gpu_index=1)
+    with_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"), gpu_indices=(1,))
     without_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"))
     command = backend.build_command(with_gpu)
     assert "--nv" in command

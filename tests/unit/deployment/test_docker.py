@@ -33,7 +33,7 @@ def test_limits_apply_to_supernodes_only(tmp_path):
 
 
 def test_container_sees_only_its_own_gpu(two_gpus, tmp_path):
-    [request] = _device_requests(ProcessSpec("supernode_3", (), tmp_path, gpu_index=1))
+    [request] = _device_requests(ProcessSpec("supernode_3", (), tmp_path, gpu_indices=(1,)))
     assert request["DeviceIDs"] == ["GPU-a0"]
     assert request["Capabilities"] == [["gpu"]]
     assert request["Count"] == 0

@@ -40,13 +40,46 @@ def test_clients_are_spread_evenly_if_they_fit(num_clients, share, num_gpus, num
             assign_gpus(num_clients, share, num_gpus, num_machines)
         return
     gpus = assign_gpus(num_clients, share, num_gpus, num_machines)
-    counts = Counter((client % num_machines, gpu) for client, gpu in enumerate(gpus))
+    counts = Counter((client % num_machines, gpu) for client, [gpu] in enumerate(gpus))
     assert len(gpus) == num_clients == counts.total()
-    assert all(0 <= gpu < num_gpus for gpu in gpus)
+    assert all(0 <= gpu < num_gpus for [gpu] in gpus)
     assert max(counts.values()) * share <= 1 + 1e-6
     assert len(counts) == min(num_clients, num_gpus * num_machines)  # none is idle
     assert max(counts.values()) - min(counts.values()) <= 1
     assert gpus == assign_gpus(num_clients, share, num_gpus, num_machines)
+
+
+@given(st.integers(1, 20), st.integers(2, 4), st.integers(1, 16), SMALL)
+def test_several_gpus_of_a_client_are_its_own(num_clients, gpus_each, num_gpus, num_machines):
+    if num_clients > num_gpus // gpus_each * num_machines:
+        with pytest.raises(UserError, match="with at most"):
+            assign_gpus(num_clients, gpus_each, num_gpus, num_machines)
+        return
+    gpus = assign_gpus(num_clients, gpus_each, num_gpus, num_machines)
+    used = [(client % num_machines, gpu) for client, own in enumerate(gpus) for gpu in own]
+    assert len(set(used)) == len(used) == num_clients * gpus_each
+    assert all(0 <= gpu < num_gpus for _, gpu in used)
+
+
+def test_error_names_the_number_of_whole_gpus_that_fits():
+    with pytest.raises(UserError, match="with at most 2 all of them fit"):
+        assign_gpus(3, 4, 8)
+    assert assign_gpus(3, 2, 8) == [(0, 1), (2, 3), (4, 5)]
+
+
+def test_more_gpus_per_client_than_there_are_is_an_error(two_gpus, tmp_path):
+    with pytest.raises(UserError, match=r"gpus_per_client is 3, and there are 2 GPU\(s\) here"):
+        resolve_gpu_share(build_run(tmp_path, gpus_per_client=3))
+    assert resolve_gpu_share(build_run(tmp_path, gpus_per_client=2)).resources.gpus_per_client == 2
+
+
+def test_float16_without_a_gpu_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    run = build_run(tmp_path, gpus_per_client=1)
+    training = TrainingSettings(base_dtype="float16")
+    spec = run.spec.model_copy(update={"training": training})
+    with pytest.raises(UserError, match="float16 needs a GPU, and there is none here"):
+        resolve_gpu_share(run.model_copy(update={"spec": spec}))
 
 
 def test_error_names_the_largest_share_that_fits():
@@ -60,7 +93,7 @@ def test_error_names_the_largest_share_that_fits():
     assert len(assign_gpus(7, 0.25, 1, 2)) == 7
     with pytest.raises(UserError, match=r"at most 0\.333 all"):
         assign_gpus(3, 0.5, 1)
-    assert assign_gpus(3, 0.333, 1) == [0, 0, 0]
+    assert assign_gpus(3, 0.333, 1) == [(0,), (0,), (0,)]
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 80), SMALL)
@@ -99,6 +132,7 @@ def test_share_of_zero_is_not_resolved(caplog, tmp_path):
     [
         *(("simulation", 1, 1), ("simulation", 0.5, 1), ("simulation", 0, 0), ("slurm", 0, 0)),
         *(("process", 1, 5), ("docker", 0.5, 3), ("slurm", 0.3, 2), ("slurm", "auto", 1)),
+        *(("simulation", 2, 2), ("process", 2, 10)),
     ],
 )
 def test_enough_gpus_are_requested_for_all_clients_at_once(engine, share, gpus):

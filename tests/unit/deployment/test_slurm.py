@@ -16,7 +16,8 @@ def test_step_sees_only_its_own_gpu_of_its_node(two_gpus, tmp_path, node_variabl
     """Run the command of the node, with a program in place of Apptainer that prints the GPU."""
     backend = SlurmBackend(tmp_path, tmp_path, SlurmEngine(name="slurm"))
     backend._executable, backend._hostnames, backend.num_machines = "apptainer", ["a", "b"], 2
-    with_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"), gpu_index=1)
+    with_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"), gpu_indices=(1,))
+    with_gpus = ProcessSpec("supernode_3", (), Path("/tmp/a"), gpu_indices=(0, 1))
     without_gpu = ProcessSpec("supernode_3", (), Path("/tmp/a"))
     command = backend.build_command(with_gpu)
     assert "--nodelist=b" in command
@@ -30,6 +31,8 @@ def test_step_sees_only_its_own_gpu_of_its_node(two_gpus, tmp_path, node_variabl
         check=True,
     )
     assert process.stdout == f"{expected}\n"
+    command = backend.build_command(with_gpus)
+    assert command[command.index("APPTAINER") + 2] == "1,2"
     assert "sh" not in backend.build_command(without_gpu)
     assert "--nv" not in backend.build_command(ProcessSpec(SUPERLINK, (), Path("/tmp/a")))
 

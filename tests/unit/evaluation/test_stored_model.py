@@ -19,3 +19,10 @@ def test_adapter_is_merged_in_the_precision_of_the_base(tiny_model, adapters, tm
     in_memory = StoredModel(half, adapters / "centralised").load().state_dict()
     assert stored.keys() == in_memory.keys()
     assert all(torch.equal(stored[name], in_memory[name]) for name in stored)
+
+
+def test_weights_have_the_requested_dtype(tiny_model, adapters):
+    for model in (StoredModel(tiny_model), StoredModel(tiny_model, adapters / "centralised")):
+        loaded = model.load(torch.bfloat16)
+        assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
+        assert not loaded.training

@@ -60,11 +60,12 @@ def build_run(tiny_model, tokenized_rows, tmp_path, single_thread):
     from blossomtune.federation.run import FederatedRun
     from blossomtune.federation.spec import ClientSpec
 
-    def build(ranks=(4, 4), optimizer_state="fresh", **federation):
+    def build(ranks=(4, 4), optimizer_state="fresh", base_dtype="float32", **federation):
         training = TrainingSettings(
             learning_rate_max=1e-2,
             learning_rate_min=1e-2,
             optimizer_state=optimizer_state,
+            base_dtype=base_dtype,
             arguments={"per_device_train_batch_size": 2, "max_steps": 2},
         )
         spec = federation_spec(LoraSettings(r=4, alpha=8), training, **federation)

@@ -50,6 +50,11 @@ def test_keys_that_change_weights_are_part_of_the_identity(build_identity, chang
     assert build_identity(**changed) != build_identity()
 
 
+def test_the_dtype_of_the_base_is_part_of_the_identity(build_identity):
+    training = TrainingSettings(base_dtype="bfloat16")
+    assert build_identity(training=training) != build_identity()
+
+
 def test_other_code_changes_the_identity(build_identity, monkeypatch):
     before = build_identity()
     build_run_identity.cache_clear()

@@ -52,3 +52,10 @@ def test_the_peak_is_summed_over_accelerators(monkeypatch):
     assert devices.get_peak_memory(torch.device("cuda")) == 8
     devices.reset_peak_memory(torch.device("cuda"))
     assert devices.get_peak_memory(torch.device("cuda")) == 2
+
+
+def test_a_dtype_that_a_device_lacks_is_rejected():
+    """Integers stand for it: the CPU multiplies all types of floating point."""
+    devices.require_dtype(torch.bfloat16, CPU)
+    with pytest.raises(UserError, match=r"bits8 does not work on cpu: .*\n.*base_dtype"):
+        devices.require_dtype(torch.bits8, CPU)

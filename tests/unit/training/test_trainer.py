@@ -199,3 +199,22 @@ def test_quantized_base_trains_an_adapter_in_float32(tiny_model, tmp_path, quant
     ]
     assert losses[2] < losses[0] / 2
     assert_states_equal(dict(model.named_parameters()), frozen)
+
+
+def test_bfloat16_base_trains_an_adapter_in_float32(tiny_model, tmp_path):
+    tokenizer = load_tokenizer(tiny_model)
+    rows = encode_texts(tokenizer)
+    base = load_model(tiny_model, torch.bfloat16)
+    model = adapter.build_peft_model(base, LoraSettings(r=4, alpha=8), seed=1)
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    start = {n: value + 1e-5 for n, value in adapter.get_adapter_state(model).items()}
+    adapter.set_adapter_state(model, start)
+    config = build_config(tmp_path)
+    config.learning_rate = 0.0
+    train_adapter(model, tokenizer, rows, config)
+    assert_states_equal(adapter.get_adapter_state(model), start)  # not rounded
+
+    losses = [train_adapter(model, tokenizer, rows, build_config(tmp_path)).loss for _ in range(3)]
+    assert losses[2] < losses[0] / 2
+    assert {p.dtype for p in frozen.values()} == {torch.bfloat16}
+    assert_states_equal(dict(model.named_parameters()), frozen)

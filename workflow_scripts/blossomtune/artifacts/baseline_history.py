@@ -30,12 +30,14 @@ class BaselineHistory(Artifact):
 
     Attributes:
         clients: names of the clients whose rows it was trained on.
-        device: ``cpu`` or ``cuda``.
+        device: type of the device that trained: ``cpu``, ``cuda``, ``xpu`` or ``mps``.
+        base_dtype: data type of the frozen base in training.
         rank: rank of the adapter.
         rounds: all rounds of the federation.
     """
 
     clients: list[str]
     device: str
+    base_dtype: str
     rank: int
     rounds: list[BaselineRoundRecord]

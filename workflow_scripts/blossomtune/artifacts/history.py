@@ -32,7 +32,8 @@ class History(Artifact):
     Attributes:
         clients: names, in order.
         ranks: rank of each client's adapter.
-        device: ``cpu`` or ``cuda``.
+        device: type of the device that trained: ``cpu``, ``cuda``, ``xpu`` or ``mps``.
+        base_dtype: data type of the frozen base in training.
         strategy: name of the server's strategy.
         aggregation: name of the aggregation method.
         precision: data type of the tensors in messages.
@@ -46,6 +47,7 @@ class History(Artifact):
     clients: list[str]
     ranks: list[int]
     device: str
+    base_dtype: str
     strategy: str
     aggregation: str
     precision: str

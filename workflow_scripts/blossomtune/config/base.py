@@ -25,6 +25,10 @@ class Block(BaseModel):
     )
 
 
+FloatType = Literal["float32", "bfloat16", "float16"]
+"""Names of PyTorch's data types for weights and computation."""
+
+
 def with_error_message(message: str) -> WrapValidator:
     """Return a validator that replaces pydantic's errors by one message.
 

@@ -178,6 +178,12 @@ def _find_training_conflicts(experiment: ExperimentSettings) -> Iterator[Conflic
             f"{federation.aggregation} adds to the base's weights in every round, and quantised "
             "ones would round that away; use none, or aggregation flexlora",
         )
+    if training.base_dtype == "float16" and not training.arguments.get("fp16"):
+        yield (
+            "training.base_dtype",
+            "small gradients become zero in float16 unless the loss is scaled; use bfloat16, or "
+            "add fp16: true to training.arguments",
+        )
     for name in ("fp16", "tf32"):
         if training.arguments.get(name) and not federation.gpus_per_client:
             yield (

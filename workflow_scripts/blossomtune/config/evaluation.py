@@ -1,12 +1,13 @@
 """Define the configuration of the evaluation."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
     Block,
+    FloatType,
     NonEmptyStr,
     NonNegativeInt,
     PositiveInt,
@@ -33,6 +34,17 @@ class EvaluationSettings(Block):
     by: NonEmptyStr | None = Field(None, description="Column for loss and accuracy per value.")
     generation: GenerationSettings = Field(GenerationSettings(), description="Generated answers.")
     batch_size: PositiveInt = Field(32, description="Rows scored at once.")
+    device: Literal["auto", "cpu", "cuda", "xpu", "mps"] = Field(
+        "auto",
+        description="Device of the evaluation. `auto` is a GPU if "
+        "`federation.gpus_per_client` is above 0 and there is one, else the CPU. `cuda` includes "
+        "ROCm.",
+    )
+    dtype: FloatType = Field(
+        "float32",
+        description="Data type of all models' weights and computation. Losses are summed in "
+        "float32.",
+    )
     bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
         2000, description="Resamples behind each 95 % interval."
     )

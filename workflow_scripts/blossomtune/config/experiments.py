@@ -39,3 +39,9 @@ class ExperimentSettings(Block):
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="The final evaluation."
     )
+
+    @property
+    def evaluation_device(self) -> str:
+        """Return the setting of the evaluation's device; ``auto`` is cpu if clients train on it."""
+        uses_cpu = self.evaluation.device == "auto" and not self.federation.gpus_per_client
+        return "cpu" if uses_cpu else self.evaluation.device

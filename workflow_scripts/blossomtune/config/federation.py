@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
@@ -20,9 +20,18 @@ from blossomtune.config.engines import Engine, SimulationEngine, starts_containe
 from blossomtune.config.strategies import FedAvgSettings, StrategySettings
 
 AggregationMethod = Literal["fedavg", "flexlora", "flora", "fedex", "ffa", "rolora", "hetlora"]
+
+
+def _require_whole_gpus(share: float) -> float:
+    if share > 1 and not share.is_integer():
+        raise ValueError("a client with more than one GPU has whole ones")
+    return share
+
+
+_Gpus = Annotated[float, Field(ge=0), REJECT_BOOL, AfterValidator(_require_whole_gpus)]
 GpuShare = Annotated[
-    Literal["auto"] | Annotated[float, Field(ge=0, le=1), REJECT_BOOL],
-    with_error_message("auto, or a number from 0 to 1: a client trains on one GPU"),
+    Literal["auto"] | _Gpus,
+    with_error_message("auto, a share of a GPU from 0 to 1, or a number of whole GPUs"),
 ]
 
 
@@ -176,8 +185,9 @@ class FederationSettings(Block):
     )
     gpus_per_client: GpuShare = Field(
         0.0,
-        description="Share of a GPU per client, or `auto`; see "
-        "[GPUs](deployment/engines.md#gpus). Without a GPU the CPU is used.",
+        description="Share of a GPU per client, or `auto`; above 1, the number of GPUs that the "
+        "base is spread over. See [GPUs](deployment/engines.md#gpus). Without a GPU the CPU is "
+        "used.",
     )
     evaluate_rows: NonNegativeInt = Field(
         64,
@@ -209,16 +219,24 @@ class FederationSettings(Block):
         """Return the number of clients that train in a round."""
         return compute_sample_size(self.fraction_train, num_clients)
 
+    @property
+    def max_gpus_per_client(self) -> int:
+        """Return the number of GPUs that a client uses, wholly or in part."""
+        if self.gpus_per_client == "auto":
+            return 1
+        return math.ceil(self.gpus_per_client)
+
     def count_gpus(self, num_clients: int) -> int:
         """Return the number of GPUs to request, enough for all clients at once.
 
-        It is 1 for a simulation, where clients take turns, and for the share ``auto``.
+        In a simulation it is that of one client, since they take turns; it is 1 for ``auto``.
         """
-        if not self.gpus_per_client:
-            return 0
-        if self.gpus_per_client == "auto" or isinstance(self.engine, SimulationEngine):
-            return 1
-        return math.ceil(num_clients / count_clients_per_gpu(self.gpus_per_client))
+        share = self.gpus_per_client
+        if share == "auto" or not share or isinstance(self.engine, SimulationEngine):
+            return self.max_gpus_per_client
+        if share > 1:
+            return num_clients * int(share)
+        return math.ceil(num_clients / count_clients_per_gpu(share))
 
     @property
     def selects_model(self) -> bool:

@@ -144,7 +144,7 @@ def train_baseline(configuration: Configuration, experiment: str) -> dict[str, A
         "seed": configuration.seed,
         "rounds": e.federation.rounds,
         "fraction_train": e.federation.fraction_train,
-        "gpu": e.federation.gpus_per_client != 0,
+        "gpus": e.federation.max_gpus_per_client,
         "threads": e.baselines.threads,
     }
 
@@ -185,6 +185,7 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
     return e.evaluation.model_dump(mode="json") | {
+        "device": e.evaluation_device,
         "seed": configuration.seed,
         "server_eval_rows": rows,
     }

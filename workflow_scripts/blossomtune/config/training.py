@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from blossomtune.config.base import Block, NonNegativeFloat, PositiveFloat
+from blossomtune.config.base import Block, FloatType, NonNegativeFloat, PositiveFloat
 
 
 class TrainingSettings(Block):
@@ -25,11 +25,18 @@ class TrainingSettings(Block):
         description="`fresh` resets a client's optimizer in each round. `kept` continues with "
         "its state, which stays on the client.",
     )
+    base_dtype: FloatType = Field(
+        "float32",
+        description="Data type of the frozen base and of the computation, for clients, the "
+        "server's evaluation and baselines. The adapter and its optimizer are float32. "
+        "`bfloat16` halves the memory and is usual on GPUs; `float16` needs one. With "
+        "`quantization`, it applies to all that is not quantized.",
+    )
     quantization: Literal["none", "8bit", "4bit"] = Field(
         "none",
         description="Quantization of the base weights during training, by bitsandbytes. `4bit` "
-        "is NF4 with double quantization, computed in bfloat16 (arXiv 2305.14314). The adapter "
-        "is merged into the original weights.",
+        "is NF4 with double quantization, computed in bfloat16 unless `base_dtype` is float16 "
+        "(arXiv 2305.14314). The adapter is merged into the original weights.",
     )
     arguments: dict[str, Any] = Field(
         {},

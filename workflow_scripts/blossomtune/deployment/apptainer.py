@@ -52,7 +52,7 @@ class ApptainerBackend(SubprocessBackend):
             *(self._executable, "exec", "--containall", "--no-privs", "--home", str(spec.home)),
             *(word for bind in binds for word in ("--bind", bind)),
             *(word for key, value in variables.items() for word in ("--env", f"{key}={value}")),
-            *(["--nv"] if spec.gpu_index is not None else []),
+            *(["--nv"] if spec.gpu_indices else []),
             *(str(self._image), "python", *spec.python_arguments),
         ]
 

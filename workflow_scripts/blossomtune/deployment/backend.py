@@ -22,7 +22,7 @@ class ProcessSpec:
         readable_paths: Other files and folders that it reads.
         secret_paths: Other files that it reads and that no other user may read.
         writable_paths: Other folders that it writes to.
-        gpu_index: Index of the GPU of its machine that it trains on; None for the CPU.
+        gpu_indices: Indices of the GPUs of its machine that it trains on; none for the CPU.
     """
 
     name: str
@@ -31,7 +31,7 @@ class ProcessSpec:
     readable_paths: tuple[Path, ...] = ()
     secret_paths: tuple[Path, ...] = ()
     writable_paths: tuple[Path, ...] = ()
-    gpu_index: int | None = None
+    gpu_indices: tuple[int, ...] = ()
 
     @property
     def client(self) -> int | None:

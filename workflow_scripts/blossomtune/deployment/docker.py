@@ -177,9 +177,11 @@ def _require_world_readable(path: Path) -> None:
 
 
 def _device_requests(spec: ProcessSpec) -> list[DeviceRequest]:
-    if spec.gpu_index is None:
+    if not spec.gpu_indices:
         return []
-    return [DeviceRequest(device_ids=[list_visible_gpus()[spec.gpu_index]], capabilities=[["gpu"]])]
+    gpus = list_visible_gpus()
+    device_ids = [gpus[i] for i in spec.gpu_indices]
+    return [DeviceRequest(device_ids=device_ids, capabilities=[["gpu"]])]
 
 
 def _healthcheck(spec: ProcessSpec) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
         The run with other resources.
 
     Raises:
-        UserError: If the memory is measured and training fails.
+        UserError: If a client needs more GPUs than there are, if the type of the base needs a GPU
+            and there is none, or if the memory is measured and training fails.
     """
     federation, num_clients = run.spec.federation, len(run.spec.clients)
     configured = federation.gpus_per_client
@@ -41,11 +42,20 @@ def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
     if federation.engine.name == "external":
         return _set_gpu_share(run, 0)  # clients train elsewhere
     if not (gpus := list_visible_gpus()):
+        if run.spec.training.base_dtype == "float16":
+            raise UserError(
+                "training.base_dtype: float16 needs a GPU, and there is none here",
+                "use bfloat16 or float32 on a CPU",
+            )
         logger.warning(
             "%s is %s, and there is no GPU here: clients train on the CPU", CONFIG_KEY, configured
         )
         return _set_gpu_share(run, 0)
     if configured != "auto":
+        if configured > len(gpus):
+            raise UserError(
+                f"{CONFIG_KEY} is {configured:g}, and there are {len(gpus)} GPU(s) here"
+            )
         return _set_gpu_share(run, configured)
     used, total = _profile_in_subprocess(_set_gpu_share(run, 1.0), gpus[0])
     share = compute_gpu_share(used, total, num_clients, len(gpus))
@@ -76,32 +86,40 @@ def compute_gpu_share(used_bytes: int, total_bytes: int, num_clients: int, num_g
     return 1 / max(1, min(fitting, math.ceil(num_clients / num_gpus)))
 
 
-def assign_gpus(num_clients: int, share: float, num_gpus: int, num_machines: int = 1) -> list[int]:
+def assign_gpus(
+    num_clients: int, share: float, num_gpus: int, num_machines: int = 1
+) -> list[tuple[int, ...]]:
     """Assign all clients to GPUs evenly.
 
     Args:
         num_clients: Number of clients; client i is on machine i modulo ``num_machines``.
-        share: Share of a GPU's memory per client.
+        share: Share of a GPU's memory per client, or the number of its GPUs.
         num_gpus: Number of GPUs per machine.
         num_machines: Number of machines.
 
     Returns:
-        Indices in [0, num_gpus), by client.
+        Indices in [0, num_gpus), by client. GPUs of a client that has several are its own.
 
     Raises:
         UserError: If they do not fit at once.
     """
     total = num_gpus * num_machines
-    capacity = total * count_clients_per_gpu(share)
+    gpus_each = max(1, int(share))
+    slots = num_gpus // gpus_each  # per machine, each for one client or for those that share a GPU
+    capacity = slots * num_machines * count_clients_per_gpu(min(share, 1))
     if num_clients > capacity:
-        max_share = math.floor(1000 / math.ceil(num_clients / total)) / 1000
+        if num_clients <= total:
+            max_share = float(num_gpus // math.ceil(num_clients / num_machines))
+        else:
+            max_share = math.floor(1000 / math.ceil(num_clients / total)) / 1000
         raise UserError(
             f"{CONFIG_KEY} is {share:g}: {total} GPU(s) can take {capacity} client(s) at once, "
             f"and there are {num_clients}",
             f"with at most {max_share:g} all of them fit; with federation.engine: simulation they "
             "take turns",
         )
-    return [client // num_machines % num_gpus for client in range(num_clients)]
+    first = [client // num_machines % slots * gpus_each for client in range(num_clients)]
+    return [tuple(range(index, index + gpus_each)) for index in first]
 
 
 def _set_gpu_share(run: FederatedRun, share: float) -> FederatedRun:

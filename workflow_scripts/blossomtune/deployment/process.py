@@ -37,7 +37,7 @@ class ProcessBackend(SubprocessBackend):
 
     def start(self, spec: ProcessSpec) -> None:
         """Start a process; a SuperNode with a GPU is not forked, as CUDA does not survive it."""
-        if spec.client is None or spec.gpu_index is not None:
+        if spec.client is None or spec.gpu_indices:
             super().start(spec)
             return
         log_file = self._log_dir / f"{spec.name}.log"

@@ -108,8 +108,8 @@ class Deployment:
 
     def start_supernodes(self) -> None:
         """Start the SuperNodes, after they have been registered: the SuperLink rejects others."""
-        for client, gpu_index in enumerate(self._gpu_indices):
-            self._start_process(self._supernode_spec(client, gpu_index))
+        for client, gpu_indices in enumerate(self._gpu_indices):
+            self._start_process(self._supernode_spec(client, gpu_indices))
 
     def restart_supernodes(self) -> dict[int, str]:
         """Restart SuperNodes that have ended.
@@ -144,11 +144,11 @@ class Deployment:
             self.restart_supernodes()
             time.sleep(POLL_SECONDS)
 
-    def _assign_gpus(self) -> Sequence[int | None]:
-        """Return the index of each client's GPU; all machines must have as many as this one."""
+    def _assign_gpus(self) -> Sequence[tuple[int, ...]]:
+        """Return the indices of each client's GPUs; all machines must have as many as this one."""
         num_clients, share = len(self._run.spec.clients), self._run.resources.gpus_per_client
         if not share:
-            return [None] * num_clients
+            return [()] * num_clients
         return assign_gpus(num_clients, share, len(list_visible_gpus()), self._backend.num_machines)
 
     def _superlink_spec(self) -> ProcessSpec:
@@ -160,7 +160,7 @@ class Deployment:
         home = self._scratch_dir / SUPERLINK
         return ProcessSpec(SUPERLINK, tuple(arguments), home, secret_paths=tuple(secrets))
 
-    def _supernode_spec(self, client: int, gpu_index: int | None) -> ProcessSpec:
+    def _supernode_spec(self, client: int, gpu_indices: tuple[int, ...]) -> ProcessSpec:
         name, paths = f"supernode_{client}", self._run.paths
         arguments = ["--superlink", self._superlink_address, "--client", str(client)]
         arguments += ["--run", str(self._run_file)]
@@ -178,7 +178,7 @@ class Deployment:
             readable_paths=(paths.model, *paths.preprocessed.glob(f"client_{client}.*arrow")),
             secret_paths=tuple(secrets),
             writable_paths=(state_dir,) if self._run.spec.has_client_state else (),
-            gpu_index=gpu_index,
+            gpu_indices=gpu_indices,
         )
 
     def _start_process(self, spec: ProcessSpec) -> None:

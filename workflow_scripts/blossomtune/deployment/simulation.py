@@ -6,6 +6,7 @@ from typing import Any
 
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.federation.run import FederatedRun
+from blossomtune.modeling.devices import count_devices, select_device
 
 
 def simulate(run: FederatedRun) -> None:
@@ -48,6 +49,8 @@ def _backend_config(run: FederatedRun, scratch_dir: str) -> dict[str, Any]:
         "_temp_dir": scratch_dir,
         "log_to_driver": False,  # clients reply with their errors
     }
+    if gpus and select_device().type == "mps":  # Ray does not find it
+        init["num_gpus"] = count_devices()
     # a killed worker is restarted, and its client retries once per round
     restarts = {"max_restarts": -1, "max_task_retries": 1}
     return {

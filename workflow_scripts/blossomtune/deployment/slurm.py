@@ -19,10 +19,10 @@ SELECT_GPU_SCRIPT = (
     'export "$1"ENV_CUDA_VISIBLE_DEVICES="$(echo "${CUDA_VISIBLE_DEVICES:-$2}" | cut -d, -f"$3")"; '
     'shift 3; exec "$@"'
 )
-"""Shell script that runs a command on a node with one of the GPUs that the job has there.
+"""Shell script that runs a command on a node with some of the GPUs that the job has there.
 
 Arguments: the container program in capitals, the GPUs if Slurm does not set CUDA_VISIBLE_DEVICES,
-the number of the GPU (1, 2, …), and the command.
+the numbers of the GPUs (1,2,…), and the command.
 """
 
 
@@ -62,10 +62,11 @@ class SlurmBackend(ApptainerBackend):
         # --overlap: steps share the job's GPUs, which SELECT_GPU_SCRIPT assigns
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", f"--nodelist={node}"]
         step += ["--cpu-bind=none", f"--job-name={spec.name}", "--kill-on-bad-exit=1"]
-        if spec.gpu_index is not None:
+        if spec.gpu_indices:
             gpus = ",".join(list_visible_gpus())
             step += ["sh", "-c", SELECT_GPU_SCRIPT, "sh"]
-            step += [self._executable.upper(), gpus, str(spec.gpu_index + 1)]
+            numbers = ",".join(str(index + 1) for index in spec.gpu_indices)
+            step += [self._executable.upper(), gpus, numbers]
         return [*step, *command]
 
     def gpu_environment(self, spec: ProcessSpec) -> dict[str, str]:

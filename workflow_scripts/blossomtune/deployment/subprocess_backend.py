@@ -61,9 +61,10 @@ class SubprocessBackend:
 
     def gpu_environment(self, spec: ProcessSpec) -> dict[str, str]:
         """Return variables that hide all GPUs but the process's own."""
-        if spec.gpu_index is None:
+        if not spec.gpu_indices:
             return {}
-        return build_gpu_environment(list_visible_gpus()[spec.gpu_index])
+        gpus = list_visible_gpus()
+        return build_gpu_environment(",".join(gpus[i] for i in spec.gpu_indices))
 
     def stop(self, name: str) -> None:
         """Stop a process: SIGTERM, then SIGKILL after ``STOP_TIMEOUT_SECONDS``."""

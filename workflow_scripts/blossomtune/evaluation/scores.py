@@ -14,7 +14,9 @@ from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
+from blossomtune.modeling.devices import select_device
 from blossomtune.modeling.encoding import encode_turns, extract_answer, format_answer
+from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.seeds import derive_seed
 
@@ -54,7 +56,8 @@ def score_rows(
     Args:
         model: Location of the model.
         rows: The held-out rows.
-        settings: The stage's settings ``choices``, ``batch_size``, ``generation`` and ``seed``.
+        settings: The stage's settings ``choices``, ``batch_size``, ``generation``, ``device``,
+            ``dtype`` and ``seed``.
         name: Name of the model in the log.
         num_common_rows: Number of common rows, the first ones; answers are generated for a sample
             of these.
@@ -68,13 +71,15 @@ def score_rows(
     """
     template, choices = _load_chat_template(model, chat_template), settings["choices"]
     prompts, answers = _encode_rows(template, rows, choices)
-    scorer = PrefixCacheScorer(model.load(), prompts)
+    device = select_device(settings["device"])
+    scorer = PrefixCacheScorer(model.load(parse_dtype(settings["dtype"]), device.type), prompts)
 
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):
         state = scorer.prefill([prompts[i] for i in batch])
         for choice in range(nll.shape[1]):
-            nll[batch, choice] = scorer.compute_nll(state, [answers[i][choice] for i in batch])
+            scored = scorer.compute_nll(state, [answers[i][choice] for i in batch])
+            nll[batch, choice] = scored.cpu()
         done += len(batch)
         logger.info("%s: %d of %d rows scored", name, done, len(rows))
 

@@ -7,7 +7,7 @@ class Resources(BaseModel):
     """Hardware and time that one attempt may use.
 
     Attributes:
-        gpus_per_client: Share of a GPU per client; 0 trains on the CPU.
+        gpus_per_client: Share of a GPU per client, or the number of its GPUs; 0 trains on the CPU.
         cores: Number of CPU cores.
         deadline: Unix time in seconds at which the attempt is stopped from outside, if any.
     """

@@ -147,11 +147,11 @@ def build_segment_mask(model: Any, segments: Tensor) -> Tensor:
         segments: (B, W) int64.
 
     Returns:
-        (B, 1, 1, W) int64 for long rows, otherwise (B, 1, W, W) float32.
+        (B, 1, 1, W) int64 for long rows, otherwise (B, 1, W, W) of the model's dtype.
     """
     if segments.shape[1] > DENSE_WIDTH and is_supported(model):
         return _pack_mask(segments)
-    return prefix_sharing.build_attention_mask(segments)
+    return prefix_sharing.build_attention_mask(segments, model.dtype)
 
 
 def build_padding_mask(model: Any, attention_mask: Tensor) -> Tensor:

@@ -43,6 +43,27 @@ def select_device(setting: str = "auto", key: str = "evaluation.device") -> torc
     return torch.device(types[0] if setting == "auto" else setting)
 
 
+def require_dtype(dtype: torch.dtype, device: torch.device) -> None:
+    """Reject a data type that a device cannot compute with, as MPS cannot bfloat16 before macOS 14.
+
+    Args:
+        dtype: Type of a model's weights.
+        device: The device.
+
+    Raises:
+        UserError: If PyTorch refuses to multiply two matrices of the type.
+    """
+    try:
+        ones = torch.ones(2, 2, dtype=dtype, device=device)
+        ones @ ones
+    except (RuntimeError, TypeError) as error:
+        name = str(dtype).removeprefix("torch.")
+        raise UserError(
+            f"{name} does not work on {device}: {error}",
+            "use float32, or float16, for training.base_dtype and evaluation.dtype",
+        ) from error
+
+
 def count_devices() -> int:
     """Return the number of accelerators of the preferred type, 0 without one."""
     device = select_device()

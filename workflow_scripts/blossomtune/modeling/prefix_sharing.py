@@ -7,6 +7,7 @@ gradients equal those of separate rows, up to the order of float sums. Prefix Gr
 
 import os.path
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -89,22 +90,23 @@ def pack(rows: Sequence[Mapping[str, Sequence[int]]], prefix_length: int) -> dic
     }
 
 
-def build_attention_mask(segments: Tensor) -> Tensor:
-    """Return the mask that is added to attention scores: 0, or float32's minimum if masked.
+def build_attention_mask(segments: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the mask that is added to attention scores: 0, or the dtype's minimum if masked.
 
     A token attends to the prefix, and to itself and earlier tokens of its segment. The mask is
     built at the forward pass, since the trainer keeps all batches of a step in memory.
 
     Args:
         segments: (B, W) int64, segment of each token; ``PREFIX_SEGMENT`` for the prefix.
+        dtype: Type of the scores; kernels of GPUs refuse a mask of another one.
 
     Returns:
-        (B, 1, W, W) float32.
+        (B, 1, W, W) of the dtype.
     """
     same = segments[:, None, :, None] == segments[:, None, None, :]
     visible = (same | (segments == PREFIX_SEGMENT)[:, None, None, :]).tril()
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, lowest)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def is_supported(model: Any) -> bool:
@@ -126,7 +128,8 @@ def is_supported(model: Any) -> bool:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _SUPPORT_CACHE:
-        _SUPPORT_CACHE[base] = matches_separate_rows(model, build_attention_mask)
+        build_mask = partial(build_attention_mask, dtype=model.dtype)
+        _SUPPORT_CACHE[base] = matches_separate_rows(model, build_mask)
     return _SUPPORT_CACHE[base]
 
 

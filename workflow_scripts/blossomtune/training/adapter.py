@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from torch import Tensor
 from torch.nn import Parameter
 
-from blossomtune.aggregation.types import LORA_A_SUFFIX, LORA_B_SUFFIX, Factors
+from blossomtune.aggregation.types import LORA_A_SUFFIX, LORA_B_SUFFIX
 from blossomtune.config.lora import LoraSettings
 from blossomtune.errors import UserError
 from blossomtune.named_tensors import StateDict
@@ -171,21 +171,6 @@ def set_trainable_factor(model: Any, factor: str) -> None:
     trainable = select_factor(parameters, factor)
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trainable)
-
-
-def apply_base_delta(model: Any, delta: Mapping[str, Factors]) -> None:
-    """Add updates B A to the base weights under an adapter.
-
-    Args:
-        model: PEFT model.
-        delta: Factors B (d, r) and A (r, k) by layer.
-    """
-    for layer, (b, a) in delta.items():
-        lora_layer = model.get_submodule(layer)
-        weight = lora_layer.get_base_layer().weight
-        update = (b @ a).T if lora_layer.fan_in_fan_out else b @ a  # GPT-2 stores (k, d)
-        with torch.no_grad():
-            weight += update.to(weight.device, weight.dtype)
 
 
 def require_linear_layers(

@@ -16,7 +16,7 @@ from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.code_dependencies import compute_code_digest
 from blossomtune.config.lora import LoraSettings
 from blossomtune.modeling.devices import select_device
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.named_tensors import StateDict
 from blossomtune.package_versions import get_package_versions
@@ -24,6 +24,7 @@ from blossomtune.training import adapter
 from blossomtune.training.adapter_files import save_adapter
 from blossomtune.training.baseline_schedule import Baseline
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
+from blossomtune.training.initial_adapter import restore_precision
 from blossomtune.training.preflight import check_model
 from blossomtune.training.ranks import resolve_client_ranks
 from blossomtune.training.schedule import ScheduledRound, derive_training_seed
@@ -66,9 +67,13 @@ def train_baseline(
     ]
     dataset = concatenate_datasets(datasets) if client is None else datasets[client]
     torch.set_num_threads(config["threads"])
-    device = select_device().type if config["gpu"] else "cpu"
-    base = load_model(model, quantization=baseline.training.quantization, device=device)
+    device = select_device().type if config["gpus"] else "cpu"
+    training = baseline.training
+    num_devices = max(1, config["gpus"] if device != "cpu" else 1)
+    dtype = parse_dtype(training.base_dtype)
+    base = load_model(model, dtype, training.quantization, device, num_devices)
     peft_model = adapter.build_peft_model(base, lora, config["seed"], rank)
+    restore_precision(peft_model, model, lora, config["seed"])
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     check_model(peft_model, lora, packing=manifest.packing)
     tokenizer = load_tokenizer(model)
@@ -105,7 +110,13 @@ def train_baseline(
         adapter.get_excluded_modules(peft_model),
     )
     clients = names if client is None else [names[client]]
-    result = BaselineHistory(clients=clients, device=device, rank=rank, rounds=records)
+    result = BaselineHistory(
+        clients=clients,
+        device=device,
+        base_dtype=training.base_dtype,
+        rank=rank,
+        rounds=records,
+    )
     write_artifact(history, result)
 
 

@@ -20,4 +20,5 @@ def compute_proximal_term(
         Scalar that gradients flow through.
     """
     distances = [(p - global_parameters[name]).square().sum() for name, p in parameters.items()]
-    return mu / 2 * torch.stack(distances).sum()
+    device = distances[0].device  # a base may be spread over several GPUs
+    return mu / 2 * torch.stack([distance.to(device) for distance in distances]).sum()

@@ -32,7 +32,9 @@ class InitialAdapter:
     exclude_modules: str | None
 
 
-def build_initial_adapter(directory: Path, lora: LoraSettings, seed: int) -> InitialAdapter:
+def build_initial_adapter(
+    directory: Path, lora: LoraSettings, seed: int, rank: int | None = None
+) -> InitialAdapter:
     """Build the initial adapter of a model directory.
 
     DoRA's magnitudes are norms of the base weights, which are read one after another.
@@ -41,21 +43,36 @@ def build_initial_adapter(directory: Path, lora: LoraSettings, seed: int) -> Ini
         directory: Directory of the base model.
         lora: The experiment's LoRA settings.
         seed: The configuration's seed.
+        rank: Rank to use instead of ``lora.r``.
 
     Returns:
-        The adapter of the server's rank.
+        The adapter.
 
     Raises:
         UserError: If the adapter does not fit the model, or could not be merged.
     """
-    model = adapter.build_peft_model(build_empty_model(directory), lora, seed)
+    model = adapter.build_peft_model(build_empty_model(directory), lora, seed, rank)
     require_mergeable(model, lora)
     if lora.dora:
         try:
             _initialize_magnitudes(model, directory)
         except KeyError:  # the files have other names than the model, which loading converts
-            model = adapter.build_peft_model(load_model(directory), lora, seed)
+            model = adapter.build_peft_model(load_model(directory), lora, seed, rank)
     return InitialAdapter(adapter.get_adapter_state(model), adapter.get_excluded_modules(model))
+
+
+def restore_precision(model: Any, directory: Path, lora: LoraSettings, seed: int) -> None:
+    """Give a new adapter its values in float32, which PEFT rounds to the dtype of the base.
+
+    Args:
+        model: PEFT model with a new adapter.
+        directory: Directory of the base model.
+        lora: The experiment's LoRA settings.
+        seed: The configuration's seed.
+    """
+    if model.dtype != torch.float32:
+        rank = model.peft_config[_ADAPTER].r
+        adapter.set_adapter_state(model, build_initial_adapter(directory, lora, seed, rank).state)
 
 
 def _initialize_magnitudes(model: Any, directory: Path) -> None:

@@ -20,7 +20,8 @@ _TOLERANCE = 1e-3
 def check_model(model: Any, lora: LoraSettings, *, packing: bool) -> None:
     """Reject a model that would learn something else, or could not be merged.
 
-    Losses are compared in float32 only, since quantized layers round differently in a batch.
+    Losses are compared in float32 only: other types, and quantized layers, round them by more than
+    the tolerance.
 
     Args:
         model: PEFT model with a new adapter. Its weights and its mode are not changed.

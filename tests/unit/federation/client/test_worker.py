@@ -48,6 +48,14 @@ def test_adapter_has_the_requested_rank_and_the_seed_s_values(build_run, worker)
     assert worker.initial_state[f"{LAYER}.lora_A.weight"].shape == (4, 32)
 
 
+def test_adapter_does_not_depend_on_the_dtype_of_the_base(build_run, worker):
+    """PEFT would round it, and the server completes what it sends by the client's values."""
+    rounded = Worker(build_run(base_dtype="bfloat16"))
+    states = [each.initial_state for each in (worker, rounded)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert rounded.prepare_model(4, {}).get_base_model().dtype == torch.bfloat16
+
+
 def test_base_updates_are_added_once(worker):
     before = read_weight(worker.prepare_model(4, {}))
     for _ in range(2):
@@ -56,9 +64,10 @@ def test_base_updates_are_added_once(worker):
     assert torch.equal(read_weight(model), before + b @ a)
 
 
+@pytest.mark.parametrize("base_dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("ranks", [(4, 4), (4, 2)])
-def test_base_has_the_same_bits_for_every_sequence_of_calls(build_run, ranks):
-    at_once, step_by_step = Worker(build_run()), Worker(build_run())
+def test_base_has_the_same_bits_for_every_sequence_of_calls(build_run, ranks, base_dtype):
+    at_once, step_by_step = (Worker(build_run(base_dtype=base_dtype)) for _ in range(2))
     for last in (1, 2):
         step_by_step.prepare_model(ranks[0], {n: DELTAS[n] for n in range(1, last + 1)})
     one = at_once.prepare_model(ranks[1], DELTAS)

@@ -69,6 +69,16 @@ def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator, initial
     assert undone.loss == pytest.approx(expected, abs=1e-5)
 
 
+def test_base_has_the_dtype_of_training(build_run, initial_state):
+    losses = []
+    for base_dtype in ("float32", "bfloat16"):
+        run = build_run(base_dtype=base_dtype)
+        evaluator = ServerEvaluator(run.spec, run.paths, cores=1)
+        losses.append(evaluator.evaluate(randomize(initial_state), {}).loss)
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
 def test_without_rows_the_base_is_never_loaded(build_run, initial_state, monkeypatch):
     monkeypatch.delattr(evaluator_module, "load_model")
     run = build_run(evaluate_rows=0)

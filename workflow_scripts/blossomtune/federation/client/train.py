@@ -40,7 +40,7 @@ def train_round(
     spec = run.spec
     worker, base_deltas = get_worker(run), _merge_base_deltas(request, client_state)
     model = worker.prepare_model(spec.clients[client].rank, base_deltas)
-    devices.empty_cache()  # of the client before
+    devices.empty_cache()  # of a client that failed
     devices.reset_peak_memory(model.device)
     adapter.set_adapter_state(model, _complete_state(worker, request.state))
     factor = select_trainable_factor(spec.federation.aggregation, request.round)
@@ -74,6 +74,8 @@ def train_round(
         )
         control_delta = _subtract(new_control, client_control)
         client_control = new_control
+    peak_memory = devices.get_peak_memory(model.device)
+    devices.empty_cache()  # for other clients on the GPU, and for the server's evaluation
     return TrainReply(
         initial_state=start,
         state=state,
@@ -83,7 +85,7 @@ def train_round(
             "train-loss": result.loss,
             "batch-size": float(result.batch_size),
             "seconds": time.perf_counter() - started,
-            "gpu-memory": float(devices.get_peak_memory(model.device)),
+            "gpu-memory": float(peak_memory),
         },
         client_state={
             **client_state,

@@ -11,9 +11,11 @@ from datasets import Dataset
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.devices import limit_memory
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.training import adapter
+from blossomtune.training.base_updates import BaseUpdates
+from blossomtune.training.initial_adapter import restore_precision
 from blossomtune.training.preflight import check_model
 
 
@@ -31,7 +33,7 @@ class Worker:
     def __init__(self, run: FederatedRun) -> None:
         torch.set_num_threads(run.spec.federation.threads_per_client)
         # leave the memory of clients on the same GPU alone
-        limit_memory(torch.device(run.resources.device), run.resources.gpus_per_client)
+        limit_memory(torch.device(run.resources.device), min(1.0, run.resources.gpus_per_client))
         self._run, self._is_checked = run, False
         self.tokenizer = load_tokenizer(run.paths.model)
         self._load_model()
@@ -39,11 +41,18 @@ class Worker:
 
     def _load_model(self) -> None:
         run = self._run
-        quantization = run.spec.training.quantization
-        model = load_model(run.paths.model, quantization=quantization, device=run.resources.device)
+        training = run.spec.training
+        model = load_model(
+            run.paths.model,
+            parse_dtype(training.base_dtype),
+            training.quantization,
+            run.resources.device,
+            max(1, int(run.resources.gpus_per_client)),
+        )
         self._attach_adapter(model, run.spec.lora.r)
+        restore_precision(self._model, run.paths.model, run.spec.lora, run.spec.seed)
         self.initial_state = adapter.get_adapter_state(self._model)
-        self._applied_rounds: list[int] = []
+        self._base_updates = BaseUpdates(self._model)
 
     def _attach_adapter(self, base: Any, rank: int) -> None:
         spec = self._run.spec
@@ -80,13 +89,13 @@ class Worker:
             The model. It is the same object in each call with the same rank.
         """
         rounds = sorted(base_deltas)
-        if self._applied_rounds != rounds[: len(self._applied_rounds)]:
+        applied = self._base_updates.rounds
+        if applied != rounds[: len(applied)]:
             self._load_model()
         if self._rank != rank:
             self._attach_adapter(self._model.unload(), rank)
-        for number in rounds[len(self._applied_rounds) :]:
-            adapter.apply_base_delta(self._model, base_deltas[number])
-        self._applied_rounds = rounds
+            self._base_updates.replace_model(self._model)
+        self._base_updates.apply(base_deltas)
         return self._model
 
 

@@ -10,11 +10,15 @@ from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
 from blossomtune.federation.messages.base_deltas import BaseDeltas
 from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
+from blossomtune.modeling.devices import empty_cache
 from blossomtune.modeling.eval_loss import ServerEvalSet
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
+from blossomtune.training.base_updates import BaseUpdates
 from blossomtune.training.preflight import check_model
+
+CPU = torch.device("cpu")
 
 
 class ServerEvaluator:
@@ -24,13 +28,16 @@ class ServerEvaluator:
         spec: What is trained.
         paths: Paths of the model and the tokenized rows.
         cores: Number of threads for an evaluation.
+        device: Device to evaluate on. The model is there during an evaluation only.
     """
 
-    def __init__(self, spec: FederationSpec, paths: ClientPaths, cores: int) -> None:
-        self._spec, self._paths, self._num_threads = spec, paths, cores
+    def __init__(
+        self, spec: FederationSpec, paths: ClientPaths, cores: int, device: torch.device = CPU
+    ) -> None:
+        self._spec, self._paths = spec, paths
+        self._num_threads, self._device = cores, device
         self._eval_set = ServerEvalSet(paths.preprocessed, spec.federation.evaluate_rows, spec.seed)
         self._model: Any = None
-        self._applied_rounds: set[int] = set()
 
     def load_model(self) -> None:
         """Load the base model, unless there are no rows to evaluate; clients check it then.
@@ -41,7 +48,9 @@ class ServerEvaluator:
         if not self._spec.federation.evaluate_rows or self._model is not None:
             return
         spec, paths = self._spec, self._paths
-        self._model = adapter.build_peft_model(load_model(paths.model), spec.lora, spec.seed)
+        base = load_model(paths.model, parse_dtype(spec.training.base_dtype))
+        self._model = adapter.build_peft_model(base, spec.lora, spec.seed)
+        self._base_updates = BaseUpdates(self._model)
         manifest = read_artifact(paths.preprocessed / "manifest.json", TokenizedManifest)
         check_model(self._model, spec.lora, packing=manifest.packing)
 
@@ -60,8 +69,10 @@ class ServerEvaluator:
             return None
         self.load_model()
         torch.set_num_threads(self._num_threads)  # clients are not training now
-        for number in sorted(base_deltas.keys() - self._applied_rounds):
-            adapter.apply_base_delta(self._model, base_deltas[number])
-        self._applied_rounds |= base_deltas.keys()
+        self._model.to(self._device)
+        self._base_updates.apply(base_deltas)
         adapter.set_adapter_state(self._model, state)
-        return self._eval_set.evaluate(self._model)
+        evaluation = self._eval_set.evaluate(self._model)
+        self._model.to(CPU)
+        empty_cache()  # clients need the memory
+        return evaluation

@@ -60,6 +60,7 @@ def write_results(
         clients=[client.name for client in spec.clients],
         ranks=[client.rank for client in spec.clients],
         device=device,
+        base_dtype=spec.training.base_dtype,
         strategy=federation.strategy.name,
         aggregation=federation.aggregation,
         precision=federation.communication.precision,

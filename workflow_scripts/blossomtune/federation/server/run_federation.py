@@ -15,6 +15,7 @@ from blossomtune.federation.run_identity import build_run_identity
 from blossomtune.federation.server.budget import OverBudgetError
 from blossomtune.federation.server.deadline import JobDeadline
 from blossomtune.federation.server.early_stopping import find_best_round, get_stop_reason
+from blossomtune.federation.server.evaluation_device import select_evaluation_device
 from blossomtune.federation.server.evaluator import ServerEvaluator
 from blossomtune.federation.server.results import write_results
 from blossomtune.federation.server.round_log import format_round
@@ -62,7 +63,8 @@ def run_federation(
     if checkpoint.round_number < num_rounds:  # otherwise there is nothing left to stop
         stop_reason = get_stop_reason(checkpoint.history, spec.federation)
         if not stop_reason:
-            evaluator = ServerEvaluator(spec, run.paths, run.resources.cores)
+            device = select_evaluation_device(run)
+            evaluator = ServerEvaluator(spec, run.paths, run.resources.cores, device)
             evaluator.load_model()
             run_name = checkpoints.folder.name
             runner = RoundRunner(grid, spec, run_name, checkpoint, authenticated_clients)
