@@ -122,7 +122,7 @@ def evaluate_long_rows(model: object) -> float:
         nll.sum().backward()
         model.zero_grad()
         losses = [eval_loss.compute_eval_loss(model, rows) for rows in ([packed], ROWS)]
-    return float(nll.sum()) + sum(losses)
+    return nll.sum().item() + sum(losses)
 
 
 def train(model: object, directory: Path, rounds: int) -> list[float]:
