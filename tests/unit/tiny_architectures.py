@@ -138,8 +138,8 @@ def build_model(name):
     return build_vision_model(name) if name in VISION_MODELS else build_text_model(name)
 
 
-def save_model(model, directory, tokenizer_directory):
+def save_model(model, directory, tokenizer_directory, **arguments):
     """Write a model with the tokenizer of another folder; return the folder."""
-    model.save_pretrained(directory)
+    model.save_pretrained(directory, **arguments)
     transformers.AutoTokenizer.from_pretrained(tokenizer_directory).save_pretrained(directory)
     return directory

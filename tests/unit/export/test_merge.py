@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraModel, PeftModel
+from peft import PeftModel
+from peft.tuners.lora import Linear
 from tiny_architectures import build_vision_model, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.config.lora import LoraSettings
+from blossomtune.export import merged_weights
 from blossomtune.export.merge import MergeError, load_test_prompts, merge_adapter
 from blossomtune.export.model_card import render_model_card
 from blossomtune.modeling.load import load_model
@@ -82,8 +84,14 @@ def test_merged_model_reads_images_as_its_base(tiny_model, tmp_path):
     assert json.loads((output_dir / "preprocessor_config.json").read_text()) == processor
 
 
-def test_wrong_merge_is_an_error(tiny_model, adapter_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **_: self.unload())
+def test_wrong_sum_is_an_error(tiny_model, adapter_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(Linear, "merge", lambda self, **_: self.merged_adapters.append("default"))
+    with pytest.raises(MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"):
+        merge(tiny_model, adapter_dir, tmp_path)
+
+
+def test_weights_that_are_not_written_are_an_error(tiny_model, adapter_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(merged_weights, "iter_merged_layers", lambda *_: iter([]))
     with pytest.raises(MergeError, match=r"differ by up to .* on 2 held-out prompts; 0.001"):
         merge(tiny_model, adapter_dir, tmp_path)
 

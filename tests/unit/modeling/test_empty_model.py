@@ -1,12 +1,11 @@
-"""Tests of models without weights, and of reading single weights."""
+"""Tests of models without weights."""
 
 import pytest
 import torch
 from tiny_architectures import build_text_model
 
-from blossomtune.modeling.empty_model import build_empty_model, read_weight
-
-NAME = "model.layers.0.mlp.up_proj.weight"
+from blossomtune.modeling.empty_model import build_empty_model
+from blossomtune.modeling.load import load_model
 
 
 @pytest.fixture
@@ -25,16 +24,13 @@ def test_model_has_names_and_shapes_but_no_memory_for_weights(directory):
     assert empty.lm_head.weight is empty.model.embed_tokens.weight
 
 
-def test_single_weight_is_read_in_its_stored_dtype(directory):
-    expected = build_text_model("qwen3").to(torch.bfloat16).state_dict()[NAME]
-    assert torch.equal(read_weight(directory, NAME), expected)
-    assert len(list(directory.glob("*.safetensors"))) > 1
-    with pytest.raises(KeyError):
-        read_weight(directory, "lm_head.weight")
+def test_buffers_that_are_not_stored_have_their_values(directory):
+    buffers = dict(build_empty_model(directory).named_buffers())
+    assert buffers
+    assert all(value.equal(buffers[name]) for name, value in load_model(directory).named_buffers())
 
 
-def test_weight_of_a_model_in_one_file_is_read(tmp_path):
-    build_text_model("qwen3").save_pretrained(tmp_path)
-    assert torch.equal(read_weight(tmp_path, NAME), build_text_model("qwen3").state_dict()[NAME])
-    with pytest.raises(KeyError):
-        read_weight(tmp_path, "lm_head.weight")
+def test_result_of_a_weight_that_is_nan_is_nan(directory):
+    with torch.no_grad():
+        model = build_empty_model(directory, torch.nan)
+        assert model(input_ids=torch.tensor([[1, 2]])).logits.isnan().all()

@@ -1,9 +1,7 @@
 """Download of a base model as a plain Hugging Face directory with safetensors."""
 
-import json
 import math
 import shutil
-import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from blossomtune.artifacts.files import write_artifact
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.data.sources import archives
 from blossomtune.errors import UserError
+from blossomtune.modeling.safetensors_header import read_header
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 PROVENANCE_FILE = "provenance.json"
@@ -132,16 +131,10 @@ def _check_model(folder: Path) -> None:
 def count_parameters(weights_file: Path) -> int:
     """Count the parameters in a safetensors file by its header.
 
-    The file starts with the header's length in eight bytes and the header, a JSON object of tensors
-    (https://huggingface.co/docs/safetensors/index#format).
-
     Args:
         weights_file: a safetensors file.
 
     Returns:
         The number of parameters.
     """
-    with weights_file.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+    return sum(math.prod(tensor["shape"]) for tensor in read_header(weights_file).tensors.values())

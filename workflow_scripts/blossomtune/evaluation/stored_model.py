@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from blossomtune.modeling.architecture import get_stored_dtype, load_config
 from blossomtune.modeling.load import load_model
 
 
@@ -23,10 +22,7 @@ class StoredModel:
     adapter: Path | None = None
 
     def load(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
-        """Load the model.
-
-        An adapter is merged in float32 and rounded to the base's stored dtype, as in a merged model
-        that is stored. Neither depends on the device.
+        """Load the model. Its weights have the values that those of a stored merged model have.
 
         Args:
             dtype: Type of the weights.
@@ -35,12 +31,23 @@ class StoredModel:
         Returns:
             A transformers model, in evaluation mode.
         """
-        if self.adapter is None:
-            return load_model(self.directory, dtype, device=device)
-        from peft import PeftModel  # imports for seconds; only baselines need it
+        model = load_model(self.directory, dtype, device=device)
+        if self.adapter is not None:
+            _load_merged_weights(model, self.directory, self.adapter)
+        return model
 
-        stored_dtype = get_stored_dtype(load_config(self.directory))
-        model = load_model(self.directory, stored_dtype)
-        # without safe_merge, PEFT rounds only the sum of weight and float32 update
-        merged = PeftModel.from_pretrained(model, self.adapter).merge_and_unload()
-        return merged.to(device, dtype).eval()
+
+@torch.no_grad()
+def _load_merged_weights(model: Any, directory: Path, adapter: Path) -> None:
+    """Replace a model's weights by merged ones, one layer after another."""
+    from blossomtune.modeling.empty_model import build_empty_model
+    from blossomtune.modeling.merged_layers import attach_adapter, iter_merged_layers
+    from blossomtune.modeling.weight_reader import WeightReader
+
+    empty = build_empty_model(directory)
+    weights = WeightReader(directory, empty)
+    parameters = dict(model.named_parameters())
+    for layer in iter_merged_layers(attach_adapter(empty, adapter), weights):
+        for name, weight in layer.items():
+            parameter = parameters[name]
+            parameter.data = weight.to(parameter.device, parameter.dtype)

@@ -7,16 +7,22 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.artifacts.merge_check import MergeCheck
-from blossomtune.modeling.architecture import get_stored_dtype, load_config
+from blossomtune.export.merged_weights import write_merged_weights
+from blossomtune.modeling.devices import select_device
+from blossomtune.modeling.empty_model import build_empty_model
 from blossomtune.modeling.encoding import find_completion_start
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.layer_streaming import stream_layers
 from blossomtune.modeling.loss import collate, model_inputs
+from blossomtune.modeling.merged_layers import attach_adapter
 from blossomtune.modeling.tokenizer import load_tokenizer
+from blossomtune.modeling.weight_reader import WeightReader, find_weights_dtype
+
+CONFIG_FILES = ("config.json", "generation_config.json")
+"""Settings of the architecture and of generation, which merging does not change."""
 
 PROCESSOR_FILES = (
     "processor_config.json",
@@ -48,11 +54,11 @@ class MergeError(RuntimeError):
 def merge_adapter(
     model_dir: Path, adapter_dir: Path, prompts: Sequence[Sequence[int]], output_dir: Path
 ) -> None:
-    """Merge an adapter into its base model and compare both.
+    """Merge an adapter into its base model and compare both, one layer in memory at a time.
 
     Weights are added in float32 and stored in the base's dtype. The logits of the sum and of the
-    stored model are compared with those of base and adapter. ``merge.json`` has the largest
-    difference of the stored model.
+    stored model are compared with those of base and adapter, all computed in float32.
+    ``merge.json`` has the largest difference of the stored model.
 
     Args:
         model_dir: Hugging Face directory of the base model.
@@ -63,21 +69,24 @@ def merge_adapter(
     Raises:
         MergeError: If a logit differs by more than ``MAX_LOGIT_DIFFERENCE``.
     """
-    dtype = get_stored_dtype(load_config(model_dir))
-    peft_model = PeftModel.from_pretrained(load_model(model_dir), adapter_dir).eval()
-    expected = _compute_logits(peft_model, prompts)
-    merged = peft_model.merge_and_unload(safe_merge=True)
-    _check_logits(_compute_logits(merged, prompts), expected, torch.float32)
-    merged.to(dtype).save_pretrained(output_dir)
+    base = build_empty_model(model_dir, torch.nan)
+    weights = WeightReader(model_dir, base)
+    peft_model = attach_adapter(base, adapter_dir)
+    expected = _compute_logits(peft_model, weights, prompts)
+    merged = _compute_logits(peft_model, weights, prompts, merge=True)
+    _check_logits(merged, expected, torch.float32)
+
+    write_merged_weights(peft_model, weights, model_dir, output_dir)
     load_tokenizer(model_dir).save_pretrained(output_dir)
-    for name in PROCESSOR_FILES:
+    for name in (*CONFIG_FILES, *PROCESSOR_FILES):
         if (model_dir / name).is_file():
             shutil.copyfile(model_dir / name, output_dir / name)
-    del peft_model, merged  # one model in memory at a time
 
-    difference = _check_logits(_compute_logits(load_model(output_dir), prompts), expected, dtype)
+    stored = build_empty_model(output_dir, torch.nan)
+    dtype = find_weights_dtype(output_dir)
+    logits = _compute_logits(stored, WeightReader(output_dir, stored), prompts)
     check = MergeCheck(
-        largest_logit_difference=difference,
+        largest_logit_difference=_check_logits(logits, expected, dtype),
         tolerance=MAX_LOGIT_DIFFERENCE[dtype],
         prompts=len(prompts),
         precision=_format_dtype(dtype),
@@ -101,12 +110,20 @@ def _format_dtype(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-@torch.inference_mode()
-def _compute_logits(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
+@torch.no_grad()
+def _compute_logits(
+    model: Any, weights: WeightReader, prompts: Sequence[Sequence[int]], *, merge: bool = False
+) -> Tensor:
     """Return float32 logits (B, V) of each completion's first token."""
     batch = collate([{"input_ids": list(prompt)} for prompt in prompts])
-    output = model(**model_inputs(model, batch), use_cache=False, logits_to_keep=1)
-    logits: Tensor = output.logits[:, -1].float()
+    device = select_device()
+    inputs = {name: value.to(device) for name, value in model_inputs(model, batch).items()}
+    for whole in (False, True):
+        with stream_layers(model, weights, device, merge=merge, whole=whole):
+            output = model(**inputs, use_cache=False, logits_to_keep=1)
+        logits: Tensor = output.logits[:, -1].float().cpu()
+        if logits.isfinite().all():
+            break  # otherwise, a layer may have used weights of another one
     return logits
 
 

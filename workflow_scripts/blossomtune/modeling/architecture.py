@@ -4,7 +4,6 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -32,11 +31,6 @@ _MLP_LAYERS = {"mlp", "moe", "dense", "sparse"}
 def load_config(directory: Path) -> Any:
     """Return the transformers configuration of a model directory."""
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-
-
-def get_stored_dtype(config: Any) -> torch.dtype:
-    """Return the dtype of the weights of a model directory, float32 if it is not stated."""
-    return config.dtype or config.get_text_config().dtype or torch.float32
 
 
 def is_multimodal(config: Any) -> bool:

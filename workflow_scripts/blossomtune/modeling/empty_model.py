@@ -1,62 +1,41 @@
-"""Build models without their weights, and read single weights of a model directory."""
+"""Build models without memory for their weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
+from accelerate import init_empty_weights
 from torch.nn import Parameter
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from blossomtune.modeling.architecture import is_multimodal, load_config
+from blossomtune.modeling import attention
+from blossomtune.modeling.architecture import load_config
+from blossomtune.modeling.load import get_auto_class
 
 
-def build_empty_model(directory: Path) -> Any:
+def build_empty_model(directory: Path, value: float = 1.0) -> Any:
     """Build the model that ``load_model`` returns, without memory for its weights.
 
-    Each weight is a single one that is repeated over the weight's shape. Unlike tensors on the
-    meta device, such weights let PEFT initialize adapters on the CPU.
+    Each weight is a single number that is repeated over the weight's shape. Unlike tensors on the
+    meta device, such weights let PEFT initialize adapters on the CPU. Buffers that are not stored,
+    such as rotary frequencies, have their values.
 
     Args:
         directory: Model directory in Hugging Face's layout; only its configuration is read.
+        value: The number. With NaN, a result that used a weight is NaN.
 
     Returns:
         A transformers model in float32, whose weights must not be changed.
     """
     config = load_config(directory)
-    auto_class = AutoModelForImageTextToText if is_multimodal(config) else AutoModelForCausalLM
-    with torch.device("meta"):
-        model = auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    with init_empty_weights(include_buffers=False):
+        model = get_auto_class(config).from_config(config, dtype=torch.float32)
+    model.tie_weights()  # weights on the meta device were copied one by one
     replacements: dict[Parameter, Parameter] = {}  # shared weights stay shared
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
             if weight not in replacements:
-                values = torch.ones((), dtype=weight.dtype).expand(weight.shape)
+                values = torch.full((), value, dtype=weight.dtype).expand(weight.shape)
                 replacements[weight] = Parameter(values, requires_grad=False)
             setattr(module, name, replacements[weight])
+    attention.enable(model)
     return model.eval()
-
-
-def read_weight(directory: Path, name: str) -> Tensor:
-    """Read one weight from a model directory.
-
-    Args:
-        directory: Model directory in Hugging Face's layout, with safetensors files.
-        name: Name of the weight.
-
-    Returns:
-        The weight in its stored dtype.
-
-    Raises:
-        KeyError: If the files have no weight of this name.
-    """
-    index, file = directory / "model.safetensors.index.json", "model.safetensors"
-    if index.exists():
-        file = json.loads(index.read_text(encoding="utf-8"))["weight_map"][name]
-    with safe_open(directory / file, "pt") as tensors:
-        if name not in tensors.keys():  # noqa: SIM118 - no mapping
-            raise KeyError(name)
-        weight: Tensor = tensors.get_tensor(name)
-    return weight

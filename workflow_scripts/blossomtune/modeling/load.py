@@ -21,6 +21,11 @@ _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+def get_auto_class(config: Any) -> Any:
+    """Return the class that loads the models of a configuration."""
+    return AutoModelForImageTextToText if is_multimodal(config) else AutoModelForCausalLM
+
+
 def parse_dtype(name: str) -> torch.dtype:
     """Return PyTorch's data type of a name such as ``bfloat16``."""
     dtype: torch.dtype = getattr(torch, name)
@@ -65,9 +70,7 @@ def load_model(
             bnb_4bit_compute_dtype=compute_dtype, **_BITSANDBYTES_ARGUMENTS[quantization]
         )
         arguments = placement | {"quantization_config": config}
-    is_composite = is_multimodal(load_config(directory))
-    auto_class = AutoModelForImageTextToText if is_composite else AutoModelForCausalLM
-    model = auto_class.from_pretrained(
+    model = get_auto_class(load_config(directory)).from_pretrained(
         directory,
         dtype=dtype,
         local_files_only=True,

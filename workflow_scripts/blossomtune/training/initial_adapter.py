@@ -9,14 +9,14 @@ from peft.tuners.lora import LoraLayer
 from torch.nn import Parameter
 
 from blossomtune.config.lora import LoraSettings
-from blossomtune.modeling.empty_model import build_empty_model, read_weight
-from blossomtune.modeling.load import load_model
+from blossomtune.modeling.empty_model import build_empty_model
+from blossomtune.modeling.merged_layers import get_base_name
+from blossomtune.modeling.weight_reader import WeightReader
 from blossomtune.named_tensors import StateDict
 from blossomtune.training import adapter
 from blossomtune.training.target_modules import require_mergeable
 
 _ADAPTER = "default"
-_BASE_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,12 @@ def build_initial_adapter(
     Raises:
         UserError: If the adapter does not fit the model, or could not be merged.
     """
-    model = adapter.build_peft_model(build_empty_model(directory), lora, seed, rank)
+    base = build_empty_model(directory)
+    weights = WeightReader(directory, base) if lora.dora else None
+    model = adapter.build_peft_model(base, lora, seed, rank)
     require_mergeable(model, lora)
-    if lora.dora:
-        try:
-            _initialize_magnitudes(model, directory)
-        except KeyError:  # the files have other names than the model, which loading converts
-            model = adapter.build_peft_model(load_model(directory), lora, seed, rank)
+    if weights is not None:
+        _initialize_magnitudes(model, weights)
     return InitialAdapter(adapter.get_adapter_state(model), adapter.get_excluded_modules(model))
 
 
@@ -75,7 +74,7 @@ def restore_precision(model: Any, directory: Path, lora: LoraSettings, seed: int
         adapter.set_adapter_state(model, build_initial_adapter(directory, lora, seed, rank).state)
 
 
-def _initialize_magnitudes(model: Any, directory: Path) -> None:
+def _initialize_magnitudes(model: Any, weights: WeightReader) -> None:
     """Initialize DoRA's magnitudes again, with the weights of the base model."""
     config = model.peft_config[_ADAPTER]
     for name, layer in model.named_modules():
@@ -83,9 +82,7 @@ def _initialize_magnitudes(model: Any, directory: Path) -> None:
             continue
         base = layer.get_base_layer()
         empty = base.weight
-        weight = read_weight(directory, f"{name.removeprefix(_BASE_PREFIX)}.weight")
-        if weight.shape != empty.shape:
-            raise KeyError(name)
+        weight = weights.read(f"{get_base_name(name)}.weight")
         base.weight = Parameter(weight.to(torch.float32), requires_grad=False)
         layer.lora_variant[_ADAPTER].init(layer, adapter_name=_ADAPTER, config=config)
         base.weight = empty
