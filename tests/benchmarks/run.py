@@ -9,6 +9,7 @@ import sys
 
 from bench_adopt import adopt_large, adopt_small
 from bench_deployment import deploy
+from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
@@ -21,6 +22,7 @@ from blossomtune.files import write_json
 OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
 BENCHMARKS = [
     federate,
+    evaluate,
     deploy,
     preprocess,
     leaks,
