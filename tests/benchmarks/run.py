@@ -15,6 +15,12 @@ from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_step import (
+    step_bfloat16,
+    step_bfloat16_products,
+    step_float32,
+    step_float32_products,
+)
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -33,6 +39,10 @@ BENCHMARKS = [
     flexlora_memory,
     adopt_small,
     adopt_large,
+    step_float32,
+    step_bfloat16,
+    step_float32_products,
+    step_bfloat16_products,
 ]
 
 

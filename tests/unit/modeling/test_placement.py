@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -12,7 +14,10 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def gpus(monkeypatch):
     """Pretend GPUs of 10 and 20 GB."""
     sizes = {0: 10 * 10**9, 1: 20 * 10**9}
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda d: (1, sizes[d.index]))
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties",
+        lambda device: SimpleNamespace(total_memory=sizes[device.index]),
+    )
 
 
 def test_weights_need_the_bytes_of_the_loaded_model(tiny_model):

@@ -60,7 +60,7 @@ def score_rows(
         model: Location of the model.
         rows: The held-out rows.
         settings: The stage's settings ``choices``, ``batch_size``, ``generation``, ``device``,
-            ``dtype`` and ``seed``.
+            ``gpus``, ``dtype`` and ``seed``.
         name: Name of the model in the log.
         num_common_rows: Number of common rows, the first ones; answers are generated for a sample
             of these.
@@ -74,8 +74,10 @@ def score_rows(
     """
     template, choices = _load_chat_template(model, chat_template), settings["choices"]
     prompts, answers = _encode_rows(template, rows, choices)
-    device = select_device(settings["device"])
-    scorer = PrefixCacheScorer(model.load(parse_dtype(settings["dtype"]), device.type), prompts)
+    device = select_device(settings["device"]).type
+    num_devices = settings["gpus"] if device != "cpu" else 1
+    loaded = model.load(parse_dtype(settings["dtype"]), device, num_devices)
+    scorer = PrefixCacheScorer(loaded, prompts)
 
     sample = _sample_rows(num_common_rows, settings) if all(row.prompt for row in rows) else None
     sampled = set() if sample is None else set(sample.tolist())

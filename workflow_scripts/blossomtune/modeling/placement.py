@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from blossomtune.errors import UserError
-from blossomtune.modeling.devices import get_memory
+from blossomtune.modeling.devices import get_total_memory
+from blossomtune.modeling.safetensors_header import read_header
 
 MAX_WEIGHT_SHARE = 0.9
 """Share of a GPU's memory that weights may take; activations need the rest."""
@@ -27,11 +27,10 @@ def compute_weight_bytes(directory: Path, dtype: torch.dtype, quantization: str 
     Returns:
         Bytes.
     """
-    parameters = 0
-    for file in directory.glob("*.safetensors"):
-        with safe_open(file, "pt") as tensors:
-            shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
-            parameters += sum(math.prod(shape) for shape in shapes)
+    headers = [read_header(file) for file in directory.glob("*.safetensors")]
+    parameters: int = sum(
+        math.prod(t["shape"]) for header in headers for t in header.tensors.values()
+    )
     return math.ceil(parameters * _BYTES_PER_QUANTIZED_PARAMETER.get(quantization, dtype.itemsize))
 
 
@@ -53,7 +52,7 @@ def build_device_map(weight_bytes: int, device: torch.device, num_devices: int) 
     """
     if device.type not in ("cuda", "xpu"):
         return {"device_map": {"": device.type}}
-    memory = [get_memory(torch.device(device.type, i))[1] for i in range(num_devices)]
+    memory = [get_total_memory(torch.device(device.type, i)) for i in range(num_devices)]
     allowed = [int(MAX_WEIGHT_SHARE * total) for total in memory]
     if weight_bytes > sum(allowed):
         raise UserError(
