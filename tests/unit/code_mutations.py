@@ -16,7 +16,10 @@ def list_moves(module: ModuleType) -> list[int]:
 
 def describe_move(module: ModuleType, index: int) -> str:
     """Return file, line and code of a move."""
-    node = list(ast.walk(ast.parse(inspect.getsource(module))))[index]
+    nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
+    node = nodes[index]
+    if isinstance(node, ast.keyword):
+        [node] = [n for n in nodes if isinstance(n, ast.Call) and node in n.keywords]
     return f"{module.__name__}:{node.lineno}: {ast.unparse(node)}"
 
 

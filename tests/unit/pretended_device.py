@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 DEVICE_TYPE = "pretended"
@@ -73,6 +72,17 @@ class PretendedTensor(Tensor):
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
         return _run(operation, args, kwargs or {})
+
+    @property
+    def data(self):
+        return Tensor.data.__get__(self)
+
+    @data.setter
+    def data(self, tensor):
+        if not is_pretended(tensor):
+            raise DeviceMismatchError("the data of a tensor stays on its device")
+        Tensor.data.__set__(self, tensor)
+        self.value = tensor.value
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
@@ -183,9 +193,9 @@ def _run(operation, args, kwargs):
 
     Views of parameters may not be inference tensors, so inference mode is left.
     """
-    leaves = tree_leaves((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    devices = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
+    tensors, devices = [], []
+    values = [_unwrap(arg, tensors, devices) for arg in args]
+    named = {name: _unwrap(value, tensors, devices) for name, value in kwargs.items()}
     _check_devices(operation, args, tensors)
     if operation is aten.is_pinned.default:
         return False
@@ -199,12 +209,35 @@ def _run(operation, args, kwargs):
         on_device = devices[0].type == DEVICE_TYPE
     else:
         on_device = any(map(is_pretended, tensors))
-    with torch.inference_mode(mode=False), torch._C._AutoDispatchBelowAutograd():
-        result = _compute(operation, *tree_map(_to_cpu, (args, kwargs)))
-        if on_device:
-            wrap = lambda leaf: PretendedTensor(leaf) if isinstance(leaf, Tensor) else leaf  # noqa: E731
-            result = tree_map(wrap, result)
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(mode=False), torch._C._AutoDispatchBelowAutograd():
+            result = _compute(operation, values, named)
+            result = _wrap(result) if on_device else result
+    else:
+        result = _compute(operation, values, named)
+        result = _wrap(result) if on_device else result
     return _return_arguments(operation, args, kwargs, result)
+
+
+def _unwrap(value, tensors, devices):
+    """Return what the CPU gets for a value; add its tensors and devices to the lists."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return value.value if isinstance(value, PretendedTensor) else value
+    if isinstance(value, list | tuple):
+        return type(value)(_unwrap(item, tensors, devices) for item in value)
+    if isinstance(value, torch.device):
+        devices.append(value)
+        return CPU
+    return value
+
+
+def _wrap(result):
+    if isinstance(result, Tensor):
+        return PretendedTensor(result)
+    if isinstance(result, list | tuple):
+        return type(result)(map(_wrap, result))
+    return result
 
 
 def _check_devices(operation, args, tensors):
@@ -218,12 +251,6 @@ def _check_devices(operation, args, tensors):
     if others:
         found = ", ".join(f"{tuple(tensor.shape)} on {tensor.device.type}" for tensor in tensors)
         raise DeviceMismatchError(f"{operation} mixes devices: {found}")
-
-
-def _to_cpu(leaf):
-    if is_pretended(leaf):
-        return leaf.value
-    return CPU if isinstance(leaf, torch.device) else leaf
 
 
 def _compute(operation, args, kwargs):

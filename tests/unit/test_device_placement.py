@@ -34,12 +34,11 @@ def test_stages_of_an_architecture_mix_no_devices(results, name):
 
 
 def test_pretended_device_computes_as_the_cpu(results):
-    (values, answers), (expected, expected_answers) = results["device"], results["cpu"]
-    assert values == pytest.approx(expected, rel=1e-4)
-    assert answers == expected_answers
+    assert isinstance(results["cpu"], list), results["cpu"]
+    assert results["pretended:0"] == pytest.approx(results["cpu"], rel=1e-4)
 
 
 def test_each_move_between_devices_is_needed(results):
+    assert len(results["moves"]) > 20
     unneeded = [move for move, error in results["moves"].items() if not error]
-    assert len(results["moves"]) > 10
     assert not unneeded, "without these moves, no stage fails"
