@@ -59,7 +59,9 @@ class ChoiceBatch:
         # the prompt's logits predict the first token of every answer, and are not copied for each
         chosen = logits[rows, sources, targets.clamp(min=0)]
         nll = (logits.logsumexp(dim=-1)[:, sources] - chosen) * is_target
-        return torch.stack([answer.sum(dim=1) for answer in nll.split(self.widths, dim=1)], dim=1)
+        return torch.stack(
+            [answer.sum(dim=1) for answer in torch.split(nll, self.widths, dim=1)], dim=1
+        )
 
 
 def build_choice_batch(

@@ -1,13 +1,13 @@
 """Continue texts from a cache: feed tokens, or generate them."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from blossomtune.modeling.encoding import PAD_TOKEN_ID
 
@@ -101,6 +101,15 @@ def generate_greedy(
     first = state.next_token_logits.argmax(dim=-1, keepdim=True).to(state.input_ids.device)
     ids = torch.cat([state.input_ids, first], dim=1)
     start = state.input_ids.shape[1]
+
+    def stop(input_ids: Tensor, scores: Any, **arguments: Any) -> Tensor:
+        """Return (B,) bool; the first token precedes ``generate``, which ignores an end there."""
+        stops = [
+            end_of_turn_id in answer or (should_stop is not None and should_stop(i, answer))
+            for i, answer in enumerate(input_ids[:, start:].tolist())
+        ]
+        return torch.tensor(stops, device=input_ids.device)
+
     if max_new_tokens > 1 and (first != end_of_turn_id).any():
         # generate() fills what a configuration leaves open from the model's own
         model.generation_config = GenerationConfig(
@@ -111,28 +120,8 @@ def generate_greedy(
             input_ids=ids,
             attention_mask=torch.cat([state.attention_mask, torch.ones_like(first)], dim=1),
             max_new_tokens=max_new_tokens - 1,
-            stopping_criteria=StoppingCriteriaList([_Stop(start, end_of_turn_id, should_stop)]),
+            stopping_criteria=StoppingCriteriaList([stop]),
             **({} if cache is None else {"past_key_values": cache}),
         )
     answers = ids[:, start:].tolist()
     return [a[: a.index(end_of_turn_id)] if end_of_turn_id in a else a for a in answers]
-
-
-class _Stop(StoppingCriteria):
-    """Stops answers that have ended, or of which no more is needed.
-
-    The first token of an answer precedes ``generate``, which does not look for its end there.
-    """
-
-    def __init__(self, start: int, end_of_turn_id: int, should_stop: StopFunction | None) -> None:
-        self.start, self.end_of_turn_id, self.should_stop = start, end_of_turn_id, should_stop
-
-    def __call__(self, input_ids: Tensor, scores: Any, **arguments: Any) -> Any:
-        """Return (B,) bool, whether an answer stops."""
-        answers: Sequence[list[int]] = input_ids[:, self.start :].tolist()
-        stops = [
-            self.end_of_turn_id in answer
-            or (self.should_stop is not None and self.should_stop(i, answer))
-            for i, answer in enumerate(answers)
-        ]
-        return torch.tensor(stops, device=input_ids.device)

@@ -115,7 +115,7 @@ class PrefixCacheScorer:
 
     def _max_logit_columns(self, num_rows: int) -> int:
         """Return for how many tokens per row logits are computed at once."""
-        vocabulary = self.model.config.get_text_config().vocab_size
+        vocabulary: int = self.model.config.get_text_config().vocab_size
         return max(1, MAX_LOGITS // (num_rows * vocabulary))
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> DecodingState:
@@ -125,8 +125,11 @@ class PrefixCacheScorer:
         width = max(map(len, suffixes))
         ids = [[PAD_TOKEN_ID] * (width - len(s)) + s for s in suffixes]
         mask = [[0] * (width - len(s)) + [1] * len(s) for s in suffixes]
-        ids, mask = (torch.tensor(values, device=self.model.device) for values in (ids, mask))
-        state.next_token_logits = feed_tokens(self.model, state, ids, mask, logits_to_keep=1)[:, -1]
+        input_ids, attention_mask = (
+            torch.tensor(values, device=self.model.device) for values in (ids, mask)
+        )
+        logits = feed_tokens(self.model, state, input_ids, attention_mask, logits_to_keep=1)
+        state.next_token_logits = logits[:, -1]
         return state
 
     def _compute_nll(self, state: DecodingState, completions: Sequence[Sequence[int]]) -> Tensor:
