@@ -213,8 +213,12 @@ EXEMPT = (
     "targets.flatten().to(logits.device)",
     "state.input_ids.device",
     "torch.zeros((1, 0)",
+    "torch.zeros((1, len(hidden_states))",
+    "self.sources.to(logits.device)",
+    "torch.arange(len(targets), device=logits.device)",
 )
-"""Parts of moves that one card does not need: for a base on several cards, or of empty tensors."""
+"""Parts of moves that one card does not need: for a base on several cards, of tensors whose values
+are not read, or of indices, which CUDA copies from the CPU."""
 
 
 def check_tensors(tensors, *, on_device):
