@@ -123,8 +123,9 @@ def aggregate(model, directory):
 def merge_logits(model, directory):
     """Return the mean of the logits that merge compares, before and after merging."""
     device, state = next(model.parameters()).device, adapter.get_adapter_state(model)
+    excluded = adapter.get_excluded_modules(model)
     with tempfile.TemporaryDirectory() as folder:
-        save_adapter(state, LORA, "tiny", Path(folder, "adapter"))
+        save_adapter(state, LORA, "tiny", Path(folder, "adapter"), exclude_modules=excluded)
         empty = empty_model.build_empty_model(directory, float("nan"))
         weights = weight_reader.WeightReader(directory, empty)
         merged = merged_layers.attach_adapter(empty, Path(folder, "adapter")).to(device)
