@@ -13,8 +13,16 @@ from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_leaks import leaks, leaks_memory
+from bench_long_rows import (
+    long_evaluation,
+    long_pack,
+    long_pack_checkpointing,
+    long_row,
+    long_row_checkpointing,
+)
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_server import server_memory
 from bench_step import (
     step_bfloat16,
     step_bfloat16_products,
@@ -37,8 +45,14 @@ BENCHMARKS = [
     partition_thousand,
     flexlora,
     flexlora_memory,
+    server_memory,
     adopt_small,
     adopt_large,
+    long_row,
+    long_row_checkpointing,
+    long_pack,
+    long_pack_checkpointing,
+    long_evaluation,
     step_float32,
     step_bfloat16,
     step_float32_products,
