@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import tiny_architectures
 import torch
@@ -58,6 +61,25 @@ def test_gradients_equal_those_of_peft(architecture):
     assert relative_difference(gradients[0], expected) < 1e-5
     assert not list_replaced(model)
     assert_states_equal(compute_gradients(model), expected)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3_moe", "falcon_h1"])
+def test_checkpointing_keeps_no_recomputed_activation(architecture):
+    model = build_model(tiny_architectures.build_text_model(architecture))
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    inputs = []
+    for module in model.modules():
+        if is_plain_lora(module):
+            module.register_forward_pre_hook(lambda _, args: inputs.append(weakref.ref(args[0])))
+    with fuse_adapter(model):
+        assert list_replaced(model)
+        nll, _ = completion_nll(model, collate(ROWS))
+        num_forward = len(inputs)
+        nll.sum().backward()
+        assert len(inputs) > num_forward, "nothing was recomputed"
+        del nll
+        gc.collect()
+        assert not [x for x in inputs if x() is not None]
 
 
 def test_bfloat16_base_has_gradients_in_float32():

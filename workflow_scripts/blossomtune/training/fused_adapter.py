@@ -102,8 +102,9 @@ class _LayerGroup:
             return output
         state = (x._version, torch.is_grad_enabled())
         if self._input is not x or self._state != state or index not in self._outputs:
-            self._input, self._state = x, state
-            self._outputs = dict(enumerate(apply_lora_linear(x, self._weights)))
+            # Gradient checkpointing may end a recomputation in here; then nothing may be kept.
+            outputs = apply_lora_linear(x, self._weights)
+            self._input, self._state, self._outputs = x, state, dict(enumerate(outputs))
         output = self._outputs.pop(index)
         if not self._outputs:
             self._clear()  # keeps no activation alive
