@@ -11,6 +11,7 @@ from bench_adopt import adopt_large, adopt_small
 from bench_deployment import deploy
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
+from bench_large import large_evaluate, large_federate, large_merge
 from bench_leaks import leaks, leaks_memory
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
@@ -31,6 +32,9 @@ BENCHMARKS = [
     flexlora_memory,
     adopt_small,
     adopt_large,
+    large_federate,
+    large_merge,
+    large_evaluate,
 ]
 
 
