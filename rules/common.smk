@@ -323,11 +323,8 @@ def baseline_gpus(wildcards):
 
 
 def evaluation_gpus(wildcards):
-    """Return the number of GPUs that the experiment's evaluation may use: as many as a client."""
-    chosen = CONFIG.experiments[wildcards.experiment]
-    if chosen.evaluation_device == "cpu":
-        return 0
-    return max(1, chosen.federation.max_gpus_per_client)
+    """Return the number of GPUs that the experiment's evaluation may use."""
+    return CONFIG.experiments[wildcards.experiment].evaluation_gpus
 
 
 def federation_image(wildcards):

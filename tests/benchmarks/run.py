@@ -9,12 +9,27 @@ import sys
 
 from bench_adopt import adopt_large, adopt_small
 from bench_deployment import deploy
+from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
 from bench_large import large_evaluate, large_federate, large_merge
 from bench_leaks import leaks, leaks_memory
+from bench_long_rows import (
+    long_evaluation,
+    long_pack,
+    long_pack_checkpointing,
+    long_row,
+    long_row_checkpointing,
+)
 from bench_partition import partition, partition_thousand
 from bench_preprocess import preprocess
+from bench_server import server_memory
+from bench_step import (
+    step_bfloat16,
+    step_bfloat16_products,
+    step_float32,
+    step_float32_products,
+)
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -22,6 +37,7 @@ from blossomtune.files import write_json
 OUTPUT = ROOT / "results" / "benchmarks" / "bench.json"
 BENCHMARKS = [
     federate,
+    evaluate,
     deploy,
     preprocess,
     leaks,
@@ -30,11 +46,21 @@ BENCHMARKS = [
     partition_thousand,
     flexlora,
     flexlora_memory,
+    server_memory,
     adopt_small,
     adopt_large,
     large_federate,
     large_merge,
     large_evaluate,
+    long_row,
+    long_row_checkpointing,
+    long_pack,
+    long_pack_checkpointing,
+    long_evaluation,
+    step_float32,
+    step_bfloat16,
+    step_float32_products,
+    step_bfloat16_products,
 ]
 
 

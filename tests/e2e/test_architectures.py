@@ -17,6 +17,7 @@ from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 CHOICES = {"choices": ["no", "yes"], "batch_size": 4, "seed": 7}
+CHOICES |= {"device": "cpu", "gpus": 1, "dtype": "float32"}
 CHOICES |= {"generation": {"rows": 4, "max_new_tokens": 4}}
 FREE_TEXT = CHOICES | {"choices": []}
 

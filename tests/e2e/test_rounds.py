@@ -291,3 +291,14 @@ def test_quantized_base_trains_with_mixed_ranks(train, quantization):
     first, *_, last = history["rounds"]
     assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01
     assert [len(r["clients"]) for r in history["rounds"]] == [0, 3, 3]
+
+
+@pytest.mark.parametrize("aggregation", ["ffa", "fedex"])
+def test_bfloat16_base_trains(train, aggregation):
+    e = build_experiment(aggregation=aggregation, training={"base_dtype": "bfloat16"})
+    run, history = train(e)
+    first, *_, last = history["rounds"]
+    assert last["evaluation"]["loss"] < first["evaluation"]["loss"] - 0.01
+    assert history["base_dtype"] == "bfloat16"
+    adapter = load_adapter(run)
+    assert {value.dtype for value in adapter.values()} == {torch.float32}

@@ -17,6 +17,7 @@ SETTINGS = {
     "generation": {"rows": 4, "max_new_tokens": 5},
     "batch_size": 5,
     "device": "cpu",
+    "gpus": 0,
     "dtype": "float32",
     "bootstrap": 200,
     "seed": 42,

@@ -7,8 +7,9 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import strategy as strategies
 
 from blossomtune.deployment import flower_internal as flower
@@ -123,6 +124,37 @@ def test_superlink_app_is_created_from_our_configuration():
     assert any(path.startswith(superlink.FLEET_PREFIX) for path in paths)
 
 
+def test_superlink_keeps_large_objects_in_files(tmp_path):
+    store = flower.ObjectStoreFactory().store()
+    flower.keep_objects_in_files(store, tmp_path / "objects")
+    array = Array(np.arange(50_000, dtype=np.float32))
+    record = RecordDict({"arrays": ArrayRecord({"a": array})})
+    contents = {i: o.deflate() for i, o in flower.get_all_nested_objects(record).items()}
+    large = {i for i, content in contents.items() if len(content) >= flower.MIN_FILE_BYTES}
+    store.preregister(1, flower.get_object_tree(record))
+    assert [store.get(object_id) for object_id in contents] == [b""] * len(contents)
+    for object_id, content in contents.items():
+        store.put(object_id, content)
+    assert {file.name for file in (tmp_path / "objects").iterdir()} == large
+    assert len(large) == 1
+    assert sum(len(entry.content) for entry in store.store.values()) < 2000
+    assert {object_id: store.get(object_id) for object_id in contents} == contents
+    store.delete(record.object_id)
+    assert len(store) == 0
+    assert list((tmp_path / "objects").iterdir()) == []
+    assert store.get(record.object_id) is None
+
+
+def test_superlink_has_one_store_in_memory():
+    app = flower.create_superlink_app(
+        superlink._build_config("127.0.0.1", 1, None), flower.SuperLinkLifespan
+    )
+    factory = app.state.linkstate_factory
+    store = factory.objectstore_factory.store()
+    assert isinstance(store, flower.InMemoryObjectStore)
+    assert factory.state().object_store is store
+
+
 def _route_contexts(app):
     from fastapi.routing import iter_route_contexts
 
@@ -159,4 +191,17 @@ def test_adaptive_clipping_updates_its_norm_in_one_method():
     ):
         strategy = getattr(strategies, name)(strategies.FedAvg(), 0.1, 3)
         assert parameters(strategy._geometric_update) == ["clipped_fraction"]
+        assert parameters(strategy._noisy_fraction) == ["count", "total"]
         assert strategy.clipping_norm == 0.1
+
+
+@pytest.mark.parametrize("side", ["ServerSide", "ClientSide"])
+@pytest.mark.parametrize("clipping", ["Fixed", "Adaptive"])
+def test_privacy_wrappers_add_noise_in_one_method(side, clipping):
+    wrapper = getattr(strategies, f"DifferentialPrivacy{side}{clipping}Clipping")
+    assert len(parameters(wrapper._add_noise_to_aggregated_arrays)) == 2
+    assert "self._add_noise_to_aggregated_arrays(" in inspect.getsource(wrapper.aggregate_train)
+
+
+def test_bulyan_selects_by_multi_krum_unless_it_has_a_rule():
+    assert strategies.Bulyan().selection_rule.__name__ == "select_multikrum"

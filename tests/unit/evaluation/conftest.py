@@ -1,8 +1,9 @@
-"""Held-out rows and adapters of baselines."""
+"""Held-out rows, adapters of baselines, and random models."""
 
 import pytest
 import torch
 from evaluation_samples import LABELS, TEXTS, load_rows
+from prompt_samples import MODELS
 
 from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.config.lora import LoraSettings
@@ -34,3 +35,10 @@ def adapters(tiny_model, tmp_path_factory):
         adapter_files.save_adapter(state, lora, "tiny", home / name)
         write_checksums(home / name, "train_baseline")
     return home
+
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def random_model(request):
+    """Return a model of each kind of cache."""
+    torch.manual_seed(0)
+    return request.param().eval()

@@ -3,8 +3,11 @@
 import pytest
 import torch
 from largest_tensor import LargestTensor
+from peft import LoraConfig, get_peft_model
 from tiny_architectures import TEXT_MODELS, VISION_MODELS, build_model
-from transformers import GPT2Config, GPT2LMHeadModel
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import Parameter
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from blossomtune.modeling import attention
 from blossomtune.modeling.encoding import IGNORE_INDEX
@@ -136,3 +139,34 @@ def test_loaded_model_needs_no_mask_of_all_pairs_of_tokens(kind, tiny_model):
     with LargestTensor() as largest:
         completion_nll(model, batch)[0].sum().backward()
     assert largest.numel < batch["input_ids"].shape[1] ** 2
+
+
+@pytest.mark.usefixtures("long_rows")
+def test_gradient_checkpointing_changes_no_bit_and_saves_memory(monkeypatch):
+    """Compare gradients, and what autograd saves of a packed row with a loss in chunks."""
+    monkeypatch.setattr("blossomtune.modeling.loss.MAX_LOGITS", 259 * 8)
+    config = build_model("llama").config
+    config.num_hidden_layers = 6
+    torch.manual_seed(0)
+    base = LlamaForCausalLM(config)
+    attention.enable(base)
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    model = get_peft_model(base, lora).train()
+    batch = collate([pack_rows([row(n, 20 + 10 * i) for i, n in enumerate(LENGTHS)])])
+    saved_numbers, results = [], []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        saved = []
+        with saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
+            nll = completion_nll(model, batch)[0].sum()
+        activations = {t.data_ptr(): t.numel() for t in saved if not isinstance(t, Parameter)}
+        saved_numbers.append(sum(activations.values()))
+        model.zero_grad(set_to_none=True)
+        nll.backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        results.append((nll.item(), gradients))
+    (loss, gradients), (checkpointed_loss, checkpointed_gradients) = results
+    assert loss == checkpointed_loss and len(gradients) == 6 * 7 * 2
+    assert all(torch.equal(checkpointed_gradients[name], g) for name, g in gradients.items())
+    assert saved_numbers[1] < saved_numbers[0] / 5

@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from blossomtune.errors import UserError
 from blossomtune.modeling.load import load_model
-from blossomtune.modeling.placement import build_device_map, compute_weight_bytes
+from blossomtune.modeling.placement import (
+    build_device_map,
+    compute_weight_bytes,
+    require_on_gpus,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -12,7 +18,12 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def gpus(monkeypatch):
     """Pretend GPUs of 10 and 20 GB."""
     sizes = {0: 10 * 10**9, 1: 20 * 10**9}
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda d: (1, sizes[d.index]))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(sizes))
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties",
+        lambda device: SimpleNamespace(total_memory=sizes[device.index]),
+    )
 
 
 def test_weights_need_the_bytes_of_the_loaded_model(tiny_model):
@@ -29,10 +40,9 @@ def test_a_base_that_fits_has_one_device(gpus):
 
 
 def test_a_larger_base_is_spread_with_room_for_activations(gpus):
-    assert build_device_map(16 * 10**9, CUDA, 2) == {
-        "device_map": "balanced",
-        "max_memory": {0: 9 * 10**9, 1: 18 * 10**9},
-    }
+    spread = {"device_map": "balanced", "max_memory": {0: 9 * 10**9, 1: 18 * 10**9}}
+    assert build_device_map(16 * 10**9, CUDA, 2) == spread
+    assert build_device_map(16 * 10**9, CUDA, 4) == spread  # there are no more
 
 
 def test_a_base_beyond_all_gpus_is_rejected_with_the_sum(gpus):
@@ -41,3 +51,9 @@ def test_a_base_beyond_all_gpus_is_rejected_with_the_sum(gpus):
         build_device_map(28 * 10**9, CUDA, 2)
     with pytest.raises(UserError, match=r"9\.1 GB, and 1 GPU\(s\) with 10\.0 GB take 9\.0 GB"):
         build_device_map(91 * 10**8, CUDA, 1)
+
+
+def test_layers_that_fit_on_no_gpu_are_rejected():
+    require_on_gpus({"model.layers.0": 0, "model.layers.1": 1})
+    with pytest.raises(UserError, match=r"1 layers do not fit on the GPUs, the first is lm_head"):
+        require_on_gpus({"model.layers.0": 0, "model.layers.1": 1, "lm_head": "disk"})

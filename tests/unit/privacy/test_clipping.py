@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAvg
 from private_rounds import NEGLIGIBLE_NOISE, build_strategy, client_results, l2_norm, zeros
 
 from blossomtune.config.federation import FederationSettings, PrivacySettings
 from blossomtune.federation.server.strategies import ServerStrategy, WeightedState
-from blossomtune.privacy.clipping import build_clipping_mod, wrap_strategy
+from blossomtune.privacy.clipping import build_clipping_mod
+from blossomtune.privacy.noisy_average import build_noisy_average
 
 SIDES = pytest.mark.parametrize("side", ["server", "client"])
 CLIPPINGS = pytest.mark.parametrize("clipping", ["fixed", "adaptive"])
@@ -96,7 +96,7 @@ def test_adaptive_norm_converges_to_the_quantile_of_the_updates(side, quantile, 
 def test_adaptive_clipping_has_the_guarantee_of_the_whole_multiplier(side, num_replies):
     """A replaced client moves the sum by 2 norms and the count by 1."""
     privacy = PrivacySettings(clipping="adaptive", side=side, noise_multiplier=1.5)
-    wrapper = wrap_strategy(privacy, FedAvg(), 0.1, num_replies, ArrayRecord())
+    wrapper = build_noisy_average(privacy, 0.1, num_replies, ArrayRecord())
     sensitivity = (2 / wrapper.noise_multiplier) ** 2 + (1 / wrapper.clipped_count_stddev) ** 2
     assert 1 / math.sqrt(sensitivity) == pytest.approx(1.5 / 2)
     assert wrapper.noise_multiplier <= 1.16 * 1.5

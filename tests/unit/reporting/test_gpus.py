@@ -35,3 +35,11 @@ def test_utilization_and_memory_of_gpus_are_stated(results):
     html = render_report(c, results)
     assert "<td>53\u202f%</td><td>30,100</td>" in html
     assert "<td>–</td><td>–</td>" in html  # round 0
+
+
+def test_device_and_a_base_that_is_not_float32_are_stated(results):
+    c = write_results(results, build_configuration())
+    assert "of training on CPU" in (plain := get_visible_text(render_report(c, results)))
+    assert "in bfloat16" not in plain
+    update_manifest(results, HISTORY, lambda h: h.update(device="cuda", base_dtype="bfloat16"))
+    assert "of training on CUDA in bfloat16" in get_visible_text(render_report(c, results))

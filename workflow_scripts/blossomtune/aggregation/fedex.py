@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from blossomtune.aggregation.client_updates import residual_update
 from blossomtune.aggregation.fedavg import fedavg
-from blossomtune.aggregation.layers import iter_factors
-from blossomtune.aggregation.low_rank import cast_factors, stack_factors
+from blossomtune.aggregation.lazy_factors import LazyFactors
+from blossomtune.aggregation.low_rank import stack_factors
 from blossomtune.aggregation.types import AggregationResult, ClientUpdate
 from blossomtune.named_tensors import StateDict
 
@@ -25,8 +25,7 @@ def fedex(
     Returns:
         Mean of each tensor, and the residual of each layer with rank R = Σ r_i.
     """
-    residuals = {
-        layer: cast_factors(stack_factors(residual_update(updates, layer)), a)
-        for layer, (_, a) in iter_factors(server_state)
-    }
+    residuals = LazyFactors(
+        server_state, lambda layer: stack_factors(residual_update(updates, layer))
+    )
     return AggregationResult(fedavg(updates, server_state, server_scale).state, residuals)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from blossomtune.aggregation.client_updates import mean_update
-from blossomtune.aggregation.layers import iter_factors
-from blossomtune.aggregation.low_rank import cast_factors, stack_factors
+from blossomtune.aggregation.lazy_factors import LazyFactors
+from blossomtune.aggregation.low_rank import stack_factors
 from blossomtune.aggregation.types import AggregationResult, ClientUpdate
 from blossomtune.named_tensors import StateDict
 
@@ -22,8 +22,7 @@ def flora(
     Returns:
         ``server_state``, and factors (d, R) and (R, k) of each layer's ΔW* with R = Σ r_i.
     """
-    base_deltas = {
-        layer: cast_factors(stack_factors(mean_update(updates, layer)), a)
-        for layer, (_, a) in iter_factors(server_state)
-    }
+    base_deltas = LazyFactors(
+        server_state, lambda layer: stack_factors(mean_update(updates, layer))
+    )
     return AggregationResult(dict(server_state), base_deltas)

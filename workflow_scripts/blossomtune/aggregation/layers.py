@@ -1,6 +1,6 @@
 """Layers of a LoRA adapter: their factors, and changes of their rank."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch.nn.functional import pad
@@ -10,13 +10,13 @@ from blossomtune.aggregation.types import LORA_A_SUFFIX, LORA_B_SUFFIX, Factors
 from blossomtune.named_tensors import StateDict
 
 
-def list_layers(state: StateDict) -> list[str]:
+def list_layers(state: Mapping[str, torch.Tensor]) -> list[str]:
     """Return the layers that have both factors in a state."""
     layers = [name.removesuffix(LORA_A_SUFFIX) for name in state if name.endswith(LORA_A_SUFFIX)]
     return [layer for layer in layers if layer + LORA_B_SUFFIX in state]
 
 
-def get_factors(state: StateDict, layer: str) -> Factors:
+def get_factors(state: Mapping[str, torch.Tensor], layer: str) -> Factors:
     """Look up both factors of a layer.
 
     Args:
@@ -29,7 +29,7 @@ def get_factors(state: StateDict, layer: str) -> Factors:
     return state[layer + LORA_B_SUFFIX], state[layer + LORA_A_SUFFIX]
 
 
-def iter_factors(state: StateDict) -> Iterator[tuple[str, Factors]]:
+def iter_factors(state: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Factors]]:
     """Yield each layer's name with its factors B (d, r) and A (r, k)."""
     for layer in list_layers(state):
         yield layer, get_factors(state, layer)

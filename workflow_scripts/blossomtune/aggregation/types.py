@@ -1,6 +1,6 @@
 """Types and tensor names of low-rank adapters and their updates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -27,7 +27,7 @@ class ClientUpdate:
         weight: Aggregation weight. Weights need not sum to 1.
     """
 
-    state: StateDict
+    state: Mapping[str, Tensor]
     scale: float
     weight: float
 
@@ -38,11 +38,12 @@ class AggregationResult:
 
     Attributes:
         state: New tensors of the server's adapter, at the server's rank.
-        base_deltas: Updates B A that are added to the base weights, by layer.
+        base_deltas: Updates B A that are added to the base weights, by layer. All layers together
+            may be as large as all client updates, so each is computed when it is used.
     """
 
     state: StateDict
-    base_deltas: dict[str, Factors] = field(default_factory=dict)
+    base_deltas: Mapping[str, Factors] = field(default_factory=dict)
 
 
 AggregationFunction = Callable[[Sequence[ClientUpdate], StateDict, float], AggregationResult]

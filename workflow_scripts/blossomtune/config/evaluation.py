@@ -33,7 +33,9 @@ class EvaluationSettings(Block):
     )
     by: NonEmptyStr | None = Field(None, description="Column for loss and accuracy per value.")
     generation: GenerationSettings = Field(GenerationSettings(), description="Generated answers.")
-    batch_size: PositiveInt = Field(32, description="Rows scored at once.")
+    batch_size: PositiveInt = Field(
+        32, description="Largest number of rows scored at once; long rows form smaller batches."
+    )
     device: Literal["auto", "cpu", "cuda", "xpu", "mps"] = Field(
         "auto",
         description="Device of the evaluation. `auto` is a GPU if "

@@ -41,6 +41,13 @@ class ExperimentSettings(Block):
     )
 
     @property
+    def evaluation_gpus(self) -> int:
+        """Return the number of GPUs that the evaluation may use: as many as a client."""
+        if self.evaluation_device == "cpu":
+            return 0
+        return max(1, self.federation.max_gpus_per_client)
+
+    @property
     def evaluation_device(self) -> str:
         """Return the setting of the evaluation's device; ``auto`` is cpu if clients train on it."""
         uses_cpu = self.evaluation.device == "auto" and not self.federation.gpus_per_client

@@ -186,6 +186,7 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
     return e.evaluation.model_dump(mode="json") | {
         "device": e.evaluation_device,
+        "gpus": e.evaluation_gpus,
         "seed": configuration.seed,
         "server_eval_rows": rows,
     }

@@ -59,14 +59,21 @@ from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
 from flwr.superlink.main import create_app as create_superlink_app
 
+# Objects of messages
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+
 # SuperNode
 from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supernode import start_client_internal as supernode_module
 from flwr.supernode.main import create_app as create_supernode_app
 from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import start_client_internal
 
 TIMEOUT_SECONDS = 30
+
+MIN_FILE_BYTES = 2**16
+"""Size from which an object of a message is kept in a file."""
 
 ClientT = TypeVar("ClientT", bound=ProtobufClient)
 
@@ -115,6 +122,39 @@ def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
         return activated
 
     link_state.activate_node = reactivate_node  # type: ignore[method-assign] # the patch
+
+
+def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:
+    """Keep large objects of messages in files instead of in memory.
+
+    Args:
+        store: Store of a SuperLink; its ``put``, ``get`` and ``delete`` are replaced.
+        folder: Folder for the files; it must not exist.
+    """
+    folder.mkdir(parents=True)
+    put, get, delete = store.put, store.get, store.delete
+
+    def put_in_file(object_id: str, object_content: bytes) -> None:
+        with store.lock_store:
+            put(object_id, object_content)
+            if len(object_content) >= MIN_FILE_BYTES:
+                (folder / object_id).write_bytes(object_content)
+                store.store[object_id].content = b""
+
+    def get_from_file(object_id: str) -> bytes | None:
+        with store.lock_store:
+            content, file = get(object_id), folder / object_id
+            return file.read_bytes() if content == b"" and file.exists() else content
+
+    def delete_file(object_id: str) -> None:  # Flower calls it for the object's descendants, too
+        with store.lock_store:
+            delete(object_id)
+            if object_id not in store.store:
+                (folder / object_id).unlink(missing_ok=True)
+
+    store.put = put_in_file  # type: ignore[method-assign] # the patch
+    store.get = get_from_file  # type: ignore[method-assign]
+    store.delete = delete_file  # type: ignore[method-assign]
 
 
 def notify_on_message(notifications: Connection) -> None:

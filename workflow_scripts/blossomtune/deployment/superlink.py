@@ -86,12 +86,14 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
         host: Name or address to listen on for SuperNodes.
         port: Port to listen on; 0 for a free one.
         work_dir: Folder for ``superlink.sock`` and, once it listens, ``superlink.json`` with the
-            port; also for the file of ``allow_reconnect``.
+            port; also for the file of ``allow_reconnect`` and for large objects of messages.
         key_store: Certificate and key; None for plain text without authentication.
     """
     listener = socket.create_server((host, port))
     config = _build_config(host, listener.getsockname()[1], key_store)
     app = flower.create_superlink_app(config, flower.SuperLinkLifespan)
+    objects = app.state.linkstate_factory.objectstore_factory.store()
+    flower.keep_objects_in_files(objects, work_dir / "objects")
     flower.allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
     fleet_config = uvicorn.Config(
         FleetApiOnly(app),

@@ -37,7 +37,7 @@ def evaluate_models(
             ``local_<i>``.
         evaluation_set: The held-out rows.
         settings: The stage's settings ``choices``, ``by``, ``generation``, ``batch_size``,
-            ``device``, ``dtype``, ``bootstrap`` and ``seed``.
+            ``device``, ``gpus``, ``dtype``, ``bootstrap`` and ``seed``.
 
     Returns:
         Metrics of each model; the local baselines count as one model, ``local``. Differences are

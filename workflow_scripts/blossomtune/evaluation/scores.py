@@ -1,7 +1,7 @@
 """Score one model on the held-out rows, row by row."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse
 from blossomtune.errors import UserError
+from blossomtune.evaluation.decoding import DecodingState, generate_greedy
+from blossomtune.evaluation.exact_match import AnswerMatcher
 from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
+from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.chat_template import ChatTemplate, detect_turn_format
 from blossomtune.modeling.devices import select_device
-from blossomtune.modeling.encoding import encode_turns, extract_answer, format_answer
+from blossomtune.modeling.encoding import encode_turns, format_answer
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.seeds import derive_seed
@@ -57,7 +60,7 @@ def score_rows(
         model: Location of the model.
         rows: The held-out rows.
         settings: The stage's settings ``choices``, ``batch_size``, ``generation``, ``device``,
-            ``dtype`` and ``seed``.
+            ``gpus``, ``dtype`` and ``seed``.
         name: Name of the model in the log.
         num_common_rows: Number of common rows, the first ones; answers are generated for a sample
             of these.
@@ -71,30 +74,36 @@ def score_rows(
     """
     template, choices = _load_chat_template(model, chat_template), settings["choices"]
     prompts, answers = _encode_rows(template, rows, choices)
-    device = select_device(settings["device"])
-    scorer = PrefixCacheScorer(model.load(parse_dtype(settings["dtype"]), device.type), prompts)
+    device = select_device(settings["device"]).type
+    num_devices = settings["gpus"] if device != "cpu" else 1
+    loaded = model.load(parse_dtype(settings["dtype"]), device, num_devices)
+    scorer = PrefixCacheScorer(loaded, prompts)
 
+    sample = _sample_rows(num_common_rows, settings) if all(row.prompt for row in rows) else None
+    sampled = set() if sample is None else set(sample.tolist())
+    matches: dict[int, bool] = {}
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
-    for batch in _iterate_batches(prompts, range(len(rows)), settings["batch_size"]):
-        state = scorer.prefill([prompts[i] for i in batch])
-        for choice in range(nll.shape[1]):
-            scored = scorer.compute_nll(state, [answers[i][choice] for i in batch])
-            nll[batch, choice] = scored.cpu()
-        done += len(batch)
-        logger.info("%s: %d of %d rows scored", name, done, len(rows))
+    widths = [(len(p), sum(map(len, a))) for p, a in zip(prompts, answers, strict=True)]
+    by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))  # little padding
+    for is_sampled in (True, False):  # answers are generated from the state after scoring
+        positions = [i for i in by_length if (i in sampled) == is_sampled]
+        for batch in iterate_batches(positions, widths, settings["batch_size"]):
+            scores, state = scorer.score([prompts[i] for i in batch], [answers[i] for i in batch])
+            nll[batch] = scores.cpu()
+            if is_sampled:
+                sampled_batch, generation = [rows[i] for i in batch], settings["generation"]
+                exact = _match_generated(scorer.model, state, template, sampled_batch, generation)
+                matches |= dict(zip(batch, exact, strict=True))
+            done += len(batch)
+            logger.info("%s: %d of %d rows scored", name, done, len(rows))
 
     gold = [choices.index(row.completion) if choices else 0 for row in rows]
-    sample, exact_match = None, None
-    if all(row.prompt for row in rows):
-        sample = _sample_rows(num_common_rows, settings)
-    if sample is not None:
-        exact_match = _compute_exact_match(scorer, template, prompts, rows, sample, settings)
     return RowScores(
         nll=nll[np.arange(len(rows)), gold],
         tokens=np.array([len(a[c]) for a, c in zip(answers, gold, strict=True)]),
         predicted=nll.argmin(axis=1) if choices else None,
         sampled_rows=sample,
-        exact_match=exact_match,
+        exact_match=None if sample is None else np.array([matches[int(i)] for i in sample]),
     )
 
 
@@ -131,15 +140,6 @@ def _encode_rows(
     return prompts, answers
 
 
-def _iterate_batches(
-    prompts: Sequence[Sequence[int]], positions: Iterable[int], batch_size: int
-) -> Iterator[list[int]]:
-    """Yield batches of rows with prompts of similar length, which need little padding."""
-    order = sorted((int(i) for i in positions), key=lambda i: (len(prompts[i]), i))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> NDArray[np.int64] | None:
     """Draw the rows to generate answers for: the same for all models of an experiment."""
     size = min(num_rows, settings["generation"]["rows"])
@@ -149,24 +149,20 @@ def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> NDArray[np.int64
     return np.sort(random.choice(num_rows, size, replace=False))
 
 
-def _compute_exact_match(
-    scorer: PrefixCacheScorer,
+def _match_generated(
+    model: Any,
+    state: DecodingState,
     template: ChatTemplate,
-    prompts: Sequence[Sequence[int]],
     rows: Sequence[EvaluationRow],
-    sampled_rows: NDArray[np.int64],
-    settings: Mapping[str, Any],
-) -> NDArray[np.bool_]:
-    matches: dict[int, bool] = {}
-    end_id = detect_turn_format(template).end_of_turn_id
-    max_new_tokens = settings["generation"]["max_new_tokens"]
-    for batch in _iterate_batches(prompts, sampled_rows, settings["batch_size"]):
-        state = scorer.prefill([prompts[i] for i in batch])
-        answers = scorer.generate_greedy(state, end_id, max_new_tokens)
-        for i, ids in zip(batch, answers, strict=True):
-            last_id = rows[i].input_ids[-1]  # calls of tools can end with another token
-            ids = ids[: ids.index(last_id)] if last_id in ids else ids
-            text = extract_answer(template, template.tokenizer.decode(ids)).strip()
-            right = [rows[i].completion, *rows[i].references]
-            matches[i] = text in [answer.strip() for answer in right]
-    return np.array([matches[int(i)] for i in sampled_rows])
+    generation: Mapping[str, Any],
+) -> list[bool]:
+    """Return whether the answers that a model generates from a state equal a right one."""
+    matchers = [AnswerMatcher(template, row) for row in rows]
+    answers = generate_greedy(
+        model,
+        state,
+        detect_turn_format(template).end_of_turn_id,
+        generation["max_new_tokens"],
+        should_stop=lambda i, ids: not matchers[i].can_match(ids),
+    )
+    return [matcher.matches(ids) for matcher, ids in zip(matchers, answers, strict=True)]

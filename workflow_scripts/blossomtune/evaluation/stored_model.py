@@ -21,17 +21,20 @@ class StoredModel:
     directory: Path
     adapter: Path | None = None
 
-    def load(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+    def load(
+        self, dtype: torch.dtype = torch.float32, device: str = "cpu", num_devices: int = 1
+    ) -> Any:
         """Load the model. Its weights have the values that those of a stored merged model have.
 
         Args:
             dtype: Type of the weights.
-            device: Device of the weights.
+            device: Type of the device.
+            num_devices: Number of GPUs to spread the layers over.
 
         Returns:
             A transformers model, in evaluation mode.
         """
-        model = load_model(self.directory, dtype, device=device)
+        model = load_model(self.directory, dtype, device=device, num_devices=num_devices)
         if self.adapter is not None:
             _load_merged_weights(model, self.directory, self.adapter)
         return model

@@ -19,6 +19,7 @@ from transformers.masking_utils import sdpa_mask
 from blossomtune.modeling import prefix_sharing
 from blossomtune.modeling.architecture import list_layer_types
 from blossomtune.modeling.segments import PADDING_SEGMENT, Segment, list_segments
+from blossomtune.modeling.short_attention import attend_short, is_faster
 from blossomtune.modeling.varlen_attention import VarlenLayout, attend_varlen, is_available
 
 IMPLEMENTATION = "segments"
@@ -62,6 +63,8 @@ def attend(
     """
     arguments = {"dropout": dropout, "scaling": scaling, **kwargs}
     if attention_mask is None or attention_mask.dtype != torch.int64:
+        if attention_mask is not None and is_faster(query, key, attention_mask, dropout):
+            return attend_short(query, key, value, attention_mask, scaling), None
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **arguments
         )

@@ -76,6 +76,11 @@ def get_memory(device: torch.device) -> tuple[int, int]:
     return int(free), int(total)
 
 
+def get_total_memory(device: torch.device) -> int:
+    """Return the memory of an accelerator of type cuda or xpu in bytes, without allocating any."""
+    return int(_get_module(device.type).get_device_properties(device).total_memory)
+
+
 def limit_memory(device: torch.device, share: float) -> None:
     """Limit the memory that this process may allocate on an accelerator.
 

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from blossomtune.artifacts.round_record import ServerEvaluation
 from blossomtune.modeling import prefix_sharing
+from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
@@ -50,7 +51,7 @@ def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]], batch_size:
     Args:
         model: A causal language model; it is set to evaluation mode.
         rows: Tokenized rows with ``input_ids`` and ``labels``.
-        batch_size: Rows per forward pass.
+        batch_size: Largest number of rows per forward pass; fewer if they are long.
 
     Returns:
         Sum of losses divided by the number of completion tokens.
@@ -58,8 +59,9 @@ def compute_eval_loss(model: Any, rows: Sequence[Mapping[str, Any]], batch_size:
     model.eval()
     share_prefix = prefix_sharing.is_supported(model)
     nll = tokens = 0.0
-    for start in range(0, len(rows), batch_size):
-        batch = collate(rows[start : start + batch_size], share_prefix=share_prefix)
+    widths = [(len(row["input_ids"]),) for row in rows]
+    for positions in iterate_batches(range(len(rows)), widths, batch_size):
+        batch = collate([rows[i] for i in positions], share_prefix=share_prefix)
         sums, counts = completion_nll(model, {k: v.to(model.device) for k, v in batch.items()})
         nll, tokens = nll + float(sums.sum()), tokens + int(counts.sum())
     return nll / tokens

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Bits
 from blossomtune.modeling import attention
 from blossomtune.modeling.architecture import is_multimodal, load_config
 from blossomtune.modeling.devices import require_dtype
-from blossomtune.modeling.placement import build_device_map, compute_weight_bytes
+from blossomtune.modeling.placement import build_device_map, compute_weight_bytes, require_on_gpus
 
 _BITSANDBYTES_ARGUMENTS: dict[str, dict[str, Any]] = {
     "8bit": {"load_in_8bit": True},
@@ -63,7 +63,7 @@ def load_model(
     require_dtype(dtype, torch.device(device))
     weight_bytes = compute_weight_bytes(directory, dtype, quantization)
     placement = build_device_map(weight_bytes, torch.device(device), num_devices)
-    arguments = placement if num_devices > 1 else {}
+    arguments = placement if "max_memory" in placement else {}
     if quantization != "none":
         compute_dtype = torch.float16 if dtype == torch.float16 else torch.bfloat16
         config = BitsAndBytesConfig(
@@ -78,6 +78,8 @@ def load_model(
         use_safetensors=True,
         **arguments,
     )
+    if "max_memory" in arguments:
+        require_on_gpus(model.hf_device_map)
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights on some CPUs: lossy, and without a gradient
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -21,7 +21,7 @@ from blossomtune.files import (
     write_json,
 )
 from blossomtune.json_diff import diff_json
-from blossomtune.named_tensors import StateDict, clone_contiguous
+from blossomtune.named_tensors import StateDict
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,8 @@ class CheckpointStore(Generic[RecordT]):
         with write_atomically(folder, directory=True) as partial:
             states = (checkpoint.adapter_state, checkpoint.server_state)
             for name, state in zip(TENSOR_FILES, states, strict=True):
-                safetensors.torch.save_file(clone_contiguous(state), partial / name)
+                tensors = {n: tensor.contiguous() for n, tensor in state.items()}
+                safetensors.torch.save_file(tensors, partial / name)
             record = self._record_class(
                 round=checkpoint.round_number,
                 history=checkpoint.history,

@@ -16,6 +16,8 @@ from blossomtune.named_tensors import StateDict
 from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.adopt import Adopt
 from blossomtune.training.completion_trainer import CompletionTrainer
+from blossomtune.training.fused_adapter import fuse_adapter
+from blossomtune.training.fused_norm import fuse_norms
 from blossomtune.training.oom_retry import retry_with_smaller_batches
 from blossomtune.training.optimizer_state import get_optimizer_state
 from blossomtune.training.restore_hooks import restore_hooks
@@ -119,7 +121,7 @@ def train_adapter(
     start = {name: p.detach().clone() for name, p in get_trainable_parameters(model).items()}
 
     def train(config: SFTConfig) -> TrainResult:
-        with restore_hooks(model):
+        with restore_hooks(model), fuse_adapter(model), fuse_norms(model):
             return _train_once(model, tokenizer, dataset, config, objective)
 
     def reset() -> None:

@@ -12,6 +12,7 @@ from blossomtune.federation.server.collect_replies import (
     collect_train_replies,
 )
 from blossomtune.federation.server.request_batch import RequestBatch
+from blossomtune.federation.server.tensor_spool import TensorSpool
 
 NAMES = ("north", "south", "west", "east")
 SPEC = federation_spec(names=NAMES, round_timeout=60)
@@ -42,11 +43,16 @@ def failure(client, bytes_up, reason):
     )
 
 
-def collect(received):
-    return collect_train_replies(SPEC, [0, 1, 2, 3], REQUESTS, {8: START}, received)
+@pytest.fixture
+def collect(tmp_path):
+    """Return a function that collects messages, with a spool that is closed after the test."""
+    with TensorSpool(tmp_path) as spool:
+        yield lambda received: collect_train_replies(
+            SPEC, [0, 1, 2, 3], REQUESTS, {8: START}, received, spool
+        )
 
 
-def test_valid_replies_are_recorded_in_the_order_of_the_clients():
+def test_valid_replies_are_recorded_in_the_order_of_the_clients(collect):
     reply = trained({name: value + 1 for name, value in START.items()})
     collected = collect([(2, reply), (0, reply)])
     assert list(collected.valid) == [0, 2]
@@ -59,7 +65,7 @@ def test_valid_replies_are_recorded_in_the_order_of_the_clients():
     assert torch.equal(collected.valid[0].state["a.lora_A.weight"], torch.full((8, 3), 2.0))
 
 
-def test_failed_clients_are_recorded_with_reasons_and_traffic():
+def test_failed_clients_are_recorded_with_reasons_and_traffic(collect):
     wrong_shape = trained({"a.lora_A.weight": torch.ones(8, 3)})
     wrong_shape.content["adapter"] = codec.encode({"a.lora_A.weight": torch.ones(2, 3)}, "float32")[
         0

@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ def select(build_run, monkeypatch):
         run = build_run(base_dtype=base_dtype)
         run = run.model_copy(update={"resources": Resources(gpus_per_client=share)})
         size = bases * MEMORY_MARGIN * compute_weight_bytes(run.paths.model, torch.float32)
-        monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (0, int(size)))
+        properties = SimpleNamespace(total_memory=int(size))
+        monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: properties)
         return select_evaluation_device(run).type
 
     return select

@@ -85,6 +85,16 @@ def test_replies_are_yielded_with_their_messages():
     assert nodes.identify_client(reply, 2) == 1
 
 
+def test_few_replies_are_pulled_at_once():
+    grid = FakeGrid({node: number(node) for node in range(10)})
+    messages = [Message(RecordDict(), node, MessageType.QUERY) for node in range(10)]
+    sizes, pull = [], grid.pull_messages
+    grid.pull_messages = lambda ids: sizes.append(len(ids)) or pull(ids)
+    pairs = nodes.send_and_receive(grid, messages, time.monotonic() + 5)
+    assert {message.metadata.dst_node_id for message, _ in pairs} == set(range(10))
+    assert max(sizes) == nodes.REPLIES_PER_PULL < 10
+
+
 def test_missing_clients_of_a_round_are_named_with_reasons():
     with pytest.raises(UserError) as error:
         nodes.require_enough_clients(SPEC, 1, 3, [(1, "no answer in 60 s")], round_number=4)

@@ -1,7 +1,10 @@
+import pytest
 import torch
 from artifact_samples import client_train_record, round_record
 from federation_samples import federation_spec
 
+from blossomtune.federation.messages.codec import decode
+from blossomtune.federation.messages.requests import encode_base_deltas
 from blossomtune.federation.server.server_state import ServerState
 from blossomtune.training.checkpoints import Checkpoint
 
@@ -19,6 +22,23 @@ def test_state_of_a_checkpoint_is_restored():
     assert torch.equal(restored.residual[A], state.residual[A])
     assert all(map(torch.equal, restored.base_deltas[1]["q_proj"], state.base_deltas[1]["q_proj"]))
     assert restored.state_dict().keys() == tensors.keys()
+
+
+@pytest.mark.parametrize(("precision", "exact"), [("float32", True), ("bfloat16", False)])
+def test_base_updates_are_added_as_clients_receive_them(precision, exact, tmp_path):
+    spec = federation_spec(aggregation="fedex", communication={"precision": precision})
+    state = ServerState(spec, Checkpoint(0, ADAPTER, []), tmp_path)
+    layers = {name: (torch.randn(4, 2), torch.randn(2, 3)) for name in ("q_proj", "v_proj")}
+    state.add_base_deltas(1, layers)
+    state.add_base_deltas(2, layers)
+    received = decode(encode_base_deltas({2: layers}, precision))
+    assert state.base_deltas.keys() == {1, 2}
+    for layer, factors in layers.items():
+        b, a = state.base_deltas[2][layer]
+        assert torch.equal(b, received[f"2/{layer}/B"])
+        assert torch.equal(a, received[f"2/{layer}/A"])
+        assert torch.equal(b, factors[0]) is exact
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_control_variate_starts_at_zero_and_is_restored():

@@ -13,14 +13,19 @@ from blossomtune.federation.server.strategy_registry import (
     restore_strategy,
 )
 
+SELECTION_PARAMETERS = {"malicious", "selected"}
+"""Parameters of Krum's selection, which precedes the average."""
+
 
 def test_every_strategy_of_the_configuration_is_known_with_all_its_parameters():
     assert set(get_args(get_args(AnyStrategySettings)[0])) == set(STRATEGY_SETTINGS.values())
     assert FLOWER_STRATEGIES.keys() == STRATEGY_SETTINGS.keys()
     for name, settings_class in STRATEGY_SETTINGS.items():
         strategy_class, parameters = FLOWER_STRATEGIES[name]
-        assert parameters.keys() == settings_class.model_fields.keys() - {"name"}
-        assert strategy_class.__name__.lower() == ("fedavg" if name == "scaffold" else name)
+        others = {"name"} | (SELECTION_PARAMETERS if name in ("krum", "multikrum") else set())
+        assert parameters.keys() == settings_class.model_fields.keys() - others
+        is_average = name in ("scaffold", "krum", "multikrum")
+        assert strategy_class.__name__.lower() == ("fedavg" if is_average else name)
 
 
 def build(name, **parameters):
@@ -32,7 +37,12 @@ def test_parameters_reach_flower():
     parameters = (strategy.eta, strategy.tau, strategy.beta_1, strategy.beta_2)
     assert parameters == (0.5, 0.25, 0.125, 0.75)
     assert build("fedavgm").server_momentum == 0.9
-    assert build("krum", malicious=2).num_malicious_nodes == 2
+    assert build("bulyan", malicious=2).num_malicious_nodes == 2
+
+
+def test_bulyan_gets_the_selected_clients():
+    strategy = build_strategy(STRATEGY_SETTINGS["bulyan"](name="bulyan"), selected=[2, 0])
+    assert strategy.selection_rule(["a", "b", "c"], 0, 2) == ["c", "a"]
 
 
 @pytest.mark.parametrize(

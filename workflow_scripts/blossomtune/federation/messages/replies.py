@@ -4,11 +4,13 @@ Below float32, a client sends the change of its adapter, which needs fewer bits 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from flwr.app import MetricRecord, RecordDict
+from torch import Tensor
 
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD, CONTROL_RECORD, METRICS_RECORD
@@ -56,8 +58,8 @@ class ValidatedReply:
         was_clipped: Whether Flower's mod clipped the update; None if it does not report that.
     """
 
-    state: StateDict
-    control_delta: StateDict | None
+    state: Mapping[str, Tensor]
+    control_delta: Mapping[str, Tensor] | None
     metrics: dict[str, Any]
     was_clipped: bool | None
 

@@ -1,8 +1,10 @@
 """Aggregate the clients' adapters of a round into the next global adapter."""
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 
@@ -27,12 +29,12 @@ class AggregatedRound:
         state: The global adapter.
         drift: Distances from the clients' mean update, by layer; None with DoRA, whose updates
             are not only products of factors.
-        base_deltas: Updates of the base weights, by layer.
+        base_deltas: Updates of the base weights, by layer, which are computed from the results.
     """
 
     state: StateDict
     drift: dict[str, LayerDrift] | None
-    base_deltas: dict[str, Factors] = field(default_factory=dict)
+    base_deltas: Mapping[str, Factors] = field(default_factory=dict)
 
 
 @contextmanager
@@ -99,8 +101,10 @@ def _measure_drift(
 ) -> dict[str, LayerDrift]:
     """Measure the drift of complete adapters, since only products of factors are comparable."""
     server_scale = compute_scaling(lora, lora.r)
+    untrained = {n: value for n, value in global_state.items() if n not in updates[0].state}
     complete = []
     for rank, update in zip(ranks, updates, strict=True):
-        untrained = truncate_rank(global_state, rank, server_scale, update.scale)
-        complete.append(ClientUpdate(untrained | update.state, update.scale, update.weight))
+        received = truncate_rank(untrained, rank, server_scale, update.scale)
+        maps = (cast(StateDict, update.state), received)  # a ChainMap of both is only read
+        complete.append(ClientUpdate(ChainMap(*maps), update.scale, update.weight))
     return drift.measure_drift(complete, lora.r)

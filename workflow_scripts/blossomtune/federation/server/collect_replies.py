@@ -1,7 +1,7 @@
 """Validate the clients' replies of a round, and record what each client did."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flwr.app import Message
@@ -20,6 +20,7 @@ from blossomtune.federation.messages.replies import (
 )
 from blossomtune.federation.server.nodes import extract_error_message
 from blossomtune.federation.server.request_batch import RequestBatch
+from blossomtune.federation.server.tensor_spool import TensorSpool
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
 
@@ -45,8 +46,11 @@ def collect_train_replies(
     requests: RequestBatch,
     start_by_rank: Mapping[int, StateDict],
     replies: Iterable[tuple[int, Message]],
+    spool: TensorSpool,
 ) -> TrainReplies:
     """Validate replies as they arrive, and record what each sampled client did.
+
+    Valid tensors are spooled, so that one reply is in memory at a time.
 
     Args:
         spec: What is trained.
@@ -54,6 +58,7 @@ def collect_train_replies(
         requests: Messages that were sent.
         start_by_rank: Trained part of the adapter as clients received it, by rank.
         replies: Pairs of client and reply, in any order.
+        spool: Where the replies' tensors are written to.
 
     Returns:
         Validated replies, and records for the history.
@@ -71,11 +76,16 @@ def collect_train_replies(
         bytes_up[client] = codec.count_message_bytes(reply.content)
         start = start_by_rank[spec.clients[client].rank]
         try:
-            valid[client] = decode_train_reply(
-                reply.content, start, precision, with_control=with_control
-            )
+            decoded = decode_train_reply(reply.content, start, precision, with_control=with_control)
         except ValueError as error:
             reasons[client] = str(error)
+            continue
+        control = decoded.control_delta
+        valid[client] = replace(
+            decoded,
+            state=spool.write(decoded.state.items()),
+            control_delta=None if control is None else spool.write(control.items()),
+        )
     result = TrainReplies({client: valid[client] for client in sorted(valid)}, [], [])
     for client in sampled_clients:
         traffic = _describe_traffic(spec, requests, client, bytes_up.get(client, 0))

@@ -6,7 +6,7 @@ import torch
 
 from blossomtune.config.federation import count_clients_per_gpu
 from blossomtune.federation.run import FederatedRun
-from blossomtune.modeling.devices import get_memory
+from blossomtune.modeling.devices import get_total_memory
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.placement import compute_weight_bytes
 
@@ -28,14 +28,15 @@ def select_evaluation_device(run: FederatedRun) -> torch.device:
         The device. It depends on the GPU's size only, not on what is free now.
     """
     device = torch.device(run.resources.device)
-    if device.type not in ("cuda", "xpu"):  # MPS shares the memory of the CPU
+    # MPS shares the memory of the CPU
+    if device.type not in ("cuda", "xpu") or not run.spec.federation.evaluate_rows:
         return device
     share = run.resources.gpus_per_client
     num_bases = 1 + (
         1 / share if share > 1 else min(len(run.spec.clients), count_clients_per_gpu(share))
     )
     base_bytes = compute_weight_bytes(run.paths.model, parse_dtype(run.spec.training.base_dtype))
-    needed, total = MEMORY_MARGIN * num_bases * base_bytes, get_memory(device)[1]
+    needed, total = MEMORY_MARGIN * num_bases * base_bytes, get_total_memory(device)
     if needed <= total:
         return device
     logger.warning(

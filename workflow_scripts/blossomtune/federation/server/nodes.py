@@ -13,6 +13,9 @@ from blossomtune.federation.spec import FederationSpec
 
 POLL_SECONDS = 0.1
 
+REPLIES_PER_PULL = 4
+"""Most replies in memory at once; a grid returns all that it is asked for."""
+
 
 def discover_clients(
     grid: Grid, spec: FederationSpec, authenticated_clients: Mapping[int, int] | None = None
@@ -97,10 +100,13 @@ def send_and_receive(
     """
     pending = dict(zip(grid.push_messages(messages), messages, strict=False))
     while pending and _should_wait(deadline):
-        for reply in grid.pull_messages(set(pending)):
-            # An error of the SuperLink itself does not name a node.
-            if message := pending.pop(reply.metadata.reply_to_message_id, None):
-                yield message, reply
+        unanswered = list(pending)
+        for start in range(0, len(unanswered), REPLIES_PER_PULL):
+            message_ids = set(unanswered[start : start + REPLIES_PER_PULL])
+            for reply in grid.pull_messages(message_ids):
+                # An error of the SuperLink itself does not name a node.
+                if message := pending.pop(reply.metadata.reply_to_message_id, None):
+                    yield message, reply
         if pending:
             time.sleep(POLL_SECONDS)
 

@@ -6,6 +6,7 @@ depends on the seed, and the order is that of the clients. So one configuration 
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType, RecordDict
@@ -14,14 +15,11 @@ from flwr.serverapp import Grid
 from blossomtune.artifacts.round_record import FederatedEvaluation, PrivacySpent, RoundRecord
 from blossomtune.config.federation import PrivacySettings
 from blossomtune.config.strategies import compute_min_clients
-from blossomtune.federation.messages import codec
-from blossomtune.federation.messages.base_deltas import unflatten_base_deltas
 from blossomtune.federation.messages.replies import (
     MAX_EVALUATE_REPLY_BYTES,
     ValidatedReply,
     compute_max_reply_bytes,
 )
-from blossomtune.federation.messages.requests import encode_base_deltas
 from blossomtune.federation.server.aggregate_round import aggregate_round
 from blossomtune.federation.server.budget import CommunicationBudget
 from blossomtune.federation.server.collect_replies import (
@@ -38,6 +36,7 @@ from blossomtune.federation.server.request_batch import RequestBatch, build_requ
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.server_state import ServerState
 from blossomtune.federation.server.strategies import WeightedState
+from blossomtune.federation.server.tensor_spool import TensorSpool
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
 from blossomtune.privacy.accounting import compute_epsilon
@@ -59,6 +58,8 @@ class RoundRunner:
         run_name: Identifier of the run, which clients store their state under.
         checkpoint: Checkpoint to continue from.
         authenticated_clients: The client whose key a node has, by node id, if nodes have keys.
+        spool_dir: Folder on the disk that the replies of a round are written to; None for the
+            system's temporary folder.
 
     Attributes:
         state: State of the server after the last round.
@@ -71,9 +72,11 @@ class RoundRunner:
         run_name: str,
         checkpoint: "Checkpoint[RoundRecord]",
         authenticated_clients: Mapping[int, int] | None = None,
+        spool_dir: Path | None = None,
     ) -> None:
         self._grid, self._spec, self._run_name = grid, spec, run_name
-        self.state = ServerState(spec, checkpoint)
+        self._spool_dir = spool_dir
+        self.state = ServerState(spec, checkpoint, spool_dir)
         budget_mb = spec.federation.communication.budget_mb
         self._budget = CommunicationBudget(budget_mb, checkpoint.history)
         self._node_ids = discover_clients(grid, spec, authenticated_clients)
@@ -104,19 +107,8 @@ class RoundRunner:
         self._budget.require(round_number, self._compute_max_bytes(requests, start_by_rank))
         state.residual = requests.residual
 
-        messages = self._send(requests.contents, MessageType.TRAIN)
-        replies = collect_train_replies(spec, sampled, requests, start_by_rank, messages)
-        self._budget.spend([*replies.records, *replies.failed])
-        self._require_enough_replies(round_number, replies)
-
-        result = RoundResult(
-            round_number,
-            learning_rate=compute_learning_rate(spec.training, round_number, federation.rounds),
-            clients=replies.records,
-            failed=replies.failed,
-        )
-        start = start_by_rank.get(spec.lora.r, state.select_trainable(round_number))
-        self._aggregate(replies.valid, start, result)
+        with TensorSpool(self._spool_dir) as spool:
+            result = self._train_on_clients(round_number, sampled, requests, start_by_rank, spool)
         if federation.privacy:
             result.privacy = self._compute_privacy(federation.privacy, round_number)
         if federation.fraction_evaluate:
@@ -124,11 +116,35 @@ class RoundRunner:
         result.seconds = time.monotonic() - started
         return result
 
+    def _train_on_clients(
+        self,
+        round_number: int,
+        sampled_clients: list[int],
+        requests: RequestBatch,
+        start_by_rank: Mapping[int, StateDict],
+        spool: TensorSpool,
+    ) -> RoundResult:
+        """Let clients train, and aggregate their replies."""
+        spec, state = self._spec, self.state
+        messages = self._send(requests.contents, MessageType.TRAIN)
+        replies = collect_train_replies(
+            spec, sampled_clients, requests, start_by_rank, messages, spool
+        )
+        self._budget.spend([*replies.records, *replies.failed])
+        self._require_enough_replies(round_number, replies)
+        learning_rate = compute_learning_rate(spec.training, round_number, spec.federation.rounds)
+        result = RoundResult(
+            round_number, learning_rate, clients=replies.records, failed=replies.failed
+        )
+        start = start_by_rank.get(spec.lora.r, state.select_trainable(round_number))
+        self._aggregate(replies.valid, start, result)
+        return result
+
     def _aggregate(
         self, replies: Mapping[int, ValidatedReply], start: StateDict, result: RoundResult
     ) -> None:
         """Update the server's state with the replies, in the order of the clients."""
-        spec, federation, state = self._spec, self._spec.federation, self.state
+        spec, state = self._spec, self.state
         results = {
             client: WeightedState(reply.state, self._get_weight(client, reply), reply.was_clipped)
             for client, reply in replies.items()
@@ -137,10 +153,8 @@ class RoundRunner:
             spec, state.strategy, result.number, state.adapter, start, results
         )
         state.adapter, result.drift = aggregated.state, aggregated.drift
-        if aggregated.base_deltas:  # store them as clients receive them, which may be rounded
-            base_deltas = {result.number: aggregated.base_deltas}
-            record = encode_base_deltas(base_deltas, federation.communication.precision)
-            state.base_deltas |= unflatten_base_deltas(codec.decode(record))
+        if aggregated.base_deltas:
+            state.add_base_deltas(result.number, aggregated.base_deltas)
         if state.control_variate is not None:
             deltas = [r.control_delta for r in replies.values() if r.control_delta is not None]
             state.control_variate = update_server_control(

@@ -67,7 +67,10 @@ def run_federation(
             evaluator = ServerEvaluator(spec, run.paths, run.resources.cores, device)
             evaluator.load_model()
             run_name = checkpoints.folder.name
-            runner = RoundRunner(grid, spec, run_name, checkpoint, authenticated_clients)
+            run.paths.checkpoints.mkdir(parents=True, exist_ok=True)
+            runner = RoundRunner(
+                grid, spec, run_name, checkpoint, authenticated_clients, run.paths.checkpoints
+            )
             checkpoint, stop_reason = _run_rounds(run, runner, evaluator, checkpoints, checkpoint)
     if stop_reason:
         logger.info("stopped: %s", stop_reason)

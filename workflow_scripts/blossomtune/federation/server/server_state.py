@@ -1,17 +1,24 @@
 """State of the server between rounds: the global adapter and what the next round depends on."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from blossomtune.aggregation.registry import select_trainable_factor
+from blossomtune.aggregation.types import Factors
 from blossomtune.artifacts.round_record import RoundRecord
+from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.base_deltas import (
     BaseDeltas,
     flatten_base_deltas,
     unflatten_base_deltas,
 )
+from blossomtune.federation.messages.requests import encode_base_deltas
 from blossomtune.federation.server.strategies import ServerStrategy
+from blossomtune.federation.server.tensor_spool import TensorSpool
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
 from blossomtune.training.adapter import select_factor
@@ -26,6 +33,8 @@ class ServerState:
     Args:
         spec: What is trained.
         checkpoint: The checkpoint.
+        spool_dir: Folder on the disk for updates of the base weights; None for the system's
+            temporary folder.
 
     Attributes:
         adapter: Global adapter at the server's rank, float32.
@@ -36,7 +45,14 @@ class ServerState:
         last_participation: Last round with an accepted reply, by client.
     """
 
-    def __init__(self, spec: FederationSpec, checkpoint: "Checkpoint[RoundRecord]") -> None:
+    def __init__(
+        self,
+        spec: FederationSpec,
+        checkpoint: "Checkpoint[RoundRecord]",
+        spool_dir: Path | None = None,
+    ) -> None:
+        self._spool_dir = spool_dir
+        self._precision = spec.federation.communication.precision
         tensors, history = checkpoint.server_state, checkpoint.history
         self._aggregation = spec.federation.aggregation
         self.adapter = checkpoint.adapter_state
@@ -60,6 +76,26 @@ class ServerState:
             **add_prefix("control", self.control_variate or {}),
             **add_prefix("base_deltas", flatten_base_deltas(self.base_deltas)),
         }
+
+    def add_base_deltas(self, round_number: int, base_deltas: Mapping[str, Factors]) -> None:
+        """Add updates of the base weights, as clients receive them, which may be rounded.
+
+        They are as large as all replies of the round together, and therefore stay on the disk.
+
+        Args:
+            round_number: Number of the round.
+            base_deltas: The updates, by layer.
+        """
+        with TensorSpool(self._spool_dir) as spool:
+            tensors = spool.write(self._iter_rounded(round_number, base_deltas)).map()
+        self.base_deltas |= unflatten_base_deltas(tensors)
+
+    def _iter_rounded(
+        self, round_number: int, base_deltas: Mapping[str, Factors]
+    ) -> Iterator[tuple[str, Tensor]]:
+        for layer, factors in base_deltas.items():
+            record = encode_base_deltas({round_number: {layer: factors}}, self._precision)
+            yield from codec.decode(record).items()
 
     def select_trainable(self, round_number: int, state: StateDict | None = None) -> StateDict:
         """Select the tensors that clients train in a round.

@@ -1,42 +1,23 @@
-"""Aggregate the clients' results of a round with Flower's strategies."""
+"""Aggregate the clients' results of a round, and carry the strategy's state between rounds."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
-from flwr.serverapp import strategy as flower
 
 from blossomtune.config.federation import FederationSettings, PrivacySettings
 from blossomtune.config.strategies import compute_min_clients
 from blossomtune.errors import UserError
-from blossomtune.federation.server.strategy_registry import (
-    build_strategy,
-    extract_moments,
-    restore_strategy,
-)
+from blossomtune.federation.server.aggregate_pieces import WeightedState, aggregate_pieces
+from blossomtune.federation.server.private_average import average_privately
 from blossomtune.named_tensors import StateDict
 from blossomtune.privacy import clipping, noise_seed
-from blossomtune.privacy.record_keys import CLIPPING_NORM_KEY, NORM_BIT_KEY
+from blossomtune.privacy.record_keys import CLIPPING_NORM_KEY
 
-
-@dataclass(frozen=True)
-class WeightedState:
-    """Result of one client, or of an aggregation.
-
-    Attributes:
-        state: Trained tensors at the server's rank.
-        weight: Aggregation weight. Weights need not sum to 1.
-        was_clipped: Whether the client clipped its update, if clients clip adaptively.
-    """
-
-    state: StateDict
-    weight: float
-    was_clipped: bool | None = None
+__all__ = ["ServerStrategy", "WeightedState"]
 
 
 class ServerStrategy:
-    """Strategy of the server, with a new Flower strategy in each round.
+    """Strategy of the server, with new Flower strategies in each round.
 
     Momentum and clipping norm are kept by tensor name. So a restarted server continues with the
     same bits, and in rolora each factor has its own momentum.
@@ -91,76 +72,39 @@ class ServerStrategy:
         Raises:
             UserError: If the strategy needs more results.
         """
-        settings, names = self._federation.strategy, sorted(current_state)
+        settings = self._federation.strategy
         if len(results) < (needed := compute_min_clients(settings)):
             raise UserError(
                 f"round {round_number} stops: {settings.name} with these parameters needs at least "
                 f"{needed} results, and there are {len(results)}",
                 "clients failed; let more take part (federation.fraction_train), so that some may",
             )
-        strategy, start = build_strategy(settings), _to_array_record(current_state, names)
-        restore_strategy(strategy, self._state, start)
-        replies = [self._build_reply(result, names) for result in results]
         if privacy := self._federation.privacy:
-            arrays = self._aggregate_with_privacy(privacy, round_number, strategy, start, replies)
-        else:
-            # FedAdam counts steps, and rolora trains each factor in every other round.
-            is_alternating = self._federation.aggregation == "rolora"
-            step = (round_number + 1) // 2 if is_alternating else round_number
-            arrays, _ = strategy.aggregate_train(step, replies)
-        if arrays is None:
-            raise RuntimeError(f"Flower's {settings.name} returned no arrays")
-        self._state |= extract_moments(strategy, names)
-        state = arrays.to_torch_state_dict()
-        return {name: state[name].float() for name in names}
+            return self._aggregate_with_privacy(privacy, round_number, current_state, results)
+        # FedAdam counts steps, and rolora trains each factor in every other round.
+        is_alternating = self._federation.aggregation == "rolora"
+        step = (round_number + 1) // 2 if is_alternating else round_number
+        state, moments = aggregate_pieces(settings, step, current_state, results, self._state)
+        self._state |= moments
+        return state
 
     def _get_clipping_norm(self, privacy: PrivacySettings) -> float:
         norm = self._state.get(CLIPPING_NORM_KEY)
         return privacy.clipping_norm if norm is None else float(norm)
 
-    def _build_reply(self, result: WeightedState, names: Sequence[str]) -> Message:
-        # The noise is valid only for an average with equal weights.
-        weight = 1.0 if self._federation.privacy else float(result.weight)
-        metrics = MetricRecord({"num-examples": weight})
-        if result.was_clipped is not None:
-            metrics[NORM_BIT_KEY] = int(result.was_clipped)
-        content = RecordDict({"arrays": _to_array_record(result.state, names), "metrics": metrics})
-        return Message(content, dst_node_id=1, message_type=MessageType.TRAIN)
-
     def _aggregate_with_privacy(
         self,
         privacy: PrivacySettings,
         round_number: int,
-        strategy: flower.FedAvg,
-        start: ArrayRecord,
-        replies: Sequence[Message],
-    ) -> ArrayRecord | None:
+        current_state: StateDict,
+        results: Sequence[WeightedState],
+    ) -> StateDict:
         norm = self._get_clipping_norm(privacy)
-        for reply in replies:
-            arrays = reply.content.array_records["arrays"]
-            reply.content["arrays"] = clipping.perturb_if_unchanged(arrays, start)
         parameters = privacy.model_dump_json(exclude={"secret"})
         purpose = f"noise {self._seed} {round_number} {norm!r} {parameters}".encode()
-        wrapper = clipping.wrap_strategy(privacy, strategy, norm, len(replies), start)
-        seed_material = [purpose, *_iter_seed_material(start, replies)]
-        with noise_seed.seeded_numpy_rng(self._secret, seed_material):
-            aggregated: ArrayRecord | None = wrapper.aggregate_train(round_number, replies)[0]
-        deviation = clipping.compute_noise_stddev(wrapper.noise_multiplier, norm, len(replies))
+        average = average_privately(privacy, norm, current_state, results, self._secret, purpose)
+        deviation = clipping.compute_noise_stddev(average.noise_multiplier, norm, len(results))
         self._privacy_metrics = {"clipping_norm": norm, "noise_deviation": deviation}
         if privacy.clipping == "adaptive":
-            self._state[CLIPPING_NORM_KEY] = torch.tensor(wrapper.next_norm, dtype=torch.float64)
-        return aggregated
-
-
-def _to_array_record(state: StateDict, names: Sequence[str]) -> ArrayRecord:
-    """Return float64 arrays in this order, since Flower's wrappers match arrays by position."""
-    return ArrayRecord({name: Array(state[name].double().numpy()) for name in names})
-
-
-def _iter_seed_material(start: ArrayRecord, replies: Sequence[Message]) -> Iterator[bytes]:
-    for record in (start, *(reply.content.array_records["arrays"] for reply in replies)):
-        for name, array in record.items():
-            yield name.encode()
-            yield array.data
-    metrics = (reply.content.metric_records["metrics"] for reply in replies)
-    yield repr([record.get(NORM_BIT_KEY) for record in metrics]).encode()
+            self._state[CLIPPING_NORM_KEY] = torch.tensor(average.next_norm, dtype=torch.float64)
+        return average.state

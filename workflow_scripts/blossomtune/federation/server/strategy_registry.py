@@ -11,7 +11,6 @@ from blossomtune.named_tensors import StateDict
 
 _ADAGRAD_PARAMETERS = {"eta": "eta", "tau": "tau"}
 _ADAM_PARAMETERS = {**_ADAGRAD_PARAMETERS, "beta_1": "beta_1", "beta_2": "beta_2"}
-_KRUM_PARAMETERS = {"malicious": "num_malicious_nodes"}
 
 FLOWER_STRATEGIES: dict[str, tuple[type[flower.FedAvg], dict[str, str]]] = {
     "fedavg": (flower.FedAvg, {}),
@@ -25,9 +24,9 @@ FLOWER_STRATEGIES: dict[str, tuple[type[flower.FedAvg], dict[str, str]]] = {
     "fedyogi": (flower.FedYogi, _ADAM_PARAMETERS),
     "fedmedian": (flower.FedMedian, {}),
     "fedtrimmedavg": (flower.FedTrimmedAvg, {"beta": "beta"}),
-    "krum": (flower.Krum, _KRUM_PARAMETERS),
-    "multikrum": (flower.MultiKrum, {**_KRUM_PARAMETERS, "selected": "num_nodes_to_select"}),
-    "bulyan": (flower.Bulyan, _KRUM_PARAMETERS),
+    "krum": (flower.FedAvg, {}),  # of the clients that ``select_clients`` returns
+    "multikrum": (flower.FedAvg, {}),
+    "bulyan": (flower.Bulyan, {"malicious": "num_malicious_nodes"}),
     "scaffold": (flower.FedAvg, {}),  # the correction is the clients'
 }
 """Flower's class and its parameters' names, by the names in the configuration."""
@@ -35,11 +34,26 @@ FLOWER_STRATEGIES: dict[str, tuple[type[flower.FedAvg], dict[str, str]]] = {
 _FEDOPT_STRATEGIES = (flower.FedAdagrad, flower.FedAdam, flower.FedYogi)
 
 
-def build_strategy(settings: StrategySettings) -> flower.FedAvg:
-    """Return Flower's strategy for a block of the configuration."""
+MOMENTS = ("m_t", "v_t", "momentum")
+"""Moments of the strategies that optimize on the server."""
+
+
+def build_strategy(settings: StrategySettings, selected: Sequence[int] = ()) -> flower.FedAvg:
+    """Build Flower's strategy for a block of the configuration.
+
+    Args:
+        settings: The block.
+        selected: Positions of the clients that Krum has selected for Bulyan.
+
+    Returns:
+        A strategy without moments.
+    """
     strategy_class, names = FLOWER_STRATEGIES[settings.name]
     parameters = {flower_name: getattr(settings, name) for name, flower_name in names.items()}
-    return strategy_class(**parameters)
+    strategy = strategy_class(**parameters)
+    if isinstance(strategy, flower.Bulyan):
+        strategy.selection_rule = lambda contents, *_: [contents[i] for i in selected]
+    return strategy
 
 
 def restore_strategy(strategy: flower.FedAvg, state: StateDict, start: ArrayRecord) -> None:
