@@ -6,10 +6,10 @@ VENV := .venv
 ENTER := . $(VENV)/bin/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench docs lint lock clean
+.PHONY: help run test bench gpu-check docs lint lock clean
 
 help: ## Lists the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo "Arguments go in ARGS: make run ARGS=\"--configfile config/examples/x.yaml\""
 
 # With SNAKEMAKE_OUTPUT_CACHE set to a folder, earlier results come back from there. Options follow
@@ -46,6 +46,9 @@ test: $(VENV)/.locked ## Runs the tests
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
+
+gpu-check: $(VENV)/.locked ## Checks everything on this machine's GPU, prints a table, writes JSON
+	@$(ENTER) python tests/gpu/gpu_check.py $(ARGS)
 
 docs: $(VENV)/.locked ## Builds the documentation into site/
 	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.config.reference > docs/configuration.md
