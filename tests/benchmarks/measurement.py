@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
-sys.path += [str(SCRIPTS), str(ROOT / "tests")]
+sys.path += [str(SCRIPTS), str(ROOT / "tests"), str(ROOT / "tests/unit")]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from bench_deployment import deploy
 from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
+from bench_large import large_evaluate, large_federate, large_merge
 from bench_leaks import leaks, leaks_memory
 from bench_long_rows import (
     long_evaluation,
@@ -50,6 +51,9 @@ BENCHMARKS = [
     adopt_small,
     adopt_large,
     plan_memory,
+    large_federate,
+    large_merge,
+    large_evaluate,
     long_row,
     long_row_checkpointing,
     long_pack,

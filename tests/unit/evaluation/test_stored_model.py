@@ -1,5 +1,6 @@
 """Tests of stored models with an adapter."""
 
+import pytest
 import torch
 
 from blossomtune.evaluation.stored_model import StoredModel
@@ -7,18 +8,20 @@ from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 
-def test_adapter_is_merged_in_the_precision_of_the_base(tiny_model, adapters, tmp_path):
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loaded", [torch.float32, torch.bfloat16])
+def test_adapter_is_merged_as_in_a_stored_model(tiny_model, adapters, tmp_path, stored, loaded):
     from blossomtune.export.merge import merge_adapter
 
-    half = tmp_path / "half"
-    load_model(tiny_model).to(torch.bfloat16).save_pretrained(half)
-    load_tokenizer(tiny_model).save_pretrained(half)
+    base = tmp_path / "base"
+    load_model(tiny_model).to(stored).save_pretrained(base)
+    load_tokenizer(tiny_model).save_pretrained(base)
     (tmp_path / "merged").mkdir()
-    merge_adapter(half, adapters / "centralised", [[1, 5, 6]], tmp_path / "merged")
-    stored = load_model(tmp_path / "merged").state_dict()
-    in_memory = StoredModel(half, adapters / "centralised").load().state_dict()
-    assert stored.keys() == in_memory.keys()
-    assert all(torch.equal(stored[name], in_memory[name]) for name in stored)
+    merge_adapter(base, adapters / "centralised", [[1, 5, 6]], tmp_path / "merged")
+    merged = load_model(tmp_path / "merged", loaded).state_dict()
+    in_memory = StoredModel(base, adapters / "centralised").load(loaded).state_dict()
+    assert merged.keys() == in_memory.keys()
+    assert all(torch.equal(merged[name], in_memory[name]) for name in merged)
 
 
 def test_weights_have_the_requested_dtype(tiny_model, adapters):

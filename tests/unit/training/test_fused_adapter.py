@@ -147,7 +147,7 @@ def test_update_of_the_base_is_used():
     for number in (1, 2, 3):
         with fuse_adapter(model):
             losses.append(float(compute_gradients(model)["loss"]))
-        updates.apply({earlier: delta for earlier in range(1, number + 1)})
+        updates.apply(dict.fromkeys(range(1, number + 1), delta))
     assert len(set(losses)) == 3
 
 
