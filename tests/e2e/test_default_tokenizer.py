@@ -48,7 +48,8 @@ def test_all_rows_have_llama_cpp_s_tokens(configuration, pair, tmp_path):
 
 
 NUMBERS = st.text("0123456789 .,-:", max_size=20)
-ANY = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20)
+# The vocabulary lacks the bytes of some control characters, which the two leave out at other times.
+ANY = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=20)
 
 
 @settings(max_examples=500)

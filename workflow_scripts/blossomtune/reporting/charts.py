@@ -330,11 +330,16 @@ def _round_number(match: re.Match[str]) -> str:
 
 
 def _to_printable(value: Any) -> Any:
-    """Return a value with spaces in place of characters that XML cannot hold."""
+    """Return a value with spaces in place of characters that XML cannot hold.
+
+    Characters beyond U+FFFF, such as emoji, become U+FFFD: vl-convert fails where it cuts a long
+    text between the two halves that such a character has in UTF-16.
+    """
     if isinstance(value, dict):
         return {key: _to_printable(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_to_printable(each) for each in value]
     if isinstance(value, str):
-        return "".join(c if c.isprintable() or c == "\u202f" else " " for c in value)
+        printable = (c if c.isprintable() or c == "\u202f" else " " for c in value)
+        return "".join(c if c <= "\uffff" else "\ufffd" for c in printable)
     return value

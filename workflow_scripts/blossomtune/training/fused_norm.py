@@ -75,7 +75,9 @@ def _get_epsilon(module: Any) -> float:
 
 
 def _forward(module: Any, forward: Any, x: Tensor, *args: Any) -> Tensor:
-    is_trained = x.requires_grad and torch.is_grad_enabled()
+    # Embeddings are a leaf that requires a gradient with gradient checkpointing only. Both ways
+    # take the same path, so that checkpointing changes no bit.
+    is_trained = x.requires_grad and not x.is_leaf and torch.is_grad_enabled()
     is_usual = x.dtype == module.weight.dtype and not torch.is_autocast_enabled(x.device.type)
     if args or not is_trained or not is_usual:
         output: Tensor = forward(x, *args)
