@@ -145,6 +145,17 @@ def test_superlink_keeps_large_objects_in_files(tmp_path):
     assert store.get(record.object_id) is None
 
 
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_client_cannot_delete_files_by_the_name_of_an_object(tmp_path, is_absolute):
+    store, file = flower.ObjectStoreFactory().store(), tmp_path / "key.pem"
+    flower.keep_objects_in_files(store, tmp_path / "objects")
+    file.write_text("secret")
+    name = str(file) if is_absolute else "../key.pem"
+    assert store.get(name) is None
+    store.delete(name)
+    assert file.read_text() == "secret"
+
+
 def test_superlink_has_one_store_in_memory():
     app = flower.create_superlink_app(
         superlink._build_config("127.0.0.1", 1, None), flower.SuperLinkLifespan

@@ -148,8 +148,9 @@ def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:
 
     def delete_file(object_id: str) -> None:  # Flower calls it for the object's descendants, too
         with store.lock_store:
+            is_known = object_id in store.store  # a client may ask for any name, such as ../key.pem
             delete(object_id)
-            if object_id not in store.store:
+            if is_known and object_id not in store.store:
                 (folder / object_id).unlink(missing_ok=True)
 
     store.put = put_in_file  # type: ignore[method-assign] # the patch

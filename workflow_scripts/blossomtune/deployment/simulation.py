@@ -47,7 +47,7 @@ def _backend_config(run: FederatedRun, scratch_dir: str) -> dict[str, Any]:
         "num_cpus": workers * threads,
         "object_store_memory": 256 * 2**20,  # adapters and messages only
         "_temp_dir": scratch_dir,
-        "include_dashboard": False,  # nobody looks at it, and it opens a port
+        "include_dashboard": False,  # nobody looks at its pages
         "log_to_driver": False,  # clients reply with their errors
     }
     if gpus and select_device().type == "mps":  # Ray does not find it
