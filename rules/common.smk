@@ -235,6 +235,11 @@ def is_cluster():
     return workflow.remote_exec or workflow.non_local_exec
 
 
+def plan_threads(wildcards):
+    """Return the cores of rule plan: all of this machine. A cluster's run may have no total."""
+    return 8 if is_cluster() else workflow.cores
+
+
 def planned_cores(wildcards, threads):
     """Return the cores of federate, whose clients train at once: a cluster gives what it asks for."""
     if not is_cluster():

@@ -44,7 +44,7 @@ rule plan:
         CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
-    threads: workflow.cores or 8
+    threads: plan_threads
     resources:
         mem_mb=16000,
         runtime=60,

@@ -55,6 +55,17 @@ def test_plan_trains_nothing_and_runs_each_time(checkout):
     assert not re.search(r"^ +output:", plan, flags=re.M)
 
 
+def test_workflow_is_read_without_a_number_of_cores(checkout):
+    """A cluster's run and `--unlock`, which `make run` calls after a kill, have none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--unlock"],
+        cwd=checkout.root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_preview_has_every_combination_of_blocks_once(small):
     def change(data):
         first = data["experiments"]["quickstart"]
