@@ -33,6 +33,11 @@ def load_config(directory: Path) -> Any:
     return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
+def get_base_model(model: Any) -> Any:
+    """Return the transformers model without PEFT's wrapper, if it has one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def is_multimodal(config: Any) -> bool:
     """Return whether the language model is one part of a model that also reads images."""
     is_composite = config.get_text_config() is not config

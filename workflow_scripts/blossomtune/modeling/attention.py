@@ -17,7 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from blossomtune.modeling import prefix_sharing
-from blossomtune.modeling.architecture import list_layer_types
+from blossomtune.modeling.architecture import get_base_model, list_layer_types
 from blossomtune.modeling.segments import PADDING_SEGMENT, Segment, list_segments
 from blossomtune.modeling.short_attention import attend_short, is_faster
 from blossomtune.modeling.varlen_attention import VarlenLayout, attend_varlen, is_available
@@ -132,7 +132,7 @@ def is_supported(model: Any) -> bool:
     """
     if model.config.get_text_config()._attn_implementation != IMPLEMENTATION:
         return False
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = get_base_model(model)
     if base not in _SUPPORT_CACHE:
         _SUPPORT_CACHE[base] = prefix_sharing.matches_separate_rows(model, _pack_mask)
     return _SUPPORT_CACHE[base]

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from blossomtune.modeling.architecture import get_base_model
+
 _SEPARABLE_CACHE: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -67,7 +69,7 @@ def is_separable(model: Any) -> bool:
     Returns:
         Whether ``run_backbone`` may be used.
     """
-    base = _get_base(model)
+    base = get_base_model(model)
     if base not in _SEPARABLE_CACHE:
         _SEPARABLE_CACHE[base] = _matches_whole_model(model)
     return _SEPARABLE_CACHE[base]
@@ -101,12 +103,8 @@ def _run(model: Any, inputs: Mapping[str, Any]) -> tuple[BackboneOutput, Tensor]
     return BackboneOutput(model, output), logits.float()
 
 
-def _get_base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def _get_backbone(model: Any) -> Any:
-    return _get_base(model).base_model
+    return get_base_model(model).base_model
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from blossomtune.modeling.architecture import list_layer_types
+from blossomtune.modeling.architecture import get_base_model, list_layer_types
 from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.segments import PREFIX_SEGMENT
 
@@ -126,7 +126,7 @@ def is_supported(model: Any) -> bool:
     )
     if has_dropout or list_layer_types(model.config) != {"full_attention"}:
         return False
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = get_base_model(model)
     if base not in _SUPPORT_CACHE:
         build_mask = partial(build_attention_mask, dtype=model.dtype)
         _SUPPORT_CACHE[base] = matches_separate_rows(model, build_mask)
