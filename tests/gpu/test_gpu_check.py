@@ -17,6 +17,7 @@ PLAIN = {"train_loss": [2.0, 1.5], "base_loss": 3.0, "federated_accuracy": 0.7}
 
 
 def test_without_a_gpu_nothing_is_run(tmp_path, monkeypatch, capsys):
+    # hides the GPU of a machine that has one; elsewhere it changes nothing
     monkeypatch.setattr(devices, "list_device_types", lambda: ["cpu"])
     folder = tmp_path / "results"
     assert gpu_check.main(["--folder", str(folder)]) == 2
@@ -64,7 +65,7 @@ def test_check_without_its_reference_could_not_run(tmp_path):
 def test_check_without_memory_or_kernels_could_not_run(tmp_path, monkeypatch):
     assert "bitsandbytes" in find_obstacle("4bit", tmp_path, "mps")
     assert find_obstacle("4bit", tmp_path, "cuda") is None
-    monkeypatch.setattr("obstacles.LARGE_DISK_BYTES", 10**18)
+    monkeypatch.setattr("obstacles.LARGE_DISK_BYTES", 10**18)  # more than any disk has
     assert "disk" in find_obstacle("random-1b", tmp_path, "cuda")
 
 

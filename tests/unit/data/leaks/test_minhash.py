@@ -55,6 +55,7 @@ def test_candidates_are_the_pairs_that_are_equal_in_a_band():
 
 
 def test_number_of_candidates_is_limited_with_a_warning(monkeypatch, caplog):
+    # a lower limit, since the real one takes millions of rows
     monkeypatch.setattr(minhash, "_MAX_CANDIDATES", 100)
     signatures = np.zeros((300, 125), dtype=np.uint32)
     with caplog.at_level(logging.WARNING):

@@ -66,6 +66,7 @@ def test_large_comparisons_are_split(monkeypatch):
     texts = draw_texts(10, seed=5)
     texts += [change_word(text, i) for text in texts for i in range(5)]
     expected = search(texts)
+    # lower limits, so that few texts are split as many are
     monkeypatch.setattr(near_duplicates, "_MAX_COMPARED_SHINGLES", 1_000)
     monkeypatch.setattr(near_duplicates, "_MAX_COMPARED_PAIRS", 3)
     assert len(expected) == 10 * 15

@@ -58,6 +58,7 @@ def test_rows_are_read_in_order_and_by_index(tmp_path_factory, rows, batch_ends,
 
 @pytest.mark.parametrize("max_bytes", [1, 100_000, 1 << 30])  # one group of rows or several
 def test_take_equals_arrow_take(tmp_path, monkeypatch, max_bytes):
+    # another limit, so that small tables are read in one group or several
     monkeypatch.setattr(disk_table, "_MAX_BYTES_IN_MEMORY", max_bytes)
     rows, disk = 5 * ROWS_PER_BATCH // 2, DiskTable(tmp_path)
     for start in range(0, rows, 7001):
