@@ -236,7 +236,7 @@ def is_cluster():
 
 
 def plan_threads(wildcards):
-    """Return the cores of rule plan: all of this machine. A cluster's run may have no total."""
+    """Return the cores that `plan` takes, all of this machine. A cluster's run may have no total."""
     return 8 if is_cluster() else workflow.cores
 
 
