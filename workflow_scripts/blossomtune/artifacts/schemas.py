@@ -6,6 +6,7 @@ from pathlib import Path
 from blossomtune import files
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
+from blossomtune.artifacts.benchmarks import BenchmarkResults
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
@@ -26,6 +27,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "merge_check": MergeCheck,
     "metrics": Metrics,
+    "benchmarks": BenchmarkResults,
     "downloads": Downloads,
     "plan": Plan,
 }
