@@ -9,6 +9,7 @@ from blossomtune.artifacts.baseline_history import BaselineHistory
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgeResults
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import Metrics
 from blossomtune.artifacts.partition_manifest import PartitionManifest
@@ -26,6 +27,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "merge_check": MergeCheck,
     "metrics": Metrics,
+    "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,
 }
