@@ -3,7 +3,9 @@
 from blossomtune.artifacts.benchmarks import BenchmarkResults, BenchmarkScore, BenchmarkTask
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgedPair, JudgeResults
 from blossomtune.artifacts.leaks import Leaks
+from blossomtune.artifacts.metrics import ConfidenceInterval
 from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.round_record import ClientTrainRecord, RoundRecord, ServerEvaluation
@@ -114,6 +116,7 @@ def federation_history(**fields):
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)
 
 
+<<<<<<< HEAD
 def benchmark_score(value=0.5, standard_error=0.1):
     return BenchmarkScore(value=value, standard_error=standard_error)
 
@@ -132,3 +135,15 @@ def benchmark_task(values=None, **fields):
 
 def benchmark_results(tasks=None):
     return BenchmarkResults(lm_eval="0.4.13", tasks=tasks or {"arc_easy": benchmark_task()})
+=======
+def judged_pair(wins=3, losses=1, ties=2, **fields):
+    rows, rate = wins + losses + ties, (wins + ties / 2) / (wins + losses + ties)
+    defaults = {"rows": rows, "wins": wins, "losses": losses, "ties": ties}
+    defaults |= {"inconsistent": 0, "unreadable": 0}
+    defaults["win_rate"] = ConfidenceInterval(value=rate, low=rate - 0.1, high=rate + 0.1)
+    return JudgedPair(**defaults | fields)
+
+
+def judge_results(**fields):
+    return JudgeResults(**{"model": "judge-1", "pairs": {"base": judged_pair()}} | fields)
+>>>>>>> judging

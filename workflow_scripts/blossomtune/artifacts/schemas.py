@@ -10,6 +10,7 @@ from blossomtune.artifacts.benchmarks import BenchmarkResults
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgeResults
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import Metrics
 from blossomtune.artifacts.partition_manifest import PartitionManifest
@@ -28,6 +29,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "merge_check": MergeCheck,
     "metrics": Metrics,
     "benchmarks": BenchmarkResults,
+    "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,
 }
