@@ -116,7 +116,6 @@ def federation_history(**fields):
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)
 
 
-<<<<<<< HEAD
 def benchmark_score(value=0.5, standard_error=0.1):
     return BenchmarkScore(value=value, standard_error=standard_error)
 
@@ -135,7 +134,8 @@ def benchmark_task(values=None, **fields):
 
 def benchmark_results(tasks=None):
     return BenchmarkResults(lm_eval="0.4.13", tasks=tasks or {"arc_easy": benchmark_task()})
-=======
+
+
 def judged_pair(wins=3, losses=1, ties=2, **fields):
     rows, rate = wins + losses + ties, (wins + ties / 2) / (wins + losses + ties)
     defaults = {"rows": rows, "wins": wins, "losses": losses, "ties": ties}
@@ -146,4 +146,3 @@ def judged_pair(wins=3, losses=1, ties=2, **fields):
 
 def judge_results(**fields):
     return JudgeResults(**{"model": "judge-1", "pairs": {"base": judged_pair()}} | fields)
->>>>>>> judging
