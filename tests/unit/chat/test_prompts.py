@@ -1,7 +1,6 @@
 import pytest
 from artifact_samples import column_use, tokenized_manifest
 
-
 from blossomtune.artifacts.tokenized_manifest import RowFormat
 from blossomtune.chat.prompts import PromptEncoder, RowPrompt
 from blossomtune.config.preprocessing import PreprocessingSettings

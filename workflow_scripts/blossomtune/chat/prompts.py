@@ -62,7 +62,9 @@ class PromptEncoder:
             UserError: If the chat template refuses the conversation, or a turn has control tokens
                 that are not allowed.
         """
-        row = {"messages": [*self._first, *messages, _PLACEHOLDER]}
+        # earlier answers may be empty, as none that is learnt
+        earlier = [m | {"weight": 0} if m["role"] == "assistant" else m for m in messages]
+        row = {"messages": [*self._first, *earlier, _PLACEHOLDER]}
         (example,) = build_examples(
             [row], 0, self._builder, self._template, allow_prompt_mismatch=True, last_only=True
         )

@@ -52,7 +52,7 @@ class JudgeSettings(Block):
 
     The federated model is compared with the base and with each baseline, in both orders. The
     endpoint gets prompts, right answers and generated answers. An API key comes from the
-    environment variable `BLOSSOMTUNE_JUDGE_API_KEY` only. See [results](results.md#judgejson).
+    environment variable `BLOSSOMTUNE_JUDGE_API_KEY` only. See [judge model](judge-model.md).
     """
 
     base_url: Annotated[NonEmptyStr, AfterValidator(_validate_base_url)] = Field(
