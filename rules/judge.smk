@@ -11,12 +11,12 @@ rule judge:
         "results/logs/judge/{experiment}.log",
     benchmark:
         "results/benchmarks/judge/{experiment}.tsv"
+    # Nodes of a cluster often have no network, and not the key of the endpoint.
+    localrule: True
     conda:
         CONDA_ENVIRONMENT
     container:
         CONTAINER_IMAGE
-    # Nodes of a cluster often have no network, and not the key of the endpoint.
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
