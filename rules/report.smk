@@ -6,6 +6,7 @@ rule report:
     input:
         BUILT_IMAGE_INPUT,
         expand("results/experiments/{name}/metrics.json", name=CONFIG.run),
+        judged_experiments("results/experiments/{experiment}/judge.json"),
         ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
         with_checksums(
             *expand(

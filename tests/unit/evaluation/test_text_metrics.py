@@ -14,15 +14,7 @@ from blossomtune.evaluation import text_metrics
 from blossomtune.evaluation.text_metrics import WordTokenizer
 
 NASTY = ["", " ", "😀", "👩\u200d👧 x", "שלום עולם", "مرحبا", "我爱北京天安门", "The a an"]
-NASTY += [
-    "\x00\n\t",
-    "naïve é é",
-    "हिन्दी में",
-    "ภาษาไทย",
-    "İstanbul",
-    "ﬁ ½ ²",
-    "the cat sat on the mat, " * 9,
-]
+NASTY += ["\x00\n\t", "naïve é é", "हिन्दी में", "ภาษาไทย", "İstanbul", "ﬁ ½ ²"]
 TEXTS = st.text(max_size=30) | st.text("ab 一 the.", max_size=30) | st.sampled_from(NASTY)
 PAIRS = [(a, b) for a in NASTY for b in NASTY]
 

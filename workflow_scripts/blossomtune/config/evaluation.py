@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
@@ -14,6 +14,7 @@ from blossomtune.config.base import (
     PositiveInt,
     require_unique,
 )
+from blossomtune.config.judge import JudgeSettings
 
 AnswerMetric = Literal[
     "exact_match",
@@ -120,6 +121,19 @@ class EvaluationSettings(Block):
     bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
         2000, description="Resamples behind each 95 % interval."
     )
+
+    judge: JudgeSettings | None = Field(
+        None, description="Comparison of generated answers by a judge model; null for none."
+    )
+
+    @model_validator(mode="after")
+    def _require_answers_to_compare(self) -> "EvaluationSettings":
+        if self.judge and not self.generation.rows:
+            raise ValueError(
+                "judge compares generated answers, and generation.rows is 0; raise it, or leave "
+                "judge out"
+            )
+        return self
 
     @property
     def max_new_tokens(self) -> int:

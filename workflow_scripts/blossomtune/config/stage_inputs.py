@@ -184,7 +184,7 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    evaluation = e.evaluation.model_dump(mode="json")
+    evaluation = e.evaluation.model_dump(mode="json", exclude={"judge"})
     evaluation["generation"]["max_new_tokens"] = e.evaluation.max_new_tokens
     return evaluation | {
         "device": e.evaluation_device,
@@ -192,6 +192,21 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
         "seed": configuration.seed,
         "server_eval_rows": rows,
     }
+
+
+def judge(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's block ``evaluation.judge``, the seed and the number of resamples.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    evaluation = configuration.experiments[experiment].evaluation
+    settings = evaluation.model_dump(mode="json", include={"judge", "bootstrap"})
+    return settings | {"seed": configuration.seed}
 
 
 def plan(configuration: Configuration) -> dict[str, Any]:
