@@ -14,7 +14,16 @@ from markupsafe import Markup, escape
 from blossomtune import files
 from blossomtune.artifacts.origin import Origin
 from blossomtune.artifacts.result_line import describe_result
-from blossomtune.reporting import baselines, charts, figures, formatting, load, stages, summary
+from blossomtune.reporting import (
+    baselines,
+    benchmark_scores,
+    charts,
+    figures,
+    formatting,
+    load,
+    stages,
+    summary,
+)
 from blossomtune.reporting.context import (
     build_comparison_context,
     build_experiment_context,
@@ -24,11 +33,20 @@ from blossomtune.reporting.style import PAGE_STYLE
 
 _TEMPLATE_DIR = Path(__file__).parent
 _PAGE_TEMPLATE = "page.html.jinja"
-_PARTIALS = ("macros.html.jinja", "comparison.html.jinja", "experiment.html.jinja")
+_PARTIALS = (
+    "macros.html.jinja",
+    "comparison.html.jinja",
+    "experiment.html.jinja",
+    "answers.html.jinja",
+    "benchmarks.html.jinja",
+    "judge.html.jinja",
+)
+_FILTER_SCRIPT = (_TEMPLATE_DIR / "filter.js").read_text(encoding="utf-8")
 _MAX_UNFOLDED = 3  # with more experiments, their details are folded away
 _PACKAGES = "torch transformers peft trl datasets flwr numpy pandas pyarrow pydantic".split()  # noqa: SIM905
 _FILTERS = (
     summary.describe_rows,
+    benchmark_scores.format_score,
     formatting.format_amount,
     formatting.format_range,
     formatting.capitalize_first,
@@ -133,6 +151,7 @@ def render_page(
         comparison=build_comparison_context(experiments, {x["e"].name: x["id"] for x in views}),
         experiments=views,
         folded=len(experiments) > _MAX_UNFOLDED,
+        script=Markup(_FILTER_SCRIPT) if any(e.answers for e in experiments) else "",  # noqa: S704
         seed=config["configuration"]["seed"],
         settings=config["report"],
         sources=_collect_sources(experiments),
