@@ -46,8 +46,8 @@ def _describe_selection(compared: list[ComparedAnswers], shown: list[ComparedAns
     if len(shown) < len(compared):
         number = formatting.capitalize_first(formatting.spell_number(len(shown)))
         sentences.append(
-            f"{number} of them are below, from the largest gain to the largest loss: the best five, "
-            "the worst five, and others evenly between them."
+            f"{number} of them are below, from the largest gain to the largest loss: the best "
+            "five, the worst five, and others evenly between them."
         )
     else:
         sentences.append("All are below, from the largest gain to the largest loss.")

@@ -85,11 +85,14 @@ def describe_outcomes(compared: Sequence[ComparedAnswers]) -> str:
     if not compared or compared[0].metric is None:
         return ""
     better, worse, same = (
-        sum(c.outcome == outcome for c in compared) for outcome in ("better", "worse", "same")
+        formatting.spell_number(number) if number else "none"
+        for number in (
+            sum(c.outcome == outcome for c in compared) for outcome in ("better", "worse", "same")
+        )
     )
     answers = formatting.format_amount(len(compared), "written answer")
+    metric = get_metric_label(compared[0].metric)
     return (
-        f"by {get_metric_label(compared[0].metric)}, {formatting.spell_number(better)} of {answers} "
-        f"are better than the base’s, {formatting.spell_number(worse)} worse and "
-        f"{formatting.spell_number(same)} the same"
+        f"of {answers}, {better} are better than the base’s by {metric}, {worse} worse and {same} "
+        "the same"
     )

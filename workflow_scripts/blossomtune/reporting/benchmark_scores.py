@@ -45,9 +45,7 @@ def build_benchmarks_context(e: ExperimentResults) -> dict[str, Any] | None:
         if task.group is None:
             rows += [BenchmarkRow(name, m, task, _collect_scores(task, m)) for m in metrics]
         else:
-            subtasks.append(
-                BenchmarkRow(name, metrics[0], task, _collect_scores(task, metrics[0]))
-            )
+            subtasks.append(BenchmarkRow(name, metrics[0], task, _collect_scores(task, metrics[0])))
     present = {model for row in rows for model in row.scores}
     return {
         "models": [model for model in MODEL_LABELS if model in present],

@@ -2,6 +2,12 @@
 
 from collections.abc import Collection, Sequence
 
+from blossomtune.artifacts.metrics import (
+    ConfidenceInterval,
+    ModelMetrics,
+    PairedDifference,
+    SampledInterval,
+)
 from blossomtune.reporting import formatting
 
 _LABELS = {
@@ -40,3 +46,21 @@ def choose_metric(available: Collection[str], configured: Sequence[str]) -> str 
 def format_metric(value: float | None) -> str:
     """Return a metric's value in percent; a dash without a value."""
     return "–" if value is None else formatting.format_percent(value)
+
+
+def list_answer_metrics(model: ModelMetrics) -> dict[str, SampledInterval]:
+    """Return a model's metrics of generated answers by name."""
+    return {"exact_match": model.exact_match} if model.exact_match else {}
+
+
+def get_answer_difference(difference: PairedDifference, name: str) -> ConfidenceInterval | None:
+    """Return the paired difference of a metric of generated answers.
+
+    Args:
+        difference: the federated model against another one.
+        name: name of the metric.
+
+    Returns:
+        Difference with its interval; None if it was not computed.
+    """
+    return None

@@ -20,10 +20,12 @@ from blossomtune.reporting import (
     charts,
     figures,
     formatting,
+    headline,
     load,
     stages,
     summary,
 )
+from blossomtune.reporting.answer_view import build_typical_answer
 from blossomtune.reporting.context import (
     build_comparison_context,
     build_experiment_context,
@@ -37,6 +39,7 @@ _PARTIALS = (
     "macros.html.jinja",
     "comparison.html.jinja",
     "experiment.html.jinja",
+    "headline.html.jinja",
     "answers.html.jinja",
     "benchmarks.html.jinja",
     "judge.html.jinja",
@@ -143,7 +146,11 @@ def render_page(
         build_experiment_context(number, e, drawings[e.name])
         for number, e in enumerate(experiments, 1)
     ]
+    best = headline.find_best(experiments)
     return environment.get_template(_PAGE_TEMPLATE).render(
+        best_id=next((x["id"] for x in views if x["e"] is best), ""),
+        details=headline.describe_details(best) if best else "",
+        typical=build_typical_answer(best) if best and not best.uses_accuracy else None,
         summary=summary.summarize_run(experiments),
         baseline_summary=" ".join(baselines.describe_differences(experiments[0]))
         if len(experiments) == 1

@@ -26,7 +26,7 @@ def render_text(text: str, limit: int = MAX_CHARACTERS) -> Markup:
         limit: largest number of characters; a note replaces the others.
 
     Returns:
-        Escaped text, and ``<code>`` elements such as ``U+202E``. Only newlines of CR LF are changed.
+        Escaped text, and ``<code>`` elements such as ``U+202E``. CR LF becomes LF.
     """
     shown = text[:limit].replace("\r\n", "\n")
     html = Markup("").join(
