@@ -64,4 +64,5 @@ def shorten(text: str, limit: int) -> str:
     if len(line) <= limit:
         return line
     cut = line[: limit - 1]
-    return f"{cut[: max(cut.rfind(' '), limit // 2)].rstrip()}…"
+    space = cut.rfind(" ")
+    return f"{cut[:space] if space > limit // 2 else cut}…"
