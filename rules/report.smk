@@ -10,7 +10,6 @@ rule report:
             name=CONFIG.run,
             result=["metrics.json", "answers.jsonl"],
         ),
-        expand("results/experiments/{name}/metrics.json", name=CONFIG.run),
         judged_experiments("results/experiments/{experiment}/judge.json"),
         ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
         with_checksums(
