@@ -74,10 +74,11 @@ def _build_row(e: ExperimentResults, compared: ComparedAnswers) -> dict[str, Any
 
 
 def _build_answer(answer: Answer, metric: str | None) -> dict[str, Any]:
-    score = None if metric is None else answer.scores.get(metric)
-    text = "" if score is None else f"{get_metric_label(metric)} {format_metric(score)}"
+    score = ""
+    if metric is not None:
+        score = f"{get_metric_label(metric)} {format_metric(answer.scores.get(metric))}"
     html = render_text(answer.text) if answer.text.strip() else Markup("<em>no answer</em>")
-    return {"text": html, "score": text}
+    return {"text": html, "score": score}
 
 
 def _format_change(compared: ComparedAnswers) -> str:
