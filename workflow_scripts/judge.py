@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from blossomtune.artifacts.answers import read_answers
-
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.cli import build_parser, run_script
 from blossomtune.judging.compare import compare_answers
