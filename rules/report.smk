@@ -7,6 +7,7 @@ rule report:
         BUILT_IMAGE_INPUT,
         expand("results/experiments/{name}/metrics.json", name=CONFIG.run),
         ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
+        benchmark_results(),
         with_checksums(
             *expand(
                 "results/experiments/{name}/{result}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from blossomtune import files
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
-from blossomtune.artifacts.benchmarks import BenchmarkResults
+from blossomtune.artifacts.benchmarks import BenchmarkResults, ModelBenchmarks
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
@@ -29,6 +29,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "merge_check": MergeCheck,
     "metrics": Metrics,
     "benchmarks": BenchmarkResults,
+    "model_benchmarks": ModelBenchmarks,
     "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,

@@ -13,6 +13,7 @@ from blossomtune.config.base import (
     PositiveInt,
     require_unique,
 )
+from blossomtune.config.benchmarks import BenchmarkList
 
 
 class GenerationSettings(Block):
@@ -49,6 +50,12 @@ class EvaluationSettings(Block):
     )
     bootstrap: Annotated[int, Field(ge=100), REJECT_BOOL] = Field(
         2000, description="Resamples behind each 95 % interval."
+    )
+
+    benchmarks: BenchmarkList = Field(
+        [],
+        description="Benchmarks of lm-evaluation-harness for base, federated model and baselines, "
+        "each a name or a block.",
     )
 
     @field_validator("choices")
