@@ -1,5 +1,6 @@
 """Small valid artifacts; keyword arguments replace their fields."""
 
+from blossomtune.artifacts.answers import Answer, AnswerRecord
 from blossomtune.artifacts.benchmarks import BenchmarkResults, BenchmarkScore, BenchmarkTask
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.history import History
@@ -114,6 +115,12 @@ def federation_history(**fields):
     }
     defaults |= {"best_round": None, "result_round": 1, "privacy": None}
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)
+
+
+def answer_record(row=0, text="yes", **fields):
+    answers = {name: Answer(text=text, scores={"exact_match": 1}) for name in ("base", "federated")}
+    defaults = {"row": row, "prompt": "Is it?", "references": ["yes"], "answers": answers}
+    return AnswerRecord(**defaults | fields)
 
 
 def benchmark_score(value=0.5, standard_error=0.1):

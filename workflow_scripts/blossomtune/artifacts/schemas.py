@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from blossomtune import files
+from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
 from blossomtune.artifacts.benchmarks import BenchmarkResults, ModelBenchmarks
@@ -28,6 +29,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "merge_check": MergeCheck,
     "metrics": Metrics,
+    "answers": AnswerRecord,
     "benchmarks": BenchmarkResults,
     "model_benchmarks": ModelBenchmarks,
     "judge": JudgeResults,
