@@ -7,7 +7,6 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from blossomtune.benchmarks.flowertune import FLOWERTUNE_DIR
-
 from blossomtune.benchmarks.task_index import (
     get_task_file,
     index_tasks,
@@ -34,7 +33,7 @@ def list_names(manager, name):
 
 @pytest.fixture(scope="module")
 def known():
-    """Return an index of FlowerTune's suites and of the folders of lm_eval that have their tasks."""
+    """Return an index of FlowerTune's suites and of the folders of lm_eval with their tasks."""
     folder = Path(lm_eval.tasks.__file__).parent
     names = ("mmlu/default", "pubmedqa", "medmcqa", "medqa", "careqa", "mbpp", "humaneval", "arc")
     folders = [FLOWERTUNE_DIR, *(folder / name for name in names)]
