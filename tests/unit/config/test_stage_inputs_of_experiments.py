@@ -9,7 +9,7 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate", "benchmark")
+STAGES = ("federate", "train_baseline", "merge", "evaluate", "benchmark", "judge")
 CARD = {"merge", "report"}  # the model card has a digest, and the report shows the whole
 
 TRAINED = {"federate", "train_baseline"} | CARD
@@ -38,6 +38,8 @@ STAGES_BY_PATH = {
         ("evaluation.batch_size", "evaluation.device", "evaluation.dtype"), SCORES | {"report"}
     ),
     "evaluation.benchmarks": {"benchmark", "report"},
+    "evaluation.bootstrap": {"evaluate", "judge", "report"},
+    "evaluation.judge": {"judge", "report"},
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
@@ -14,6 +14,7 @@ from blossomtune.config.base import (
     require_unique,
 )
 from blossomtune.config.benchmarks import BenchmarkList
+from blossomtune.config.judge import JudgeSettings
 
 
 class GenerationSettings(Block):
@@ -57,6 +58,9 @@ class EvaluationSettings(Block):
         description="Benchmarks of lm-evaluation-harness for base, federated model and baselines, "
         "each a name or a block.",
     )
+    judge: JudgeSettings | None = Field(
+        None, description="Comparison of generated answers by a judge model; null for none."
+    )
 
     @field_validator("choices")
     @classmethod
@@ -64,3 +68,12 @@ class EvaluationSettings(Block):
         if len(choices) == 1:
             raise ValueError(f"{choices} is no choice; give two or more, or none")
         return choices
+
+    @model_validator(mode="after")
+    def _require_answers_to_compare(self) -> "EvaluationSettings":
+        if self.judge and not self.generation.rows:
+            raise ValueError(
+                "judge compares generated answers, and generation.rows is 0; raise it, or leave "
+                "judge out"
+            )
+        return self

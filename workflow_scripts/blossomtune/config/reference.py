@@ -35,6 +35,7 @@ STAGES = {
     "evaluation": "A change reruns evaluate and report. `batch_size`, `device` and `dtype` rerun "
     "benchmark, too.",
     "evaluation: benchmarks": "A change reruns benchmark and report.",
+    "evaluation: judge": "A change reruns judge and report.",
     "report": "A change reruns report.",
 }
 
