@@ -26,6 +26,7 @@ def main() -> None:
     }
     adapters = [args.adapter] if args.adapter else []
     verify_outputs(args.model, *adapters, *datasets.values())
+    os.environ["TQDM_MININTERVAL"] = "30"  # seconds between lines of the log
     os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"  # else local files, too, are counted on the hub
     if any(benchmark["allow_code_execution"] for benchmark in args.config["benchmarks"]):
         os.environ["HF_ALLOW_CODE_EVAL"] = "1"

@@ -136,10 +136,10 @@ def get_task_file(manager: TaskManager, name: str) -> Path:
     Raises:
         UserError: If the name is that of a group or a tag.
     """
-    entry = manager.task_index[name]
-    if name not in manager.all_subtasks or entry.yaml_path is None:
+    file: Path | None = manager.task_index[name].yaml_path
+    if name not in manager.all_subtasks or file is None:
         raise UserError(
             f"{KEY}: dataset replaces the data of one task, and {name!r} is several",
             "give each task a block with a data set of its own",
         )
-    return entry.yaml_path
+    return file
