@@ -10,7 +10,7 @@ from config_cases import PATH_SOURCE, collect_block_types
 
 from blossomtune.config.base import Block
 from blossomtune.config.engines import ENGINES, ExternalEngine
-from blossomtune.config.evaluation import EvaluationSettings, GenerationSettings
+from blossomtune.config.evaluation import ChoicesColumn, EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
 from blossomtune.config.federation import (
     CommunicationSettings,
@@ -113,6 +113,7 @@ EXAMPLES = [
         ("evaluation",),
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
+        | {"metrics": ["chrf"], "answer": "#### (.*)"}
         | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16", "judge": JUDGE},
     ),
     Example(
@@ -122,6 +123,9 @@ EXAMPLES = [
         {"base_url": "https://b.example/v1", "model": "b", "rows": 1, "instructions": "Be fair."}
         | {"references": False, "max_tokens": 9, "extra_body": {"top_p": 1}, "timeout": 9}
         | {"parallel_requests": 1, "allow_http": True},
+    ),
+    Example(
+        ChoicesColumn, ("evaluation", "choices"), {"column": "a"}, {"column": "b", "score": "label"}
     ),
     Example(GenerationSettings, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
 ]

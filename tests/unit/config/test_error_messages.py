@@ -174,6 +174,16 @@ ERRORS = [
      "give two or more, or none"),
     (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' is listed twice"),
     ("run", ["quickstart", "quickstart"], "'quickstart' is listed twice"),
+    (f"{EXPERIMENT}.evaluation.choices", 3, "3 is not allowed; allowed: a list"),
+    (f"{EXPERIMENT}.evaluation.choices.colum", "a", "unknown key (value 'a'); "
+     "did you mean 'column'? allowed: column, score"),
+    (f"{EXPERIMENT}.evaluation.metrics", ["rogue_l"], "'rogue_l' is not allowed; allowed: "
+     "exact_match, normalized_exact_match, token_f1, rouge_l, chrf, numeric_match, json_valid, "
+     "tool_call_match; did you mean 'rouge_l'?"),
+    (f"{EXPERIMENT}.evaluation.metrics", [], "[] is not allowed; allowed: a list that is not "
+     "empty"),
+    (f"{EXPERIMENT}.evaluation.answer", "(", "'(' is no valid regular expression: missing ), "
+     "unterminated subpattern at position 0"),
 ]  # fmt: skip
 
 
