@@ -39,7 +39,7 @@ def compare_answers(e: ExperimentResults) -> list[ComparedAnswers]:
     records = [r for r in e.answers if {"base", "federated"} <= r.answers.keys()]
     scores = [a.scores.keys() for r in records for a in r.answers.values()]
     available = set.intersection(*map(set, scores)) if scores else set()
-    metric = choose_metric(available, e.config["evaluation"].get("metrics") or [])
+    metric = choose_metric(available, e.config["evaluation"]["metrics"] or [])
     compared = [ComparedAnswers(r, metric, _compute_change(r, metric)) for r in records]
     return sorted(compared, key=lambda c: (c.change, c.record.row))
 
