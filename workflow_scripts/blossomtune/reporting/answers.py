@@ -9,6 +9,7 @@ from blossomtune.reporting.load import ExperimentResults
 from blossomtune.reporting.metric_names import choose_metric, get_metric_label
 
 _MAX_ROWS, _MAX_EXTREMES = 20, 5
+_OUTCOMES = ("better", "worse", "same")
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,12 @@ def describe_outcomes(compared: Sequence[ComparedAnswers]) -> str:
     """
     if not compared or compared[0].metric is None:
         return ""
-    better, worse, same = (
-        formatting.spell_number(number) if number else "none"
-        for number in (
-            sum(c.outcome == outcome for c in compared) for outcome in ("better", "worse", "same")
-        )
-    )
+    counts = [sum(c.outcome == outcome for c in compared) for outcome in _OUTCOMES]
+    better, worse, same = (formatting.spell_number(n) if n else "none" for n in counts)
+    verb = "is" if counts[0] == 1 else "are"
     answers = formatting.format_amount(len(compared), "written answer")
     metric = get_metric_label(compared[0].metric)
     return (
-        f"of {answers}, {better} are better than the base’s by {metric}, {worse} worse and {same} "
-        "the same"
+        f"of {answers}, {better} {verb} better than the base’s by {metric}, {worse} worse and "
+        f"{same} the same"
     )
