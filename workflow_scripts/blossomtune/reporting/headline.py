@@ -104,7 +104,7 @@ def describe_details(e: ExperimentResults) -> str:
         f"{formatting.capitalize_first(outcomes)}." if outcomes else "",
         describe_groups(e),
         judge_summary.describe_judge(e),
-        benchmark_scores.describe_forgetting(e),
+        *benchmark_scores.describe_forgetting(e)[:1],
     ]
     return " ".join(filter(None, sentences))
 
