@@ -147,7 +147,7 @@ def test_answers_to_the_sampled_rows_are_recorded_by_model(compared):
         record.answers["centralised"].text == row.completion
         for record, row in zip(records, rows, strict=True)
     ]
-    assert metrics.centralised.exact_match.value == np.mean(right)
+    assert metrics.centralised.answer_metrics["exact_match"].value == np.mean(right)
 
 
 def test_differences_are_paired_with_each_other_model(compared):

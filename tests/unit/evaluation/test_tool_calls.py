@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from chat_cases import TOOLS
+from chat_families import build_tokenizer
+from chat_rows import assistant, call, user
 
 from blossomtune.evaluation.tool_calls import parse_tool_calls, tool_call_match
+from blossomtune.modeling.chat_template import ChatTemplate
 
 WEATHER = {"name": "get_weather", "arguments": {"city": "Paris", "days": 2}}
 TIME = {"name": "get_time", "arguments": {}}
@@ -27,6 +31,19 @@ TEXT = json.dumps(WEATHER)
 def test_calls_are_read_in_every_format(text):
     assert parse_tool_calls(text) == [WEATHER]
     assert tool_call_match(text, json.dumps([WEATHER])) == 1
+
+
+@pytest.mark.parametrize(
+    "family", ["llama3", "qwen2_5", "qwen3", "mistral_nemo", "mistral_small", "lfm2"]
+)
+def test_calls_are_read_as_chat_templates_write_them(family):
+    template = ChatTemplate(build_tokenizer(family))
+    arguments = {"city": 'Köln "am" Rhein', "days": [1, 2]}
+    messages = [user("Cold?"), assistant(None, tool_calls=[call("get_weather", arguments)])]
+    prompt = template.render(messages[:1], TOOLS, add_generation_prompt=True)
+    text = template.render(messages, TOOLS, add_generation_prompt=False)
+    answer = template.control_tokens.remove(text[len(prompt) :])
+    assert parse_tool_calls(answer) == [{"name": "get_weather", "arguments": arguments}]
 
 
 @pytest.mark.parametrize(

@@ -37,16 +37,16 @@ class SampledInterval(ConfidenceInterval):
 
 
 ANSWER_METRIC_LABELS = {
-    "exact_match": "exact match",
-    "normalized_exact_match": "normalized exact match",
-    "token_f1": "token F1",
+    "tool_call_match": "matching tool calls",
+    "numeric_match": "right numbers",
     "rouge_l": "ROUGE-L",
+    "token_f1": "token F1",
     "chrf": "chrF",
-    "numeric_match": "numeric match",
+    "normalized_exact_match": "normalized exact match",
+    "exact_match": "exact match",
     "json_valid": "valid JSON",
-    "tool_call_match": "tool call match",
 }
-"""Names of the metrics of generated answers for people; all are shares."""
+"""Labels of the metrics of generated answers; the first that was computed compares models best."""
 
 
 class GroupMetrics(Part):
@@ -118,11 +118,6 @@ class ModelMetrics(GroupMetrics):
     by: dict[str, GroupMetrics] | None
     clients: dict[str, GroupMetrics] | None
     fairness: Fairness | None
-
-    @property
-    def exact_match(self) -> SampledInterval | None:
-        """Share of generated answers that equal a right one; None if it was not computed."""
-        return (self.answer_metrics or {}).get("exact_match")
 
 
 class LocalBaselineMetrics(ModelMetrics):

@@ -1,4 +1,4 @@
-"""Judge answers that are numbers or JSON."""
+"""Compare numbers in answers, and check JSON."""
 
 import json
 import re

@@ -118,6 +118,6 @@ def _load_rouge_scorer() -> Any:
 
 @cache
 def _load_chrf() -> Any:
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return CHRF()

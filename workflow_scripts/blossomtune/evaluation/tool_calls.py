@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,8 @@ def parse_tool_calls(text: str) -> list[ToolCall]:
     """Return the calls in a text.
 
     A call is a JSON object with ``name`` and ``arguments`` (or ``parameters``), as most chat
-    templates write it, or ``name(key=value)`` in a Python list, as those of Llama 4 and LFM2 do.
+    templates write it; a name and the JSON object of the arguments (Mistral Small); or
+    ``name(key=value)`` in a Python list (Llama 4, LFM2).
 
     Args:
         text: A generated or right answer.
@@ -34,26 +36,33 @@ def parse_tool_calls(text: str) -> list[ToolCall]:
     Returns:
         The calls in their order.
     """
-    calls = [call for value in _iter_json(text) for call in _list_calls(value)]
+    calls = []
+    for before, value in _iter_json(text):
+        name = re.search(r"[A-Za-z_][\w.-]*$", before)
+        if name and isinstance(value, dict):
+            value = {"name": name[0], "arguments": value}
+        calls += _list_calls(value)
     return calls or _parse_python_calls(text)
 
 
-def _iter_json(text: str) -> Iterator[Any]:
-    """Yield the outermost JSON objects and lists in a text."""
-    decoder, position = json.JSONDecoder(), 0
+def _iter_json(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the outermost JSON objects and lists in a text, after the text before each."""
+    decoder, position, end = json.JSONDecoder(), 0, 0
     while position < len(text):
         starts = [i for i in (text.find("{", position), text.find("[", position)) if i >= 0]
         if not starts:
             return
         position = min(starts)
+        before = text[end:position]
         try:
-            value, position = decoder.raw_decode(text, position)
+            value, end = decoder.raw_decode(text, position)
         except ValueError:
             position += 1
         except RecursionError:  # no answer nests so deeply
             return
         else:
-            yield value
+            position = end
+            yield before, value
 
 
 def _list_calls(value: Any) -> list[ToolCall]:
