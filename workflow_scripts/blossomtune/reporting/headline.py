@@ -30,11 +30,6 @@ class MetricChange:
     is_share: bool
     rows: int
 
-    @property
-    def is_gain(self) -> bool:
-        """True if the value changed for the better."""
-        return (self.after.value > self.before.value) == self.is_share
-
     def format_value(self, value: float) -> str:
         """Return a value as the page shows it."""
         return (
