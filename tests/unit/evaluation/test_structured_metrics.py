@@ -47,7 +47,7 @@ def test_any_text_has_a_score(text):
     assert json_valid(text, "") in (0, 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.recursive(
         st.none()
@@ -56,6 +56,7 @@ def test_any_text_has_a_score(text):
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(),
         lambda items: st.lists(items) | st.dictionaries(st.text(), items),
+        max_leaves=5,
     )
 )
 def test_json_is_valid(value):
