@@ -36,4 +36,5 @@ rule federate:
         " --adapter {output.adapter:q} --history {output.history:q}"
         " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}"
         " --logs {params.results:q}/logs/federate/{wildcards.experiment}"
+        " {TRACKING_OPTIONS} --tracking {params.results:q}/tracking"
         " --cores {threads} --minutes {resources.runtime} 2>&1 | tee {log:q}"

@@ -192,6 +192,11 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     }
 
 
+def track(configuration: Configuration) -> dict[str, Any]:
+    """Return the names of the trackers."""
+    return {"trackers": configuration.tracking}
+
+
 def plan(configuration: Configuration) -> dict[str, Any]:
     """Return the blocks of the experiments of this run, by experiment.
 

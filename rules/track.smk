@@ -1,0 +1,53 @@
+# The trackers of `tracking`. federate logs each round as it ends; this rule logs what they lack.
+from importlib.util import find_spec
+
+from blossomtune.config.tracking import PACKAGES
+
+# In a container or a conda environment, the packages are those of the lock.
+if not DEPLOYMENT_METHODS:
+    missing = [PACKAGES[name] for name in CONFIG.tracking if not find_spec(name)]
+    if missing:
+        raise WorkflowError(
+            f"tracking: {', '.join(CONFIG.tracking)} needs packages that are not installed: "
+            f"{', '.join(missing)}\n  hint: python -m pip install {' '.join(missing)}, "
+            "or leave the key out"
+        )
+
+# No parameter of federate, which must not rerun if the trackers change.
+TRACKING_OPTIONS = (
+    f"--trackers {shlex.quote(stage_config('track')(None))}" if CONFIG.tracking else ""
+)
+TRACKED = [
+    f"results/tracking/{name}.done" for name in (CONFIG.run if CONFIG.tracking else [])
+]
+
+
+rule track:
+    """Log the rounds to the trackers."""
+    input:
+        BUILT_IMAGE_INPUT,
+        history="results/experiments/{experiment}/history.json",
+        script=script("track"),
+        code=library_sources("track"),
+    output:
+        touch("results/tracking/{experiment}.done"),
+    log:
+        "results/logs/track/{experiment}.log",
+    benchmark:
+        "results/benchmarks/track/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
+    container:
+        CONTAINER_IMAGE
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("track"),
+        config=stage_config("track"),
+        results=results_folder("tracking/{experiment}.done"),
+    shell:
+        "python {input.script:q} --config {params.config:q} --rounds {input.history:q}"
+        " --folder {params.results:q}/tracking --experiment {wildcards.experiment:q}"
+        " 2> {log:q} < /dev/null"
