@@ -94,4 +94,3 @@ class RoundTracking:
                 name = run.name
         write_artifact(self._run_file, TrackedRun(name=name, rounds=digests))
         return name
-
