@@ -52,7 +52,11 @@ def test_metrics_are_consistent(tiny_model, rows, caplog):
 
 
 def test_metrics_that_are_not_computed_are_null(tiny_model, rows):
-    settings = SETTINGS | {"choices": [], "by": None, "generation": {"rows": 0, "max_new_tokens": 5}}
+    settings = SETTINGS | {
+        "choices": [],
+        "by": None,
+        "generation": {"rows": 0, "max_new_tokens": 5},
+    }
     metrics = evaluate_twice(tiny_model, rows, settings)
     missing = {name for name, value in metrics["base"].items() if value is None}
     expected = {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}

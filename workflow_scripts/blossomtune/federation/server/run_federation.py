@@ -24,6 +24,7 @@ from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.rounds import RoundRunner
 from blossomtune.gpus import GpuSampler, list_visible_gpus
 from blossomtune.named_tensors import StateDict
+from blossomtune.terminal_bar import iterate_with_bar
 from blossomtune.training import adapter
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 from blossomtune.training.initial_adapter import build_initial_adapter
@@ -123,7 +124,8 @@ def _run_rounds(
         write_progress(run, checkpoint.history)
     started, deadline = time.monotonic(), JobDeadline(run.resources.deadline)
     with GpuSampler(list_visible_gpus() if run.resources.device == "cuda" else []) as gpus:
-        for number in range(first_round, num_rounds + 1):
+        remaining = range(first_round, num_rounds + 1)
+        for number in iterate_with_bar(remaining, "round", num_rounds, first_round - 1):
             deadline.check(number - 1)
             gpus.collect_usage()
             try:
