@@ -1,17 +1,12 @@
 # The trackers of `tracking`. federate logs each round as it ends; this rule logs what they lack.
-from importlib.util import find_spec
-
-from blossomtune.config.tracking import PACKAGES
+from blossomtune.config.tracking import require_packages
 
 # In a container or a conda environment, the packages are those of the lock.
 if not DEPLOYMENT_METHODS:
-    missing = [PACKAGES[name] for name in CONFIG.tracking if not find_spec(name)]
-    if missing:
-        raise WorkflowError(
-            f"tracking: {', '.join(CONFIG.tracking)} needs packages that are not installed: "
-            f"{', '.join(missing)}\n  hint: python -m pip install {' '.join(missing)}, "
-            "or leave the key out"
-        )
+    try:
+        require_packages(CONFIG.tracking)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 # No parameter of federate, which must not rerun if the trackers change.
 TRACKING_OPTIONS = (
