@@ -8,10 +8,8 @@ if not DEPLOYMENT_METHODS:
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
-# No parameter of federate, which must not rerun if the trackers change.
-TRACKING_OPTIONS = (
-    f"--trackers {shlex.quote(stage_config('track')(None))}" if CONFIG.tracking else ""
-)
+# A resource of federate, since a change of a parameter would train again.
+TRACKERS_FILE = stage_config("track")(None) if CONFIG.tracking else "none"
 TRACKED = [
     f"results/tracking/{name}.done" for name in (CONFIG.run if CONFIG.tracking else [])
 ]

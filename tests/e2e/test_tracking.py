@@ -1,6 +1,8 @@
 """A run that is killed and resumed is one run in all trackers, with what history.json has."""
 
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -26,12 +28,13 @@ def wait_for_rounds(home, process, number):
 
 
 def kill(process):
-    """Kill Snakemake and its job; wait until all processes are gone."""
+    """Kill Snakemake, the server and the trackers' process; wait until all processes are gone."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     for child in children:
-        if psutil.pid_exists(child.pid) and "federate.py" in " ".join(child.cmdline()):
-            child.kill()
+        with suppress(psutil.Error):
+            if {"federate.py", "track.py"} & {Path(word).name for word in child.cmdline()}:
+                child.kill()
     psutil.wait_procs(children, timeout=60)
     process.wait()
 
@@ -45,6 +48,7 @@ def test_killed_and_resumed_run_is_one_run_in_all_trackers(tiny_model, tmp_path,
     config_file = home / "config/config.yaml"
     config = yaml.safe_load(config_file.read_text()) | {"tracking": sorted(READERS)}
     config["experiments"]["small"]["federation"] = {"rounds": 4}
+    config["experiments"]["small"]["training"]["arguments"]["max_steps"] = 2
     config_file.write_text(yaml.safe_dump(config))
     for number in (2, 4):
         process = start_snakemake(home, "--cores", "2", TRACKED)
