@@ -6,7 +6,7 @@ VENV := .venv
 ENTER := . $(VENV)/bin/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch test bench gpu-check docs lint lock clean
+.PHONY: help run watch chat test bench gpu-check docs lint lock clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 
 watch: $(VENV)/.locked ## Shows a run's progress in a browser; --port and --no-browser in ARGS
 	@$(ENTER) python workflow_scripts/watch.py $(ARGS)
+
+chat: $(VENV)/.locked ## Talks to base and federated model of a finished experiment
+	@$(ENTER) python workflow_scripts/chat.py $(ARGS)
 
 # One process more than there are cores, at most four, since many tests wait for programs. Each runs whole files,
 # the slow ones first, and keeps to itself what it has built for them.

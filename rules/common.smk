@@ -205,6 +205,15 @@ def expand_run(pattern):
     return sorted({pattern.format(**experiment_blocks(name)) for name in CONFIG.run})
 
 
+def judged_experiments(pattern):
+    """Return `pattern`, filled for the experiments of this run with `evaluation.judge`."""
+    return [
+        pattern.format(experiment=name)
+        for name in CONFIG.run
+        if CONFIG.experiments[name].evaluation.judge
+    ]
+
+
 def after_downloads(pattern):
     """Return an input function: folders of this run, known when its downloads are printed."""
 

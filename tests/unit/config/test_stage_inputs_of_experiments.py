@@ -9,7 +9,7 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate")
+STAGES = ("federate", "train_baseline", "merge", "evaluate", "judge")
 CARD = {"merge", "report"}  # the model card has a digest, and the report shows the whole
 
 TRAINED = {"federate", "train_baseline"} | CARD
@@ -33,6 +33,8 @@ STAGES_BY_PATH = {
     "baselines": {"report"},
     "baselines.threads": {"train_baseline", "report"},
     "evaluation": {"evaluate", "report"},
+    "evaluation.bootstrap": {"evaluate", "judge", "report"},
+    "evaluation.judge": {"judge", "report"},
 }
 
 
