@@ -75,6 +75,15 @@ def test_resumed_run_continues_and_a_run_trained_again_is_a_new_one(tracker, fol
     assert READERS[tracker](folder, run) == expect(ROUNDS)
 
 
+def test_training_that_starts_over_is_a_new_run_although_round_0_is_the_same(folder):
+    run = track(folder, [], ROUNDS)
+    tracking = RoundTracking([], folder, "small.1")
+    tracking.log(ROUNDS[:1])
+    assert get_run(folder) == run
+    tracking.log([ROUNDS[0], make_round(1, loss=0.5)])
+    assert get_run(folder) != run
+
+
 def test_error_of_a_tracker_does_not_stop_another(folder, caplog):
     (folder / "mlflow").write_text("a file where the folder should be")
     tracking = RoundTracking(["mlflow", "tensorboard"], folder, "small.1")

@@ -54,7 +54,7 @@ class RoundTracking:
         Args:
             rounds: All rounds so far.
         """
-        if not rounds:
+        if len(rounds) < 2:  # round 0 is the same in each training, and would name one run for all
             return
         run = self._name_run(rounds)
         for name in self._names:
