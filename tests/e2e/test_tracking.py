@@ -47,7 +47,7 @@ def test_killed_and_resumed_run_is_one_run_in_all_trackers(tiny_model, tmp_path,
     folder = home / "results/tracking"
     config_file = home / "config/config.yaml"
     config = yaml.safe_load(config_file.read_text()) | {"tracking": sorted(READERS)}
-    config["experiments"]["small"]["federation"] = {"rounds": 4}
+    config["experiments"]["small"]["federation"] = {"rounds": 8}
     config["experiments"]["small"]["training"]["arguments"]["max_steps"] = 2
     config_file.write_text(yaml.safe_dump(config))
     for number in (2, 4):
@@ -59,7 +59,7 @@ def test_killed_and_resumed_run_is_one_run_in_all_trackers(tiny_model, tmp_path,
 
     history = read_artifact(home / EXPERIMENT / "history.json", History)
     expected = {record.round: compute_metrics(record) for record in history.rounds}
-    assert len(expected) == 5
+    assert len(expected) == 9
     run = read_json(folder / "runs/small.json")["name"]
     assert [path.name for path in (folder / "tensorboard").iterdir()] == [run]
     monkeypatch.setenv("TRACKIO_DIR", str(folder / "trackio"))
