@@ -35,6 +35,7 @@ include: "rules/federate.smk"
 include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
+include: "rules/benchmark.smk"
 include: "rules/judge.smk"
 include: "rules/report.smk"
 

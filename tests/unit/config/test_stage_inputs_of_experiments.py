@@ -9,11 +9,12 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate", "judge")
+STAGES = ("federate", "train_baseline", "merge", "evaluate", "benchmark", "judge")
 CARD = {"merge", "report"}  # the model card has a digest, and the report shows the whole
 
 TRAINED = {"federate", "train_baseline"} | CARD
 FEDERATED = {"federate"} | CARD
+SCORES = {"evaluate", "benchmark"}
 STAGES_BY_PATH = {
     # by block, and by key if it differs
     "model": CARD,
@@ -24,7 +25,7 @@ STAGES_BY_PATH = {
     "federation": FEDERATED,
     "federation.rounds": TRAINED,  # baselines take as many steps
     "federation.fraction_train": TRAINED,
-    "federation.gpus_per_client": TRAINED | {"evaluate"},  # evaluation.device is auto
+    "federation.gpus_per_client": TRAINED | SCORES,  # evaluation.device is auto
     "federation.early_stopping": FEDERATED
     | {"evaluate"},  # rows that influence training are not scored
     "federation.early_stopping.patience": FEDERATED,
@@ -33,6 +34,10 @@ STAGES_BY_PATH = {
     "baselines": {"report"},
     "baselines.threads": {"train_baseline", "report"},
     "evaluation": {"evaluate", "report"},
+    **dict.fromkeys(
+        ("evaluation.batch_size", "evaluation.device", "evaluation.dtype"), SCORES | {"report"}
+    ),
+    "evaluation.benchmarks": {"benchmark", "report"},
     "evaluation.bootstrap": {"evaluate", "judge", "report"},
     "evaluation.judge": {"judge", "report"},
 }

@@ -184,7 +184,9 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    return e.evaluation.model_dump(mode="json", exclude={"judge"}) | {
+    evaluation = e.evaluation.model_dump(mode="json", exclude={"benchmarks", "judge"})
+    evaluation["generation"]["max_new_tokens"] = e.evaluation.max_new_tokens
+    return evaluation | {
         "device": e.evaluation_device,
         "gpus": e.evaluation_gpus,
         "seed": configuration.seed,
@@ -195,6 +197,26 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
 def track(configuration: Configuration) -> dict[str, Any]:
     """Return the names of the trackers."""
     return {"trackers": configuration.tracking}
+
+
+def benchmark(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's benchmarks and what their scores depend on, beside the model.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    e = configuration.experiments[experiment]
+    preprocessing = configuration.preprocessing[e.preprocessing]
+    keys = {"benchmarks", "batch_size", "dtype"}
+    return e.evaluation.model_dump(mode="json", include=keys) | {
+        "device": e.evaluation_device,
+        "gpus": e.evaluation_gpus,
+        "chat_template_arguments": preprocessing.chat_template_arguments,
+    }
 
 
 def judge(configuration: Configuration, experiment: str) -> dict[str, Any]:
@@ -246,6 +268,8 @@ def plan_downloads(configuration: Configuration) -> dict[str, Any]:
         JSON object.
     """
     used = _dump_used_blocks(configuration, configuration.run)
+    names = expand_mixtures(configuration, set(list_benchmark_datasets(configuration)))
+    used["datasets"] |= {n: download(configuration, n) for n in sorted(names)}
     sources: dict[str, Any] = {}
     for section in ("models", "datasets"):
         sources[section] = {
@@ -253,6 +277,12 @@ def plan_downloads(configuration: Configuration) -> dict[str, Any]:
             for name, block in used[section].items()
         }
     return sources
+
+
+def list_benchmark_datasets(configuration: Configuration) -> list[str]:
+    """Return the data sets that benchmarks of this run read instead of a task's own data."""
+    experiments = [configuration.experiments[name] for name in configuration.run]
+    return sorted({b.dataset for e in experiments for b in e.evaluation.benchmarks if b.dataset})
 
 
 def _has_test_source(block: dict[str, Any]) -> bool:
