@@ -30,6 +30,7 @@ include: "rules/preprocess.smk"
 include: "rules/render_preview.smk"
 include: "rules/plan.smk"
 include: "rules/invite.smk"
+include: "rules/track.smk"
 include: "rules/federate.smk"
 include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
@@ -49,6 +50,7 @@ rule all:
     input:
         rules.report.output,
         PARTITION_FIGURES,
+        TRACKED,
     localrule: True
 
 

@@ -24,6 +24,7 @@ NAMES = {
     "train_baseline": ["quickstart"],
     "merge": ["quickstart"],
     "evaluate": ["quickstart"],
+    "track": [],
     "report": [],
 }
 EXPERIMENT = "experiments.quickstart"
@@ -58,6 +59,7 @@ def find_changed_stages(raw, path, value):
 CARD = {"merge", "report"}
 TRAINED = {"federate", "train_baseline"} | CARD
 CHANGES = [
+    ("tracking", "mlflow", {"track"}),
     ("seed", 7, {"download", "partition", "render_preview", "evaluate"} | TRAINED),
     ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
     ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),
