@@ -34,10 +34,17 @@ include: "rules/federate.smk"
 include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
 include: "rules/evaluate.smk"
+include: "rules/export.smk"
+include: "rules/publish.smk"
 include: "rules/report.smk"
 
 
 PARTITION_FIGURES = expand_run("results/report/partitions/{partition}.svg")
+EXPORTS = [
+    f"results/experiments/{name}/export"
+    for name in CONFIG.run
+    if CONFIG.experiments[name].export
+]
 
 
 # The default target: the first rule of this file. The directive `default_target` would take effect in
@@ -47,6 +54,7 @@ rule all:
     input:
         rules.report.output,
         PARTITION_FIGURES,
+        EXPORTS,
     localrule: True
 
 

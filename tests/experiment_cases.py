@@ -12,6 +12,7 @@ from blossomtune.config.base import Block
 from blossomtune.config.engines import ENGINES, ExternalEngine
 from blossomtune.config.evaluation import EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
+from blossomtune.config.export import ExportSettings, PublishSettings
 from blossomtune.config.federation import (
     CommunicationSettings,
     EarlyStoppingSettings,
@@ -49,7 +50,8 @@ EXAMPLES = [
         ExperimentSettings,
         (),
         {},
-        {"model": "other", "partition": "other", "preprocessing": "other"},
+        {"model": "other", "partition": "other", "preprocessing": "other"}
+        | {"export": {"gguf": ["f16"]}, "publish": {"repo": "a/b"}},
     ),
     Example(
         LoraSettings,
@@ -112,6 +114,18 @@ EXAMPLES = [
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
         | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16"},
+    ),
+    Example(
+        ExportSettings,
+        ("export",),
+        {"gguf": ["f16"]},
+        {"gguf": ["q8_0"], "adapter_gguf": True, "ollama": True},
+    ),
+    Example(
+        PublishSettings,
+        ("publish",),
+        {"repo": "a/b"},
+        {"repo": "a/c", "what": "merged", "private": False, "revision": "v2"},
     ),
     Example(GenerationSettings, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
 ]
