@@ -132,6 +132,14 @@ def test_controls_are_jobs_of_their_own(small, chosen, jobs):
     assert small.planned() == Counter([*STAGES, *["train_baseline"] * jobs, "all"])
 
 
+def test_formats_are_jobs_where_they_are_named_and_publishing_is_never_part_of_a_run(small):
+    blocks = {"export": {"gguf": ["q8_0"]}, "publish": {"repo": "owner/name"}}
+    small.configure(lambda data: data["experiments"]["quickstart"].update(blocks))
+    assert small.planned() == Counter([*STAGES, "fetch_converter", "export", "all"])
+    trained = ["fetch_model", "download", "partition", "preprocess", "federate"]
+    assert small.planned("publish_dry_run") == Counter([*trained, "publish_dry_run"])
+
+
 @pytest.mark.parametrize("cut", ["iid", "local"])
 def test_a_thousand_clients_are_no_more_jobs(small, cut):
     def change(data):
