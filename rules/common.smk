@@ -195,6 +195,15 @@ def expand_run(pattern):
     return sorted({pattern.format(**experiment_blocks(name)) for name in CONFIG.run})
 
 
+def judged_experiments(pattern):
+    """Return `pattern`, filled for the experiments of this run with `evaluation.judge`."""
+    return [
+        pattern.format(experiment=name)
+        for name in CONFIG.run
+        if CONFIG.experiments[name].evaluation.judge
+    ]
+
+
 def after_downloads(pattern):
     """Return an input function: folders of this run, known when its downloads are printed."""
 
@@ -240,9 +249,10 @@ def published_results(wildcards):
     """Return the folders, with their checksums, that are published or that a model card shows."""
     folders = []
     for name in list_published():
-        experiment, what = f"results/experiments/{name}", CONFIG.experiments[name].publish.what
-        folders += [f"{experiment}/{result}" for result in ("adapter", what)]
-        folders += [pattern.format(**experiment_blocks(name)) for pattern in CARD_INPUTS]
+        what = CONFIG.experiments[name].publish.what
+        results = [f"results/experiments/{name}/{part}" for part in ("adapter", what)]
+        blocks = experiment_blocks(name)
+        folders += [*results, *(pattern.format(**blocks) for pattern in CARD_INPUTS)]
     return with_checksums(*dict.fromkeys(folders))
 
 

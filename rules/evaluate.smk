@@ -11,7 +11,8 @@ rule evaluate:
         script=script("evaluate"),
         code=library_sources("evaluate"),
     output:
-        "results/experiments/{experiment}/metrics.json",
+        metrics="results/experiments/{experiment}/metrics.json",
+        answers="results/experiments/{experiment}/answers.jsonl",
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
@@ -33,4 +34,4 @@ rule evaluate:
         "python {input.script:q} --config {params.config:q} --base {input.base[0]:q}"
         " --merged {input.merged[0]:q} {params.baselines} --preprocessed {input.preprocessed[0]:q}"
         " --partition {input.partition[0]:q} --dataset {input.dataset[0]:q}"
-        " --output {output:q} --cores {threads} 2> {log:q}"
+        " --output {output.metrics:q} --answers {output.answers:q} --cores {threads} 2> {log:q}"

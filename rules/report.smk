@@ -5,7 +5,12 @@ rule report:
     """Write the report page and its figures."""
     input:
         BUILT_IMAGE_INPUT,
-        expand("results/experiments/{name}/metrics.json", name=CONFIG.run),
+        expand(
+            "results/experiments/{name}/{result}",
+            name=CONFIG.run,
+            result=["metrics.json", "answers.jsonl"],
+        ),
+        judged_experiments("results/experiments/{experiment}/judge.json"),
         ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
         with_checksums(
             *expand(

@@ -1,8 +1,12 @@
 """Small valid artifacts; keyword arguments replace their fields."""
 
+from blossomtune.artifacts.answers import Answer, AnswerRecord
+from blossomtune.artifacts.benchmarks import BenchmarkResults, BenchmarkScore, BenchmarkTask
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgedPair, JudgeResults
 from blossomtune.artifacts.leaks import Leaks
+from blossomtune.artifacts.metrics import ConfidenceInterval
 from blossomtune.artifacts.partition_manifest import ClientPartition, PartitionManifest
 from blossomtune.artifacts.provenance import Provenance
 from blossomtune.artifacts.round_record import ClientTrainRecord, RoundRecord, ServerEvaluation
@@ -111,3 +115,41 @@ def federation_history(**fields):
     }
     defaults |= {"best_round": None, "result_round": 1, "privacy": None}
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)
+
+
+def answer_record(row=0, text="yes", **fields):
+    answers = {name: Answer(text=text, scores={"exact_match": 1}) for name in ("base", "federated")}
+    defaults = {"row": row, "prompt": "Is it?", "references": ["yes"], "answers": answers}
+    return AnswerRecord(**defaults | fields)
+
+
+def benchmark_score(value=0.5, standard_error=0.1):
+    return BenchmarkScore(value=value, standard_error=standard_error)
+
+
+def benchmark_task(values=None, **fields):
+    """Return a task; ``values`` has the accuracy by model."""
+    values = values or {"base": 0.4, "federated": 0.5}
+    scores = {model: {"acc": benchmark_score(value)} for model, value in values.items()}
+    differences = {m: values["federated"] - v for m, v in values.items() if m != "federated"}
+    defaults = {"version": "1.0", "group": None, "subtasks": [], "num_fewshot": 0, "limit": None}
+    defaults |= {"rows": 100, "chat_template": False, "main_metric": "acc"}
+    defaults |= {"higher_is_better": {"acc": True}, "scores": scores}
+    defaults["difference"] = {m: {"acc": benchmark_score(d)} for m, d in differences.items()}
+    return BenchmarkTask(**defaults | fields)
+
+
+def benchmark_results(tasks=None):
+    return BenchmarkResults(lm_eval="0.4.13", tasks=tasks or {"arc_easy": benchmark_task()})
+
+
+def judged_pair(wins=3, losses=1, ties=2, **fields):
+    rows, rate = wins + losses + ties, (wins + ties / 2) / (wins + losses + ties)
+    defaults = {"rows": rows, "wins": wins, "losses": losses, "ties": ties}
+    defaults |= {"inconsistent": 0, "unreadable": 0}
+    defaults["win_rate"] = ConfidenceInterval(value=rate, low=rate - 0.1, high=rate + 0.1)
+    return JudgedPair(**defaults | fields)
+
+
+def judge_results(**fields):
+    return JudgeResults(**{"model": "judge-1", "pairs": {"base": judged_pair()}} | fields)

@@ -19,11 +19,13 @@ from blossomtune.config.federation import (
     FederationSettings,
     PrivacySettings,
 )
+from blossomtune.config.judge import JudgeSettings
 from blossomtune.config.lora import ColumnRanks, LoraSettings
 from blossomtune.config.strategies import STRATEGY_SETTINGS
 from blossomtune.config.training import TrainingSettings
 
 HETEROGENEOUS = {"aggregation": "flexlora"}
+JUDGE = {"base_url": "https://a.example/v1", "model": "a"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,15 @@ EXAMPLES = [
         ("evaluation",),
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
-        | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16"},
+        | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16", "judge": JUDGE},
+    ),
+    Example(
+        JudgeSettings,
+        ("evaluation", "judge"),
+        JUDGE,
+        {"base_url": "https://b.example/v1", "model": "b", "rows": 1, "instructions": "Be fair."}
+        | {"references": False, "max_tokens": 9, "extra_body": {"top_p": 1}, "timeout": 9}
+        | {"parallel_requests": 1, "allow_http": True},
     ),
     Example(
         ExportSettings,

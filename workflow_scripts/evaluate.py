@@ -9,9 +9,9 @@ from blossomtune.evaluation.rows import load_evaluation_set
 
 
 def main() -> None:
-    """Read the rows, score the models and write the metrics."""
+    """Read the rows, score the models and write metrics and answers."""
     parser = build_parser(__doc__)
-    for name in ("base", "merged", "preprocessed", "partition", "dataset", "output"):
+    for name in ("base", "merged", "preprocessed", "partition", "dataset", "output", "answers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument(
         "--baseline",
@@ -35,6 +35,7 @@ def main() -> None:
 
     import torch  # after the settings are checked, which needs no torch
 
+    from blossomtune.artifacts.answers import write_answers
     from blossomtune.artifacts.result_line import describe_result
     from blossomtune.evaluation.compare import evaluate_models
     from blossomtune.evaluation.stored_model import StoredModel
@@ -44,7 +45,8 @@ def main() -> None:
     torch.set_num_threads(args.cores)
     models = {"base": StoredModel(args.base), "federated": StoredModel(args.merged)}
     models |= {name: StoredModel(args.base, adapter) for name, adapter in baselines.items()}
-    metrics = evaluate_models(models, evaluation_set, args.config)
+    metrics, answers = evaluate_models(models, evaluation_set, args.config)
+    write_answers(args.answers, answers)
     write_artifact(args.output, metrics)
     print(
         describe_result(

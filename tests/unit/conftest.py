@@ -41,6 +41,8 @@ def write_held_out(tiny_model):
                 "prompt": prompts,
                 "completion": labels,
                 "references": pa.array([[]] * len(texts), pa.list_(pa.string())),
+                "question": texts,
+                "tool_calls": pa.array([""] * len(texts), pa.string()),
             }
         )
         with pa.ipc.new_stream(str(path), table.schema) as stream:

@@ -299,6 +299,7 @@ def write_results(results, raw, *, failed=(), rename=None):
         history = build_history(e["federation"]["rounds"], failed, e)
         write(f"experiments/{name}/history.json", history)
         write(f"experiments/{name}/metrics.json", build_metrics(e["baselines"], number / 50))
+        (results / f"experiments/{name}/answers.jsonl").touch()
         write(
             f"experiments/{name}/merged/merge.json",
             {"largest_logit_difference": 1.9e-5, "prompts": 8}

@@ -128,6 +128,20 @@ def write_ratings(folder):
         (folder / f"{name}_GroundTruth.txt").write_text("\n".join(lines) + "\n")
 
 
+def write_instructions(folder):
+    """Write rows of all kinds of task, some too long, as in the archive of LLaMA-Factory."""
+    verbs = ["Rewrite", "Classify", "Generate", "List", "What", "Given"]
+    instructions = [
+        {"instruction": f"{verbs[i % 6]} number {i}.", "input": "", "output": f"It is {i}."}
+        | ({"output": "It. " * 101} if i % 50 == 0 else {})
+        for i in range(300)
+    ]
+    file = folder / "llamafactory-0.9.5/data/alpaca_en_demo.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(instructions))
+
+
+PACKAGES = {"vaderSentiment": write_ratings, "llamafactory": write_instructions}
 GENERATORS = {
     "yahma/alpaca-cleaned": lambda: generate_instructions(650),
     "HuggingFaceTB/everyday-conversations-llama3.1-2k train_sft": lambda: generate_conversations(
@@ -148,7 +162,7 @@ def replace_source(source, folder):
     if source["kind"] == "path":
         return {"kind": "path", "path": str(ROOT / source["path"])}
     if source["kind"] == "pypi":
-        write_ratings(folder / "package")
+        PACKAGES[source["package"]](folder / "package")
         return {"kind": "path", "path": str(folder / "package"), "files": source["files"]}
     name = source["repo"] + (f" {source['split']}" if "split" in source else "")
     file = folder / f"{source.get('split', 'train')}.parquet"
@@ -171,7 +185,7 @@ def sentiment(row):
 
 
 TRAINED_ON = {
-    "alpaca": alpaca_columns,
+    **dict.fromkeys(("alpaca", "one-task-each", "mixed"), alpaca_columns),
     "chat": lambda row: [(m["role"], m["content"]) for m in row["messages"]],
     "flowertune-general": lambda row: build_turns(ALPACA.format(row["instruction"]), row["output"]),
     "flowertune-finance": lambda row: build_turns(
@@ -282,6 +296,13 @@ def test_manifests_of_instructions(build_data):
     assert preprocessed.shape.detected
     counts = [*preprocessed.clients, preprocessed.test]
     assert sum(count.truncated for count in counts) == 1
+
+
+def test_clients_of_the_instructions_have_a_kind_of_task_each(build_data):
+    (data, partition, _), _, _ = build_data("instruction.yaml", "one-task-each")
+    assert (data.rows.filtered, data.rows.test) == (6, 96)
+    tasks = {"rewrite", "classify", "write", "list", "answer", "other"}
+    assert {client.name for client in partition.clients} == tasks
 
 
 def test_manifests_of_a_chat(build_data):

@@ -19,7 +19,7 @@ for word in rest:
         values.append(word)
 config = given.get("--config")
 told = Path(*config).read_text() if config else "{}"
-names = ("--output", "--text", "--adapter", "--history")
+names = ("--output", "--text", "--adapter", "--history", "--answers")
 outputs = [Path(*given[name]) for name in names if name in given]
 if step == "report":
     page = outputs.pop()

@@ -140,6 +140,15 @@ def test_formats_are_jobs_where_they_are_named_and_publishing_is_never_part_of_a
     assert small.planned("publish_dry_run") == Counter([*trained, "publish_dry_run"])
 
 
+def test_judge_is_a_job_of_the_experiments_that_ask_for_it(small):
+    def add_judge(data):
+        judge = {"base_url": "https://a.example/v1", "model": "a"}
+        data["experiments"]["quickstart"]["evaluation"]["judge"] = judge
+
+    small.configure(add_judge)
+    assert small.planned() == Counter([*STAGES, "judge", "all"])
+
+
 @pytest.mark.parametrize("cut", ["iid", "local"])
 def test_a_thousand_clients_are_no_more_jobs(small, cut):
     def change(data):
@@ -234,6 +243,7 @@ def test_every_stage_has_a_rule():
     assert {name for name, _ in rules()} == {
         *(
             *STAGES,
+            "judge",
             "render_preview",
             "train_baseline",
             "container",

@@ -9,7 +9,7 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate", "export", "publish")
+STAGES = ("federate", "train_baseline", "merge", "evaluate", "judge", "export", "publish")
 # the model card has a digest, and the report shows the whole
 CARD = {"merge", "publish", "report"}
 
@@ -36,6 +36,8 @@ STAGES_BY_PATH = {
     "evaluation": {"evaluate", "report"},
     "export": {"export", "report"},
     "publish": {"publish", "report"},
+    "evaluation.bootstrap": {"evaluate", "judge", "report"},
+    "evaluation.judge": {"judge", "report"},
 }
 
 

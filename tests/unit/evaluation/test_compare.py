@@ -13,6 +13,9 @@ import pytest
 from artifact_samples import partition_manifest
 from evaluation_samples import CHOICES, LABELS, SETTINGS, TEXTS, load_rows
 
+from blossomtune.artifacts.answers import read_answers
+from blossomtune.artifacts.files import read_artifact
+from blossomtune.artifacts.metrics import Metrics
 from blossomtune.evaluation.compare import evaluate_models
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import score_rows
@@ -23,7 +26,7 @@ SCRIPT = Path(__file__).parents[3] / "workflow_scripts" / "evaluate.py"
 
 def evaluate_twice(directory, rows, settings=SETTINGS):
     models = {"base": StoredModel(directory), "federated": StoredModel(directory)}
-    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings).model_dump()
+    return evaluate_models(models, EvaluationSet(rows, len(rows)), settings)[0].model_dump()
 
 
 def test_metrics_are_consistent(tiny_model, rows, caplog):
@@ -49,7 +52,11 @@ def test_metrics_are_consistent(tiny_model, rows, caplog):
 
 
 def test_metrics_that_are_not_computed_are_null(tiny_model, rows):
-    settings = SETTINGS | {"choices": [], "by": None, "generation": {"rows": 0}}
+    settings = SETTINGS | {
+        "choices": [],
+        "by": None,
+        "generation": {"rows": 0, "max_new_tokens": 5},
+    }
     metrics = evaluate_twice(tiny_model, rows, settings)
     missing = {name for name, value in metrics["base"].items() if value is None}
     expected = {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}
@@ -69,7 +76,7 @@ def compared(tiny_model, adapters, write_held_out, tmp_path_factory):
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     folders = sorted(path for path in adapters.iterdir() if path.is_dir())
     models |= {folder.name: StoredModel(tiny_model, folder) for folder in folders}
-    return evaluation_set, models, evaluate_models(models, evaluation_set, SETTINGS).model_dump()
+    return evaluation_set, models, *evaluate_models(models, evaluation_set, SETTINGS)
 
 
 def get_values(summary):
@@ -78,7 +85,8 @@ def get_values(summary):
 
 
 def test_local_baselines_count_as_one_model(compared):
-    evaluation_set, models, metrics = compared
+    evaluation_set, models, metrics, _ = compared
+    metrics = metrics.model_dump()
     local = metrics["local"]
     names = {"base", "federated", "centralised", "local"}
     others = {"difference", "left_out", "leaked", "without_leaks", "schema_version"}
@@ -101,7 +109,8 @@ def test_local_baselines_count_as_one_model(compared):
 
 
 def test_client_metrics_are_those_of_the_clients_rows(compared):
-    evaluation_set, models, metrics = compared
+    evaluation_set, models, metrics, _ = compared
+    metrics = metrics.model_dump()
     for name, number in (("lab a", 0), ("lab b", 1)):
         rows = [evaluation_set.rows[i] for i in evaluation_set.rows_by_client[name]]
         for model_name in ("base", "federated", "centralised", "local"):
@@ -120,8 +129,22 @@ def test_client_metrics_are_those_of_the_clients_rows(compared):
     assert (fairness["measure"], fairness["row_source"]) == ("accuracy", "own")
 
 
+def test_answers_to_the_sampled_rows_are_recorded_by_model(compared):
+    evaluation_set, models, metrics, records = compared
+    assert len(records) == SETTINGS["generation"]["rows"]
+    rows = [evaluation_set.rows[record.row] for record in records]
+    for record, row in zip(records, rows, strict=True):
+        assert (record.prompt, record.references) == (TEXTS[record.row], [row.completion])
+        assert set(record.answers) == set(models)
+    right = [
+        record.answers["centralised"].text == row.completion
+        for record, row in zip(records, rows, strict=True)
+    ]
+    assert metrics.centralised.exact_match.value == np.mean(right)
+
+
 def test_differences_are_paired_with_each_other_model(compared):
-    _, _, metrics = compared
+    metrics = compared[2].model_dump()
     assert set(metrics["difference"]) == {"base", "centralised", "local"}
     for other, difference in metrics["difference"].items():
         for name in ("accuracy", "loss"):
@@ -131,13 +154,14 @@ def test_differences_are_paired_with_each_other_model(compared):
 
 
 def test_scores_without_leaks_are_those_of_the_other_rows(compared):
-    evaluation_set, models, metrics = compared
+    evaluation_set, models, metrics, _ = compared
+    metrics = metrics.model_dump()
     assert (metrics["leaked"], metrics["without_leaks"]) == (0, None)
     leaked = [1, 4, 5]
-    metrics = evaluate_models(models, replace(evaluation_set, leaked_rows=leaked), SETTINGS)
+    metrics, _ = evaluate_models(models, replace(evaluation_set, leaked_rows=leaked), SETTINGS)
     assert metrics.leaked == 3
     others = [row for i, row in enumerate(evaluation_set.rows[:12]) if i not in leaked]
-    expected = evaluate_models(
+    expected, _ = evaluate_models(
         {name: model for name, model in models.items() if not name.startswith("local")},
         EvaluationSet(others, len(others)),
         SETTINGS,
@@ -160,7 +184,7 @@ def test_scores_without_leaks_are_those_of_the_other_rows(compared):
 def test_no_scores_are_left_if_all_rows_leaked(tiny_model, rows):
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     evaluation_set = EvaluationSet(rows, len(rows), leaked_rows=[*range(len(rows))])
-    metrics = evaluate_models(models, evaluation_set, SETTINGS)
+    metrics, _ = evaluate_models(models, evaluation_set, SETTINGS)
     assert (metrics.leaked, metrics.without_leaks) == (len(rows), None)
 
 
@@ -169,11 +193,12 @@ def test_natural_clients_have_the_common_rows_of_their_value(tiny_model, held_ou
     natural = partition_manifest(names, partitioner="natural_id", column="domain")
     files = held_out_files(TEXTS, LABELS, None, natural, domain=["a", "b"] * 6)
     evaluation_set = load_rows(files)
-    metrics = evaluate_models(
+    metrics, _ = evaluate_models(
         {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)},
         evaluation_set,
         SETTINGS,
-    ).model_dump()
+    )
+    metrics = metrics.model_dump()
     base = metrics["base"]
     assert list(base["clients"]) == ["b", "a"]
     assert {n: get_values(p) for n, p in base["clients"].items()} == {
@@ -187,7 +212,7 @@ def run_script(tiny_model, files, output, *more, **changed):
     command = [sys.executable, SCRIPT, "--config", json.dumps(SETTINGS | changed)]
     command += ["--base", tiny_model, "--merged", tiny_model, "--preprocessed", preprocessed]
     command += ["--partition", preprocessed.parent / "partition", "--dataset", dataset, *more]
-    command += ["--output", output, "--cores", "1"]
+    command += ["--output", output, "--answers", output.with_name("answers.jsonl"), "--cores", "1"]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -199,10 +224,11 @@ def test_script_writes_the_librarys_metrics(tiny_model, adapters, files, tmp_pat
     models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
     models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
     evaluation_set = load_rows(files, SETTINGS | {"server_eval_rows": 3})
-    metrics = evaluate_models(models, evaluation_set, SETTINGS).model_dump()
-    assert json.loads(output.read_text()) == metrics
+    metrics, answers = evaluate_models(models, evaluation_set, SETTINGS)
+    assert read_artifact(output, Metrics) == metrics
+    assert read_answers(output.with_name("answers.jsonl")) == answers
     assert re.fullmatch(r"accuracy .* on 9 held-out rows \(\+0.0 points, .*\)\n", done.stdout)
-    assert (metrics["left_out"], metrics["base"]["rows"]) == (3, 9)
+    assert (metrics.left_out, metrics.base.rows) == (3, 9)
 
 
 def test_script_reports_an_unknown_column(tiny_model, files, tmp_path):

@@ -5,7 +5,10 @@ import json
 
 import pytest
 import vl_convert
-from sample_results import build_configuration
+from sample_results import build_configuration, write_results
+
+from blossomtune.config import stage_inputs
+from blossomtune.reporting.load import load_experiment
 
 
 @pytest.fixture
@@ -32,3 +35,10 @@ def converted_once():
             lambda chart, vl_version: cached(json.dumps(chart), vl_version),
         )
         yield
+
+
+@pytest.fixture
+def experiment(raw, results):
+    """The results of the default experiment, without answers and benchmarks."""
+    configuration = stage_inputs.report(write_results(results, raw))["configuration"]
+    return load_experiment(results, configuration, "quickstart", "0" * 64)

@@ -4,11 +4,14 @@ import argparse
 from pathlib import Path
 
 from blossomtune import files
+from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
+from blossomtune.artifacts.benchmarks import BenchmarkResults
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgeResults
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import Metrics
 from blossomtune.artifacts.partition_manifest import PartitionManifest
@@ -26,6 +29,9 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "merge_check": MergeCheck,
     "metrics": Metrics,
+    "answers": AnswerRecord,
+    "benchmarks": BenchmarkResults,
+    "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,
 }

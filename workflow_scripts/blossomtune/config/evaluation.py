@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
@@ -13,6 +13,7 @@ from blossomtune.config.base import (
     PositiveInt,
     require_unique,
 )
+from blossomtune.config.judge import JudgeSettings
 
 
 class GenerationSettings(Block):
@@ -51,9 +52,22 @@ class EvaluationSettings(Block):
         2000, description="Resamples behind each 95 % interval."
     )
 
+    judge: JudgeSettings | None = Field(
+        None, description="Comparison of generated answers by a judge model; null for none."
+    )
+
     @field_validator("choices")
     @classmethod
     def _require_several_choices(cls, choices: list[str]) -> list[str]:
         if len(choices) == 1:
             raise ValueError(f"{choices} is no choice; give two or more, or none")
         return choices
+
+    @model_validator(mode="after")
+    def _require_answers_to_compare(self) -> "EvaluationSettings":
+        if self.judge and not self.generation.rows:
+            raise ValueError(
+                "judge compares generated answers, and generation.rows is 0; raise it, or leave "
+                "judge out"
+            )
+        return self

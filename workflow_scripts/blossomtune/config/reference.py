@@ -33,6 +33,7 @@ STAGES = {
     "[Some keys](reproducibility.md#keys-that-keep-finished-rounds) keep finished rounds.",
     "baselines": "A change reruns train_baseline and its downstream stages.",
     "evaluation": "A change reruns evaluate and report.",
+    "evaluation: judge": "A change reruns judge and report.",
     "report": "A change reruns report.",
 }
 

@@ -185,12 +185,27 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    return e.evaluation.model_dump(mode="json") | {
+    return e.evaluation.model_dump(mode="json", exclude={"judge"}) | {
         "device": e.evaluation_device,
         "gpus": e.evaluation_gpus,
         "seed": configuration.seed,
         "server_eval_rows": rows,
     }
+
+
+def judge(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's block ``evaluation.judge``, the seed and the number of resamples.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    evaluation = configuration.experiments[experiment].evaluation
+    settings = evaluation.model_dump(mode="json", include={"judge", "bootstrap"})
+    return settings | {"seed": configuration.seed}
 
 
 def fetch_converter(configuration: Configuration) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.metrics import (
     LeakFreeMetrics,
     LocalBaselineMetrics,
     Metrics,
     ModelMetrics,
 )
+from blossomtune.evaluation.answer_records import build_answer_records
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
 from blossomtune.evaluation.stored_model import StoredModel
@@ -29,7 +31,7 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 def evaluate_models(
     models: Mapping[str, StoredModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
-) -> Metrics:
+) -> tuple[Metrics, list[AnswerRecord]]:
     """Score each model on the rows, with one model in memory at a time.
 
     Args:
@@ -40,19 +42,22 @@ def evaluate_models(
             ``device``, ``gpus``, ``dtype``, ``bootstrap`` and ``seed``.
 
     Returns:
-        Metrics of each model; the local baselines count as one model, ``local``. Differences are
-        paired by row, so their intervals are narrower than those of the two models suggest.
+        ``(metrics, answers)``: metrics of each model, and the generated answers by row. In the
+        metrics, local baselines count as one model, ``local``. Differences are paired by row, so
+        their intervals are narrower than those of the two models suggest.
     """
     evaluated: dict[str, EvaluatedModel] = {}
+    scores: dict[str, RowScores] = {}
     local_scores: dict[str, RowScores] = {}
     for name, model in models.items():
         if name.startswith(LOCAL_PREFIX):
             client = evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
-            local_scores[client] = _score_all_rows(model, evaluation_set, settings, name, client)
+            scores[name] = _score_all_rows(model, evaluation_set, settings, name, client)
+            local_scores[client] = scores[name]
         else:
-            scores = _score_all_rows(model, evaluation_set, settings, name)
-            clients = dict.fromkeys(evaluation_set.rows_by_client, scores)
-            evaluated[name] = EvaluatedModel([scores], clients)
+            scores[name] = _score_all_rows(model, evaluation_set, settings, name)
+            clients = dict.fromkeys(evaluation_set.rows_by_client, scores[name])
+            evaluated[name] = EvaluatedModel([scores[name]], clients)
     if local_scores:
         clients = {c: local_scores[c] for c in evaluation_set.rows_by_client if c in local_scores}
         evaluated["local"] = EvaluatedModel(list(local_scores.values()), clients)
@@ -69,7 +74,7 @@ def evaluate_models(
             **dict(summaries["local"]),
             models={c: summarizer.summarize_common_rows([s]) for c, s in local_scores.items()},
         )
-    return Metrics(
+    metrics = Metrics(
         base=summaries["base"],
         federated=summaries["federated"],
         centralised=summaries.get("centralised"),
@@ -79,6 +84,7 @@ def evaluate_models(
         leaked=len(evaluation_set.leaked_rows),
         without_leaks=without_leaks,
     )
+    return metrics, build_answer_records(scores, evaluation_set)
 
 
 def _summarize_without_leaks(

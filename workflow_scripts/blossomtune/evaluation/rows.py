@@ -25,6 +25,9 @@ class EvaluationRow:
         completion: The right answer.
         input_ids: Token ids of both, as in training.
         completion_start: Number of the prompt's token ids.
+        row: Index in the data set's test.parquet, or of the client's own test row.
+        question: What the user asked; empty for plain text.
+        tool_calls: Calls in the right answer as JSON; empty without any.
         group: The row's value in the column ``evaluation.by``, if there is one.
         references: Other right answers.
     """
@@ -33,6 +36,9 @@ class EvaluationRow:
     completion: str
     input_ids: tuple[int, ...]
     completion_start: int
+    row: int = 0
+    question: str = ""
+    tool_calls: str = ""
     group: str | None = None
     references: Sequence[str] = ()
 
@@ -125,6 +131,9 @@ def load_evaluation_set(
                 completion=row["completion"],
                 input_ids=tuple(row["input_ids"]),
                 completion_start=find_completion_start(row["labels"]),
+                row=row["row"],
+                question=row["question"] or row["prompt"],
+                tool_calls=row["tool_calls"],
                 references=row["references"],
                 group=groups[row["row"]] if groups and position < len(common) else None,
             )

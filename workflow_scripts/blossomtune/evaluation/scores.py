@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse
 from blossomtune.errors import UserError
-from blossomtune.evaluation.decoding import DecodingState, generate_greedy
-from blossomtune.evaluation.exact_match import AnswerMatcher
+from blossomtune.evaluation.generated_answers import generate_answers, sample_rows
 from blossomtune.evaluation.prefix_cache import PrefixCacheScorer
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.stored_model import StoredModel
@@ -21,7 +20,6 @@ from blossomtune.modeling.devices import select_device
 from blossomtune.modeling.encoding import encode_turns, format_answer
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
-from blossomtune.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +32,17 @@ class RowScores:
         nll: (R,) float64, negative log-likelihood of the completion in nats.
         tokens: (R,) int64, tokens of the completion, including its end of turn.
         predicted: (R,) int64, index of the likeliest choice; None without choices.
-        sampled_rows: (S,) int64, rows with a generated answer; None if there are none, and for
-            plain text.
-        exact_match: (S,) bool, whether the generated answer equals the completion.
+        sampled_rows: (S,) int64, rows with a generated answer; none for plain text.
+        answers: S generated answers.
+        exact_match: (S,) bool, whether a generated answer equals the completion or a reference.
     """
 
     nll: NDArray[np.float64]
     tokens: NDArray[np.int64]
     predicted: NDArray[np.int64] | None
-    sampled_rows: NDArray[np.int64] | None
-    exact_match: NDArray[np.bool_] | None
+    sampled_rows: NDArray[np.int64]
+    answers: Sequence[str]
+    exact_match: NDArray[np.bool_]
 
 
 def score_rows(
@@ -79,9 +78,9 @@ def score_rows(
     loaded = model.load(parse_dtype(settings["dtype"]), device, num_devices)
     scorer = PrefixCacheScorer(loaded, prompts)
 
-    sample = _sample_rows(num_common_rows, settings) if all(row.prompt for row in rows) else None
-    sampled = set() if sample is None else set(sample.tolist())
-    matches: dict[int, bool] = {}
+    sample = sample_rows(num_common_rows if all(row.prompt for row in rows) else 0, settings)
+    max_new_tokens = settings["generation"]["max_new_tokens"]
+    sampled, generated = set(sample.tolist()), dict[int, str]()
     nll, done = np.zeros((len(rows), len(answers[0]))), 0
     widths = [(len(p), sum(map(len, a))) for p, a in zip(prompts, answers, strict=True)]
     by_length = sorted(range(len(rows)), key=lambda i: len(prompts[i]))  # little padding
@@ -91,19 +90,22 @@ def score_rows(
             scores, state = scorer.score([prompts[i] for i in batch], [answers[i] for i in batch])
             nll[batch] = scores.cpu()
             if is_sampled:
-                sampled_batch, generation = [rows[i] for i in batch], settings["generation"]
-                exact = _match_generated(scorer.model, state, template, sampled_batch, generation)
-                matches |= dict(zip(batch, exact, strict=True))
+                batch_rows = [rows[i] for i in batch]
+                texts = generate_answers(scorer.model, state, template, batch_rows, max_new_tokens)
+                generated |= dict(zip(batch, texts, strict=True))
             done += len(batch)
             logger.info("%s: %d of %d rows scored", name, done, len(rows))
 
+    texts = [generated[i] for i in sample.tolist()]
+    right = [{t.strip() for t in (rows[i].completion, *rows[i].references)} for i in sample]
     gold = [choices.index(row.completion) if choices else 0 for row in rows]
     return RowScores(
         nll=nll[np.arange(len(rows)), gold],
         tokens=np.array([len(a[c]) for a, c in zip(answers, gold, strict=True)]),
         predicted=nll.argmin(axis=1) if choices else None,
         sampled_rows=sample,
-        exact_match=None if sample is None else np.array([matches[int(i)] for i in sample]),
+        answers=texts,
+        exact_match=np.array([t in r for t, r in zip(texts, right, strict=True)], dtype=bool),
     )
 
 
@@ -138,31 +140,3 @@ def _encode_rows(
                 "leave choices empty; answers are then generated and compared",
             )
     return prompts, answers
-
-
-def _sample_rows(num_rows: int, settings: Mapping[str, Any]) -> NDArray[np.int64] | None:
-    """Draw the rows to generate answers for: the same for all models of an experiment."""
-    size = min(num_rows, settings["generation"]["rows"])
-    if size == 0:
-        return None
-    random = np.random.default_rng(derive_seed(settings["seed"], "generation"))
-    return np.sort(random.choice(num_rows, size, replace=False))
-
-
-def _match_generated(
-    model: Any,
-    state: DecodingState,
-    template: ChatTemplate,
-    rows: Sequence[EvaluationRow],
-    generation: Mapping[str, Any],
-) -> list[bool]:
-    """Return whether the answers that a model generates from a state equal a right one."""
-    matchers = [AnswerMatcher(template, row) for row in rows]
-    answers = generate_greedy(
-        model,
-        state,
-        detect_turn_format(template).end_of_turn_id,
-        generation["max_new_tokens"],
-        should_stop=lambda i, ids: not matchers[i].can_match(ids),
-    )
-    return [matcher.matches(ids) for matcher, ids in zip(matchers, answers, strict=True)]

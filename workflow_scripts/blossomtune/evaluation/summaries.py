@@ -72,8 +72,8 @@ class Summarizer:
             f1 = [metrics.macro_f1(self.weights, gold, p, len(self.choices)) for p in predictions]
             macro_f1 = metrics.compute_interval(np.mean(f1, axis=0))
             confusion = metrics.confusion_matrix(gold, predictions, self.choices)
-        matches = [s.exact_match for s in all_scores if s.exact_match is not None]
-        if matches:
+        matches = [s.exact_match for s in all_scores]
+        if len(matches[0]):
             mean_match = np.mean(matches, axis=0)
             weights = self._draw_weights(len(mean_match), "exact_match")
             interval = metrics.compute_interval(metrics.weighted_mean(weights, mean_match))

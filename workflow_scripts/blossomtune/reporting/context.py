@@ -8,7 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from blossomtune.reporting import (
+    answer_view,
     baselines,
+    benchmark_scores,
     charts,
     client_results,
     comparison,
@@ -16,6 +18,8 @@ from blossomtune.reporting import (
     figures,
     formatting,
     gpus,
+    headline,
+    judge_summary,
     leaks,
     learning_summary,
     method_descriptions,
@@ -59,8 +63,14 @@ def build_experiment_context(
         drawn["fairness"] = partial(client_results.draw_client_results, clients)
     return {
         "adapter": method_descriptions.describe_adapter(e),
+        "answer_metrics": headline.collect_answer_metrics(e),
+        "answers": answer_view.build_answers_context(e),
+        "benchmarks": benchmark_scores.build_benchmarks_context(e),
+        "judge": judge_summary.describe_judge(e),
+        "label_model": partial(outcome.label_model, e),
         "summary": summary.summarize_experiment(e),
         "batch_sizes": learning_summary.describe_batch_sizes(e),
+        "change": headline.get_main_change(e),
         "clients": clients,
         "baseline_summary": " ".join(baselines.describe_differences(e)),
         "baselines": baselines.explain_baselines(e),

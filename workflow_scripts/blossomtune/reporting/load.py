@@ -6,9 +6,12 @@ from typing import Any
 
 from blossomtune import files
 from blossomtune.artifacts.adapter_config import AdapterConfig
+from blossomtune.artifacts.answers import AnswerRecord, read_answers
+from blossomtune.artifacts.benchmarks import BenchmarkResults
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.files import missing_file_error, read_artifact
 from blossomtune.artifacts.history import History
+from blossomtune.artifacts.judge import JudgeResults
 from blossomtune.artifacts.leaks import Leaks
 from blossomtune.artifacts.merge_check import MergeCheck
 from blossomtune.artifacts.metrics import (
@@ -46,6 +49,9 @@ class ExperimentResults:
         num_leaked: number of scored rows that occur in training rows.
         without_leaks: metrics without them.
         leaks: duplicates between held-out and training rows, and among training rows.
+        answers: generated answers to held-out rows.
+        benchmarks: scores on public benchmarks; None if there are none.
+        judge: verdicts of a judge model; None without one.
         merge_check: check of the merged model.
         adapter_rank: largest rank of the adapter.
         adapter_bytes: size of the adapter's weights.
@@ -69,6 +75,9 @@ class ExperimentResults:
     num_leaked: int
     without_leaks: LeakFreeMetrics | None
     leaks: Leaks
+    answers: list[AnswerRecord]
+    benchmarks: BenchmarkResults | None
+    judge: JudgeResults | None
     merge_check: MergeCheck
     adapter_rank: int
     adapter_bytes: int
@@ -138,6 +147,13 @@ def load_experiment(
         num_leaked=metrics.leaked,
         without_leaks=metrics.without_leaks,
         leaks=tokenized.leaks,
+        answers=read_answers(folder / "answers.jsonl"),
+        benchmarks=read_artifact(folder / "benchmarks.json", BenchmarkResults)
+        if block["evaluation"].get("benchmarks")
+        else None,
+        judge=read_artifact(folder / "judge.json", JudgeResults)
+        if block["evaluation"].get("judge")
+        else None,
         merge_check=read_artifact(folders.merged / "merge.json", MergeCheck),
         adapter_rank=read_artifact(folders.adapter / "adapter_config.json", AdapterConfig).max_rank,
         adapter_bytes=adapter.stat().st_size,

@@ -22,6 +22,21 @@ MODEL_LABELS = {name: name for name in MODEL_COLORS} | {"local": "local only"}
 _MAX_ROWS = 24  # tables beside the plot show all groups
 
 
+def label_model(e: ExperimentResults, name: str) -> str:
+    """Return the label of a model.
+
+    Args:
+        e: the experiment.
+        name: name of the model; ``local_<i>`` is the model that one client trained alone.
+
+    Returns:
+        Label with the client's name.
+    """
+    if name.startswith("local_"):
+        return f"{e.history.clients[int(name.removeprefix('local_'))]} alone"
+    return MODEL_LABELS[name]
+
+
 def list_series(names: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return label and colour of the models with these names."""
     return [(MODEL_LABELS[name], MODEL_COLORS[name]) for name in names]

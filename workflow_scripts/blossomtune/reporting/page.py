@@ -14,7 +14,18 @@ from markupsafe import Markup, escape
 from blossomtune import files
 from blossomtune.artifacts.origin import Origin
 from blossomtune.artifacts.result_line import describe_result
-from blossomtune.reporting import baselines, charts, figures, formatting, load, stages, summary
+from blossomtune.reporting import (
+    baselines,
+    benchmark_scores,
+    charts,
+    figures,
+    formatting,
+    headline,
+    load,
+    stages,
+    summary,
+)
+from blossomtune.reporting.answer_view import build_typical_answer
 from blossomtune.reporting.context import (
     build_comparison_context,
     build_experiment_context,
@@ -24,11 +35,21 @@ from blossomtune.reporting.style import PAGE_STYLE
 
 _TEMPLATE_DIR = Path(__file__).parent
 _PAGE_TEMPLATE = "page.html.jinja"
-_PARTIALS = ("macros.html.jinja", "comparison.html.jinja", "experiment.html.jinja")
+_PARTIALS = (
+    "macros.html.jinja",
+    "comparison.html.jinja",
+    "experiment.html.jinja",
+    "headline.html.jinja",
+    "answers.html.jinja",
+    "benchmarks.html.jinja",
+    "judge.html.jinja",
+)
+_FILTER_SCRIPT = (_TEMPLATE_DIR / "filter.js").read_text(encoding="utf-8")
 _MAX_UNFOLDED = 3  # with more experiments, their details are folded away
 _PACKAGES = "torch transformers peft trl datasets flwr numpy pandas pyarrow pydantic".split()  # noqa: SIM905
 _FILTERS = (
     summary.describe_rows,
+    benchmark_scores.format_score,
     formatting.format_amount,
     formatting.format_range,
     formatting.capitalize_first,
@@ -125,7 +146,11 @@ def render_page(
         build_experiment_context(number, e, drawings[e.name])
         for number, e in enumerate(experiments, 1)
     ]
+    best = headline.find_best(experiments)
     return environment.get_template(_PAGE_TEMPLATE).render(
+        best_id=next((x["id"] for x in views if x["e"] is best), ""),
+        details=headline.describe_details(best) if best else "",
+        typical=build_typical_answer(best) if best and not best.uses_accuracy else None,
         summary=summary.summarize_run(experiments),
         baseline_summary=" ".join(baselines.describe_differences(experiments[0]))
         if len(experiments) == 1
@@ -133,6 +158,7 @@ def render_page(
         comparison=build_comparison_context(experiments, {x["e"].name: x["id"] for x in views}),
         experiments=views,
         folded=len(experiments) > _MAX_UNFOLDED,
+        script=Markup(_FILTER_SCRIPT) if any(e.answers for e in experiments) else "",  # noqa: S704
         seed=config["configuration"]["seed"],
         settings=config["report"],
         sources=_collect_sources(experiments),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from blossomtune.artifacts.dataset_manifest import RowCounts
 from blossomtune.artifacts.metrics import ConfidenceInterval, GroupMetrics, PairedDifference
-from blossomtune.reporting import formatting, leaks
+from blossomtune.reporting import formatting, headline, leaks
 from blossomtune.reporting.formatting import format_number, format_percent
 from blossomtune.reporting.load import ExperimentResults
 
@@ -40,7 +40,10 @@ def describe_change(
 def describe_outcome(e: ExperimentResults) -> str:
     """Return the change of the accuracy, or of the loss without choices, also without leaks."""
     rows = f"{formatting.format_count(e.federated.rows)} held-out examples"
-    outcome = _describe_scores(f" on {rows}", e.base, e.federated, e.differences["base"])
+    outcome = _describe_answers(e)
+    if not outcome or e.num_leaked:
+        scores = _describe_scores(f" on {rows}", e.base, e.federated, e.differences["base"])
+        outcome = f"{outcome}, and {scores}" if outcome else scores
     if not e.num_leaked:
         return outcome
     outcome += f"; {leaks.describe_leaked_examples(e)}"
@@ -49,6 +52,16 @@ def describe_outcome(e: ExperimentResults) -> str:
     base, federated = (e.without_leaks.models[name] for name in ("base", "federated"))
     scores = _describe_scores("", base, federated, e.without_leaks.difference["base"])
     return f"{outcome}, and without them {scores}"
+
+
+def _describe_answers(e: ExperimentResults) -> str:
+    """Return the change of the written answers; empty with choices, or without such answers."""
+    change = None if e.uses_accuracy else headline.get_answer_change(e)
+    if change is None:
+        return ""
+    values = describe_change(change.before, change.after, format_percent, change.difference)
+    rows = formatting.format_count(change.rows)
+    return f"{change.label} of {rows} written answers {values}"
 
 
 def _describe_scores(
@@ -76,10 +89,8 @@ def summarize_run(experiments: Sequence[ExperimentResults]) -> str:
     if len(experiments) == 1:
         return summarize_experiment(experiments[0])
     many = formatting.capitalize_first(formatting.format_amount(len(experiments), "experiment"))
-    one_test = len({(e.dataset_name, e.federated.rows) for e in experiments}) == 1
-    scores = [e.federated.accuracy.value for e in experiments if e.federated.accuracy]
-    if one_test and len(scores) == len(experiments):
-        best = experiments[scores.index(max(scores))]
+    best = headline.find_best(experiments)
+    if best:
         return f"{many} were run; {best.name} came out best: {describe_outcome(best)}."
     return f"{many} were run, each on clients that kept their data to themselves."
 

@@ -182,6 +182,8 @@ def test_held_out_rows_of_clients_are_tokenized(tiny_model, inputs, tmp_path):
         "prompt",
         "completion",
         "references",
+        "question",
+        "tool_calls",
     ]
     assert validation["completion"] == ["bad", "good"]
     packed = datasets.Dataset.from_file(str(tmp_path / "out" / "client_1.arrow"))

@@ -160,7 +160,16 @@ def test_held_out_rows_keep_texts_and_are_not_packed(family, tmp_path):
     _, tokenizer, _ = family
     rows = [{"messages": make_messages(*TALK)}]
     (example,) = build_examples(tmp_path, tokenizer, rows, held_out=True, packing=True)
-    assert list(example) == ["row", "input_ids", "labels", "prompt", "completion", "references"]
+    assert list(example) == [
+        "row",
+        "input_ids",
+        "labels",
+        "prompt",
+        "completion",
+        "references",
+        "question",
+        "tool_calls",
+    ]
     prompt = tokenizer.apply_chat_template(
         make_messages(*TALK[:3]), tokenize=False, add_generation_prompt=True
     )

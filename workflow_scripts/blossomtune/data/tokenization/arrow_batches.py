@@ -26,9 +26,11 @@ HELD_OUT_SCHEMA = pa.schema(
         pa.field("prompt", pa.string()),
         pa.field("completion", pa.string()),
         pa.field("references", pa.list_(pa.string())),
+        pa.field("question", pa.string()),
+        pa.field("tool_calls", pa.string()),
     ]
 )
-"""Columns of held-out examples, with their texts: ``references`` are other right completions."""
+"""Columns of held-out examples, with their texts: those of ``HeldOutTexts``."""
 
 _MAX_PENDING_TURNS = 2000  # lists of token ids before they are converted to an array
 
@@ -40,14 +42,18 @@ class HeldOutTexts(NamedTuple):
         prompt: whole text before the answer; empty for plain text.
         completion: the answer without what the template adds; or plain text.
         references: other right completions.
+        question: the user's text that the answer follows; empty for plain text.
+        tool_calls: calls in the answer, a JSON list of name and arguments; empty without any.
     """
 
     prompt: str
     completion: str
-    references: Sequence[str]
+    references: Sequence[str] = ()
+    question: str = ""
+    tool_calls: str = ""
 
 
-_NO_TEXTS = HeldOutTexts("", "", ())
+_NO_TEXTS = HeldOutTexts("", "")
 
 
 class ExampleBatchBuilder:

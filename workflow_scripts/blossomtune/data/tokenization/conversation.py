@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from blossomtune.files import to_canonical_json
 from blossomtune.modeling.chat_template import ChatMessage
 
 
@@ -23,6 +24,18 @@ class Conversation:
     learnt: Sequence[int]
     tools: Sequence[dict[str, Any]] | None = None
     references: Sequence[str] = field(default=())
+
+    @property
+    def question(self) -> str:
+        """Return what the user said last before the last answer that is learnt."""
+        earlier = reversed(self.messages[: self.learnt[-1]])
+        return next((m["content"] or "" for m in earlier if m["role"] == "user"), "")
+
+    @property
+    def tool_calls(self) -> str:
+        """Return the calls in the last answer as JSON, a list of name and arguments, or ""."""
+        calls = self.messages[self.learnt[-1]].get("tool_calls")
+        return to_canonical_json([call["function"] for call in calls]) if calls else ""
 
 
 def list_message_texts(message: ChatMessage) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from blossomtune.data.tokenization.conversation import Conversation
 from blossomtune.data.tokenization.learnt_turns import split_conversation
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_errors import RowError
@@ -19,13 +20,14 @@ class Example(NamedTuple):
         turn_ids: token ids of context, answer, context, answer and so on; the context of plain
             text is empty.
         turns: their texts; one without context for plain text.
-        references: other right answers.
+        conversation: the row's messages; None for plain text, and if the last answer was truncated
+            away.
     """
 
     row: int
     turn_ids: list[list[int]]
     turns: list[TurnText]
-    references: Sequence[str] = ()
+    conversation: Conversation | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -42,7 +44,8 @@ class Example(NamedTuple):
         if not answers:
             return None
         end = answers[-1] + 1
-        return Example(self.row, ids[:end], self.turns[: end // 2], self.references)
+        conversation = self.conversation if end == len(ids) else None
+        return Example(self.row, ids[:end], self.turns[: end // 2], conversation)
 
 
 def build_examples(
@@ -86,12 +89,12 @@ def build_examples(
             yield Example(row, [[], next(text_ids)], [TurnText("", value, "")])
         else:
             for turns in value.examples[first:]:
-                yield Example(row, next(example_ids), turns, value.references)
+                yield Example(row, next(example_ids), turns, value.conversation)
 
 
 class _SplitRow(NamedTuple):
     examples: list[list[TurnText]]
-    references: Sequence[str]
+    conversation: Conversation
 
 
 def _try_split(
@@ -106,7 +109,7 @@ def _try_split(
             return value
         column = message_builder.messages_column
         examples = split_conversation(template, value, column, allow_prompt_mismatch)
-        return _SplitRow(examples, value.references)
+        return _SplitRow(examples, value)
     except UserError as error:
         return error
 

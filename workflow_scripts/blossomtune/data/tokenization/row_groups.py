@@ -204,5 +204,11 @@ class RowGroupTokenizer:
         if last.end_of_turn:
             completion = extract_answer(self._template, completion)
         unescape = self._template.control_tokens.unescape
-        references = [unescape(text) for text in example.references]
-        return HeldOutTexts(unescape(prompt), unescape(completion), references)
+        texts = HeldOutTexts(unescape(prompt), unescape(completion))
+        if (conversation := example.conversation) is None:
+            return texts
+        return texts._replace(
+            references=[unescape(text) for text in conversation.references],
+            question=unescape(conversation.question),
+            tool_calls=unescape(conversation.tool_calls),
+        )

@@ -1,0 +1,65 @@
+"""benchmarks.json: scores of all models on the tasks of lm-evaluation-harness."""
+
+from blossomtune.artifacts.base import Artifact, Part
+
+
+class BenchmarkScore(Part):
+    """A metric's value.
+
+    Attributes:
+        value: the value, as lm-evaluation-harness computes it.
+        standard_error: standard error of the value; None if the metric has none.
+    """
+
+    value: float
+    standard_error: float | None
+
+
+Scores = dict[str, BenchmarkScore]
+"""Scores by metric, such as ``acc``, or ``exact_match,strict-match`` with the name of a filter."""
+
+
+class BenchmarkTask(Part):
+    """Scores on one task, or on a group of tasks.
+
+    Attributes:
+        version: version of the task's definition.
+        group: the group whose scores include this task's; None if the configuration asks for the
+            task itself.
+        subtasks: the tasks of a group; empty for a task.
+        num_fewshot: number of solved examples before each question; None if it differs within a
+            group.
+        limit: largest number of rows per task that was asked for; None for all.
+        rows: number of rows that were scored.
+        chat_template: whether the questions stand in the model's chat template; None if it differs
+            within a group.
+        main_metric: the metric that the task's definition has first.
+        higher_is_better: by metric, whether a larger value is better; None if unknown.
+        scores: scores by model: ``base``, ``federated``, ``centralised`` and ``local_<i>``.
+        difference: the federated model minus each other model, paired by row. It has only
+            metrics that are means over the rows.
+    """
+
+    version: str | None
+    group: str | None
+    subtasks: list[str]
+    num_fewshot: int | None
+    limit: int | None
+    rows: int
+    chat_template: bool | None
+    main_metric: str
+    higher_is_better: dict[str, bool | None]
+    scores: dict[str, Scores]
+    difference: dict[str, Scores]
+
+
+class BenchmarkResults(Artifact):
+    """Scores of all models of an experiment on its benchmarks.
+
+    Attributes:
+        lm_eval: version of lm-evaluation-harness.
+        tasks: tasks and groups by name.
+    """
+
+    lm_eval: str
+    tasks: dict[str, BenchmarkTask]

@@ -1,0 +1,1 @@
+"""Chat with the base model and the federated model in a terminal."""

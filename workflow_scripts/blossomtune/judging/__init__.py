@@ -1,0 +1,1 @@
+"""Pairwise comparison of generated answers by a judge model."""
