@@ -10,7 +10,7 @@ from config_cases import PATH_SOURCE, collect_block_types
 
 from blossomtune.config.base import Block
 from blossomtune.config.engines import ENGINES, ExternalEngine
-from blossomtune.config.evaluation import EvaluationSettings, GenerationSettings
+from blossomtune.config.evaluation import ChoicesColumn, EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
 from blossomtune.config.export import ExportSettings, PublishSettings
 from blossomtune.config.federation import (
@@ -115,6 +115,7 @@ EXAMPLES = [
         ("evaluation",),
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
+        | {"metrics": ["chrf"], "answer": "#### (.*)"}
         | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16", "judge": JUDGE},
     ),
     Example(
@@ -136,6 +137,9 @@ EXAMPLES = [
         ("publish",),
         {"repo": "a/b"},
         {"repo": "a/c", "what": "merged", "private": False, "revision": "v2"},
+    ),
+    Example(
+        ChoicesColumn, ("evaluation", "choices"), {"column": "a"}, {"column": "b", "score": "label"}
     ),
     Example(GenerationSettings, ("evaluation", "generation"), {}, {"rows": 1, "max_new_tokens": 1}),
 ]

@@ -1,6 +1,7 @@
 """Tiny models of all architectures: federate two rounds, merge, evaluate."""
 
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -8,6 +9,7 @@ from local_grid import build_experiment, load_adapter
 from tiny_architectures import TEXT_MODELS, VISION_MODELS, build_model, save_model
 
 from blossomtune.errors import UserError
+from blossomtune.evaluation.choices import RowChoices
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.scores import score_rows
 from blossomtune.evaluation.stored_model import StoredModel
@@ -16,10 +18,9 @@ from blossomtune.modeling.encoding import IGNORE_INDEX, find_completion_start
 from blossomtune.modeling.load import load_model
 from blossomtune.modeling.tokenizer import load_tokenizer
 
-CHOICES = {"choices": ["no", "yes"], "batch_size": 4, "seed": 7}
-CHOICES |= {"device": "cpu", "gpus": 1, "dtype": "float32"}
-CHOICES |= {"generation": {"rows": 4, "max_new_tokens": 4}}
-FREE_TEXT = CHOICES | {"choices": []}
+SETTINGS = {"batch_size": 4, "seed": 7, "device": "cpu", "gpus": 1, "dtype": "float32"}
+SETTINGS |= {"generation": {"rows": 4, "max_new_tokens": 4}}
+CHOICES = ["no", "yes"]
 
 
 @pytest.fixture
@@ -57,10 +58,14 @@ def test_model_is_federated_merged_and_evaluated(files, train, tmp_path):
     merge_adapter(
         files["model"], run.paths.adapter, load_test_prompts(files["preprocessed"]), merged
     )
-    rows = load_rows(files)
-    for settings in (CHOICES, FREE_TEXT):
+    free_text = load_rows(files)
+    choices = [
+        replace(row, choices=RowChoices(CHOICES, CHOICES.index(row.completion)))
+        for row in free_text
+    ]
+    for rows in (choices, free_text):
         base, federated, alone = (
-            score_rows(StoredModel(directory), rows, settings | {"batch_size": size}, "", len(rows))
+            score_rows(StoredModel(directory), rows, SETTINGS | {"batch_size": size}, "", len(rows))
             for directory, size in ((files["model"], 4), (merged, 4), (merged, 1))
         )
         assert federated.nll.sum() < base.nll.sum()

@@ -13,6 +13,8 @@ TEXTS = [f"text number {i} is {'very ' * (i % 4)}good" for i in range(12)]
 LABELS = [CHOICES[i % 3] for i in range(12)]
 SETTINGS = {
     "choices": CHOICES,
+    "metrics": None,
+    "answer": None,
     "by": "domain",
     "generation": {"rows": 4, "max_new_tokens": 5},
     "batch_size": 5,
@@ -47,7 +49,6 @@ def build_metrics(accuracies=None, losses=(2.5, 0.4)):
             perplexity=build_interval(1.0),
             accuracy=None if accuracies is None else build_interval(accuracies[i]),
             macro_f1=None,
-            exact_match=None,
             confusion=None,
             by_column=None,
             by=None,

@@ -1,5 +1,6 @@
 """Serve chat completions on the loopback address, as OpenAI's interface does."""
 
+import contextlib
 import json
 import threading
 import time
@@ -45,11 +46,12 @@ class LocalEndpoint:
                     content = json.dumps(build_completion(answer)).encode()
                     answer = (200, {"Content-Type": "application/json"}, content)
                 status, headers, content = answer
-                self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(content)
+                with contextlib.suppress(ConnectionError):  # the client has given up
+                    self.send_response(status)
+                    for key, value in {**headers, "Content-Length": str(len(content))}.items():
+                        self.send_header(key, value)
+                    self.end_headers()
+                    self.wfile.write(content)
 
             def log_message(self, *_):
                 pass

@@ -69,7 +69,7 @@ def build_model_metrics(accuracy, loss, spread_factor=1.0):
         "perplexity": build_interval(2.718**loss, 0.06),
         "accuracy": build_interval(accuracy, 0.045),
         "macro_f1": build_interval(accuracy - 0.02, 0.05),
-        "exact_match": build_interval(accuracy - 0.3, 0.11, rows=64),
+        "answer_metrics": {"exact_match": build_interval(accuracy - 0.3, 0.11, rows=64)},
         "by": clients,
         "by_column": "domain",
         "confusion": confusion,

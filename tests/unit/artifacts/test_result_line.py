@@ -2,7 +2,7 @@
 
 from evaluation_samples import build_metrics
 
-from blossomtune.artifacts.metrics import LeakFreeMetrics
+from blossomtune.artifacts.metrics import LeakFreeMetrics, SampledInterval
 from blossomtune.artifacts.result_line import describe_result
 
 
@@ -21,6 +21,23 @@ def test_loss_is_described_without_choices():
     assert describe(build_metrics()) == (
         "loss 2.500 before and 0.400 after training on 400 held-out rows "
         "(-2.100, 95 % interval -2.120 to -2.080)"
+    )
+
+
+def test_metrics_of_answers_are_described_without_choices():
+    metrics = build_metrics()
+    before, after, change = (
+        {"rouge_l": SampledInterval(value=value, low=value - 0.1, high=value + 0.1, rows=64)}
+        for value in (0.25, 0.5, 0.25)
+    )
+    line = describe_result(
+        metrics.base.model_copy(update={"answer_metrics": before}),
+        metrics.federated.model_copy(update={"answer_metrics": after}),
+        metrics.difference["base"].model_copy(update={"answer_metrics": change}),
+    )
+    assert line == (
+        f"{describe(metrics)}; ROUGE-L 25.0% before and 50.0% after on 64 answers "
+        "(+25.0 points, +15.0 to +35.0)"
     )
 
 

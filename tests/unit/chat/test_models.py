@@ -110,5 +110,5 @@ def test_interrupt_ends_an_answer_and_keeps_its_start(build_models, monkeypatch)
 
 
 def test_too_long_conversation_is_an_error(build_models):
-    with pytest.raises(UserError, match="1013 tokens, the model reads 1024"):
+    with pytest.raises(UserError, match="1024 tokens; the conversation has 1013, and an"):
         build_models(12).print_answer("base", [5] * 1013)

@@ -176,6 +176,11 @@ ERRORS = [
      "give two or more, or none"),
     (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' is listed twice"),
     ("run", ["quickstart", "quickstart"], "'quickstart' is listed twice"),
+    (f"{EXPERIMENT}.evaluation.choices", 3, "3 is not allowed; allowed: a list"),
+    (f"{EXPERIMENT}.evaluation.metrics", [], "[] is not allowed; allowed: a list that is not "
+     "empty"),
+    (f"{EXPERIMENT}.evaluation.answer", "(", "'(' is no valid regular expression: missing ), "
+     "unterminated subpattern at position 0"),
 ]  # fmt: skip
 
 
@@ -188,6 +193,14 @@ def test_one_error_is_one_line(path, value, message):
 
 
 NESTED_ERRORS = [
+    ("evaluation.choices", {"column": "a", "scor": "label"}, ".scor: unknown key (value 'label'); "
+     "did you mean 'score'? allowed: column, score"),
+    ("evaluation.choices", {"score": "text"}, ".column: missing; this key is required"),
+    ("evaluation.choices", {"column": "a", "score": "txt"}, ".score: 'txt' is not allowed; "
+     "allowed: text, label; did you mean 'text'?"),
+    ("evaluation.metrics", ["rogue_l"], "[0]: 'rogue_l' is not allowed; allowed: exact_match, "
+     "normalized_exact_match, token_f1, rouge_l, chrf, numeric_match, json_valid, "
+     "tool_call_match; did you mean 'rouge_l'?"),
     ("federation.strategy", {"name": "fedadam", "etta": 1}, ".etta: unknown key (value 1); "
      "did you mean 'eta'? allowed: name, eta, tau, beta_1, beta_2"),
     ("federation.strategy", {"name": "fedavg", "mu": 1}, ".mu: unknown key (value 1); "

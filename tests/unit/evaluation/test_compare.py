@@ -35,11 +35,16 @@ def test_metrics_are_consistent(tiny_model, rows, caplog):
     base = metrics["base"]
     assert metrics["federated"] == base
     zero = {"value": 0, "low": 0, "high": 0}
-    assert metrics["difference"] == {"base": {"accuracy": zero, "loss": zero}}
+    assert metrics["difference"]["base"] == {
+        "accuracy": zero,
+        "accuracy_norm": None,
+        "loss": zero,
+        "answer_metrics": {"exact_match": zero | {"rows": 4}},
+    }
     assert (base["clients"], base["fairness"], metrics["left_out"]) == (None, None, 0)
     assert base["rows"] == 12
     assert base["perplexity"]["value"] == pytest.approx(np.exp(base["loss"]["value"]), rel=1e-4)
-    for name in ("loss", "perplexity", "accuracy", "macro_f1", "exact_match"):
+    for name in ("loss", "perplexity", "accuracy", "macro_f1"):
         assert base[name]["low"] <= base[name]["value"] <= base[name]["high"], name
     hits = sum(base["confusion"][choice][choice] for choice in CHOICES)
     assert base["accuracy"]["value"] == pytest.approx(hits / 12, abs=1e-5)
@@ -47,7 +52,8 @@ def test_metrics_are_consistent(tiny_model, rows, caplog):
     assert {value: part["rows"] for value, part in base["by"].items()} == {"a": 6, "b": 6}
     mean = sum(part["accuracy"]["value"] for part in base["by"].values()) / 2
     assert mean == pytest.approx(base["accuracy"]["value"], abs=1e-5)
-    assert base["exact_match"]["rows"] == 4
+    assert base["answer_metrics"]["exact_match"]["rows"] == 4
+    assert base["accuracy_norm"] is None
     assert any(line.startswith("base: 12 rows, loss ") for line in caplog.messages)
 
 
@@ -59,7 +65,8 @@ def test_metrics_that_are_not_computed_are_null(tiny_model, rows):
     }
     metrics = evaluate_twice(tiny_model, rows, settings)
     missing = {name for name, value in metrics["base"].items() if value is None}
-    expected = {"accuracy", "macro_f1", "confusion", "exact_match", "by", "by_column"}
+    expected = {"accuracy", "macro_f1", "confusion", "answer_metrics", "by", "by_column"}
+    expected |= {"accuracy_norm"}
     assert missing == expected | {"clients", "fairness"}
     assert metrics["difference"]["base"]["accuracy"] is None
 
@@ -140,7 +147,7 @@ def test_answers_to_the_sampled_rows_are_recorded_by_model(compared):
         record.answers["centralised"].text == row.completion
         for record, row in zip(records, rows, strict=True)
     ]
-    assert metrics.centralised.exact_match.value == np.mean(right)
+    assert metrics.centralised.answer_metrics["exact_match"].value == np.mean(right)
 
 
 def test_differences_are_paired_with_each_other_model(compared):
@@ -186,6 +193,57 @@ def test_no_scores_are_left_if_all_rows_leaked(tiny_model, rows):
     evaluation_set = EvaluationSet(rows, len(rows), leaked_rows=[*range(len(rows))])
     metrics, _ = evaluate_models(models, evaluation_set, SETTINGS)
     assert (metrics.leaked, metrics.without_leaks) == (len(rows), None)
+
+
+def test_rows_with_their_own_choices_have_two_accuracies(tiny_model, held_out_files):
+    options = [CHOICES, ["neutral", "negative", "positive", "x"]] * 6
+    settings = SETTINGS | {"choices": {"column": "options", "score": "text"}, "by": None}
+    evaluation_set = load_rows(held_out_files(TEXTS, LABELS, options=options), settings)
+    models = {"base": StoredModel(tiny_model), "federated": StoredModel(tiny_model)}
+    metrics, _ = evaluate_models(models, evaluation_set, settings)
+    scores = score_rows(models["base"], evaluation_set.rows, settings, "base", 12)
+    gold = [row.choices.gold for row in evaluation_set.rows]
+    assert metrics.base.accuracy.value == pytest.approx(np.mean(scores.predicted == gold), abs=1e-4)
+    norm = np.mean(scores.predicted_norm == gold)
+    assert metrics.base.accuracy_norm.value == pytest.approx(norm, abs=1e-4)
+    assert metrics.difference["base"].accuracy_norm.value == 0
+    assert (metrics.base.confusion, metrics.base.macro_f1) == (None, None)
+
+
+def test_generated_answers_have_metrics_with_paired_differences(compared):
+    evaluation_set, models, _, _ = compared
+    settings = SETTINGS | {
+        "choices": [],
+        "by": None,
+        "generation": {"rows": 8, "max_new_tokens": 5},
+    }
+    models = {name: models[name] for name in ("base", "federated", "local_0", "local_1")}
+    models["federated"] = compared[1]["centralised"]
+    leaky = replace(evaluation_set, leaked_rows=[0, 1, 2])
+    metrics, records = evaluate_models(models, leaky, settings)
+    names = {"exact_match", "token_f1", "rouge_l", "chrf"}
+    means = {
+        model: {name: np.mean([r.answers[model].scores[name] for r in records]) for name in names}
+        for model in models
+    }
+    means["local"] = {n: (means["local_0"][n] + means["local_1"][n]) / 2 for n in names}
+    assert len(records) == 8
+    assert means["base"]["chrf"] != means["federated"]["chrf"]
+    for name in names:
+        federated = metrics.federated.answer_metrics[name]
+        assert federated.value == pytest.approx(means["federated"][name], abs=1e-4)
+        for other in ("base", "local"):
+            difference = metrics.difference[other].answer_metrics[name]
+            expected = means["federated"][name] - means[other][name]
+            assert difference.value == pytest.approx(expected, abs=1e-4)
+            assert difference.low <= difference.value <= difference.high
+            assert difference.rows == 8
+    kept = [r for r in records if r.row > 2]
+    part = metrics.without_leaks.models["base"].answer_metrics["chrf"]
+    assert part.rows == len(kept)
+    assert part.value == pytest.approx(
+        np.mean([r.answers["base"].scores["chrf"] for r in kept]), abs=1e-4
+    )
 
 
 def test_natural_clients_have_the_common_rows_of_their_value(tiny_model, held_out_files):

@@ -57,7 +57,7 @@ def test_losses_are_compared_without_choices(results):
         metrics["difference"] = dict(zip(others, metrics.pop("kept"), strict=True))
         for name in names:
             m = metrics[name]
-            m |= {"accuracy": None, "macro_f1": None, "exact_match": None, "confusion": None}
+            m |= {"accuracy": None, "macro_f1": None, "answer_metrics": None, "confusion": None}
             for part in [*(m["by"] or {}).values(), *m.get("models", {}).values()]:
                 part["accuracy"] = None
             for part in m["clients"].values():

@@ -143,7 +143,7 @@ def remove_choices(metrics):
             for each in m.values():
                 each["accuracy"] = None
         elif name in ("base", "federated"):
-            m |= {"accuracy": None, "macro_f1": None, "exact_match": None, "confusion": None}
+            m |= {"accuracy": None, "macro_f1": None, "answer_metrics": None, "confusion": None}
             m |= {"by": None, "by_column": None}
             for part in m["clients"].values():
                 part["accuracy"] = None

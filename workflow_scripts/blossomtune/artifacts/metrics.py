@@ -36,6 +36,19 @@ class SampledInterval(ConfidenceInterval):
     rows: int
 
 
+ANSWER_METRIC_LABELS = {
+    "tool_call_match": "matching tool calls",
+    "numeric_match": "right numbers",
+    "rouge_l": "ROUGE-L",
+    "token_f1": "token F1",
+    "chrf": "chrF",
+    "normalized_exact_match": "normalized exact match",
+    "exact_match": "exact match",
+    "json_valid": "valid JSON",
+}
+"""Labels of the metrics of generated answers; the first that was computed compares models best."""
+
+
 class GroupMetrics(Part):
     """Metrics of a model on a group of rows.
 
@@ -44,12 +57,17 @@ class GroupMetrics(Part):
         loss: mean loss in nats per completion token.
         perplexity: exponential of the loss.
         accuracy: share of rows whose most likely choice is right; None without choices.
+        accuracy_norm: the same, by likelihood per character; None without choices per row.
+        answer_metrics: means over rows with a generated answer, by name of the metric; None
+            without any, and for groups of rows and single clients.
     """
 
     rows: int
     loss: ConfidenceInterval
     perplexity: ConfidenceInterval
     accuracy: ConfidenceInterval | None
+    accuracy_norm: ConfidenceInterval | None = None
+    answer_metrics: dict[str, SampledInterval] | None = None
 
 
 class ClientValue(Part):
@@ -86,9 +104,8 @@ class ModelMetrics(GroupMetrics):
     """Metrics of one model on the common held-out rows.
 
     Attributes:
-        macro_f1: unweighted mean of the choices' F1 scores; None without choices.
-        exact_match: share of generated answers that are right; None if none were generated.
-        confusion: rows by right choice and predicted choice; None without choices.
+        macro_f1: unweighted mean of the choices' F1 scores; None without common choices.
+        confusion: rows by right choice and predicted choice; None without common choices.
         by_column: column that ``by`` groups the rows by.
         by: metrics by value of ``by_column``.
         clients: metrics by client name, on the clients' rows.
@@ -96,7 +113,6 @@ class ModelMetrics(GroupMetrics):
     """
 
     macro_f1: ConfidenceInterval | None
-    exact_match: SampledInterval | None
     confusion: dict[str, dict[str, int | float]] | None
     by_column: str | None
     by: dict[str, GroupMetrics] | None
@@ -120,10 +136,15 @@ class PairedDifference(Part):
     Attributes:
         accuracy: difference of accuracies; None without choices.
         loss: difference of losses in nats per token.
+        accuracy_norm: difference of accuracies by likelihood per character; None without choices
+            per row.
+        answer_metrics: differences of the metrics of generated answers; None without any.
     """
 
     accuracy: ConfidenceInterval | None
     loss: ConfidenceInterval
+    accuracy_norm: ConfidenceInterval | None = None
+    answer_metrics: dict[str, SampledInterval] | None = None
 
 
 class LeakFreeMetrics(Part):

@@ -1,6 +1,11 @@
 """Describe an experiment's result in one line; needs no PyTorch."""
 
-from blossomtune.artifacts.metrics import GroupMetrics, LeakFreeMetrics, PairedDifference
+from blossomtune.artifacts.metrics import (
+    ANSWER_METRIC_LABELS,
+    GroupMetrics,
+    LeakFreeMetrics,
+    PairedDifference,
+)
 
 
 def describe_result(
@@ -10,7 +15,9 @@ def describe_result(
     num_leaked: int = 0,
     without_leaks: LeakFreeMetrics | None = None,
 ) -> str:
-    """Return accuracy, or else the loss, before and after, and the difference's 95 % interval.
+    """Return accuracy before and after training, and the difference's 95 % interval.
+
+    Without choices, the loss and the metrics of generated answers take its place.
 
     Args:
         before: metrics of the base model.
@@ -44,7 +51,20 @@ def _describe_change(
             f"{100 * change.low:+.1f} to {100 * change.high:+.1f})"
         )
     change = difference.loss
-    return (
+    line = (
         f"loss {before.loss.value:.3f} before and {after.loss.value:.3f} after training {rows} "
         f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f})"
     )
+    for name, answers in (difference.answer_metrics or {}).items():
+        line += (
+            f"; {ANSWER_METRIC_LABELS[name]} {_get_share(before, name)} before and "
+            f"{_get_share(after, name)} after on {answers.rows} answers "
+            f"({100 * answers.value:+.1f} points, {100 * answers.low:+.1f} to "
+            f"{100 * answers.high:+.1f})"
+        )
+    return line
+
+
+def _get_share(group: GroupMetrics, name: str) -> str:
+    metric = (group.answer_metrics or {}).get(name)
+    return f"{metric.value:.1%}" if metric else "–"

@@ -93,7 +93,8 @@ class ChatModels:
         """
         if self._max_length and len(prompt) + self._max_new_tokens > self._max_length:
             raise UserError(
-                f"the conversation has {len(prompt)} tokens, the model reads {self._max_length}",
+                f"the model reads {self._max_length} tokens; the conversation has {len(prompt)}, "
+                f"and an answer up to {self._max_new_tokens}",
                 "/reset starts a new one",
             )
         printer = _Printer(self._template.tokenizer)

@@ -185,7 +185,9 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    return e.evaluation.model_dump(mode="json", exclude={"judge"}) | {
+    evaluation = e.evaluation.model_dump(mode="json", exclude={"judge"})
+    evaluation["generation"]["max_new_tokens"] = e.evaluation.max_new_tokens
+    return evaluation | {
         "device": e.evaluation_device,
         "gpus": e.evaluation_gpus,
         "seed": configuration.seed,

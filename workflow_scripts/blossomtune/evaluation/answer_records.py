@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from blossomtune.artifacts.answers import Answer, AnswerRecord
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores
@@ -24,7 +26,14 @@ def build_answer_records(
     for i, position in enumerate(first.sampled_rows):
         row = evaluation_set.rows[position]
         answers = {
-            name: Answer(text=s.answers[i], scores={"exact_match": float(s.exact_match[i])})
+            name: Answer(
+                text=s.answers[i],
+                scores={
+                    metric: round(float(values[i]), 6)
+                    for metric, values in s.answer_scores.items()
+                    if not np.isnan(values[i])
+                },
+            )
             for name, s in scores.items()
         }
         records.append(

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.metrics import (
+    ANSWER_METRIC_LABELS,
     LeakFreeMetrics,
     LocalBaselineMetrics,
     Metrics,
     ModelMetrics,
 )
+from blossomtune.evaluation.answer_metrics import AnswerScorer
 from blossomtune.evaluation.answer_records import build_answer_records
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
@@ -38,24 +40,34 @@ def evaluate_models(
         models: Models by name: ``base`` and ``federated``, and optionally ``centralised`` and
             ``local_<i>``.
         evaluation_set: The held-out rows.
-        settings: The stage's settings ``choices``, ``by``, ``generation``, ``batch_size``,
-            ``device``, ``gpus``, ``dtype``, ``bootstrap`` and ``seed``.
+        settings: The stage's settings ``choices``, ``metrics``, ``answer``, ``by``,
+            ``generation``, ``batch_size``, ``device``, ``gpus``, ``dtype``, ``bootstrap`` and
+            ``seed``.
 
     Returns:
         ``(metrics, answers)``: metrics of each model, and the generated answers by row. In the
         metrics, local baselines count as one model, ``local``. Differences are paired by row, so
         their intervals are narrower than those of the two models suggest.
     """
+    common_rows = evaluation_set.rows[: evaluation_set.num_common_rows]
+    answer_scorer = AnswerScorer(common_rows, settings)
     evaluated: dict[str, EvaluatedModel] = {}
     scores: dict[str, RowScores] = {}
     local_scores: dict[str, RowScores] = {}
     for name, model in models.items():
         if name.startswith(LOCAL_PREFIX):
             client = evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
-            scores[name] = _score_all_rows(model, evaluation_set, settings, name, client)
+            model_scores = _score_all_rows(model, evaluation_set, settings, name, client)
+        else:
+            client = None
+            model_scores = _score_all_rows(model, evaluation_set, settings, name)
+        answer_scores = answer_scorer.score(
+            model_scores.sampled_rows.tolist(), model_scores.answers
+        )
+        scores[name] = replace(model_scores, answer_scores=answer_scores)
+        if client is not None:
             local_scores[client] = scores[name]
         else:
-            scores[name] = _score_all_rows(model, evaluation_set, settings, name)
             clients = dict.fromkeys(evaluation_set.rows_by_client, scores[name])
             evaluated[name] = EvaluatedModel([scores[name]], clients)
     if local_scores:
@@ -111,8 +123,10 @@ def format_summary(summary: ModelMetrics) -> str:
     parts = [f"{summary.rows} rows", f"loss {summary.loss.value:.3f}"]
     if summary.accuracy:
         parts.append(f"accuracy {summary.accuracy.value:.1%}")
-    if summary.exact_match:
-        parts.append(f"exact match {summary.exact_match.value:.1%}")
+    if summary.accuracy_norm:
+        parts.append(f"accuracy by likelihood per character {summary.accuracy_norm.value:.1%}")
+    for name, metric in (summary.answer_metrics or {}).items():
+        parts.append(f"{ANSWER_METRIC_LABELS[name]} {metric.value:.1%}")
     return ", ".join(parts)
 
 
@@ -144,4 +158,5 @@ def _score_all_rows(
         nll=scatter(scores.nll),
         tokens=scatter(scores.tokens),
         predicted=None if scores.predicted is None else scatter(scores.predicted),
+        predicted_norm=None if scores.predicted_norm is None else scatter(scores.predicted_norm),
     )

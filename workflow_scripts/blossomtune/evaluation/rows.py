@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.tokenized_manifest import ChatTemplateUse, TokenizedManifest
-from blossomtune.errors import UserError, find_closest_match
+from blossomtune.errors import UserError
+from blossomtune.evaluation.choices import RowChoices, load_choices
+from blossomtune.evaluation.parquet_columns import read_column
 from blossomtune.modeling.encoding import find_completion_start
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
@@ -28,6 +30,7 @@ class EvaluationRow:
         row: Index in the data set's test.parquet, or of the client's own test row.
         question: What the user asked; empty for plain text.
         tool_calls: Calls in the right answer as JSON; empty without any.
+        choices: The possible completions.
         group: The row's value in the column ``evaluation.by``, if there is one.
         references: Other right answers.
     """
@@ -39,6 +42,7 @@ class EvaluationRow:
     row: int = 0
     question: str = ""
     tool_calls: str = ""
+    choices: RowChoices = field(default_factory=RowChoices)
     group: str | None = None
     references: Sequence[str] = ()
 
@@ -79,15 +83,15 @@ def load_evaluation_set(
             client_<i>.test.arrow.
         partition: Directory with the partition's manifest.
         dataset: Directory with test.parquet, which has all columns.
-        settings: The stage's settings: ``choices``, possible completions, empty for any text;
-            ``by``, a column of the data set or None; ``seed``; ``server_eval_rows``, number of
-            test rows whose loss influenced training.
+        settings: The stage's settings: ``choices``, possible completions, empty for any text, or
+            their column; ``by``, a column of the data set or None; ``seed``;
+            ``server_eval_rows``, number of test rows whose loss influenced training.
 
     Returns:
         The rows; common ones in the order of test.arrow.
 
     Raises:
-        UserError: If there are no rows, ``by`` is not a column, or a completion is not a choice.
+        UserError: If there are no rows, a column does not exist, or a completion is not a choice.
     """
     test, by = _read_arrow(preprocessed / "test.arrow"), settings["by"]
     if not test:
@@ -108,22 +112,24 @@ def load_evaluation_set(
     tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     names, leaked = manifest.client_names, set(tokenized.leaks.test_rows)
     rows, positions = list(common), dict[str, list[int]]()
+    file = dataset / "test.parquet"
+    origins = [(file, row["row"]) for row in common]
     for client, name in enumerate(names):
-        if (file := preprocessed / f"client_{client}.test.arrow").exists():
-            own_rows = _read_arrow(file)
+        if (own_file := preprocessed / f"client_{client}.test.arrow").exists():
+            own_rows = _read_arrow(own_file)
             positions[name] = list(range(len(rows), len(rows) + len(own_rows)))
             rows += own_rows
+            origins += [(partition / f"client_{client}.test.parquet", r["row"]) for r in own_rows]
     has_own_rows = bool(positions)
-    _check_choices([row["completion"] for row in rows], settings["choices"])
+    choices = load_choices([row["completion"] for row in rows], origins, settings["choices"])
 
-    file = dataset / "test.parquet"
     is_natural = manifest.partitioner == "natural_id" and not has_own_rows
     if is_natural and manifest.column and manifest.column in pq.read_schema(file).names:
-        values = _read_column(file, manifest.column)
+        values = read_column(file, manifest.column, "column")
         for position, row in enumerate(common):
-            positions.setdefault(values[row["row"]], []).append(position)
+            positions.setdefault(str(values[row["row"]]), []).append(position)
     positions = {name: positions[name] for name in names if positions.get(name)}
-    groups = _read_column(file, by) if by is not None else None
+    groups = read_column(file, by, "evaluation.by") if by is not None else None
     return EvaluationSet(
         rows=[
             EvaluationRow(
@@ -135,9 +141,10 @@ def load_evaluation_set(
                 question=row["question"] or row["prompt"],
                 tool_calls=row["tool_calls"],
                 references=row["references"],
-                group=groups[row["row"]] if groups and position < len(common) else None,
+                choices=row_choices,
+                group=str(groups[row["row"]]) if groups and position < len(common) else None,
             )
-            for position, row in enumerate(rows)
+            for position, (row, row_choices) in enumerate(zip(rows, choices, strict=True))
         ],
         num_common_rows=len(common),
         num_excluded_rows=len(used),
@@ -153,27 +160,3 @@ def _read_arrow(file: Path) -> list[dict[str, Any]]:
     with pa.memory_map(str(file)) as mapped:
         rows: list[dict[str, Any]] = pa.ipc.open_stream(mapped).read_all().to_pylist()
     return rows
-
-
-def _check_choices(completions: Sequence[str], choices: Sequence[str]) -> None:
-    unknown = sorted(set(completions) - set(choices)) if choices else []
-    if unknown:
-        shown = ", ".join(repr(text[:60]) for text in unknown[:5])
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        rows = sum(text in set(unknown) for text in completions)
-        raise UserError(
-            f"evaluation.choices: the completions of {rows} of {len(completions)} held-out rows "
-            f"are none of the choices: {shown}{more}; choices: {', '.join(map(repr, choices))}",
-            "list every completion there is, to the letter, or leave choices empty",
-        )
-
-
-def _read_column(file: Path, name: str) -> list[str]:
-    known = pq.read_schema(file).names
-    if name not in known:
-        near = find_closest_match(name, known)
-        raise UserError(
-            f"evaluation.by: {name!r} is not a column of the data set; known: {', '.join(known)}",
-            f"did you mean {near!r}?" if near else None,
-        )
-    return [str(value) for value in pq.read_table(file, columns=[name])[name].to_pylist()]

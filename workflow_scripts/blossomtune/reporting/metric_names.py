@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from blossomtune.artifacts.metrics import (
+    ANSWER_METRIC_LABELS,
     ConfidenceInterval,
     ModelMetrics,
     PairedDifference,
@@ -10,22 +11,10 @@ from blossomtune.artifacts.metrics import (
 )
 from blossomtune.reporting import formatting
 
-_LABELS = {
-    "tool_call_match": "matching tool calls",
-    "numeric_match": "right numbers",
-    "rouge_l": "ROUGE-L",
-    "token_f1": "token F1",
-    "chrf": "chrF",
-    "normalized_exact_match": "normalised exact match",
-    "exact_match": "exact match",
-    "json_valid": "valid JSON",
-}
-"""Labels by name, in the order in which metrics are chosen if the configuration names none."""
-
 
 def get_metric_label(name: str) -> str:
     """Return the metric's name for readers."""
-    return _LABELS.get(name, name.replace("_", " "))
+    return ANSWER_METRIC_LABELS.get(name, name.replace("_", " "))
 
 
 def choose_metric(available: Collection[str], configured: Sequence[str]) -> str | None:
@@ -39,7 +28,7 @@ def choose_metric(available: Collection[str], configured: Sequence[str]) -> str 
         The first configured one that is available, else the first of the usual ones; None without
         metrics.
     """
-    order = [*configured, *_LABELS, *sorted(available)]
+    order = [*configured, *ANSWER_METRIC_LABELS, *sorted(available)]
     return next((name for name in order if name in available), None)
 
 
@@ -50,7 +39,7 @@ def format_metric(value: float | None) -> str:
 
 def list_answer_metrics(model: ModelMetrics) -> dict[str, SampledInterval]:
     """Return a model's metrics of generated answers by name."""
-    return {"exact_match": model.exact_match} if model.exact_match else {}
+    return model.answer_metrics or {}
 
 
 def get_answer_difference(difference: PairedDifference, name: str) -> ConfidenceInterval | None:
@@ -63,4 +52,4 @@ def get_answer_difference(difference: PairedDifference, name: str) -> Confidence
     Returns:
         Difference with its interval; None if it was not computed.
     """
-    return None
+    return (difference.answer_metrics or {}).get(name)

@@ -29,8 +29,9 @@ def make_action(*outcomes):
     return action
 
 
-def make_http_error(status):
+def make_http_error(status, **headers):
     response = requests.Response()
+    response.headers.update(headers)
     response.status_code = status
     return requests.HTTPError("https://name:secret@host", response=response)
 
@@ -39,6 +40,16 @@ def test_delay_doubles_before_each_attempt(delays):
     action = make_action(requests.Timeout(), make_http_error(429), "content")
     assert retry.call_with_retries(action, (requests.RequestException,)) == "content"
     assert delays == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("header", "delay"),
+    [("7", 7), ("0", 1), ("86400", 60), ("Wed, 21 Oct 2026 07:28:00 GMT", 1), ("", 1), ("-5", 1)],
+)
+def test_delay_is_no_less_than_the_server_asks_for(header, delay, delays):
+    error = make_http_error(429, **{"Retry-After": header})
+    retry.call_with_retries(make_action(error, "content"), (requests.RequestException,))
+    assert delays == [delay]
 
 
 def test_last_failure_is_reported_without_its_text(delays):

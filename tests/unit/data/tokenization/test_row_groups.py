@@ -174,6 +174,7 @@ def test_held_out_rows_keep_texts_and_are_not_packed(family, tmp_path):
         make_messages(*TALK[:3]), tokenize=False, add_generation_prompt=True
     )
     assert (example["prompt"], example["completion"]) == (prompt, "bad 🌸")
+    assert (example["question"], example["tool_calls"]) == (make_messages(*TALK)[2]["content"], "")
     (text,) = build_examples(tmp_path, tokenizer, [{"text": "good"}], held_out=True)
     assert (text["prompt"], text["completion"]) == ("", "good")
 

@@ -11,6 +11,9 @@ MAX_ATTEMPTS = 3
 INITIAL_DELAY = 1.0
 """Seconds before the second attempt; the delay doubles before each further one."""
 
+MAX_REQUESTED_DELAY = 60.0
+"""Maximum number of seconds to wait where a server names a delay."""
+
 
 class UnreachableError(Exception):
     """All attempts failed; the message names the last failure."""
@@ -33,7 +36,7 @@ def call_with_retries(action: Callable[[], T], transient_errors: tuple[type[Exce
     """
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(MAX_ATTEMPTS),
-        wait=tenacity.wait_exponential(multiplier=INITIAL_DELAY),
+        wait=_compute_delay,
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, transient_errors) and _is_retryable(error)
         ),
@@ -46,6 +49,16 @@ def call_with_retries(action: Callable[[], T], transient_errors: tuple[type[Exce
         # the error's own text may contain an address with a password
         reason = f"HTTP status {status}" if status else type(error).__name__
         raise UnreachableError(f"{reason}, {MAX_ATTEMPTS} attempts") from error
+
+
+def _compute_delay(state: tenacity.RetryCallState) -> float:
+    """Return the seconds before the next attempt: no less than the server asks for."""
+    delay = tenacity.wait_exponential(multiplier=INITIAL_DELAY)(state)
+    error = state.outcome.exception() if state.outcome else None
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    requested = headers.get("Retry-After", "")  # seconds, or a date
+    is_number = requested.isascii() and requested.isdigit()
+    return max(delay, min(float(requested), MAX_REQUESTED_DELAY)) if is_number else delay
 
 
 def _is_retryable(error: BaseException) -> bool:
