@@ -244,6 +244,9 @@ def test_every_stage_has_a_rule():
         *(
             *STAGES,
             "judge",
+            "fetch_converter",
+            "export",
+            "publish",
             "render_preview",
             "train_baseline",
             "container",
@@ -264,7 +267,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if "cache" in given:  # Snakemake caches no rule that has a benchmark: the script writes it
         assert "--benchmark" in text
         wanted -= {"benchmark"}
-    if name in ("invite", "plan"):  # without output, they always run when asked for
+    if name in ("invite", "plan", "publish"):  # without output, they always run when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
     assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate"))
