@@ -13,6 +13,7 @@ from typing import Any
 
 from blossomtune.data.sources import archives, pypi
 from blossomtune.errors import UserError, find_closest_match
+from blossomtune.export import run_converter
 
 _KEPT = ("LICENSE", "conversion/", "convert_hf_to_gguf.py", "convert_lora_to_gguf.py")
 _KEPT_PACKAGES = ("gguf-py/gguf/",)
@@ -107,8 +108,7 @@ def convert_adapter(converter: Path, adapter_dir: Path, base_dir: Path, output: 
 
 def _run(converter: Path, script: str, *arguments: str | Path) -> None:
     """Run a script of the converter with this Python."""
-    runner = Path(__file__).with_name("run_converter.py")
-    command = [sys.executable, runner, converter / script, *arguments]
+    command = [sys.executable, run_converter.__file__, converter / script, *arguments]
     done = subprocess.run(  # noqa: S603 - the script's checksum is pinned
         [str(part) for part in command],
         stdout=subprocess.PIPE,
