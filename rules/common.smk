@@ -18,7 +18,7 @@ if str(CHECKOUT / "workflow_scripts") not in sys.path:
 from blossomtune.artifacts.checksums import CHECKSUMS_SUFFIX
 from blossomtune.config import stage_inputs
 from blossomtune.config.load import ConfigurationError, load_configuration
-from blossomtune.config.stage_files import write_stage_config
+from blossomtune.config.stage_files import CONFIG_DIR, write_stage_config
 from blossomtune.code_dependencies import (
     compute_sources_digest as code_digest,
     list_sources,
@@ -57,6 +57,8 @@ wildcard_constraints:
     preprocessing=r"[^/]+",
     experiment=r"[^/]+",
     baseline=r"centralised|local_\d+",
+    benchmarked=r"models/[^/]+|experiments/[^/]+/(merged|baselines/[^/]+)",
+    settings=r"[0-9a-f]+",
 
 
 def checkout_file(name):
@@ -381,14 +383,20 @@ def baseline_threads(wildcards):
     return CONFIG.experiments[wildcards.experiment].baselines.threads
 
 
-def baseline_adapters(wildcards):
-    """Return the adapters of an experiment's baselines, then their checksums."""
-    chosen = CONFIG.experiments[wildcards.experiment]
+def list_baselines(experiment):
+    """Return the names of an experiment's baselines."""
+    chosen = CONFIG.experiments[experiment]
     names = ["centralised"] if chosen.baselines.centralised else []
     if chosen.baselines.local:
         clients = CONFIG.partitions[chosen.partition].num_partitions
         names += [f"local_{client}" for client in range(clients)]
+    return names
+
+
+def baseline_adapters(wildcards):
+    """Return the adapters of an experiment's baselines, then their checksums."""
     folder = f"results/experiments/{wildcards.experiment}/baselines"
+    names = list_baselines(wildcards.experiment)
     return with_checksums(*(f"{folder}/{name}/adapter" for name in names))
 
 
@@ -397,6 +405,120 @@ def baseline_arguments(wildcards, input):
     adapters = input.baselines[: len(input.baselines) // 2]
     named = [f"{Path(path).parent.name}={path}" for path in adapters]
     return [f"--baseline {shlex.quote(argument)}" for argument in named]
+
+
+def write_benchmark_config(experiment):
+    """Write the settings of an experiment's benchmarks; return the file, named by a digest."""
+    content = stage_inputs.benchmark(CONFIG, experiment)
+    return write_stage_config("benchmark", content)
+
+
+def benchmark_scores(wildcards):
+    """Return the scores of an experiment's models: base, federated model, then baselines."""
+    name = wildcards.experiment
+    baselines = [f"experiments/{name}/baselines/{b}" for b in list_baselines(name)]
+    models = [f"models/{CONFIG.experiments[name].model}", f"experiments/{name}/merged"]
+    settings = Path(write_benchmark_config(name)).stem
+    return [
+        f"results/benchmark_scores/{model}/{settings}.json"
+        for model in (*models, *baselines)
+    ]
+
+
+def benchmark_score_arguments(wildcards, input):
+    """Return the scores with the names of their models, for collect_benchmarks.py."""
+    names = ["base", "federated", *list_baselines(wildcards.experiment)]
+    return [
+        shlex.quote(f"{name}={file}")
+        for name, file in zip(names, input.scores, strict=True)
+    ]
+
+
+def find_benchmark_experiment(wildcards):
+    """Return an experiment whose benchmarks have these settings."""
+    for name, experiment in CONFIG.experiments.items():
+        if Path(write_benchmark_config(name)).stem == wildcards.settings:
+            return experiment
+    raise WorkflowError(
+        f"no experiment has benchmarks with settings '{wildcards.settings}'"
+    )
+
+
+def benchmark_config(wildcards):
+    """Return the file with the settings of benchmarks."""
+    find_benchmark_experiment(wildcards)
+    return str(CONFIG_DIR / "benchmark" / f"{wildcards.settings}.json")
+
+
+def benchmark_gpus(wildcards):
+    """Return the number of GPUs that a model's benchmarks may use."""
+    return find_benchmark_experiment(wildcards).evaluation_gpus
+
+
+def benchmarked_model(wildcards):
+    """Return the model, or base and adapter, that is scored, with checksums."""
+    section, name, *kind = wildcards.benchmarked.split("/")
+    folder = f"results/{wildcards.benchmarked}"
+    if section == "models" or kind == ["merged"]:
+        return with_checksums(folder)
+    base = CONFIG.experiments[name].model
+    return with_checksums(f"results/models/{base}", f"{folder}/adapter")
+
+
+def benchmarked_model_arguments(wildcards, input):
+    """Return the options of benchmark.py that name the model and its adapter."""
+    folders = input.model[: len(input.model) // 2]
+    return [
+        f"{option} {shlex.quote(str(folder))}"
+        for option, folder in zip(("--model", "--adapter"), folders)
+    ]
+
+
+def list_benchmark_datasets(wildcards):
+    """Return the names of the data sets that benchmarks read."""
+    blocks = find_benchmark_experiment(wildcards).evaluation.benchmarks
+    return sorted({block.dataset for block in blocks if block.dataset})
+
+
+def benchmark_datasets(wildcards):
+    """Return the folders of the data sets that benchmarks read, with checksums."""
+    names = list_benchmark_datasets(wildcards)
+    return with_checksums(*(f"results/datasets/{name}" for name in names))
+
+
+def benchmark_dataset_arguments(wildcards, input):
+    """Return the options of benchmark.py that name the data sets."""
+    names = list_benchmark_datasets(wildcards)
+    return [
+        f"--dataset {shlex.quote(f'{name}={folder}')}"
+        for name, folder in zip(names, input.datasets)
+    ]
+
+
+def benchmark_task_files(wildcards):
+    """Return the files of the user's own tasks; a change reruns the benchmarks."""
+    files = set()
+    for block in find_benchmark_experiment(wildcards).evaluation.benchmarks:
+        if block.include_path:
+            folder = expand_home(block.include_path)
+            if not folder.is_dir():
+                raise WorkflowError(
+                    f"evaluation.benchmarks: include_path: '{folder}' is no folder"
+                )
+            files |= {
+                str(path)
+                for path in folder.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            }
+    return sorted(files)
+
+
+def benchmark_results():
+    """Return the benchmarks of this run's experiments that have some."""
+    names = [
+        name for name in CONFIG.run if CONFIG.experiments[name].evaluation.benchmarks
+    ]
+    return expand("results/experiments/{name}/benchmarks.json", name=names)
 
 
 def federation_gpus(wildcards):

@@ -9,6 +9,7 @@ from typing import Any
 from config_cases import PATH_SOURCE, collect_block_types
 
 from blossomtune.config.base import Block
+from blossomtune.config.benchmarks import BenchmarkSettings
 from blossomtune.config.engines import ENGINES, ExternalEngine
 from blossomtune.config.evaluation import ChoicesColumn, EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
@@ -38,6 +39,7 @@ class Example:
         values: The block's keys and values.
         new_values: Another valid value per key.
         federation: Keys of the federation that the block needs.
+        is_listed: Whether the block is an item of a list.
     """
 
     block_type: type[Block]
@@ -45,6 +47,7 @@ class Example:
     values: dict[str, Any]
     new_values: dict[str, Any]
     federation: dict[str, Any] = field(default_factory=dict)
+    is_listed: bool = False
 
 
 EXAMPLES = [
@@ -116,7 +119,16 @@ EXAMPLES = [
         {},
         {"choices": ["a", "b"], "by": "a", "batch_size": 1, "bootstrap": 100}
         | {"metrics": ["chrf"], "answer": "#### (.*)"}
-        | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16", "judge": JUDGE},
+        | {"generation": {"rows": 1}, "device": "cuda", "dtype": "bfloat16"}
+        | {"benchmarks": ["arc_easy"], "judge": JUDGE},
+    ),
+    Example(
+        BenchmarkSettings,
+        ("evaluation", "benchmarks"),
+        {"task": "arc_easy"},
+        {"task": "sciq", "num_fewshot": 5, "limit": 9, "chat_template": True, "dataset": "base"}
+        | {"include_path": "tasks", "allow_code_execution": True},
+        is_listed=True,
     ),
     Example(
         JudgeSettings,
@@ -204,9 +216,15 @@ def _build_experiment(example: Example, block: dict[str, Any]) -> dict[str, Any]
     experiment: dict[str, Any] = dict.fromkeys(("model", "partition", "preprocessing"), "base")
     experiment["federation"] = {"gpus_per_client": 1} | example.federation
     parent = experiment
-    for key in example.path:
+    *path, last = example.path or [None]
+    for key in path:
         parent = parent.setdefault(key, {})
-    parent |= block
+    if example.is_listed:
+        parent[last] = [block]
+    elif last is None:
+        parent |= block
+    else:
+        parent[last] = parent.get(last, {}) | block
     return experiment
 
 

@@ -9,12 +9,22 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate", "judge", "export", "publish")
+STAGES = (
+    "federate",
+    "train_baseline",
+    "merge",
+    "evaluate",
+    "benchmark",
+    "judge",
+    "export",
+    "publish",
+)
 # the model card has a digest, and the report shows the whole
 CARD = {"merge", "publish", "report"}
 
 TRAINED = {"federate", "train_baseline"} | CARD
 FEDERATED = {"federate"} | CARD
+SCORES = {"evaluate", "benchmark"}
 STAGES_BY_PATH = {
     # by block, and by key if it differs
     "model": CARD,
@@ -25,7 +35,7 @@ STAGES_BY_PATH = {
     "federation": FEDERATED,
     "federation.rounds": TRAINED,  # baselines take as many steps
     "federation.fraction_train": TRAINED,
-    "federation.gpus_per_client": TRAINED | {"evaluate"},  # evaluation.device is auto
+    "federation.gpus_per_client": TRAINED | SCORES,  # evaluation.device is auto
     "federation.early_stopping": FEDERATED
     | {"evaluate"},  # rows that influence training are not scored
     "federation.early_stopping.patience": FEDERATED,
@@ -36,6 +46,10 @@ STAGES_BY_PATH = {
     "evaluation": {"evaluate", "report"},
     "export": {"export", "report"},
     "publish": {"publish", "report"},
+    **dict.fromkeys(
+        ("evaluation.batch_size", "evaluation.device", "evaluation.dtype"), SCORES | {"report"}
+    ),
+    "evaluation.benchmarks": {"benchmark", "report"},
     "evaluation.bootstrap": {"evaluate", "judge", "report"},
     "evaluation.judge": {"judge", "report"},
 }

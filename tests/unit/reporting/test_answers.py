@@ -75,7 +75,7 @@ def page(tmp_path_factory):
     models = {n: Answer(text=HOSTILE, scores={"exact_match": 0}) for n in ("federated", "local_1")}
     models["base"] = Answer(text="long " * 200_000, scores={"exact_match": 1})
     records = [
-        answer_record(i, prompt=f"{HOSTILE} {i}", references=[HOSTILE], answers=models)
+        answer_record(i, prompt=f"{HOSTILE} {i}", references=[HOSTILE] * 1000, answers=models)
         for i in range(30)
     ]
     write_answers(results / "experiments/quickstart/answers.jsonl", records)
@@ -92,6 +92,7 @@ def test_hostile_answers_stay_short_texts(page):
     assert '</script><script>alert(1)</script><img src=x onerror=alert(1)>U+202EU+0007"&' in text
     assert "998,800 more characters" in text
     assert "movieReviews alone" in text
+    assert text.count("And 997 further references.") == 20
 
 
 def test_answers_can_be_read_without_the_script(page):

@@ -19,7 +19,7 @@ def test_configured_metrics_come_first(available, configured, expected):
     assert choose_metric(available, configured) == expected
 
 
-def test_unknown_metrics_are_named_in_words():
+def test_metrics_without_a_value_are_dashes():
     assert get_metric_label("rouge_l") == "ROUGE-L"
-    assert get_metric_label("my_metric") == "my metric"
     assert format_metric(None) == "–"
+    assert format_metric(0.256) == "26\u202f%"

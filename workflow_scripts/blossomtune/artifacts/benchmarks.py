@@ -1,4 +1,4 @@
-"""benchmarks.json: scores of all models on the tasks of lm-evaluation-harness."""
+"""Scores of models on the tasks of lm-evaluation-harness, per model and compared."""
 
 from blossomtune.artifacts.base import Artifact, Part
 
@@ -19,8 +19,8 @@ Scores = dict[str, BenchmarkScore]
 """Scores by metric, such as ``acc``, or ``exact_match,strict-match`` with the name of a filter."""
 
 
-class BenchmarkTask(Part):
-    """Scores on one task, or on a group of tasks.
+class TaskDefinition(Part):
+    """A task or a group of tasks, and how it was scored.
 
     Attributes:
         version: version of the task's definition.
@@ -31,13 +31,9 @@ class BenchmarkTask(Part):
             group.
         limit: largest number of rows per task that was asked for; None for all.
         rows: number of rows that were scored.
-        chat_template: whether the questions stand in the model's chat template; None if it differs
-            within a group.
+        chat_template: whether the questions stand in the model's chat template.
         main_metric: the metric that the task's definition has first.
         higher_is_better: by metric, whether a larger value is better; None if unknown.
-        scores: scores by model: ``base``, ``federated``, ``centralised`` and ``local_<i>``.
-        difference: the federated model minus each other model, paired by row. It has only
-            metrics that are means over the rows.
     """
 
     version: str | None
@@ -46,15 +42,51 @@ class BenchmarkTask(Part):
     num_fewshot: int | None
     limit: int | None
     rows: int
-    chat_template: bool | None
+    chat_template: bool
     main_metric: str
     higher_is_better: dict[str, bool | None]
+
+
+class TaskScores(TaskDefinition):
+    """Scores of one model on a task or a group.
+
+    Attributes:
+        scores: scores by metric.
+        row_values: by metric, the value of each row, for metrics that are means over the rows;
+            empty for a group.
+    """
+
+    scores: Scores
+    row_values: dict[str, list[float]]
+
+
+class ModelBenchmarks(Artifact):
+    """Scores of one model on benchmarks: a file in ``benchmark_scores/``.
+
+    Attributes:
+        lm_eval: version of lm-evaluation-harness.
+        tasks: tasks and groups by name.
+    """
+
+    lm_eval: str
+    tasks: dict[str, TaskScores]
+
+
+class BenchmarkTask(TaskDefinition):
+    """Scores of all models of an experiment on a task or a group.
+
+    Attributes:
+        scores: scores by model: ``base``, ``federated``, ``centralised`` and ``local_<i>``.
+        difference: the federated model minus each other model, paired by row. It has only
+            metrics that are means over the rows.
+    """
+
     scores: dict[str, Scores]
     difference: dict[str, Scores]
 
 
 class BenchmarkResults(Artifact):
-    """Scores of all models of an experiment on its benchmarks.
+    """Scores of all models of an experiment on its benchmarks: ``benchmarks.json``.
 
     Attributes:
         lm_eval: version of lm-evaluation-harness.

@@ -7,7 +7,7 @@ from blossomtune import files
 from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
-from blossomtune.artifacts.benchmarks import BenchmarkResults
+from blossomtune.artifacts.benchmarks import BenchmarkResults, ModelBenchmarks
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
@@ -31,6 +31,7 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "metrics": Metrics,
     "answers": AnswerRecord,
     "benchmarks": BenchmarkResults,
+    "model_benchmarks": ModelBenchmarks,
     "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,

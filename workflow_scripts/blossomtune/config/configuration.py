@@ -46,7 +46,7 @@ class Configuration(Block):
         42,
         description="Every random choice derives from it: test split, shuffling, initial "
         "adapter, client sampling, row order, sampled evaluation rows. A change reruns "
-        "everything but fetch_model.",
+        "everything but fetch_model and the benchmarks of base models.",
     )
     run: Annotated[list[Name], AfterValidator(require_unique)] = Field(
         description="Experiments to build and to report on: at least one, none twice. Other "

@@ -14,6 +14,7 @@ from blossomtune.config.base import (
     PositiveInt,
     require_unique,
 )
+from blossomtune.config.benchmarks import BenchmarkList
 from blossomtune.config.judge import JudgeSettings
 
 AnswerMetric = Literal[
@@ -122,6 +123,11 @@ class EvaluationSettings(Block):
         2000, description="Resamples behind each 95 % interval."
     )
 
+    benchmarks: BenchmarkList = Field(
+        [],
+        description="Benchmarks of lm-evaluation-harness for base, federated model and baselines, "
+        "each a name or a block.",
+    )
     judge: JudgeSettings | None = Field(
         None, description="Comparison of generated answers by a judge model; null for none."
     )

@@ -32,7 +32,9 @@ STAGES = {
     "federation": "A change reruns federate and its downstream stages. "
     "[Some keys](reproducibility.md#keys-that-keep-finished-rounds) keep finished rounds.",
     "baselines": "A change reruns train_baseline and its downstream stages.",
-    "evaluation": "A change reruns evaluate and report.",
+    "evaluation": "A change reruns evaluate and report. `batch_size`, `device` and `dtype` rerun "
+    "benchmark, too.",
+    "evaluation: benchmarks": "A change reruns benchmark and report.",
     "evaluation: judge": "A change reruns judge and report.",
     "report": "A change reruns report.",
 }
@@ -124,7 +126,8 @@ class _Page:
             values = _values(field)
             if not (found := self._blocks(field if values is None else values)):
                 continue
-            below = f"{path}.{key}".removeprefix(".") + ("" if values is None else ".<name>")
+            suffix = "[]" if field.get("type") == "array" else "" if values is None else ".<name>"
+            below = f"{path}.{key}".removeprefix(".") + suffix
             discriminator, blocks = found
             heading = _title(title, key)
             if not discriminator:
@@ -140,6 +143,8 @@ class _Page:
         if "discriminator" in field:
             key = field["discriminator"]["propertyName"]
             return key, [self._resolve(member) for member in field["oneOf"]]
+        if "items" in field:
+            return self._blocks(field["items"])
         for member in field.get("anyOf", field.get("oneOf", ())):
             if found := self._blocks(member):
                 return found

@@ -56,6 +56,12 @@ def find_missing_references(raw: Any) -> Iterator[str]:
         members = source.get("datasets") if source.get("kind") == "mixture" else None
         for i, member in enumerate(members if isinstance(members, list) else []):
             references.append((f"datasets.{name}.source.datasets[{i}]", member, "datasets"))
+    for name in get_mapping(raw, "experiments"):
+        benchmarks = get_mapping(raw, "experiments", name, "evaluation").get("benchmarks")
+        for i, benchmark in enumerate(benchmarks if isinstance(benchmarks, list) else []):
+            dataset = get_mapping(benchmark).get("dataset")
+            path = f"experiments.{name}.evaluation.benchmarks[{i}].dataset"
+            references.append((path, dataset, "datasets"))
     for path, value, section in references:
         known = get_mapping(raw, section)
         if isinstance(value, str) and value not in known:

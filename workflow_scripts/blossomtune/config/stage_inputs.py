@@ -185,13 +185,33 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """
     e = configuration.experiments[experiment]
     rows = e.federation.evaluate_rows if e.federation.selects_model_on_server else 0
-    evaluation = e.evaluation.model_dump(mode="json", exclude={"judge"})
+    evaluation = e.evaluation.model_dump(mode="json", exclude={"benchmarks", "judge"})
     evaluation["generation"]["max_new_tokens"] = e.evaluation.max_new_tokens
     return evaluation | {
         "device": e.evaluation_device,
         "gpus": e.evaluation_gpus,
         "seed": configuration.seed,
         "server_eval_rows": rows,
+    }
+
+
+def benchmark(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's benchmarks and what their scores depend on, beside the model.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    e = configuration.experiments[experiment]
+    preprocessing = configuration.preprocessing[e.preprocessing]
+    keys = {"benchmarks", "batch_size", "dtype"}
+    return e.evaluation.model_dump(mode="json", include=keys) | {
+        "device": e.evaluation_device,
+        "gpus": e.evaluation_gpus,
+        "chat_template_arguments": preprocessing.chat_template_arguments,
     }
 
 
@@ -281,6 +301,8 @@ def plan_downloads(configuration: Configuration) -> dict[str, Any]:
         JSON object.
     """
     used = _dump_used_blocks(configuration, configuration.run)
+    names = expand_mixtures(configuration, set(list_benchmark_datasets(configuration)))
+    used["datasets"] |= {n: download(configuration, n) for n in sorted(names)}
     sources: dict[str, Any] = {}
     for section in ("models", "datasets"):
         sources[section] = {
@@ -290,6 +312,12 @@ def plan_downloads(configuration: Configuration) -> dict[str, Any]:
     if any(configuration.experiments[name].export for name in configuration.run):
         sources["converters"] = {CONVERTER: [fetch_converter(configuration)]}
     return sources
+
+
+def list_benchmark_datasets(configuration: Configuration) -> list[str]:
+    """Return the data sets that benchmarks of this run read instead of a task's own data."""
+    experiments = [configuration.experiments[name] for name in configuration.run]
+    return sorted({b.dataset for e in experiments for b in e.evaluation.benchmarks if b.dataset})
 
 
 def _has_test_source(block: dict[str, Any]) -> bool:

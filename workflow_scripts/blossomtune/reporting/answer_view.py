@@ -58,8 +58,8 @@ def _describe_selection(compared: list[ComparedAnswers], shown: list[ComparedAns
 def _build_row(e: ExperimentResults, compared: ComparedAnswers) -> dict[str, Any]:
     record, metric = compared.record, compared.metric
     models: dict[bool, list[tuple[str, dict[str, Any]]]] = {False: [], True: []}
-    order = ("base", "federated", *sorted(record.answers.keys() - {"base", "federated"}))
-    for name in order:
+    baselines = sorted(record.answers.keys() - {"base", "federated"}, key=lambda n: (len(n), n))
+    for name in ("base", "federated", *baselines):
         is_local = name.startswith("local_")
         models[is_local].append((label_model(e, name), _build_answer(record.answers[name], metric)))
     return {
@@ -68,6 +68,7 @@ def _build_row(e: ExperimentResults, compared: ComparedAnswers) -> dict[str, Any
         "change": _format_change(compared),
         "prompt": render_text(record.prompt),
         "references": [render_text(text) for text in record.references[:_MAX_REFERENCES]],
+        "num_more_references": max(0, len(record.references) - _MAX_REFERENCES),
         "models": models[False],
         "local": models[True],
     }

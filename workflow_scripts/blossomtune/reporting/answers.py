@@ -9,6 +9,7 @@ from blossomtune.reporting.load import ExperimentResults
 from blossomtune.reporting.metric_names import choose_metric, get_metric_label
 
 _MAX_ROWS, _MAX_EXTREMES = 20, 5
+_OUTCOMES = ("better", "worse", "same")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def compare_answers(e: ExperimentResults) -> list[ComparedAnswers]:
     records = [r for r in e.answers if {"base", "federated"} <= r.answers.keys()]
     scores = [a.scores.keys() for r in records for a in r.answers.values()]
     available = set.intersection(*map(set, scores)) if scores else set()
-    metric = choose_metric(available, e.config["evaluation"].get("metrics") or [])
+    metric = choose_metric(available, e.config["evaluation"]["metrics"] or [])
     compared = [ComparedAnswers(r, metric, _compute_change(r, metric)) for r in records]
     return sorted(compared, key=lambda c: (c.change, c.record.row))
 
@@ -84,15 +85,12 @@ def describe_outcomes(compared: Sequence[ComparedAnswers]) -> str:
     """
     if not compared or compared[0].metric is None:
         return ""
-    better, worse, same = (
-        formatting.spell_number(number) if number else "none"
-        for number in (
-            sum(c.outcome == outcome for c in compared) for outcome in ("better", "worse", "same")
-        )
-    )
+    counts = [sum(c.outcome == outcome for c in compared) for outcome in _OUTCOMES]
+    better, worse, same = (formatting.spell_number(n) if n else "none" for n in counts)
+    verb = "is" if counts[0] == 1 else "are"
     answers = formatting.format_amount(len(compared), "written answer")
     metric = get_metric_label(compared[0].metric)
     return (
-        f"of {answers}, {better} are better than the base’s by {metric}, {worse} worse and {same} "
-        "the same"
+        f"of {answers}, {better} {verb} better than the base’s by {metric}, {worse} worse and "
+        f"{same} the same"
     )

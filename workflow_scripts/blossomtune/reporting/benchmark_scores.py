@@ -51,7 +51,7 @@ def build_benchmarks_context(e: ExperimentResults) -> dict[str, Any] | None:
         "models": [model for model in MODEL_LABELS if model in present],
         "rows": rows,
         "subtasks": subtasks,
-        "summary": describe_forgetting(e),
+        "summary": " ".join(describe_forgetting(e)),
     }
 
 
@@ -74,10 +74,10 @@ def format_score(score: BenchmarkScore | None) -> str:
     return formatting.format_number(score.value) + spread
 
 
-def describe_forgetting(e: ExperimentResults) -> str:
-    """Return sentences on the benchmarks that the federated model does worse and better than base.
+def describe_forgetting(e: ExperimentResults) -> list[str]:
+    """Return sentences on what the federated model does worse than the base, then the others.
 
-    Each task and group that was asked for counts by its main metric. Empty without benchmarks.
+    Each task and group that was asked for counts by its main metric.
     """
     changes: dict[str, list[str]] = {"worse": [], "better": [], "unclear": []}
     for name, task in e.benchmarks.tasks.items() if e.benchmarks else ():
@@ -96,7 +96,7 @@ def describe_forgetting(e: ExperimentResults) -> str:
     if changes["unclear"]:
         unclear = formatting.join_list(changes["unclear"])
         sentences.append(f"There is no difference that the rows can show on {unclear}.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _compute_change(task: BenchmarkTask) -> BenchmarkScore | None:

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from blossomtune.artifacts.metrics import ConfidenceInterval
 from blossomtune.reporting import answers, benchmark_scores, formatting, judge_summary
 from blossomtune.reporting.load import ExperimentResults
-from blossomtune.reporting.metric_names import (
-    choose_metric,
-    get_answer_difference,
-    get_metric_label,
-    list_answer_metrics,
-)
+from blossomtune.reporting.metric_names import choose_metric, get_metric_label
 from blossomtune.reporting.outcome import select_metric
 
 
@@ -34,11 +29,6 @@ class MetricChange:
     difference: ConfidenceInterval | None
     is_share: bool
     rows: int
-
-    @property
-    def is_gain(self) -> bool:
-        """True if the value changed for the better."""
-        return (self.after.value > self.before.value) == self.is_share
 
     def format_value(self, value: float) -> str:
         """Return a value as the page shows it."""
@@ -71,12 +61,12 @@ def get_main_change(e: ExperimentResults) -> MetricChange:
 
 def get_answer_change(e: ExperimentResults) -> MetricChange | None:
     """Return the change of the metric that compares the written answers; None without one."""
-    base, federated = list_answer_metrics(e.base), list_answer_metrics(e.federated)
-    configured = e.config["evaluation"].get("metrics") or []
+    base, federated = e.base.answer_metrics or {}, e.federated.answer_metrics or {}
+    configured = e.config["evaluation"]["metrics"] or []
     name = choose_metric(base.keys() & federated.keys(), configured)
     if name is None:
         return None
-    difference = get_answer_difference(e.differences["base"], name)
+    difference = (e.differences["base"].answer_metrics or {}).get(name)
     label, rows = get_metric_label(name), base[name].rows
     return MetricChange(label, base[name], federated[name], difference, True, rows)
 
@@ -85,7 +75,7 @@ def collect_answer_metrics(
     e: ExperimentResults,
 ) -> list[tuple[str, int, dict[str, ConfidenceInterval]]]:
     """Return label, number of rows and values by model of each metric of the written answers."""
-    models = {name: list_answer_metrics(model) for name, model in e.metrics.items()}
+    models = {name: model.answer_metrics or {} for name, model in e.metrics.items()}
     return [
         (get_metric_label(name), value.rows, {m: v[name] for m, v in models.items() if name in v})
         for name, value in models["federated"].items()
@@ -109,7 +99,7 @@ def describe_details(e: ExperimentResults) -> str:
         f"{formatting.capitalize_first(outcomes)}." if outcomes else "",
         describe_groups(e),
         judge_summary.describe_judge(e),
-        benchmark_scores.describe_forgetting(e),
+        *benchmark_scores.describe_forgetting(e)[:1],
     ]
     return " ".join(filter(None, sentences))
 

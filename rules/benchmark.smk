@@ -1,0 +1,61 @@
+# One file per model and settings: experiments with the same base and benchmarks share its scores.
+rule benchmark:
+    """Score one model on benchmarks, by lm-evaluation-harness."""
+    input:
+        BUILT_IMAGE_INPUT,
+        model=benchmarked_model,
+        datasets=benchmark_datasets,
+        tasks=benchmark_task_files,
+        script=script("benchmark"),
+        code=library_sources("benchmark"),
+    output:
+        "results/benchmark_scores/{benchmarked}/{settings}.json",
+    log:
+        "results/logs/benchmark/{benchmarked}/{settings}.log",
+    benchmark:
+        "results/benchmarks/benchmark/{benchmarked}/{settings}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
+    container:
+        CONTAINER_IMAGE
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=480,
+        gpu=benchmark_gpus,
+    params:
+        code=code_digest("benchmark"),
+        config=benchmark_config,
+        model=benchmarked_model_arguments,
+        datasets=benchmark_dataset_arguments,
+    shell:
+        "python {input.script:q} --config {params.config:q} {params.model} {params.datasets}"
+        " --output {output:q} --cores {threads} 2> {log:q}"
+
+
+rule collect_benchmarks:
+    """Compare the models of an experiment on its benchmarks."""
+    input:
+        BUILT_IMAGE_INPUT,
+        scores=benchmark_scores,
+        script=script("collect_benchmarks"),
+        code=library_sources("collect_benchmarks"),
+    output:
+        "results/experiments/{experiment}/benchmarks.json",
+    log:
+        "results/logs/collect_benchmarks/{experiment}.log",
+    benchmark:
+        "results/benchmarks/collect_benchmarks/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
+    container:
+        CONTAINER_IMAGE
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("collect_benchmarks"),
+        scores=benchmark_score_arguments,
+    shell:
+        "python {input.script:q} --scores {params.scores} --output {output:q} 2> {log:q}"

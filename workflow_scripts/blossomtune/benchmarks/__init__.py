@@ -1,0 +1,1 @@
+"""Benchmarks of lm-evaluation-harness: tasks, scores per model, and their comparison."""
