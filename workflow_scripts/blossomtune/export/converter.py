@@ -89,7 +89,7 @@ def convert_model(
         name: The model's name in the file.
         output: File to write.
     """
-    options = ["--outtype", gguf_type, "--outfile", output, "--model-name", name]
+    options = ["--outtype", gguf_type, "--outfile", str(output), "--model-name", name]
     _run(converter, "convert_hf_to_gguf.py", model_dir, *options)
 
 
@@ -102,7 +102,7 @@ def convert_adapter(converter: Path, adapter_dir: Path, base_dir: Path, output: 
         base_dir: Hugging Face directory of its base model.
         output: File to write.
     """
-    options = ["--base", base_dir, "--outtype", "f32", "--outfile", output]
+    options = ["--base", str(base_dir), "--outtype", "f32", "--outfile", str(output)]
     _run(converter, "convert_lora_to_gguf.py", adapter_dir, *options)
 
 
