@@ -6,7 +6,7 @@ VENV := .venv
 ENTER := . $(VENV)/bin/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run chat test bench gpu-check docs lint lock clean
+.PHONY: help run watch chat test bench gpu-check docs lint lock clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +35,9 @@ run: $(VENV)/.locked ## Builds everything that config/config.yaml asks for
 	$(ENTER) if [ -e $(VENV)/.running ]; then snakemake --unlock; fi 2>/dev/null; touch $(VENV)/.running; \
 	if [ "$$SNAKEMAKE_OUTPUT_CACHE" ]; then mkdir -p "$$SNAKEMAKE_OUTPUT_CACHE"; SNAKEMAKE_OUTPUT_CACHE=$$(realpath "$$SNAKEMAKE_OUTPUT_CACHE"); fi; \
 	snakemake $${SNAKEMAKE_OUTPUT_CACHE:+--cache} $(BRIEF) --cores all $(ARGS); status=$$?; [ $$status -ge 128 ] || rm $(VENV)/.running; exit $$status
+
+watch: $(VENV)/.locked ## Shows a run's progress in a browser; --port and --no-browser in ARGS
+	@$(ENTER) python workflow_scripts/watch.py $(ARGS)
 
 chat: $(VENV)/.locked ## Talks to base and federated model of a finished experiment
 	@$(ENTER) python workflow_scripts/chat.py $(ARGS)

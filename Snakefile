@@ -30,6 +30,7 @@ include: "rules/preprocess.smk"
 include: "rules/render_preview.smk"
 include: "rules/plan.smk"
 include: "rules/invite.smk"
+include: "rules/track.smk"
 include: "rules/federate.smk"
 include: "rules/train_baseline.smk"
 include: "rules/merge.smk"
@@ -57,6 +58,7 @@ rule all:
         rules.report.output,
         PARTITION_FIGURES,
         EXPORTS,
+        TRACKED,
     localrule: True
 
 

@@ -26,6 +26,7 @@ rule federate:
         gpu=federation_gpus,
         nodes=federation_nodes,
         tasks=federation_tasks,
+        trackers=TRACKERS_FILE,
     params:
         code=code_digest("federate"),
         config=stage_config("federate"),
@@ -36,4 +37,5 @@ rule federate:
         " --adapter {output.adapter:q} --history {output.history:q}"
         " --checkpoints {params.results:q}/checkpoints/{wildcards.experiment}"
         " --logs {params.results:q}/logs/federate/{wildcards.experiment}"
+        " --trackers {resources.trackers:q} --tracking {params.results:q}/tracking"
         " --cores {threads} --minutes {resources.runtime} 2>&1 | tee {log:q}"

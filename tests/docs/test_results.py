@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from blossomtune import artifacts
 from blossomtune.artifacts.schemas import write_schemas
 
-INTERNAL = {"adapter_config", "checkpoint_record"}  # PEFT's file, and no file between stages
+INTERNAL = {"adapter_config", "checkpoint_record", "progress", "tracked_run"}
+"""PEFT's file, and no files between stages."""
 MODULES = [m.name for m in pkgutil.iter_modules(artifacts.__path__) if m.name not in INTERNAL]
 
 

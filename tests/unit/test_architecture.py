@@ -32,7 +32,7 @@ ACCELERATOR_MODULES = {
 }
 ACCELERATOR_NAMES = {"torch.accelerator", "torch.cuda", "torch.mps", "torch.xpu"}
 
-READERS = {"chat", "evaluation", "export", "judging", "reporting"}
+READERS = {"chat", "evaluation", "export", "judging", "reporting", "tracking", "watching"}
 """Packages that read artifacts; they import no package that writes the artifacts."""
 
 

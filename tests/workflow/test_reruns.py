@@ -55,6 +55,7 @@ def put(path, value):
 
 
 KEYS = [
+    ("tracking", ["wandb", "mlflow"], {"track", "all"}),
     ("seed", 43, DOWNLOAD),
     ("models.smollm2-135m-instruct.source.file", "*.safetensors", FETCH_MODEL),
     ("datasets.vader-sentiment.derive.domain", "{{ file }}", DOWNLOAD),

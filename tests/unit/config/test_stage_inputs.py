@@ -26,6 +26,7 @@ NAMES = {
     "evaluate": ["quickstart"],
     "fetch_converter": [],
     "export": ["quickstart"],
+    "track": [],
     "report": [],
 }
 EXPERIMENT = "experiments.quickstart"
@@ -60,6 +61,7 @@ def find_changed_stages(raw, path, value):
 CARD = {"merge", "report"}
 TRAINED = {"federate", "train_baseline"} | CARD
 CHANGES = [
+    ("tracking", "mlflow", {"track"}),
     ("seed", 7, {"download", "partition", "render_preview", "evaluate"} | TRAINED),
     ("models.smollm2-135m-instruct.source.version", "9.9", {"fetch_model"} | CARD),
     ("datasets.vader-sentiment.test.size", 0.2, {"download"} | CARD),

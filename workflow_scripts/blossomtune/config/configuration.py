@@ -14,6 +14,7 @@ from blossomtune.config.experiments import ExperimentSettings
 from blossomtune.config.partitions import AnyPartition
 from blossomtune.config.preprocessing import PreprocessingSettings
 from blossomtune.config.sources import ModelSettings
+from blossomtune.config.tracking import Trackers
 
 
 class ContainerSettings(Block):
@@ -66,5 +67,11 @@ class Configuration(Block):
     )
     experiments: dict[Name, ExperimentSettings] = Field(
         {}, description="Federated fine-tuning runs."
+    )
+    tracking: Trackers = Field(
+        [],
+        description="Where the metrics of all rounds and clients are logged, one name or a list: "
+        "[watching a run](watching.md#trackers). They stay on this machine unless its environment "
+        "names a server. A change reruns track alone; what is trained stays.",
     )
     report: ReportSettings = Field(ReportSettings(), description="Texts of the report.")

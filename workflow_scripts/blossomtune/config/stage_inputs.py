@@ -195,6 +195,11 @@ def evaluate(configuration: Configuration, experiment: str) -> dict[str, Any]:
     }
 
 
+def track(configuration: Configuration) -> dict[str, Any]:
+    """Return the names of the trackers."""
+    return {"trackers": configuration.tracking}
+
+
 def benchmark(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """Return an experiment's benchmarks and what their scores depend on, beside the model.
 

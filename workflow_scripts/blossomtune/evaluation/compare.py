@@ -22,6 +22,7 @@ from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import RowScores, score_rows
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.evaluation.summaries import EvaluatedModel, Summarizer
+from blossomtune.terminal_bar import iterate_with_bar
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def evaluate_models(
     evaluated: dict[str, EvaluatedModel] = {}
     scores: dict[str, RowScores] = {}
     local_scores: dict[str, RowScores] = {}
-    for name, model in models.items():
+    for name, model in iterate_with_bar(models.items(), "model", len(models)):
         if name.startswith(LOCAL_PREFIX):
             client = evaluation_set.client_names[int(name.removeprefix(LOCAL_PREFIX))]
             model_scores = _score_all_rows(model, evaluation_set, settings, name, client)

@@ -37,3 +37,17 @@ class ServerPaths(ClientPaths):
         return ClientPaths(
             model=self.model, preprocessed=self.preprocessed, checkpoints=self.checkpoints
         )
+
+
+class TrackerPaths(BaseModel):
+    """Paths of the experiment's trackers.
+
+    Attributes:
+        config: File with their names.
+        folder: Directory of what they store.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: Path
+    folder: Path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from blossomtune.federation.paths import ClientPaths, ServerPaths
+from blossomtune.federation.paths import ClientPaths, ServerPaths, TrackerPaths
 from blossomtune.federation.resources import Resources
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.files import read_json, write_json
@@ -17,6 +17,7 @@ class FederatedRun(BaseModel):
         spec: What is trained.
         paths: Where files are, as this process sees them.
         resources: Hardware and time of this attempt.
+        trackers: Where rounds are logged, if anywhere; the server's process starts them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -24,6 +25,7 @@ class FederatedRun(BaseModel):
     spec: FederationSpec
     paths: ServerPaths | ClientPaths
     resources: Resources = Resources()
+    trackers: TrackerPaths | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> "FederatedRun":
@@ -35,7 +37,7 @@ class FederatedRun(BaseModel):
         write_json(path, self.model_dump(mode="json"))
 
     def redact_for_clients(self) -> "FederatedRun":
-        """Return a copy without secrets, outputs and deadline of the server."""
+        """Return a copy without secrets, outputs, deadline and trackers of the server."""
         paths = self.paths
         return FederatedRun(
             spec=self.spec.redact_for_clients(),

@@ -20,6 +20,7 @@ from blossomtune.modeling.load import load_model, parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
 from blossomtune.named_tensors import StateDict
 from blossomtune.package_versions import get_package_versions
+from blossomtune.terminal_bar import iterate_with_bar
 from blossomtune.training import adapter
 from blossomtune.training.adapter_files import save_adapter
 from blossomtune.training.baseline_schedule import Baseline
@@ -85,7 +86,8 @@ def train_baseline(
     if checkpoint := store.load_latest(config["rounds"]):
         adapter.set_adapter_state(peft_model, checkpoint.adapter_state)
         optimizer_state, records = checkpoint.server_state, checkpoint.history
-    for scheduled in baseline.iterate_rounds([len(rows) for rows in datasets]):
+    schedule = baseline.iterate_rounds([len(rows) for rows in datasets])
+    for scheduled in iterate_with_bar(schedule, "round", config["rounds"]):
         number = scheduled.round
         if number <= len(records):
             continue

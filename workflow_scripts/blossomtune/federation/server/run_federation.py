@@ -17,12 +17,14 @@ from blossomtune.federation.server.deadline import JobDeadline
 from blossomtune.federation.server.early_stopping import find_best_round, get_stop_reason
 from blossomtune.federation.server.evaluation_device import select_evaluation_device
 from blossomtune.federation.server.evaluator import ServerEvaluator
+from blossomtune.federation.server.progress import start_trackers, write_progress
 from blossomtune.federation.server.results import write_results
 from blossomtune.federation.server.round_log import format_round
 from blossomtune.federation.server.round_result import RoundResult
 from blossomtune.federation.server.rounds import RoundRunner
 from blossomtune.gpus import GpuSampler, list_visible_gpus
 from blossomtune.named_tensors import StateDict
+from blossomtune.terminal_bar import iterate_with_bar
 from blossomtune.training import adapter
 from blossomtune.training.checkpoints import Checkpoint, CheckpointStore
 from blossomtune.training.initial_adapter import build_initial_adapter
@@ -71,7 +73,11 @@ def run_federation(
             runner = RoundRunner(
                 grid, spec, run_name, checkpoint, authenticated_clients, run.paths.checkpoints
             )
-            checkpoint, stop_reason = _run_rounds(run, runner, evaluator, checkpoints, checkpoint)
+            write_progress(run, checkpoint.history)
+            with start_trackers(run):
+                checkpoint, stop_reason = _run_rounds(
+                    run, runner, evaluator, checkpoints, checkpoint
+                )
     if stop_reason:
         logger.info("stopped: %s", stop_reason)
     best_checkpoint = checkpoints.load_best(max_round=checkpoint.round_number)
@@ -115,9 +121,11 @@ def _run_rounds(
         record = RoundResult(0, evaluation=evaluation).to_record()
         logger.info(format_round(record, num_rounds, 0.0))
         checkpoint = replace(checkpoint, history=[record])
+        write_progress(run, checkpoint.history)
     started, deadline = time.monotonic(), JobDeadline(run.resources.deadline)
     with GpuSampler(list_visible_gpus() if run.resources.device == "cuda" else []) as gpus:
-        for number in range(first_round, num_rounds + 1):
+        remaining = range(first_round, num_rounds + 1)
+        for number in iterate_with_bar(remaining, "round", num_rounds, first_round - 1):
             deadline.check(number - 1)
             gpus.collect_usage()
             try:
@@ -134,6 +142,7 @@ def _run_rounds(
             checkpoints.save(checkpoint, is_best=is_best)
             seconds_per_round = (time.monotonic() - started) / (number - first_round + 1)
             seconds_left = seconds_per_round * (num_rounds - number)
+            write_progress(run, history, seconds_left)
             logger.info(format_round(history[-1], num_rounds, seconds_left))
             stop_reason = get_stop_reason(history, federation)
             if stop_reason and number < num_rounds:

@@ -1,0 +1,1 @@
+"""Log the metrics of rounds to trackers."""

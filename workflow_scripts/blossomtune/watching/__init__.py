@@ -1,0 +1,1 @@
+"""Show the progress of a run in a browser."""
