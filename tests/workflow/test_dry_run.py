@@ -235,7 +235,10 @@ def test_every_stage_has_a_rule():
     assert {name for name, _ in rules()} == {
         *(
             *STAGES,
+            "benchmark",
+            "collect_benchmarks",
             "judge",
+            "track",
             "render_preview",
             "train_baseline",
             "container",
@@ -259,7 +262,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if name in ("invite", "plan"):  # without output, they always run when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
-    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate"))
+    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate", "benchmark"))
 
 
 @apptainer
