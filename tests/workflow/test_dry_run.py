@@ -243,10 +243,13 @@ def test_every_stage_has_a_rule():
     assert {name for name, _ in rules()} == {
         *(
             *STAGES,
+            "benchmark",
+            "collect_benchmarks",
             "judge",
             "fetch_converter",
             "export",
             "publish",
+            "track",
             "render_preview",
             "train_baseline",
             "container",
@@ -270,7 +273,7 @@ def test_every_rule_says_what_it_needs(name, text):
     if name in ("invite", "plan", "publish"):  # without output, they always run when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
-    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate"))
+    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate", "benchmark"))
 
 
 @apptainer
