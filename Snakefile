@@ -37,10 +37,17 @@ include: "rules/merge.smk"
 include: "rules/evaluate.smk"
 include: "rules/benchmark.smk"
 include: "rules/judge.smk"
+include: "rules/export.smk"
+include: "rules/publish.smk"
 include: "rules/report.smk"
 
 
 PARTITION_FIGURES = expand_run("results/report/partitions/{partition}.svg")
+EXPORTS = [
+    f"results/experiments/{name}/export"
+    for name in CONFIG.run
+    if CONFIG.experiments[name].export
+]
 
 
 # The default target: the first rule of this file. The directive `default_target` would take effect in
@@ -50,6 +57,7 @@ rule all:
     input:
         rules.report.output,
         PARTITION_FIGURES,
+        EXPORTS,
         TRACKED,
     localrule: True
 

@@ -246,6 +246,38 @@ def client_bundle_results(wildcards, input):
     return str(Path(input.models[0]).parents[1]) if input.models else "results"
 
 
+def list_published():
+    """Return the experiments of this run that have a repository."""
+    return [name for name in CONFIG.run if CONFIG.experiments[name].publish]
+
+
+def publish_config(wildcards):
+    """Return the file with what is published where, by experiment."""
+    settings = {name: stage_inputs.publish(CONFIG, name) for name in list_published()}
+    return write_stage_config("publish", settings)
+
+
+def published_results(wildcards):
+    """Return the folders, with their checksums, that are published or that a model card shows."""
+    folders = []
+    for name in list_published():
+        what = CONFIG.experiments[name].publish.what
+        results = [f"results/experiments/{name}/{part}" for part in ("adapter", what)]
+        blocks = experiment_blocks(name)
+        folders += [*results, *(pattern.format(**blocks) for pattern in CARD_INPUTS)]
+    return with_checksums(*dict.fromkeys(folders))
+
+
+def published_histories(wildcards):
+    """Return the histories that model cards show."""
+    return [f"results/experiments/{name}/history.json" for name in list_published()]
+
+
+def published_folder(wildcards, input):
+    """Return the results folder of publishing, which has no output."""
+    return str(Path(input.history[0]).parents[2]) if input.history else "results"
+
+
 def planned_results(wildcards, input):
     """Return the results folder of rule plan, which has no output."""
     return str(Path(input.downloads).parent)
@@ -531,9 +563,11 @@ def federation_container(wildcards):
     )
 
 
-MODEL = experiment_folder("results/models/{model}")
-DATASET = experiment_folder("results/datasets/{dataset}")
+MODEL_FOLDER = "results/models/{model}"
+DATASET_FOLDER = "results/datasets/{dataset}"
+PREPROCESSED_FOLDER = "results/preprocessed/{partition}/{preprocessing}/{model}"
+CARD_INPUTS = (MODEL_FOLDER, DATASET_FOLDER, PREPROCESSED_FOLDER)
+MODEL = experiment_folder(MODEL_FOLDER)
+DATASET = experiment_folder(DATASET_FOLDER)
 PARTITION = experiment_folder("results/partitions/{partition}")
-PREPROCESSED = experiment_folder(
-    "results/preprocessed/{partition}/{preprocessing}/{model}"
-)
+PREPROCESSED = experiment_folder(PREPROCESSED_FOLDER)

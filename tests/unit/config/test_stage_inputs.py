@@ -24,6 +24,8 @@ NAMES = {
     "train_baseline": ["quickstart"],
     "merge": ["quickstart"],
     "evaluate": ["quickstart"],
+    "fetch_converter": [],
+    "export": ["quickstart"],
     "track": [],
     "report": [],
 }
@@ -87,6 +89,7 @@ CHANGES = [
     (f"{EXPERIMENT}.evaluation.device", "cuda", {"evaluate", "report"}),
     (f"{EXPERIMENT}.evaluation.device", "cpu", {"report"}),  # as auto without GPUs
     (f"{EXPERIMENT}.evaluation.generation.rows", 0, {"evaluate", "report"}),
+    (f"{EXPERIMENT}.export", {"gguf": ["q8_0"]}, {"export", "report"}),
     ("report.title", "x", {"report"}),
     ("container.image", "docker://x", set()),
     ("preprocessing.unused", {"prompt": "x", "completion": "y"}, set()),
@@ -187,3 +190,9 @@ def test_downloads_of_a_plan_are_the_sources_of_all_used_blocks(raw):
     }
     assert kinds == {"mixed": ["mixture"], "other": ["path"], "vader-sentiment": ["pypi", "path"]}
     assert list(downloads["models"]) == ["smollm2-135m-instruct"]
+    assert "converters" not in downloads
+    raw["experiments"]["quickstart"]["export"] = {"gguf": ["f16"]}
+    downloads = stage_inputs.plan_downloads(load_configuration(raw))
+    assert [source["package"] for source in downloads["converters"]["llama.cpp"]] == [
+        "llama-cpp-python"
+    ]

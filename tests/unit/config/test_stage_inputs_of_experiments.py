@@ -9,8 +9,18 @@ from blossomtune.config import stage_inputs
 from blossomtune.config.load import load_configuration
 from blossomtune.files import to_canonical_json
 
-STAGES = ("federate", "train_baseline", "merge", "evaluate", "benchmark", "judge")
-CARD = {"merge", "report"}  # the model card has a digest, and the report shows the whole
+STAGES = (
+    "federate",
+    "train_baseline",
+    "merge",
+    "evaluate",
+    "benchmark",
+    "judge",
+    "export",
+    "publish",
+)
+# the model card has a digest, and the report shows the whole
+CARD = {"merge", "publish", "report"}
 
 TRAINED = {"federate", "train_baseline"} | CARD
 FEDERATED = {"federate"} | CARD
@@ -34,6 +44,8 @@ STAGES_BY_PATH = {
     "baselines": {"report"},
     "baselines.threads": {"train_baseline", "report"},
     "evaluation": {"evaluate", "report"},
+    "export": {"export", "report"},
+    "publish": {"publish", "report"},
     **dict.fromkeys(
         ("evaluation.batch_size", "evaluation.device", "evaluation.dtype"), SCORES | {"report"}
     ),

@@ -5,17 +5,19 @@ import functools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llama_cpp import LlamaCppTokenizer
 from tiny_gguf import PIECES, train_vocabulary, write_gguf
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig
 
 from blossomtune.data.gguf_tokenizer import (
     PRE_TOKENIZERS,
     SET_BY_TRANSFORMERS,
+    find_pre_tokenizer_name,
     load_gguf_tokenizer,
     read_pre_tokenizer_name,
 )
 from blossomtune.errors import UserError
+from blossomtune.export.llama_cpp import LlamaCpp
 from blossomtune.modeling.tokenizer import load_tokenizer
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
@@ -28,7 +30,7 @@ def load_pair(tmp_path_factory):
     @functools.cache
     def load(name, architecture="llama"):
         folder = tmp_path_factory.mktemp("gguf")
-        llama = LlamaCppTokenizer(write_gguf(folder / "llama.gguf", name))
+        llama = LlamaCpp(write_gguf(folder / "llama.gguf", name))
         file = write_gguf(folder / "model.gguf", name, architecture)
         load_gguf_tokenizer(file).save_pretrained(folder / "saved")
         if architecture != "llama":  # the architecture selects the class that loads the tokenizer
@@ -77,3 +79,16 @@ def test_tokenizer_has_no_more_tokens_than_the_file(load_pair, name):
     llama_cpp, tokenizer = load_pair(name)
     assert len(tokenizer) == len(train_vocabulary()[0])
     check_agreement((llama_cpp, tokenizer), "a<|endoftext|><|im_end|>")
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "smollm", "qwen2"])
+def test_name_follows_from_the_pre_tokenizer(load_pair, name):
+    _, tokenizer = load_pair(name)
+    assert find_pre_tokenizer_name(tokenizer.backend_tokenizer) == name
+
+
+def test_unknown_pre_tokenizer_is_refused():
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(UserError, match=r"llama\.cpp has no name for the pre-tokenizer"):
+        find_pre_tokenizer_name(backend)

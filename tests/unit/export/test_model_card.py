@@ -47,6 +47,33 @@ def test_card_describes_origin_and_training(render):
     assert "rivacy" not in card
 
 
+def test_card_of_an_adapter_shows_how_to_load_it_with_its_base(
+    merge_config, model_dir, adapter_dir, inputs
+):
+    card = render_model_card(merge_config, model_dir, adapter_dir, **inputs, what="adapter")
+    fields = yaml.safe_load(card.split("---\n", 2)[1])
+    assert (fields["library_name"], fields["base_model"]) == ("peft", "someone/tiny")
+    code = re.search(r"```python\n(.*?)messages = ", card, re.DOTALL)[1]
+    local = code.replace('"someone/tiny"', repr(str(model_dir)))
+    local = local.replace('"path/to/this/folder"', repr(str(adapter_dir)))
+    names = {}
+    exec(local, names)
+    assert names["model"].peft_config["default"].r == 4
+    assert "merged" not in card
+
+
+@pytest.mark.parametrize("what", ["merged", "adapter"])
+def test_card_names_no_base_that_is_not_on_the_hub(
+    merge_config, model_dir, adapter_dir, inputs, what
+):
+    source = {"kind": "path", "path": "/secret/place"}
+    update_json(model_dir / "provenance.json", source=source)
+    card = render_model_card(merge_config, model_dir, adapter_dir, **inputs, what=what)
+    assert "base_model" not in card.split("---\n", 2)[1]
+    assert "/secret" not in card
+    assert ('base = "path/to/the/base/model"' in card) == (what == "adapter")
+
+
 def test_card_describes_an_earlier_round_and_the_privacy_guarantee(render, adapter_dir, inputs):
     rounds = read_json(inputs["history"])["rounds"]
     rounds[1]["evaluation"] = {"loss": 1.25, "perplexity": 3.49, "rows": 8}

@@ -12,6 +12,7 @@ class AdapterConfig(BaseModel):
         lora_dropout: dropout probability of the adapter's input.
         use_rslora: whether the scaling divides by the square root of the rank.
         rank_pattern: ranks that differ from ``r``, by layer.
+        alpha_pattern: numerators that differ from ``lora_alpha``, by layer.
         target_modules: adapted modules, or a regular expression of their names.
     """
 
@@ -20,6 +21,7 @@ class AdapterConfig(BaseModel):
     lora_dropout: int | float
     use_rslora: bool
     rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, int | float] = {}
     target_modules: str | list[str]
 
     @property

@@ -46,6 +46,20 @@ def find_cross_block_conflicts(configuration: Configuration) -> Iterator[str]:
             partition = configuration.partitions[experiment.partition]
             for key, reason in _find_experiment_conflicts(experiment, partition):
                 yield f"experiments.{name}.{key}: {reason}"
+    yield from _find_shared_repositories(configuration)
+
+
+def _find_shared_repositories(configuration: Configuration) -> Iterator[str]:
+    """Yield a message per experiment that would overwrite what another one publishes."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, experiment in configuration.experiments.items():
+        if (block := experiment.publish) is not None:
+            owner = owners.setdefault((block.repo, block.revision), name)
+            if owner != name:
+                yield (
+                    f"experiments.{name}.publish: {owner!r} has the same repository {block.repo} "
+                    f"and branch {block.revision}; give one of them another repo or revision"
+                )
 
 
 def _find_experiment_conflicts(

@@ -77,6 +77,11 @@ def _find_adapter_conflicts(experiment: ExperimentSettings, num_clients: int) ->
             f"DoRA divides base plus product B A by its norm, so {DORA_CONFLICTS[aggregation]}; "
             f"use {'' if is_heterogeneous else 'aggregation fedavg, or '}dora: false",
         )
+    if lora.dora and experiment.export and experiment.export.adapter_gguf:
+        yield (
+            "export.adapter_gguf",
+            "GGUF adapters have no place for DoRA's magnitudes; use gguf, or dora: false",
+        )
     if is_heterogeneous and aggregation not in HETEROGENEOUS_RANK_AGGREGATIONS:
         reason = "factors of different ranks have no average"
         if aggregation == "fedex":

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from blossomtune.config.base import Block, Name, PositiveInt
 from blossomtune.config.evaluation import EvaluationSettings
+from blossomtune.config.export import ExportSettings, PublishSettings
 from blossomtune.config.federation import FederationSettings
 from blossomtune.config.lora import LoraSettings
 from blossomtune.config.training import TrainingSettings
@@ -38,6 +39,12 @@ class ExperimentSettings(Block):
     baselines: BaselineSettings = Field(BaselineSettings(), description="Models to compare with.")
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="The final evaluation."
+    )
+    export: ExportSettings | None = Field(
+        None, description="Formats for other programs, such as `{gguf: [q8_0], ollama: true}`."
+    )
+    publish: PublishSettings | None = Field(
+        None, description="Where `make run ARGS=publish` pushes the result."
     )
 
     @property

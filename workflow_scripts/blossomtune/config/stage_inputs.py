@@ -7,6 +7,7 @@ from typing import Any
 
 from blossomtune.config.configuration import Configuration
 from blossomtune.config.experiments import ExperimentSettings
+from blossomtune.config.export import CONVERTER, CONVERTER_SOURCE
 from blossomtune.files import compute_json_sha256
 
 
@@ -234,6 +235,43 @@ def judge(configuration: Configuration, experiment: str) -> dict[str, Any]:
     return settings | {"seed": configuration.seed}
 
 
+def fetch_converter(configuration: Configuration) -> dict[str, Any]:
+    """Return the source of the converter to GGUF, which no key changes."""
+    return CONVERTER_SOURCE.model_dump(mode="json")
+
+
+def export(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's block ``export``, and its name, which files are named by.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    e = configuration.experiments[experiment]
+    return (e.export.model_dump(mode="json") if e.export else {}) | {"experiment": experiment}
+
+
+def publish(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's block ``publish``, and the settings that the model card shows.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment, which has the block.
+
+    Returns:
+        JSON object.
+    """
+    e = configuration.experiments[experiment]
+    return {
+        "publish": e.publish.model_dump(mode="json") if e.publish else None,
+        "dataset": configuration.partitions[e.partition].dataset,
+        "card": merge(configuration, experiment),
+    }
+
+
 def plan(configuration: Configuration) -> dict[str, Any]:
     """Return the blocks of the experiments of this run, by experiment.
 
@@ -276,6 +314,8 @@ def plan_downloads(configuration: Configuration) -> dict[str, Any]:
             name: [block["source"], *([block["test"]["source"]] if _has_test_source(block) else [])]
             for name, block in used[section].items()
         }
+    if any(configuration.experiments[name].export for name in configuration.run):
+        sources["converters"] = {CONVERTER: [fetch_converter(configuration)]}
     return sources
 
 
@@ -315,7 +355,7 @@ def compute_experiment_digest(configuration: Configuration, experiment: str) -> 
         64 hexadecimal digits.
     """
     used = _dump_used_blocks(configuration, [experiment])
-    for key in ("baselines", "evaluation"):
+    for key in ("baselines", "evaluation", "export", "publish"):
         del used["experiments"][experiment][key]
     return compute_json_sha256({"seed": configuration.seed, **used})
 

@@ -6,11 +6,12 @@ a message. The names and their meaning are those of llama.cpp (``src/llama-vocab
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from blossomtune.errors import UserError
 
@@ -132,3 +133,39 @@ def remove_added_tokens(backend: Tokenizer, vocabulary_size: int) -> Tokenizer:
     state = json.loads(backend.to_str())
     state["added_tokens"] = [t for t in state["added_tokens"] if t["id"] < vocabulary_size]
     return Tokenizer.from_str(json.dumps(state))
+
+
+def find_pre_tokenizer_name(backend: Tokenizer) -> str:
+    """Return llama.cpp's name of a tokenizer's pre-tokenizer.
+
+    Args:
+        backend: a byte-level BPE tokenizer.
+
+    Returns:
+        The name to write as ``tokenizer.ggml.pre``.
+
+    Raises:
+        UserError: if no known name stands for it.
+    """
+    named = {
+        "gpt-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
+        "smollm": _SINGLE_DIGITS,
+        "qwen2": _QWEN2,
+    }
+    state = _get_state(backend.pre_tokenizer)
+    for name, pre_tokenizer in named.items():
+        if _get_state(pre_tokenizer) == state:
+            return name
+    raise UserError(
+        "llama.cpp has no name for the pre-tokenizer of this model's tokenizer.json; "
+        f"known: {', '.join(named)}, and those of models that its converter recognises",
+        "leave `gguf` out; vLLM and `transformers serve` read tokenizer.json itself",
+    )
+
+
+def _get_state(pre_tokenizer: Any) -> Any:
+    """Return what a pre-tokenizer splits by; offsets are not part of it."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizer
+    text = json.dumps(json.loads(backend.to_str())["pre_tokenizer"], sort_keys=True)
+    return re.sub(r'"trim_offsets": (true|false)', "", text)

@@ -1,11 +1,11 @@
-"""Render the model card of a merged model."""
+"""Render the model card of a merged model or an adapter."""
 
 import math
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import yaml
@@ -28,6 +28,7 @@ def render_model_card(
     preprocessed: Path,
     dataset: Path,
     history: Path,
+    what: Literal["merged", "adapter"] = "merged",
 ) -> str:
     """Render a README.md on the model's origin, training and use, with front matter for hubs.
 
@@ -39,6 +40,7 @@ def render_model_card(
         preprocessed: Directory of tokenized rows, with ``manifest.json``.
         dataset: Directory of the data set, with ``manifest.json``.
         history: ``history.json`` of the federation.
+        what: Model that the card belongs to.
 
     Returns:
         Markdown without times or machine names. The same inputs give the same text.
@@ -59,7 +61,9 @@ def render_model_card(
     )
     template = Path(__file__).with_name("model_card.md.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
-        front_matter=_build_front_matter(config["model"], base, data),
+        front_matter=_build_front_matter(base, data, what),
+        is_adapter=what == "adapter",
+        base_repository=base.get_repository(default=""),
         config=config,
         base=base,
         data=data,
@@ -89,16 +93,18 @@ def _format_epsilon(epsilon: float) -> str:
     return f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
 
 
-def _build_front_matter(model_name: str, base: Provenance, data: DatasetManifest) -> str:
+def _build_front_matter(base: Provenance, data: DatasetManifest, what: str) -> str:
     """Return the YAML metadata that the Hugging Face hub reads."""
+    # only models and data sets from the hub have a name there
+    repository = base.get_repository(default="")
     fields: dict[str, Any] = {
-        "base_model": base.get_repository(default=model_name),
+        **({"base_model": repository} if repository else {}),
         **_build_license_fields(base.licence),
-        "library_name": "transformers",
+        "library_name": "peft" if what == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["federated-learning", "flower", "lora", "blossomtune"],
     }
-    if "repo" in data.source:  # only data sets from the hub have a name there
+    if "repo" in data.source:
         fields["datasets"] = [data.source["repo"]]
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 

@@ -1,0 +1,175 @@
+"""Exported files in llama.cpp: the default's model, and a tiny one with an unusual adapter."""
+
+import pyarrow as pa
+import pytest
+import torch
+import yaml
+from artifact_samples import tokenized_manifest
+from checkout import CONFIG, copy_workflow
+from peft import LoraConfig, get_peft_model
+from small_workflow import run_snakemake, write_config
+from tiny_models import CHATML, build_byte_tokenizer
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from blossomtune.artifacts.files import write_artifact
+from blossomtune.config.export import CONVERTER_SOURCE
+from blossomtune.errors import UserError
+from blossomtune.export.converter import fetch_converter
+from blossomtune.export.export_formats import export_formats
+from blossomtune.export.llama_cpp import LlamaCpp
+from blossomtune.modeling.tokenizer import load_tokenizer
+
+TEXTS = ["good 2024", "bad  7", "he said: no"]
+MAX_NEW_TOKENS = 16
+
+pytestmark = pytest.mark.engine
+
+
+def generate(model, prompt):
+    """Return transformers' greedy answer, with the token that ends it."""
+    answer = model.generate(
+        torch.tensor([prompt]), max_new_tokens=MAX_NEW_TOKENS, do_sample=False, pad_token_id=0
+    )
+    return answer[0, len(prompt) :].tolist()
+
+
+def load_rows(preprocessed, count):
+    with pa.memory_map(str(preprocessed / "test.arrow")) as file:
+        return pa.ipc.open_stream(file).read_all().slice(0, count).to_pylist()
+
+
+def compare_answers(results, count=100):
+    """Return transformers' and llama.cpp's answers to held-out prompts, and the right ones."""
+    experiment = results / "experiments/quickstart"
+    rows = load_rows(results / "preprocessed/by-domain/sentiment/smollm2-135m-instruct", count)
+    tokenizer = load_tokenizer(experiment / "merged")
+    model = AutoModelForCausalLM.from_pretrained(experiment / "merged", dtype=torch.float32)
+    prompts = [tokenizer(row["prompt"], add_special_tokens=False)["input_ids"] for row in rows]
+    files = {name: experiment / f"export/quickstart-{name}.gguf" for name in ("f16", "q8_0")}
+    token_ids = {"transformers": [generate(model, prompt) for prompt in prompts]}
+    for name, file in files.items():
+        llama = LlamaCpp(file, context_length=512)
+        token_ids[name] = [llama.answer(prompt, MAX_NEW_TOKENS) for prompt in prompts]
+    answers = {
+        name: tokenizer.batch_decode(ids, skip_special_tokens=True)
+        for name, ids in token_ids.items()
+    }
+    return answers, [row["completion"] for row in rows]
+
+
+def test_files_of_the_default_answer_as_its_merged_model(engine, tmp_path):
+    engine("simulation")
+    copy_workflow(tmp_path)
+    config = yaml.safe_load((tmp_path / CONFIG).read_text(encoding="utf-8"))
+    experiment = config["experiments"]["quickstart"]
+    experiment["federation"]["rounds"] = 2
+    experiment["export"] = {"gguf": ["f16", "q8_0"], "adapter_gguf": True, "ollama": True}
+    write_config(tmp_path, config)
+    run_snakemake(tmp_path, "results/experiments/quickstart/export")
+    answers, expected = compare_answers(tmp_path / "results")
+
+    def count(name, others):
+        return sum(a.strip() == b.strip() for a, b in zip(answers[name], others, strict=True))
+
+    assert len(set(answers["transformers"])) > 1
+    assert count("f16", answers["transformers"]) >= 98
+    assert abs(count("q8_0", expected) - count("transformers", expected)) <= 1
+
+
+@pytest.fixture(scope="module")
+def converter(engine, tmp_path_factory):
+    engine("simulation")
+    folder = tmp_path_factory.mktemp("converter")
+    fetch_converter(CONVERTER_SOURCE.model_dump(mode="json"), folder)
+    return folder
+
+
+@pytest.fixture
+def tokenizer():
+    """Return a tokenizer of bytes and a merge, which llama.cpp needs, that splits digits."""
+    special = ["<|im_start|>"]
+    tokenizer = build_byte_tokenizer(CHATML, None, "<|im_end|>", special, merges=[("h", "e")])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return tokenizer
+
+
+@pytest.fixture
+def base(tokenizer, tmp_path):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def preprocessed(tokenizer, tmp_path):
+    messages = [[{"role": "user", "content": text}] for text in TEXTS]
+    prompts = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    table = pa.table({"prompt": prompts, "completion": ["yes"] * len(TEXTS)})
+    with pa.ipc.new_stream(str(tmp_path / "test.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    write_artifact(tmp_path / "manifest.json", tokenized_manifest())
+    return tmp_path
+
+
+def save_adapter(model, folder):
+    """Write an adapter with a scaling of its own in one layer; return the adapted model."""
+    settings = {"alpha_pattern": {"model.layers.0.self_attn.q_proj": 16}, "use_rslora": True}
+    targets = ["q_proj", "down_proj"]
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, **settings)
+    adapted = get_peft_model(model, config)
+    for name, tensor in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, std=0.3)
+    adapted.save_pretrained(folder)
+    return adapted
+
+
+def test_adapter_file_answers_as_peft_and_bytes_repeat(converter, tokenizer, base, preprocessed):
+    model = LlamaForCausalLM.from_pretrained(base)
+    prompts = [tokenizer(row["prompt"])["input_ids"] for row in load_rows(preprocessed, 3)]
+    without_adapter = [generate(model, prompt) for prompt in prompts]
+    adapted = save_adapter(model, preprocessed / "adapter")
+    with_adapter = [generate(adapted, prompt) for prompt in prompts]
+    config = {"gguf": ["f32"], "adapter_gguf": True, "ollama": True, "experiment": "trial"}
+    contents = []
+    for name in ("out", "again"):
+        output = preprocessed / name
+        output.mkdir()
+        export_formats(config, converter, base, preprocessed / "adapter", preprocessed, output)
+        contents.append({file.name: file.read_bytes() for file in output.iterdir()})
+    files = {"trial-f32.gguf", "trial-adapter-f32.gguf", "Modelfile"}
+    assert contents[0] == contents[1]
+    assert contents[0].keys() == files
+    assert not any(str(preprocessed).encode() in content for content in contents[0].values())
+    file = output / "trial-f32.gguf"
+    for adapter, expected in ((None, without_adapter), ("trial-adapter-f32.gguf", with_adapter)):
+        llama = LlamaCpp(file, adapter and output / adapter, context_length=256)
+        assert [llama.answer(prompt, MAX_NEW_TOKENS) for prompt in prompts] == expected
+    assert with_adapter != without_adapter
+
+
+def test_tokenizer_without_a_name_in_llama_cpp_is_refused(converter, base, preprocessed, tokenizer):
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(use_regex=False)
+    tokenizer.save_pretrained(base)
+    config = {"gguf": ["f16"], "adapter_gguf": False, "ollama": False, "experiment": "trial"}
+    (preprocessed / "out").mkdir()
+    with pytest.raises(UserError, match=r"llama\.cpp has no name for the pre-tokenizer"):
+        export_formats(config, converter, base, base, preprocessed, preprocessed / "out")
