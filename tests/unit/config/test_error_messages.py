@@ -24,7 +24,7 @@ STRATEGIES = (
 ERRORS = [
     # unknown keys
     ("sed", 1, "unknown key (value 1); did you mean 'seed'? allowed: seed, run, container, models, "
-     "datasets, partitions, preprocessing, experiments, report"),
+     "datasets, partitions, preprocessing, experiments, tracking, report"),
     ("report.titel", "x", "unknown key (value 'x'); did you mean 'title'? "
      "allowed: title, description"),
     (f"{SOURCE}.fil", "x", "unknown key (value 'x'); did you mean 'file'? "
