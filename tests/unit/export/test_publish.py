@@ -1,12 +1,22 @@
 """Tests of pushes over HTTP to a hub on the loopback address."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 from push_hub import PushHub
 
+import blossomtune
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.errors import UserError
 from blossomtune.export.publish import collect_upload, push
 
+SCRIPT = Path(blossomtune.__file__).parents[1] / "publish.py"
 SETTINGS = {"repo": "me/m", "revision": "main", "private": True}
 CARD = "---\nlibrary_name: peft\n---\n# Card\n"
 
@@ -94,3 +104,37 @@ def test_description_has_repository_visibility_files_and_sizes(folder):
         "  adapter_model.safetensors: 10240 bytes\n"
         "0.0 MB in all"
     )
+
+
+def test_script_prints_and_pushes_the_adapter_of_each_experiment(
+    hub, model_dir, adapter_dir, inputs, merge_config, tmp_path
+):
+    names = [merge_config[key] for key in ("partition", "preprocessing", "model")]
+    places = {
+        model_dir: ["models", merge_config["model"]],
+        adapter_dir: ["experiments", "trial", "adapter"],
+        inputs["preprocessed"]: ["preprocessed", *names],
+        inputs["dataset"]: ["datasets", "words"],
+    }
+    results = tmp_path / "results"
+    for source, parts in places.items():
+        target = results.joinpath(*parts)
+        shutil.copytree(source, target)
+        write_checksums(target, "test")
+    shutil.copyfile(inputs["history"], results / "experiments/trial/history.json")
+    settings = {"publish": SETTINGS | {"what": "adapter"}, "dataset": "words", "card": merge_config}
+    command = [sys.executable, SCRIPT, "--config", json.dumps({"trial": settings})]
+    command += ["--results", str(results)]
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    for options, end in (
+        (["--dry-run"], "MB in all"),
+        ([], "1"),
+        ([], "published already: no file has changed"),
+    ):
+        done = subprocess.run(
+            [*command, *options], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("me/m, branch main, private: 3 files\n")
+        assert done.stdout.rstrip().endswith(end)
+        assert hub.commits == (0 if options else 1)
+    assert b"library_name: peft" in hub.files["main"]["README.md"]
