@@ -130,9 +130,12 @@ def test_stages_do_not_depend_on_modules_of_other_stages():
 
 
 def test_templates_and_style_sheets_are_dependencies():
-    for script in ("report", "render_preview"):
+    for script, kinds in (
+        ("report", {"py", "css", "jinja", "js"}),
+        ("render_preview", {"py", "css", "jinja"}),
+    ):
         files = code_dependencies.list_sources(script)
-        assert {f.rpartition(".")[2] for f in files} == {"py", "css", "jinja"}
+        assert {f.rpartition(".")[2] for f in files} == kinds
     assert (
         "workflow_scripts/blossomtune/export/model_card.md.jinja"
         in code_dependencies.list_sources("merge")
