@@ -26,7 +26,6 @@ from blossomtune.code_dependencies import (
 from blossomtune.data.sources.local_paths import find_base_folder, find_local_paths
 from blossomtune.errors import UserError
 from blossomtune.files import expand_home, to_canonical_json
-from blossomtune.terminal_bar import TERMINAL_VARIABLE
 
 try:
     CONFIG = load_configuration(config)
@@ -49,15 +48,6 @@ if IS_CACHED:
             f"{CACHE_VARIABLE}: '{cache_dir}' is not allowed; allowed: the absolute path of a folder "
             "that exists, since results become links to it"
         )
-
-# The jobs of this machine draw their progress there; a cluster's jobs run elsewhere.
-os.environ.pop(TERMINAL_VARIABLE, None)
-if (
-    sys.stderr.isatty()
-    and workflow.is_main_process
-    and not (workflow.remote_exec or workflow.non_local_exec)
-):
-    os.environ[TERMINAL_VARIABLE] = os.ttyname(sys.stderr.fileno())
 
 
 wildcard_constraints:

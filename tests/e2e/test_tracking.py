@@ -40,7 +40,10 @@ def kill(process):
 
 
 @pytest.mark.engine
-def test_killed_and_resumed_run_is_one_run_in_all_trackers(tiny_model, tmp_path, monkeypatch):
+def test_killed_and_resumed_run_is_one_run_in_all_trackers(
+    engine, tiny_model, tmp_path, monkeypatch
+):
+    engine("simulation")
     for variable in ("WANDB_MODE", "MLFLOW_TRACKING_URI", "TRACKIO_DIR"):
         monkeypatch.delenv(variable, raising=False)
     home = create_small_workflow(tmp_path / "home", tiny_model)

@@ -303,11 +303,18 @@ def test_an_image_of_the_users_own_is_not_built(checkout, image):
     assert checkout.planned(*given) == Counter([*STAGES, "all"])
 
 
+ADDITIONAL_STAGES = {
+    "comparison.yaml": {"train_baseline": 5},  # on all rows, and per client
+    "instruction.yaml": {"train_baseline": 1},
+    "benchmarks.yaml": {"benchmark": 2, "collect_benchmarks": 1},
+    "flowertune.yaml": {"benchmark": 6, "collect_benchmarks": 3},
+}
+"""Jobs that an example has beyond those of the default, by file and stage."""
+
+
 @pytest.mark.parametrize("name", [e.name for e in (ROOT / "config/examples").glob("*.yaml")])
 def test_every_example_can_be_planned(checkout, name):
     planned = checkout.planned("--configfile", f"config/examples/{name}")
-    baselines = {"train_baseline"} if name == "comparison.yaml" else set()
-    assert set(planned) == {*STAGES, "all"} | baselines
-    assert planned.get("train_baseline", 0) == 5 * len(
-        baselines
-    )  # one on all rows, and one a client
+    additional = ADDITIONAL_STAGES.get(name, {})
+    assert set(planned) == {*STAGES, "all", *additional}
+    assert {stage: planned[stage] for stage in additional} == additional

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
-TERMINAL_VARIABLE = "BLOSSOMTUNE_TERMINAL"
-"""Environment variable with the path of the terminal; a stage's own output goes to its log."""
+from blossomtune.process_lifetime import find_snakemake
 
 FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:6}| {remaining}"
 """Format of the bar, about as long as the shortest line that Snakemake writes over it."""
@@ -74,8 +74,27 @@ def _lock_terminal() -> Iterator[FileIO | None]:
     terminal = None
     with ExitStack() as stack:
         with suppress(OSError):
-            path = os.environ.get(TERMINAL_VARIABLE, "")
-            file = stack.enter_context(FileIO(path, "w"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            terminal = file
+            if path := find_terminal():
+                file = stack.enter_context(FileIO(path, "w"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                terminal = file
         yield terminal
+
+
+def find_terminal() -> str | None:
+    """Return the path of the terminal that is Snakemake's standard error, or None.
+
+    A stage's own output goes to its log. On clusters, the Snakemake of a job writes to a file.
+    """
+    if (snakemake_pid := find_snakemake()) is None:
+        return None
+    try:
+        path = str(Path(f"/proc/{snakemake_pid}/fd/2").readlink())
+        # no file is opened for writing before it is known to be a terminal
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:  # another system than Linux, a pipe, or a terminal that is gone
+        return None
+    try:
+        return path if os.isatty(descriptor) else None
+    finally:
+        os.close(descriptor)

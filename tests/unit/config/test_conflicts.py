@@ -150,6 +150,8 @@ def aggregation(name):
 
 
 OTHER_CONFLICTS = [
+    ([("lora.dora", True), ("export", {"adapter_gguf": True})], "export.adapter_gguf",
+     "GGUF adapters have no place for DoRA's magnitudes; use gguf, or dora: false"),
     ([KEPT, aggregation("flora")], "training.optimizer_state",
      "kept has no meaning with flora: its adapters start anew in each round; use fresh"),
     ([("training.quantization", "8bit"), ("lora.dora", True)], "training.quantization",

@@ -18,7 +18,11 @@ SCRIPT = Path(__file__).parents[3] / "workflow_scripts/watch.py"
 def watch(tmp_path):
     """Start the script; return the process and the address that it prints."""
     command = [sys.executable, str(SCRIPT), "--no-browser"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    # Tests in the background ignore Ctrl-C, and the script would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    with process:
         line = process.stdout.readline()
         yield process, next(word for word in line.split() if word.startswith("http"))
         process.kill()
