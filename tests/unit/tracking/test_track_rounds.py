@@ -1,4 +1,4 @@
-"""What trackers store equals the history, whenever a run was killed."""
+"""Compare what trackers store with the history, whenever a run was killed."""
 
 import json
 import sys
