@@ -21,7 +21,7 @@ from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.backend import SUPERLINK
 from blossomtune.deployment.flower_grid import RECONNECTS_FILE
 from blossomtune.deployment.keys import KeyStore
-from blossomtune.deployment.unix_sockets import listen_on
+from blossomtune.deployment.unix_sockets import KEEP_ALIVE_SECONDS, listen_on
 from blossomtune.files import write_json
 from blossomtune.process_lifetime import set_process_name
 
@@ -101,6 +101,7 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
         ssl_keyfile=config.ssl_keyfile,
         log_level=LOG_LEVEL,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     fleet_config.load()
     if fleet_config.ssl:
@@ -112,6 +113,7 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
             lifespan="off",
             log_level=LOG_LEVEL,
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
     local_task = asyncio.create_task(local_server.serve([listen_on(work_dir / "superlink.sock")]))

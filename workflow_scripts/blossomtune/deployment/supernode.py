@@ -19,7 +19,7 @@ from blossomtune.cli import setup_logging
 from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.client_process import run_trainer
 from blossomtune.deployment.keys import load_private_key
-from blossomtune.deployment.unix_sockets import listen_on
+from blossomtune.deployment.unix_sockets import KEEP_ALIVE_SECONDS, listen_on
 from blossomtune.process_lifetime import set_process_name
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ def run_supernode(
     trainer.start()  # before any thread: a fork copies none
     flower.notify_on_message(sender)
     api = uvicorn.Server(
-        uvicorn.Config(flower.create_supernode_app(state_factory), log_level="warning")
+        uvicorn.Config(
+            flower.create_supernode_app(state_factory),
+            log_level="warning",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
     )
     threading.Thread(target=api.run, args=([listener],), daemon=True).start()
     threading.Thread(target=_exit_with_trainer, args=(trainer, client), daemon=True).start()
