@@ -21,6 +21,9 @@ configfile: CONFIG_FILE if CONFIG_FILE.exists() else CHECKOUT / CONFIG_FILE
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
+include: "rules/benchmark_inputs.smk"
+include: "rules/publish_inputs.smk"
 include: "rules/container.smk"
 include: "rules/fetch_model.smk"
 include: "rules/download.smk"

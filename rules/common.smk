@@ -1,13 +1,11 @@
 # Helpers that the rules share: configuration in, paths and code out.
 import atexit
 import inspect
-import math
 import os
 import shlex
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 from snakemake.caching import LOCATION_ENVVAR as CACHE_VARIABLE
 from snakemake.exceptions import WorkflowError
@@ -236,73 +234,9 @@ def client_bundle_results(wildcards, input):
     return str(Path(input.models[0]).parents[1]) if input.models else "results"
 
 
-def list_published():
-    """Return the experiments of this run that have a repository."""
-    return [name for name in CONFIG.run if CONFIG.experiments[name].publish]
-
-
-def publish_config(wildcards):
-    """Return the file with what is published where, by experiment."""
-    settings = {name: stage_inputs.publish(CONFIG, name) for name in list_published()}
-    return write_stage_config("publish", settings)
-
-
-def published_results(wildcards):
-    """Return the folders, with their checksums, that are published or that a model card shows."""
-    folders = []
-    for name in list_published():
-        what = CONFIG.experiments[name].publish.what
-        results = [f"results/experiments/{name}/{part}" for part in ("adapter", what)]
-        blocks = experiment_blocks(name)
-        folders += [*results, *(pattern.format(**blocks) for pattern in CARD_INPUTS)]
-    return with_checksums(*dict.fromkeys(folders))
-
-
-def published_histories(wildcards):
-    """Return the histories that model cards show."""
-    return [f"results/experiments/{name}/history.json" for name in list_published()]
-
-
-def published_folder(wildcards, input):
-    """Return the results folder of publishing, which has no output."""
-    return str(Path(input.history[0]).parents[2]) if input.history else "results"
-
-
 def planned_results(wildcards, input):
     """Return the results folder of rule plan, which has no output."""
     return str(Path(input.downloads).parent)
-
-
-def is_cluster():
-    """Return whether jobs run elsewhere, by an executor."""
-    return workflow.remote_exec or workflow.non_local_exec
-
-
-def plan_threads(wildcards):
-    """Return the cores that `plan` takes, all of this machine. A cluster's run may have no total."""
-    return 8 if is_cluster() else workflow.cores
-
-
-def planned_cores(wildcards, threads):
-    """Return the cores of federate, whose clients train at once: a cluster gives what it asks for."""
-    if not is_cluster():
-        return threads
-    return max(
-        federation_threads(SimpleNamespace(experiment=name)) for name in CONFIG.run
-    )
-
-
-def cluster_limits(wildcards):
-    """Return the memory in MB that jobs get on a cluster, by rule; nothing for this machine."""
-    limited = (
-        ("federate", "train_baseline", "merge", "evaluate") if is_cluster() else ()
-    )
-    resources = {
-        name: getattr(rules, name).rule.resources["mem_mb"] for name in limited
-    }
-    return to_canonical_json(
-        {name: int(value.value) for name, value in resources.items()}
-    )
 
 
 def report_figure(name, title):
@@ -358,31 +292,6 @@ def partition_dataset(wildcards):
     return with_checksums(f"results/datasets/{dataset}")
 
 
-def federation_nodes(wildcards):
-    """Return the number of cluster nodes of an experiment's federation."""
-    return getattr(EXPERIMENT_ENGINES[wildcards.experiment], "nodes", 1)
-
-
-def federation_tasks(wildcards):
-    """Return the number of Slurm tasks: one per node, or 0 (unset) where GPUs are requested."""
-    return 0 if federation_gpus(wildcards) else federation_nodes(wildcards)
-
-
-def federation_threads(wildcards):
-    """Return the cores of an experiment's federation on a node: all its clients in parallel."""
-    chosen = CONFIG.experiments[wildcards.experiment]
-    clients = CONFIG.partitions[chosen.partition].num_partitions
-    return (
-        math.ceil(clients / federation_nodes(wildcards))
-        * chosen.federation.threads_per_client
-    )
-
-
-def baseline_threads(wildcards):
-    """Return the cores that training one baseline uses."""
-    return CONFIG.experiments[wildcards.experiment].baselines.threads
-
-
 def list_baselines(experiment):
     """Return the names of an experiment's baselines."""
     chosen = CONFIG.experiments[experiment]
@@ -405,152 +314,6 @@ def baseline_arguments(wildcards, input):
     adapters = input.baselines[: len(input.baselines) // 2]
     named = [f"{Path(path).parent.name}={path}" for path in adapters]
     return [f"--baseline {shlex.quote(argument)}" for argument in named]
-
-
-def write_benchmark_config(experiment):
-    """Write the settings of an experiment's benchmarks; return the file, named by a digest."""
-    content = stage_inputs.benchmark(CONFIG, experiment)
-    return write_stage_config("benchmark", content)
-
-
-def benchmark_scores(wildcards):
-    """Return the scores of an experiment's models: base, federated model, then baselines."""
-    name = wildcards.experiment
-    baselines = [f"experiments/{name}/baselines/{b}" for b in list_baselines(name)]
-    models = [f"models/{CONFIG.experiments[name].model}", f"experiments/{name}/merged"]
-    settings = Path(write_benchmark_config(name)).stem
-    return [
-        f"results/benchmark_scores/{model}/{settings}.json"
-        for model in (*models, *baselines)
-    ]
-
-
-def benchmark_score_arguments(wildcards, input):
-    """Return the scores with the names of their models, for collect_benchmarks.py."""
-    names = ["base", "federated", *list_baselines(wildcards.experiment)]
-    return [
-        shlex.quote(f"{name}={file}")
-        for name, file in zip(names, input.scores, strict=True)
-    ]
-
-
-def find_benchmark_experiment(wildcards):
-    """Return an experiment whose benchmarks have these settings."""
-    for name, experiment in CONFIG.experiments.items():
-        if Path(write_benchmark_config(name)).stem == wildcards.settings:
-            return experiment
-    raise WorkflowError(
-        f"no experiment has benchmarks with settings '{wildcards.settings}'"
-    )
-
-
-def benchmark_config(wildcards):
-    """Return the file with the settings of benchmarks."""
-    find_benchmark_experiment(wildcards)
-    return str(CONFIG_DIR / "benchmark" / f"{wildcards.settings}.json")
-
-
-def benchmark_gpus(wildcards):
-    """Return the number of GPUs that a model's benchmarks may use."""
-    return find_benchmark_experiment(wildcards).evaluation_gpus
-
-
-def benchmarked_model(wildcards):
-    """Return the model, or base and adapter, that is scored, with checksums."""
-    section, name, *kind = wildcards.benchmarked.split("/")
-    folder = f"results/{wildcards.benchmarked}"
-    if section == "models" or kind == ["merged"]:
-        return with_checksums(folder)
-    base = CONFIG.experiments[name].model
-    return with_checksums(f"results/models/{base}", f"{folder}/adapter")
-
-
-def benchmarked_model_arguments(wildcards, input):
-    """Return the options of benchmark.py that name the model and its adapter."""
-    folders = input.model[: len(input.model) // 2]
-    return [
-        f"{option} {shlex.quote(str(folder))}"
-        for option, folder in zip(("--model", "--adapter"), folders)
-    ]
-
-
-def list_benchmark_datasets(wildcards):
-    """Return the names of the data sets that benchmarks read."""
-    blocks = find_benchmark_experiment(wildcards).evaluation.benchmarks
-    return sorted({block.dataset for block in blocks if block.dataset})
-
-
-def benchmark_datasets(wildcards):
-    """Return the folders of the data sets that benchmarks read, with checksums."""
-    names = list_benchmark_datasets(wildcards)
-    return with_checksums(*(f"results/datasets/{name}" for name in names))
-
-
-def benchmark_dataset_arguments(wildcards, input):
-    """Return the options of benchmark.py that name the data sets."""
-    names = list_benchmark_datasets(wildcards)
-    return [
-        f"--dataset {shlex.quote(f'{name}={folder}')}"
-        for name, folder in zip(names, input.datasets)
-    ]
-
-
-def benchmark_task_files(wildcards):
-    """Return the files of the user's own tasks; a change reruns the benchmarks."""
-    files = set()
-    for block in find_benchmark_experiment(wildcards).evaluation.benchmarks:
-        if block.include_path:
-            folder = expand_home(block.include_path)
-            if not folder.is_dir():
-                raise WorkflowError(
-                    f"evaluation.benchmarks: include_path: '{folder}' is no folder"
-                )
-            files |= {
-                str(path)
-                for path in folder.rglob("*")
-                if path.is_file() and "__pycache__" not in path.parts
-            }
-    return sorted(files)
-
-
-def benchmark_results():
-    """Return the benchmarks of this run's experiments that have some."""
-    names = [
-        name for name in CONFIG.run if CONFIG.experiments[name].evaluation.benchmarks
-    ]
-    return expand("results/experiments/{name}/benchmarks.json", name=names)
-
-
-def federation_gpus(wildcards):
-    """Return the number of GPUs that an experiment's federation requests."""
-    chosen = CONFIG.experiments[wildcards.experiment]
-    clients = CONFIG.partitions[chosen.partition].num_partitions
-    return chosen.federation.count_gpus(clients)
-
-
-def baseline_gpus(wildcards):
-    """Return the number of GPUs that one client trains on."""
-    return CONFIG.experiments[wildcards.experiment].federation.max_gpus_per_client
-
-
-def evaluation_gpus(wildcards):
-    """Return the number of GPUs that the experiment's evaluation may use."""
-    return CONFIG.experiments[wildcards.experiment].evaluation_gpus
-
-
-def federation_image(wildcards):
-    """Return the images that a federation needs and that this workflow builds."""
-    image = getattr(EXPERIMENT_ENGINES[wildcards.experiment], "image", None)
-    return BUILT_IMAGE_INPUT or (BUILT_IMAGE_FILES if image == BUILT_IMAGE else [])
-
-
-def federation_container(wildcards):
-    """Return the image that federate runs in: None where its engine starts containers itself."""
-    return (
-        None
-        if starts_containers(EXPERIMENT_ENGINES[wildcards.experiment])
-        else CONTAINER_IMAGE
-    )
 
 
 MODEL_FOLDER = "results/models/{model}"
