@@ -6,7 +6,7 @@ import torch
 import yaml
 from artifact_samples import tokenized_manifest
 from checkout import CONFIG, copy_workflow
-from peft import LoraConfig, get_peft_model
+from random_adapter import add_random_adapter
 from small_workflow import run_snakemake, write_config
 from tiny_models import CHATML, build_byte_tokenizer
 from tokenizers import pre_tokenizers
@@ -132,12 +132,7 @@ def preprocessed(tokenizer, tmp_path):
 def save_adapter(model, folder):
     """Write an adapter with a scaling of its own in one layer; return the adapted model."""
     settings = {"alpha_pattern": {"model.layers.0.self_attn.q_proj": 16}, "use_rslora": True}
-    targets = ["q_proj", "down_proj"]
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, **settings)
-    adapted = get_peft_model(model, config)
-    for name, tensor in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(tensor, std=0.3)
+    adapted = add_random_adapter(model, **settings)
     adapted.save_pretrained(folder)
     return adapted
 

@@ -4,7 +4,8 @@ import contextlib
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_server import LocalHandler, LocalServer
 
 
 def build_completion(text, finish_reason="stop"):
@@ -12,7 +13,7 @@ def build_completion(text, finish_reason="stop"):
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}
 
 
-class LocalEndpoint:
+class LocalEndpoint(LocalServer):
     """An endpoint whose replies the test decides.
 
     Attributes:
@@ -27,11 +28,9 @@ class LocalEndpoint:
         self.most_at_once, self._active, self._lock = 0, 0, threading.Lock()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        class Handler(LocalHandler):
+            def do_POST(self):  # noqa: N802
+                body = json.loads(self.read_body())
                 with outer._lock:
                     outer.requests.append((body, self.headers.get("Authorization")))
                     outer._active += 1
@@ -47,19 +46,7 @@ class LocalEndpoint:
                     answer = (200, {"Content-Type": "application/json"}, content)
                 status, headers, content = answer
                 with contextlib.suppress(ConnectionError):  # the client has given up
-                    self.send_response(status)
-                    for key, value in {**headers, "Content-Length": str(len(content))}.items():
-                        self.send_header(key, value)
-                    self.end_headers()
-                    self.wfile.write(content)
+                    self.answer(status, content, headers)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.start(Handler)
+        self.base_url = f"{self.url}/v1"

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
+
+from local_server import LocalHandler, LocalServer
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
-class LocalHub:
+class LocalHub(LocalServer):
     """A repository whose revision v1 is `COMMIT`.
 
     Attributes:
@@ -29,17 +29,15 @@ class LocalHub:
         self.content = f"{'' if kind == 'models' else f'/{kind}'}/{repo}/resolve/{COMMIT}/"
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
+        class Handler(LocalHandler):
+            def do_GET(self):  # noqa: N802
                 path = unquote(self.path.partition("?")[0])
                 outer.requests.append((path, self.headers.get("Authorization")))
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = self.read_body()
                 name = path.removeprefix(outer.content)
                 folder = path.partition(f"{outer.api}/tree/{COMMIT}")[2].strip("/")
                 if outer.refusal and outer.refused in path:
-                    self.answer(outer.refusal[0], b"", **{"X-Error-Code": outer.refusal[1]})
+                    self.answer(outer.refusal[0], b"", {"X-Error-Code": outer.refusal[1]})
                 elif path in (f"{outer.api}/revision/v1", f"{outer.api}/revision/{COMMIT}"):
                     self.json(outer.info())
                 elif path.startswith(f"{outer.api}/tree/{COMMIT}"):
@@ -50,9 +48,9 @@ class LocalHub:
                 elif name in outer.files:
                     self.file(name)
                 elif path.startswith(outer.content):
-                    self.answer(404, b"", **{"X-Error-Code": "EntryNotFound"})
+                    self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
                 else:
-                    self.answer(404, b"", **{"X-Error-Code": "RevisionNotFound"})
+                    self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
 
             do_HEAD = do_POST = do_GET  # noqa: N815
 
@@ -68,30 +66,13 @@ class LocalHub:
                     headers["Content-Range"] = f"bytes {start}-{last}/{whole}"
                 if self.command == "GET":
                     outer.bytes_sent[name] = outer.bytes_sent.get(name, 0) + len(content)
-                self.answer(status, content, **headers)
+                self.answer(status, content, headers)
 
             def json(self, value):
                 body = json.dumps(value).encode()
-                self.answer(200, body, **{"Content-Type": "application/json"})
+                self.answer(200, body, {"Content-Type": "application/json"})
 
-            def answer(self, status, body, **headers):
-                self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.start(Handler)
 
     def info(self) -> dict:
         siblings = [{"rfilename": n, "size": len(content)} for n, content in self.files.items()]

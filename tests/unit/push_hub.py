@@ -3,13 +3,13 @@
 import base64
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_server import LocalHandler, LocalServer
 
 LARGE = (".safetensors", ".gguf")
 
 
-class PushHub:
+class PushHub(LocalServer):
     """A repository that does not exist before it is created.
 
     Attributes:
@@ -28,35 +28,18 @@ class PushHub:
         self.tokens: set[str | None] = set()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
+        class Handler(LocalHandler):
+            def do_GET(self):  # noqa: N802
+                body = self.read_body()
                 outer.tokens.add(self.headers.get("Authorization"))
                 status, value = outer.reply(self.path.partition("?")[0], body)
-                content = json.dumps(value).encode()
-                self.send_response(status)
-                if status == 404:
-                    self.send_header("X-Error-Code", "RepoNotFound")
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                code = {"X-Error-Code": "RepoNotFound"} if status == 404 else {}
+                headers = {"Content-Type": "application/json", **code}
+                self.answer(status, json.dumps(value).encode(), headers)
 
             do_POST = do_PUT = do_GET  # noqa: N815
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.start(Handler)
 
     def reply(self, path: str, body: bytes) -> tuple[int, object]:
         """Return status and JSON value of the reply to a request."""

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 import yaml
 from artifact_samples import chat_template_use, tokenized_manifest
 
@@ -35,7 +34,7 @@ def build_config(model, **experiments):
 @pytest.fixture(scope="session")
 def finished_run(tiny_model, tmp_path_factory):
     """Return a working directory where the experiment ``first`` is finished, and ``second`` not."""
-    from peft import LoraConfig, get_peft_model
+    from random_adapter import add_random_adapter
 
     from blossomtune.modeling.load import load_model
 
@@ -54,12 +53,7 @@ def finished_run(tiny_model, tmp_path_factory):
     write_artifact(preprocessed / "manifest.json", manifest)
     write_checksums(preprocessed, "preprocess")
 
-    torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"])
-    model = get_peft_model(load_model(tiny_model), config)
-    for name, tensor in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(tensor, std=0.3)
+    model = add_random_adapter(load_model(tiny_model))
     adapter = results / "experiments/first/adapter"
     model.save_pretrained(adapter, save_embedding_layers=False)
     write_checksums(adapter, "federate")

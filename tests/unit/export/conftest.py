@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 from artifact_samples import (
     client_token_counts,
     dataset_manifest,
@@ -21,16 +20,11 @@ from blossomtune.artifacts.files import write_artifact
 @pytest.fixture
 def adapter_dir(tiny_model, tmp_path):
     """Write an adapter that changes every completion."""
-    from peft import LoraConfig, get_peft_model
+    from random_adapter import add_random_adapter
 
     from blossomtune.modeling.load import load_model
 
-    torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"])
-    model = get_peft_model(load_model(tiny_model), config)
-    for name, tensor in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(tensor, std=0.3)
+    model = add_random_adapter(load_model(tiny_model))
     model.peft_config["default"].base_model_name_or_path = "tiny"
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     write_checksums(tmp_path / "adapter", "federate")

@@ -1,7 +1,8 @@
 """Tests of adapters with their scaling folded in."""
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
+from random_adapter import add_random_adapter
 from safetensors.torch import load_file
 
 from blossomtune.export.adapter_gguf import fold_scaling
@@ -12,11 +13,7 @@ from blossomtune.modeling.load import load_model
 def test_factors_have_the_update_that_peft_computes(tiny_model, tmp_path):
     query = "model.layers.0.self_attn.q_proj"
     patterns = {"rank_pattern": {query: 2}, "alpha_pattern": {query: 12}, "use_rslora": True}
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], **patterns)
-    model = get_peft_model(load_model(tiny_model), config)
-    for name, tensor in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(tensor)
+    model = add_random_adapter(load_model(tiny_model), std=1.0, **patterns)
     model.save_pretrained(tmp_path / "adapter")
     (tmp_path / "out").mkdir()
     fold_scaling(tmp_path / "adapter", tmp_path / "out")
