@@ -49,6 +49,7 @@ def test_number_of_cores_does_not_change_the_adapter_and_nothing_is_left_behind(
     output = three.finish()
     assert one.hash_adapter() == three.hash_adapter()
     assert output.count("round 2/2 · train loss") == 1
+    assert "DeprecationWarning" not in output
     assert read_json(three.history)["clients"] == ["lab 0", "lab 1", "lab 2"]
     start, first, last = three.read_rounds()
     assert start["train_loss"] is None

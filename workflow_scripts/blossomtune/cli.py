@@ -75,9 +75,15 @@ def setup_logging() -> None:
     is_verbose = level == "DEBUG"
     # bitsandbytes warns of an optional CPU kernel on import, and of float16 in each 8-bit layer.
     logging.getLogger("bitsandbytes").setLevel(logging.NOTSET if is_verbose else logging.ERROR)
+    filter_warnings()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a log would keep every frame of a bar
+
+
+def filter_warnings() -> None:
+    """Show warnings of libraries to their developers at DEBUG only."""
+    is_verbose = logging.getLogger("blossomtune").level == logging.DEBUG
     for category in (DeprecationWarning, FutureWarning):
         warnings.simplefilter("default" if is_verbose else "ignore", category)
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a log would keep every frame of a bar
 
 
 def run_script(main: Callable[[], None]) -> None:

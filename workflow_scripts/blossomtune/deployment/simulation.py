@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from blossomtune.cli import filter_warnings
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.devices import count_devices, select_device
@@ -25,12 +26,14 @@ def simulate(run: FederatedRun) -> None:
             "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.terminate failed",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
         }
+        import ray  # noqa: F401 - before the filter, since it shows deprecations of all libraries
         from flwr.simulation import run_simulation
 
         from blossomtune.federation.client.client_app import build_client_app
         from blossomtune.federation.server.server_app import build_server_app
 
         logging.getLogger("flwr").setLevel(logging.ERROR)
+        filter_warnings()
         client_run = run.redact_for_clients()
         run_simulation(
             server_app=build_server_app(lambda _: run),
