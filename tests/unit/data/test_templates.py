@@ -207,3 +207,18 @@ def test_source_is_compiled_once(kind, get_environment, monkeypatch):
 def test_rows_do_not_share_state():
     template = Template("prompt", "{% if n %}{% set seen = n %}{% endif %}{{ seen | default(0) }}")
     assert [template.render({"n": n}, "row") for n in (1, 0)] == ["1", "0"]
+
+
+def test_template_that_is_nested_too_deeply_is_rejected():
+    for source in (
+        "{{ " + "+".join(["1"] * 3000) + " }}",
+        "{% for a in b %}" * 30 + "{% endfor %}" * 30,
+    ):
+        with pytest.raises(UserError, match="prompt: not a valid template: nested too deeply"):
+            Template("prompt", source)
+
+
+def test_text_of_an_error_is_shortened():
+    with pytest.raises(UserError) as error:
+        Template("prompt", "{{ x[y * 10 ** 6] }}").render({"x": {}, "y": "y"}, "row 3")
+    assert len(str(error.value)) < 2000

@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from blossomtune import work_limits
 from blossomtune.artifacts.metrics import ANSWER_METRIC_LABELS
 from blossomtune.config.evaluation import AnswerMetric
 from blossomtune.errors import UserError
@@ -80,3 +81,13 @@ def test_tool_calls_are_compared_in_rows_that_have_them():
 def test_metric_that_does_not_fit_is_reported(right, settings, message):
     with pytest.raises(UserError, match=message):
         AnswerScorer([right], SETTINGS | settings)
+
+
+def test_expression_that_does_not_end_is_reported_with_the_row(monkeypatch):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.3)
+    rows = [row("aa"), row("a" * 40 + "b")]
+    with pytest.raises(
+        UserError, match=r"test row 0: evaluation\.answer takes more than 0\.3 s"
+    ) as e:
+        AnswerScorer(rows, SETTINGS | {"answer": "(?:(a+)+$|b)"})
+    assert "'(?:(a+)+$|b)'" in str(e.value)

@@ -97,7 +97,8 @@ class PreprocessingSettings(Block):
         "report",
         description="Training rows that equal, or nearly equal, a held-out row: count them, so "
         "that the report gives the scores without these held-out rows, too; leave them out of "
-        "training; or refuse them.",
+        "training; or refuse them. Questions of benchmarks in training rows are counted, too; "
+        "`error` refuses them.",
     )
     packing: bool = Field(
         False,

@@ -1,7 +1,7 @@
 """Sandboxed Jinja2 templates and expressions over rows."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import TemplateSyntaxError, UndefinedError
 
@@ -9,12 +9,19 @@ from blossomtune.data.columns import describe_missing_column
 from blossomtune.data.jinja_environment import compile_expression, compile_template
 from blossomtune.data.template_columns import (
     ROW,
+    ReadColumns,
     find_read_columns,
     find_unusual_names,
     format_row_access,
 )
 from blossomtune.data.template_output import OutputError, describe_output
-from blossomtune.errors import UserError, find_closest_match
+from blossomtune.errors import UserError, abbreviate, find_closest_match
+from blossomtune.work_limits import WorkLimitError, run_limited
+
+Result = TypeVar("Result")
+
+_MAX_REASON = 500
+"""Characters of an error, whose text a template can choose."""
 
 
 class _AmbiguousRowError(Exception):
@@ -34,6 +41,7 @@ class _CompiledSource:
 
     Raises:
         UserError: if it is not valid Jinja2.
+        WorkLimitError: if its constants take too much time or memory.
     """
 
     _kind = "template"
@@ -41,15 +49,19 @@ class _CompiledSource:
     def __init__(self, key: str, source: str) -> None:
         self.key, self.source = key, source
         try:
-            self._run = self._run_compiled = self._compile(source)
+            # limited, because Jinja2 computes constants when it compiles
+            self._run_compiled, self._read_columns = run_limited(key, self._analyze)
         except TemplateSyntaxError as error:
             raise UserError(
                 f"{key}: not a valid {self._kind}: {error.message} "
                 f"(line {error.lineno} of {source!r})"
             ) from None
-        self._read_columns = find_read_columns(self._format_template(source))
-        if self._read_columns.uses_row:
-            self._run = self._run_with_row
+        except (RecursionError, SyntaxError):  # of Python, for which Jinja2 writes code
+            raise UserError(
+                f"{key}: not a valid {self._kind}: nested too deeply: {abbreviate(source)}"
+            ) from None
+        uses_row = self._read_columns.uses_row
+        self._run = self._run_with_row if uses_row else self._run_compiled
 
     def find_columns(self, available: Iterable[str]) -> set[str]:
         """Find the columns that are read, with those that do not exist.
@@ -62,6 +74,10 @@ class _CompiledSource:
         """
         return self._read_columns.select(available)
 
+    def _analyze(self) -> tuple[Callable[..., Any], ReadColumns]:
+        columns = find_read_columns(self._format_template(self.source))
+        return self._compile(self.source), columns
+
     def _compile(self, source: str) -> Callable[..., Any]:
         return compile_template(source)
 
@@ -71,11 +87,24 @@ class _CompiledSource:
             raise _AmbiguousRowError
         return self._run_compiled(values, row=values)
 
+    def _run_limited(
+        self, function: Callable[..., Result], values: Mapping[str, Any], location: str
+    ) -> Result:
+        try:
+            return run_limited(self.key, function, values)
+        except WorkLimitError:
+            raise
+        except Exception as error:  # a template can raise anything
+            failure = self._make_error(error, values, location)
+        raise failure  # not from the error, which may hold a large value
+
     def _make_error(self, error: Exception, columns: Mapping[str, Any], location: str) -> UserError:
-        reason, hint = f"{type(error).__name__}: {error}", None
+        reason, hint = f"{type(error).__name__}: {str(error)[:_MAX_REASON]}", None
         if isinstance(error, UndefinedError):
             unknown = sorted(self.find_columns(columns) - set(columns))
-            reason = describe_missing_column(unknown[0], list(columns)) if unknown else str(error)
+            reason = str(error)[:_MAX_REASON]
+            if unknown:
+                reason = describe_missing_column(unknown[0], list(columns))
             hint = self._make_name_hint(unknown, columns)
         elif isinstance(error, OutputError):
             reason, hint = describe_output(error.value, columns)
@@ -117,11 +146,12 @@ class Template(_CompiledSource):
 
         Raises:
             UserError: if rendering fails, with location, key, template and columns.
+            WorkLimitError: if it takes too much time or memory, or writes too much.
         """
-        try:
-            return str(self._run(values))
-        except Exception as error:  # a template can raise anything
-            raise self._make_error(error, values, location) from None
+        return self._run_limited(self._render, values, location)
+
+    def _render(self, values: Mapping[str, Any]) -> str:
+        return str(self._run(values))
 
 
 class Expression(_CompiledSource):
@@ -141,11 +171,12 @@ class Expression(_CompiledSource):
 
         Raises:
             UserError: if evaluation fails, with location, key, expression and columns.
+            WorkLimitError: if it takes too much time or memory.
         """
-        try:
-            return bool(self._run(values))
-        except Exception as error:  # an expression can raise anything
-            raise self._make_error(error, values, location) from None
+        return self._run_limited(self._evaluate, values, location)
+
+    def _evaluate(self, values: Mapping[str, Any]) -> bool:
+        return bool(self._run(values))
 
     def _compile(self, source: str) -> Callable[..., Any]:
         return compile_expression(source)

@@ -12,6 +12,7 @@ from blossomtune.errors import UserError
 from blossomtune.evaluation import structured_metrics, text_metrics
 from blossomtune.evaluation.rows import EvaluationRow
 from blossomtune.evaluation.tool_calls import tool_call_match
+from blossomtune.work_limits import WorkLimitError, run_limited
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ TEXT_METRICS: Mapping[str, Callable[[str, str], float]] = {
 """Functions of an answer and a right answer."""
 
 TOOL_CALL_METRIC = "tool_call_match"
+
+_ANSWER = "evaluation.answer"
 
 FREE_TEXT_METRICS = ("exact_match", "token_f1", "rouge_l", "chrf")
 """Default without choices; with choices, it is the first alone."""
@@ -76,26 +79,31 @@ class AnswerScorer:
         if name == TOOL_CALL_METRIC:
             calls = self._rows[position].tool_calls
             return tool_call_match(answer, calls) if calls else float("nan")
-        part = self._extract(answer)
+        part = self._extract(self._rows[position], answer)
         if part is None:
             return 0.0
         return max(TEXT_METRICS[name](part, reference) for reference in self._references[position])
 
-    def _extract(self, text: str) -> str | None:
+    def _extract(self, row: EvaluationRow, text: str) -> str | None:
         """Return the part of a text to compare: the last match's first group; None without one."""
         if self._pattern is None:
             return text
-        matches = list(self._pattern.finditer(text))
+        try:
+            matches: list[re.Match[str]] = run_limited(_ANSWER, list, self._pattern.finditer(text))
+        except WorkLimitError as error:
+            raise UserError(
+                f"test row {row.row}: {error}: {self._pattern.pattern!r}",
+                "a repetition inside a repetition, such as (a+)+, can match in too many ways",
+            ) from None
         return matches[-1][1 if self._pattern.groups else 0] if matches else None
 
     def _extract_references(self, row: EvaluationRow) -> list[str]:
         parts = []
         for text in (row.completion, *row.references):
-            part = self._extract(text)
+            part = self._extract(row, text)
             if part is None and set(self.metrics) != {TOOL_CALL_METRIC}:
                 raise UserError(
-                    f"evaluation.answer: no match in a right answer to test row {row.row}: "
-                    f"{text[:200]!r}",
+                    f"{_ANSWER}: no match in a right answer to test row {row.row}: {text[:200]!r}",
                     "the expression is searched in right answers and in generated ones",
                 )
             if (

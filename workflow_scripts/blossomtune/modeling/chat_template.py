@@ -8,6 +8,7 @@ from typing import Any
 
 from blossomtune.errors import UserError
 from blossomtune.modeling.control_tokens import ControlTokens
+from blossomtune.work_limits import WorkLimitError, run_limited
 
 ChatMessage = dict[str, Any]
 """Message of a conversation: ``role`` (system, user, assistant or tool), ``content``, and where
@@ -16,6 +17,12 @@ they apply ``reasoning_content``, ``tool_calls``, ``name`` and ``tool_call_id``.
 # some templates write today's date: this macro shadows it, for reproducible results
 _FIXED_DATE_MACRO = "{% macro strftime_now(format) %}01 Jan 2025{% endmacro +%}"
 _PROBE = "blossomtune"
+
+CHAT_TEMPLATE = "the model's chat template"
+"""Name of chat templates in messages."""
+
+_MAX_REASON = 500
+"""Characters of an error, whose text a template can choose."""
 
 
 class ChatTemplate:
@@ -61,26 +68,38 @@ class ChatTemplate:
 
         Raises:
             UserError: If the template refuses the conversation; Gemma's refuses system turns.
+            WorkLimitError: If it takes too much time or memory, or writes too much.
         """
-        template = self.tokenizer.get_chat_template(tools=tools)
-        if "strftime_now" in template:
-            template = _FIXED_DATE_MACRO + template
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages),
-                tools=tools,
-                chat_template=template,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                **self.arguments,
-            )
+            return run_limited(CHAT_TEMPLATE, self._apply, messages, tools, add_generation_prompt)
+        except WorkLimitError:
+            raise
         except Exception as error:  # a template can raise anything
             has_system = any(message["role"] == "system" for message in messages)
             hint = "system_role: fold writes the system turn into the first user turn"
-            raise UserError(
-                f"the model's chat template refuses these turns: {error}",
+            failure = UserError(
+                f"{CHAT_TEMPLATE} refuses these turns: {str(error)[:_MAX_REASON]}",
                 hint if has_system else None,
-            ) from None
+            )
+        raise failure  # not from the error, which may hold a large value
+
+    def _apply(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Mapping[str, Any]] | None,
+        add_generation_prompt: bool,
+    ) -> str:
+        template = self.tokenizer.get_chat_template(tools=tools)
+        if "strftime_now" in template:
+            template = _FIXED_DATE_MACRO + template
+        text: str = self.tokenizer.apply_chat_template(
+            list(messages),
+            tools=tools,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **self.arguments,
+        )
         return text
 
 

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from blossomtune import work_limits
 from blossomtune.data.preparation import source_rows, transform
 from blossomtune.errors import UserError
 
@@ -104,3 +105,20 @@ def test_files_without_rows_are_skipped(tmp_path):
         derive={"of": "{{ file }}"},
     )  # fmt: skip
     assert [row["of"] for row in rows] == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"derive": {"x": "{{ text if n < 5 else text * 4 * 10 ** 9 }}"}},
+            r"^b: row 2: derive\.x needs more than 1024 MiB of memory",
+        ),
+        ({"filter": "n < 5 or '%999999999d' % n"}, "^b: row 2: filter needs more than"),
+    ],
+)
+def test_row_that_needs_too_much_is_named(tmp_path, config, message, monkeypatch):
+    monkeypatch.setattr(work_limits, "MEMORY_BYTES", 2**29)
+    parts = (("a", {"n": [1], "text": ["x"]}), ("b", {"n": [2, 3, 5], "text": ["x", "y", "z"]}))
+    with pytest.raises(UserError, match=message.replace("1024", "512")):
+        transform_batches(tmp_path, *parts, **config)

@@ -12,10 +12,12 @@ import datasets
 import pyarrow as pa
 import pytest
 from artifact_samples import partition_manifest
+from endless_templates import NESTED_LOOPS
 from pyarrow import parquet
 from tiny_architectures import build_text_model, save_model
 
 import blossomtune
+from blossomtune import work_limits
 from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.config.preprocessing import PreprocessingSettings
@@ -75,6 +77,34 @@ def test_packing_is_refused_for_models_that_mix_rows(tiny_model, inputs, tmp_pat
     assert list((tmp_path / "packed").iterdir()) == []
     manifest = build(make_config(), model, inputs, tmp_path / "plain")
     assert manifest["clients"][0]["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": "{% if text == 'text 4' %}LOOPS{% endif %}{{ text }}"}, "prompt takes more"),
+        ({"completion": "{{ label * (10 ** 10 if text == 'text 4' else 1) }}"}, "completion needs"),
+    ],
+    ids=["loops", "memory"],
+)
+def test_row_whose_template_does_not_end_is_named(
+    tiny_model, inputs, tmp_path, monkeypatch, changes, message
+):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.3)
+    changes = {key: source.replace("LOOPS", NESTED_LOOPS) for key, source in changes.items()}
+    with pytest.raises(UserError, match=rf"^client_1\.parquet: row 1: {message}"):
+        build(make_config(unrenderable="drop", **changes), tiny_model, inputs, tmp_path / "out")
+
+
+def test_chat_template_that_does_not_end_is_ended(tiny_model, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.3)
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    template = load_tokenizer(model).get_chat_template()
+    for condition, place in (("true", ""), ("'text 1' in messages[0].content", "row 1: ")):
+        loops = f"{{% if {condition} %}}{NESTED_LOOPS}{{% endif %}}"
+        (model / "chat_template.jinja").write_text(loops + template)
+        with pytest.raises(UserError, match=rf"^.*{place}the model's chat template takes more"):
+            build(make_config(), model, inputs, tmp_path / condition[:4])
 
 
 def test_token_without_an_embedding_is_rejected(tiny_model, inputs, tmp_path):

@@ -19,11 +19,11 @@ from blossomtune.artifacts.tokenized_manifest import (
     TokenizedManifest,
 )
 from blossomtune.data.leaks.count_leaks import HeldOutFile, count_leaks
+from blossomtune.data.parallel import map_ordered, run_in_worker
 from blossomtune.data.template_numbers import check_class_names
 from blossomtune.data.tokenization import formats
 from blossomtune.data.tokenization.arrow_batches import PACKED_SCHEMA
 from blossomtune.data.tokenization.column_use import check_column_use
-from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.data.tokenization.row_errors import (
     ERROR_KINDS,
     MAX_SHOWN_ROWS,
@@ -87,7 +87,8 @@ def tokenize_partition(
     template = ChatTemplate(
         load_tokenizer(model), config["chat_template_arguments"], config["control_tokens"] == "text"
     )
-    chat_template = describe_chat_template(template, config, model)  # fails before rows are read
+    # fails before rows are read
+    chat_template = run_in_worker(describe_chat_template, template, config, model)
     files = [*training, *test_files]
     schema = parquet.read_schema(files[0])
     row_format = formats.resolve_format(config, schema)
@@ -104,7 +105,7 @@ def tokenize_partition(
         tokenize.leaks = describe_leaked_rows(comparison, held_out, training)
     tasks = list(chain.from_iterable(groups.values()))
     counts, dropped_rows, held_out_files = {}, {}, set(held_out)
-    with closing(map_ordered(tokenize, tasks, min(cores, len(tasks)))) as results:
+    with closing(map_ordered(tokenize, tasks, min(cores, len(tasks)), isolate=True)) as results:
         for file, file_groups in groups.items():
             file_results = islice(results, len(file_groups))
             schema = tokenize.select_schema(file in held_out_files)

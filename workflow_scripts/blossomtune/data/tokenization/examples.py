@@ -10,6 +10,8 @@ from blossomtune.data.tokenization.row_errors import RowError
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.encoding import TurnText, encode_texts, encode_turns
+from blossomtune.work_limits import limit_work
+from blossomtune.worker_notes import note_row
 
 
 class Example(NamedTuple):
@@ -72,7 +74,11 @@ def build_examples(
         rewrites earlier turns.
     """
     first = -1 if last_only else 0
-    parsed = [_try_split(message_builder, row, template, allow_prompt_mismatch) for row in rows]
+    parsed: list[_SplitRow | str | UserError] = []
+    with limit_work():
+        for row, values in enumerate(rows, first_row):
+            note_row(row)
+            parsed.append(_try_split(message_builder, values, template, allow_prompt_mismatch))
     texts = [value for value in parsed if isinstance(value, str)]
     text_ids = iter(encode_texts(template, texts))
     examples = [

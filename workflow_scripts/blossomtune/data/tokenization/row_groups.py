@@ -22,6 +22,7 @@ from blossomtune.data.tokenization.row_errors import ERROR_KINDS, MAX_SHOWN_ROWS
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatTemplate
 from blossomtune.modeling.encoding import extract_answer
+from blossomtune.worker_notes import note_file
 
 _BATCH_ROWS = 250
 """Rows that are tokenized at a time; tokenizers need much memory per call."""
@@ -148,6 +149,7 @@ class RowGroupTokenizer:
 
     def __call__(self, row_group: RowGroup) -> TokenizedRowGroup:
         """Read a row group and tokenize its rows."""
+        note_file(row_group.source.name)
         builder, counts = ExampleBatchBuilder(), ExampleCounts()
         row_errors: dict[str, list[RowError]] = {kind: [] for kind in ERROR_KINDS}
         leaks = self.leaks.get(row_group.source, {})

@@ -1,22 +1,25 @@
 """Comparison of the texts of rows, before they are tokenized."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from blossomtune.data.leaks.compare_rows import RowComparison
 from blossomtune.data.leaks.count_leaks import find_leaked_rows
 from blossomtune.data.leaks.text_table import TextTable
+from blossomtune.data.parallel import map_ordered
 from blossomtune.data.preparation.deduplicate import normalize_text
 from blossomtune.data.tokenization.conversation import list_message_texts
 from blossomtune.data.tokenization.messages import MessageBuilder
-from blossomtune.data.tokenization.parallel import map_ordered
 from blossomtune.data.tokenization.row_groups import RowGroup
 from blossomtune.errors import UserError
+from blossomtune.work_limits import limit_work
+from blossomtune.worker_notes import note_file, note_row
 
 
 class RowTextReader:
@@ -32,19 +35,24 @@ class RowTextReader:
     def __call__(self, row_group: RowGroup) -> list[str | None]:
         """Return the normalized text of each row; None for rows that cannot be rendered."""
         texts = list[str | None]()
-        for _, rows in row_group.read_rows(self._message_builder):
-            for row in rows:
-                try:
-                    conversation = self._message_builder.build_conversation(row)
-                except UserError:
-                    texts.append(None)
-                    continue
-                if not isinstance(conversation, str):
-                    messages = [m for m in conversation.messages if m["role"] != "system"]
-                    parts = [text for m in messages for _, text in list_message_texts(m)]
-                    conversation = "\n".join(parts)
-                texts.append(normalize_text(conversation))
+        note_file(row_group.source.name)
+        for first_row, rows in row_group.read_rows(self._message_builder):
+            with limit_work():
+                for number, row in enumerate(rows, first_row):
+                    note_row(number)
+                    texts.append(self._read_text(row))
         return texts
+
+    def _read_text(self, row: Mapping[str, Any]) -> str | None:
+        try:
+            conversation = self._message_builder.build_conversation(row)
+        except UserError:
+            return None
+        if not isinstance(conversation, str):
+            messages = [m for m in conversation.messages if m["role"] != "system"]
+            conversation = "\n".join(t for m in messages for _, t in list_message_texts(m))
+        text: str = normalize_text(conversation)
+        return text
 
 
 def compare_rows(
@@ -66,9 +74,10 @@ def compare_rows(
     """
     tasks = list(chain.from_iterable(files))
     read_texts = RowTextReader(message_builder)
+    cores = min(cores, len(tasks))
     with TemporaryDirectory(dir=folder) as scratch:
         table = TextTable(Path(scratch) / "texts.arrow")
-        with closing(map_ordered(read_texts, tasks, min(cores, len(tasks)))) as results:
+        with closing(map_ordered(read_texts, tasks, cores, isolate=True)) as results:
             indices = [
                 np.concatenate([table.add(texts) for texts in islice(results, len(groups))])
                 for groups in files

@@ -1,5 +1,6 @@
 """Ordered parallel map over worker processes."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -7,21 +8,29 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from blossomtune import work_limits
 from blossomtune.errors import UserError
 from blossomtune.process_lifetime import exit_with_parent
+from blossomtune.worker_notes import add_place, allocate_slots, find_overdue, use_slot
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+_HINT = "simplify it, or leave the row out"
 
 _worker_function: Callable[[Any], Any]
 """The function that a worker process applies."""
 
 
 def map_ordered(
-    function: Callable[[Task], Result], tasks: Iterable[Task], cores: int
+    function: Callable[[Task], Result], tasks: Iterable[Task], cores: int, *, isolate: bool = False
 ) -> Generator[Result, None, None]:
     """Apply a function to tasks in worker processes, in the order of the tasks.
 
@@ -29,6 +38,8 @@ def map_ordered(
         function: the function; workers are forked, so it need not be picklable.
         tasks: the arguments; they must be picklable.
         cores: number of worker processes; with 1 or less, this process does the work.
+        isolate: whether there is a worker process with 1 core, too: templates may not end, and the
+            kernel kills only workers for that.
 
     Yields:
         The results, in the order of the tasks.
@@ -36,12 +47,13 @@ def map_ordered(
     Raises:
         UserError: if a worker process was killed. Errors of ``function`` are raised as they are.
     """
-    if cores <= 1:
+    if cores <= 1 and not isolate:
         yield from map(function, tasks)
         return
-    remaining = iter(tasks)
+    cores, remaining = max(1, cores), iter(tasks)
+    fork, slots = multiprocessing.get_context("fork"), allocate_slots(cores)
     pool = ProcessPoolExecutor(
-        cores, multiprocessing.get_context("fork"), _initialize_worker, (function,)
+        cores, fork, _initialize_worker, (function, slots, fork.Value("i", 0))
     )
     try:
         # two tasks per worker: none waits for the next one, and memory is bounded
@@ -51,6 +63,10 @@ def map_ordered(
             pending.extend(pool.submit(_run_task, task) for task in islice(remaining, 1))
             yield result
     except BrokenProcessPool:
+        seconds = work_limits.KILL_CPU_SECONDS
+        if call := find_overdue(slots, seconds):
+            limit = work_limits.describe_time_limit(seconds)
+            raise UserError(f"{call} {limit}", _HINT) from None
         raise UserError(
             "a worker process was killed; most often there is too little memory",
             "give fewer cores: each needs memory of its own",
@@ -59,9 +75,32 @@ def map_ordered(
         pool.shutdown(cancel_futures=True)
 
 
-def _initialize_worker(function: Callable[[Any], Any]) -> None:
+def run_in_worker(function: Callable[..., Result], *args: Any) -> Result:
+    """Call a function in a worker process.
+
+    Args:
+        function: the function.
+        *args: its arguments.
+
+    Returns:
+        Its result, which must be picklable.
+
+    Raises:
+        UserError: if the process was killed. Errors of ``function`` are raised as they are.
+    """
+    with closing(map_ordered(lambda _: function(*args), [None], 1, isolate=True)) as results:
+        return next(results)
+
+
+def _initialize_worker(
+    function: Callable[[Any], Any], slots: memoryview, num_workers: "Synchronized[int]"
+) -> None:
     global _worker_function
     _worker_function = function
+    gc.freeze()  # to collect the parent's garbage here may crash: its threads are not here
+    with num_workers.get_lock():
+        use_slot(slots, num_workers.value)
+        num_workers.value += 1
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
@@ -69,4 +108,7 @@ def _initialize_worker(function: Callable[[Any], Any]) -> None:
 
 
 def _run_task(task: Any) -> Any:
-    return _worker_function(task)
+    try:
+        return _worker_function(task)
+    except work_limits.WorkLimitError as error:
+        raise UserError(add_place(str(error)), _HINT) from None

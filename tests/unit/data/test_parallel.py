@@ -8,10 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from endless_templates import NESTED_LOOPS, UNINTERRUPTIBLE
 
 import blossomtune
-from blossomtune.data.tokenization.parallel import map_ordered
+from blossomtune import work_limits
+from blossomtune.data.parallel import map_ordered, run_in_worker
+from blossomtune.data.templates import Template
 from blossomtune.errors import UserError
+from blossomtune.worker_notes import note_file, note_row
 
 LIBRARY = Path(blossomtune.__file__).parents[1]
 
@@ -49,10 +53,36 @@ def test_killed_worker_is_reported():
         list(map_ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(4), 2))
 
 
+def test_isolated_task_runs_in_another_process():
+    pids = list(map_ordered(lambda _: os.getpid(), range(3), 1, isolate=True))
+    assert len({os.getpid(), *pids}) == 2
+    assert run_in_worker(os.getppid) == os.getpid()
+
+
+def test_template_that_takes_too_long_is_reported_with_file_and_row(monkeypatch):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.3)
+    with pytest.raises(UserError, match=r"^a\.csv: row 5: text takes more than 0\.3 s") as error:
+        run_in_worker(render, NESTED_LOOPS)
+    assert "hint: simplify it, or leave the row out" in str(error.value)
+
+
+def test_worker_in_one_endless_operation_is_killed_and_reported(monkeypatch):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.2)
+    monkeypatch.setattr(work_limits, "KILL_CPU_SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"^a\.csv: row 5: text takes more than 0\.5 s"):
+        run_in_worker(render, UNINTERRUPTIBLE)
+
+
+def render(source):
+    note_file("a.csv")
+    note_row(5)
+    return Template("text", source).render({"text": "a"}, "row 5")
+
+
 def test_workers_end_with_a_killed_parent(tmp_path):
     program = f"""
 import os, pathlib, time
-from blossomtune.data.tokenization.parallel import map_ordered
+from blossomtune.data.parallel import map_ordered
 def work(number):
     (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
     time.sleep(60)
