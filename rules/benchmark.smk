@@ -33,11 +33,45 @@ rule benchmark:
         " --output {output:q} --cores {threads} 2> {log:q}"
 
 
+rule find_benchmark_leaks:
+    """Find questions of benchmarks in the rows that clients train on."""
+    input:
+        BUILT_IMAGE_INPUT,
+        model=MODEL,
+        preprocessed=PREPROCESSED,
+        datasets=benchmark_datasets,
+        tasks=benchmark_task_files,
+        script=script("find_benchmark_leaks"),
+        code=library_sources("find_benchmark_leaks"),
+    output:
+        "results/experiments/{experiment}/benchmark_leaks.json",
+    log:
+        "results/logs/find_benchmark_leaks/{experiment}.log",
+    benchmark:
+        "results/benchmarks/find_benchmark_leaks/{experiment}.tsv"
+    conda:
+        CONDA_ENVIRONMENT
+    container:
+        CONTAINER_IMAGE
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code_digest("find_benchmark_leaks"),
+        config=stage_config("find_benchmark_leaks"),
+        datasets=benchmark_dataset_arguments,
+    shell:
+        "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"
+        " --preprocessed {input.preprocessed[0]:q} {params.datasets} --output {output:q} 2> {log:q}"
+
+
 rule collect_benchmarks:
     """Compare the models of an experiment on its benchmarks."""
     input:
         BUILT_IMAGE_INPUT,
         scores=benchmark_scores,
+        leaks="results/experiments/{experiment}/benchmark_leaks.json",
         script=script("collect_benchmarks"),
         code=library_sources("collect_benchmarks"),
     output:
@@ -58,4 +92,5 @@ rule collect_benchmarks:
         code=code_digest("collect_benchmarks"),
         scores=benchmark_score_arguments,
     shell:
-        "python {input.script:q} --scores {params.scores} --output {output:q} 2> {log:q}"
+        "python {input.script:q} --scores {params.scores} --leaks {input.leaks:q}"
+        " --output {output:q} 2> {log:q}"

@@ -1,4 +1,4 @@
-# Inputs and parameters of the rules benchmark and collect_benchmarks.
+# Inputs and parameters of the rules in benchmark.smk.
 
 
 def write_benchmark_config(experiment):
@@ -29,7 +29,9 @@ def benchmark_score_arguments(wildcards, input):
 
 
 def find_benchmark_experiment(wildcards):
-    """Return an experiment whose benchmarks have these settings."""
+    """Return the experiment, or one whose benchmarks have these settings."""
+    if hasattr(wildcards, "experiment"):
+        return CONFIG.experiments[wildcards.experiment]
     for name, experiment in CONFIG.experiments.items():
         if Path(write_benchmark_config(name)).stem == wildcards.settings:
             return experiment
@@ -108,3 +110,11 @@ def benchmark_results():
         name for name in CONFIG.run if CONFIG.experiments[name].evaluation.benchmarks
     ]
     return expand("results/experiments/{name}/benchmarks.json", name=names)
+
+
+def refused_benchmark_leaks(wildcards):
+    """Return the leaks of benchmarks, if training must not start before there are none."""
+    if not stage_inputs.has_leak_errors(CONFIG, wildcards.experiment):
+        return []
+    folder = f"results/experiments/{wildcards.experiment}"
+    return ancient(f"{folder}/benchmark_leaks.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blossomtune.artifacts.checksums import verify_outputs
 from blossomtune.artifacts.files import write_artifact
-from blossomtune.cli import build_parser, run_script
+from blossomtune.cli import build_parser, parse_named_paths, run_script
 
 
 def main() -> None:
@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, required=True)
     args = parser.parse_args()
 
-    datasets = {
-        name: Path(folder) for name, _, folder in (named.partition("=") for named in args.dataset)
-    }
+    datasets = parse_named_paths(args.dataset)
     adapters = [args.adapter] if args.adapter else []
     verify_outputs(args.model, *adapters, *datasets.values())
     os.environ["TQDM_MININTERVAL"] = "30"  # seconds between lines of the log

@@ -17,6 +17,8 @@ CHOOSE = {
     "doc_to_text": "Question: {{question}}\nAnswer:",
     "doc_to_target": "label",
     "doc_to_choice": "{{choices}}",
+    "should_decontaminate": True,
+    "doc_to_decontamination_query": "question",
     "metric_list": [
         {"metric": metric, "aggregation": "mean", "higher_is_better": True}
         for metric in ("acc", "acc_norm")
@@ -31,6 +33,8 @@ WRITE = {
     "fewshot_split": "test",
     "doc_to_text": "{{question}} =",
     "doc_to_target": "{{choices[0]}}",
+    "should_decontaminate": True,
+    "doc_to_decontamination_query": "Question: {{question}}\nAnswer:",
     "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 4},
     "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
     "filter_list": [

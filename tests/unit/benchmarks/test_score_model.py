@@ -2,6 +2,7 @@
 
 import lm_eval
 import pytest
+from artifact_samples import benchmark_leaks
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
@@ -88,7 +89,9 @@ def test_control_tokens_of_a_question_do_not_end_its_turn(model):
 
 
 def test_model_equals_itself(scores):
-    results = compare_benchmarks({"base": scores, "federated": scores})
+    leaks = benchmark_leaks(choose=(6, [], []), choose_again=(6, [0], []), write=(7, [], []))
+    results = compare_benchmarks({"base": scores, "federated": scores}, leaks)
     difference = results.tasks["both"].difference["base"]["acc"]
     assert (difference.value, difference.standard_error) == (0, 0)
+    assert results.tasks["both"].without_leaks.rows == 11
     assert results.tasks["write"].scores["base"] == scores.tasks["write"].scores

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from artifact_samples import benchmark_results, benchmark_score, benchmark_task
 
+from blossomtune.artifacts.benchmarks import LeakFreeScores
 from blossomtune.reporting.benchmark_scores import build_benchmarks_context, describe_forgetting
 
 
@@ -46,6 +47,41 @@ def build_task(base, federated, error, **fields):
 def test_losses_against_the_base_are_named(experiment, task, expected):
     e = dataclasses.replace(experiment, benchmarks=benchmark_results({"arc": task}))
     assert " ".join(describe_forgetting(e)) == expected
+
+
+LEAKED = " in the training rows, too)."
+
+
+@pytest.mark.parametrize(
+    ("leaked", "without_leaks", "expected"),
+    [
+        (  # better only for what it remembers
+            2,
+            LeakFreeScores(
+                rows=98,
+                scores={name: {"acc": benchmark_score(0.5)} for name in ("base", "federated")},
+                difference={"base": {"acc": benchmark_score(-0.01, 0.02)}},
+            ),
+            "There is no difference that the rows can show on arc (acc +0.100 ± 0.039; acc −0.010 "
+            "± 0.039 without two questions that are" + LEAKED,
+        ),
+        (
+            1,
+            LeakFreeScores(rows=99, scores={"base": {}, "federated": {}}, difference={}),
+            "It is better on arc (acc +0.100 ± 0.039; with one question that is" + LEAKED,
+        ),
+        (
+            100,
+            None,
+            "It is better on arc (acc +0.100 ± 0.039; all its questions are" + LEAKED,
+        ),
+    ],
+)
+def test_leaks_and_the_change_without_them_are_named(experiment, leaked, without_leaks, expected):
+    task = build_task(0.5, 0.6, 0.02, leaked=leaked, without_leaks=without_leaks)
+    e = dataclasses.replace(experiment, benchmarks=benchmark_results({"arc": task}))
+    assert describe_forgetting(e)[1] == expected
+    assert build_benchmarks_context(e)["has_leaks"]
 
 
 def test_tasks_of_a_group_count_once(experiment):

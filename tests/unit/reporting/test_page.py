@@ -1,5 +1,6 @@
 """The whole page."""
 
+import json
 import re
 import subprocess
 import sys
@@ -134,6 +135,22 @@ def test_failed_clients_are_named(results, raw):
     text = get_visible_text(render_report(write_results(results, raw, failed={(2, 1)}), results))
     assert "One failure. The rounds went on with the other clients." in text
     assert "Round 2: movieReviews: OutOfMemoryError: <no room>" in text
+
+
+def test_texts_of_clients_are_shown_as_text(results, raw):
+    """`failures` and `rejection` are the texts that clients, or their tensors' names, can reach."""
+    configuration = write_results(results, raw, failed={(2, 1)})
+    [path] = results.glob("experiments/*/history.json")
+    history = json.loads(path.read_text())
+    evil = "<script>alert(1)</script>"
+    history["rounds"][2]["failed"][0]["reason"] = evil
+    history["rounds"][2]["rejection"] = evil
+    path.write_text(json.dumps(history))
+    page = render_report(configuration, results)
+    assert evil not in page
+    assert page.count("Round 2: ") >= 2
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+    assert "One round without effect." in get_visible_text(page)
 
 
 def remove_choices(metrics):

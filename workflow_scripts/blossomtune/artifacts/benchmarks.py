@@ -72,6 +72,20 @@ class ModelBenchmarks(Artifact):
     tasks: dict[str, TaskScores]
 
 
+class LeakFreeScores(Part):
+    """Scores on the rows that occur in no training rows, by metrics that are means over rows.
+
+    Attributes:
+        rows: number of these rows.
+        scores: scores by model.
+        difference: the federated model minus each other model, paired by row.
+    """
+
+    rows: int
+    scores: dict[str, Scores]
+    difference: dict[str, Scores]
+
+
 class BenchmarkTask(TaskDefinition):
     """Scores of all models of an experiment on a task or a group.
 
@@ -79,10 +93,14 @@ class BenchmarkTask(TaskDefinition):
         scores: scores by model: ``base``, ``federated``, ``centralised`` and ``local_<i>``.
         difference: the federated model minus each other model, paired by row. It has only
             metrics that are means over the rows.
+        leaked: rows whose questions occur, exactly or nearly, in training rows of any client.
+        without_leaks: scores without the leaked rows; None if there are none, or no others.
     """
 
     scores: dict[str, Scores]
     difference: dict[str, Scores]
+    leaked: int
+    without_leaks: LeakFreeScores | None
 
 
 class BenchmarkResults(Artifact):

@@ -7,10 +7,12 @@ from lm_eval.models.huggingface import HFLM
 
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.attention import IMPLEMENTATION
+from blossomtune.modeling.chat_template import CHAT_TEMPLATE
 from blossomtune.modeling.control_tokens import ControlTokens
 from blossomtune.modeling.devices import select_device
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.tokenizer import load_tokenizer
+from blossomtune.work_limits import run_limited
 
 
 class HarnessModel(HFLM):  # type: ignore[misc]
@@ -53,7 +55,8 @@ class HarnessModel(HFLM):  # type: ignore[misc]
             turn | {"content": self._control_tokens.remove(turn["content"])}
             for turn in chat_history
         ]
-        text: str = super().apply_chat_template(turns, add_generation_prompt)
+        render = super().apply_chat_template
+        text: str = run_limited(CHAT_TEMPLATE, render, turns, add_generation_prompt)
         return text
 
 

@@ -24,13 +24,13 @@ class LoadedBenchmark:
     Attributes:
         settings: Block of ``evaluation.benchmarks``.
         items: Tasks and groups of lm-evaluation-harness, with their data.
-        task_names: Names of all tasks.
+        tasks: All tasks by name.
         uses_chat_template: Whether questions stand in the model's chat template.
     """
 
     settings: Mapping[str, Any]
     items: Sequence[Any]
-    task_names: Sequence[str]
+    tasks: Mapping[str, Any]
     uses_chat_template: bool
 
 
@@ -57,7 +57,7 @@ def load_benchmarks(
     for benchmark in benchmarks:
         item = _load_benchmark(manager, benchmark, datasets, scratch)
         for other in loaded:
-            if common := sorted(set(item.task_names) & set(other.task_names)):
+            if common := sorted(item.tasks.keys() & other.tasks.keys()):
                 raise UserError(
                     f"{KEY}: {benchmark['task']!r} and {other.settings['task']!r} both have the "
                     f"task {common[0]!r}",
@@ -98,6 +98,6 @@ def _load_benchmark(
     return LoadedBenchmark(
         settings=benchmark,
         items=[groups[name]] if name in groups else list(tasks["tasks"].values()),
-        task_names=list(tasks["tasks"]),
+        tasks=tasks["tasks"],
         uses_chat_template=template,
     )

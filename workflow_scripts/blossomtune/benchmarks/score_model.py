@@ -42,7 +42,7 @@ def score_model(
     tasks: dict[str, TaskScores] = {}
     for benchmark in benchmarks:
         settings = benchmark.settings
-        logger.info("%s: %d tasks", settings["task"], len(benchmark.task_names))
+        logger.info("%s: %d tasks", settings["task"], len(benchmark.tasks))
         results = lm_eval.simple_evaluate(
             model=model,
             tasks=list(benchmark.items),

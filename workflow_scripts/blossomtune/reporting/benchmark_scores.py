@@ -51,6 +51,7 @@ def build_benchmarks_context(e: ExperimentResults) -> dict[str, Any] | None:
         "models": [model for model in MODEL_LABELS if model in present],
         "rows": rows,
         "subtasks": subtasks,
+        "has_leaks": any(task.leaked for task in e.benchmarks.tasks.values()),
         "summary": " ".join(describe_forgetting(e)),
     }
 
@@ -77,14 +78,14 @@ def format_score(score: BenchmarkScore | None) -> str:
 def describe_forgetting(e: ExperimentResults) -> list[str]:
     """Return sentences on what the federated model does worse than the base, then the others.
 
-    Each task and group that was asked for counts by its main metric.
+    Each task and group that was asked for counts by its main metric, on the questions that occur
+    in no training row.
     """
     changes: dict[str, list[str]] = {"worse": [], "better": [], "unclear": []}
     for name, task in e.benchmarks.tasks.items() if e.benchmarks else ():
         if task.group is None:
-            change = _compute_change(task)
-            text = f"{name} ({_format_change(task, change)})"
-            changes[_classify(task, change)].append(text)
+            text = f"{name} ({_format_change(task, _compute_change(task))}{_describe_leaks(task)})"
+            changes[_classify(task, _compute_change_without_leaks(task))].append(text)
     sentences = []
     if changes["worse"]:
         worse = formatting.join_list(changes["worse"])
@@ -112,6 +113,26 @@ def _compute_change(task: BenchmarkTask) -> BenchmarkScore | None:
     known = [error for error in errors if error is not None]
     error = math.hypot(*known) if len(known) == len(errors) else None
     return BenchmarkScore(value=federated.value - base.value, standard_error=error)
+
+
+def _compute_change_without_leaks(task: BenchmarkTask) -> BenchmarkScore | None:
+    """Return the change on the questions that did not leak; on all if it is not known."""
+    leak_free = task.without_leaks.difference.get("base", {}) if task.without_leaks else {}
+    return leak_free.get(task.main_metric) or _compute_change(task)
+
+
+def _describe_leaks(task: BenchmarkTask) -> str:
+    """Return how many questions are in training rows, and the change without them."""
+    if not task.leaked:
+        return ""
+    if task.leaked == task.rows:
+        return "; all its questions are in the training rows, too"
+    verb = "is" if task.leaked == 1 else "are"
+    leaked = f"{formatting.format_amount(task.leaked, 'question')} that {verb} in the training rows"
+    if task.without_leaks is None or task.main_metric not in task.without_leaks.scores["base"]:
+        return f"; with {leaked}, too"
+    change = _compute_change_without_leaks(task)
+    return f"; {_format_change(task, change)} without {leaked}, too"
 
 
 def _classify(task: BenchmarkTask, change: BenchmarkScore | None) -> str:

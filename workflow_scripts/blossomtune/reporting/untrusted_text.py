@@ -1,21 +1,15 @@
 """Render texts that a model or a client wrote as HTML."""
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from markupsafe import Markup
 
 from blossomtune.reporting import formatting
+from blossomtune.text_cleaning import is_hidden
 
 MAX_CHARACTERS = 1200
 """Longest text that is shown in full."""
-
-_HIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Control, format (bidirectional too), surrogate, private, unassigned; separators of lines."""
-
-_PLAIN = frozenset("\n\t\u200c\u200d")
-"""Newline, tab, and the joiners that Persian, Indic scripts and emojis need."""
 
 
 def render_text(text: str, limit: int = MAX_CHARACTERS) -> Markup:
@@ -43,7 +37,7 @@ def _split_hidden(text: str) -> Iterator[tuple[str, bool]]:
     """Yield runs of visible characters and False, or the code of a hidden one and True."""
     start = 0
     for position, character in enumerate(text):
-        if character not in _PLAIN and unicodedata.category(character) in _HIDDEN_CATEGORIES:
+        if is_hidden(character):
             yield text[start:position], False
             yield f"U+{ord(character):04X}", True
             start = position + 1
