@@ -1,4 +1,7 @@
 import hashlib
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,56 @@ class TestAtomic:
             fill(partial, "whole", directory)
         assert list(tmp_path.iterdir()) == [path]
         assert read(path, directory) == "whole"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount an ext4 file system of 16 MB; return its folder and a function that looks at it.
+
+    The function mounts a copy of the disk as it is without the memory of this machine, which is
+    what a loss of power leaves of it. It returns the files' contents.
+    """
+    image, folder = tmp_path / "disk.img", tmp_path / "disk"
+
+    def mount(file, mount_point):
+        mount_point.mkdir(exist_ok=True)
+        command = ["mount", "-o", "loop", file, mount_point]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def read_after_loss_of_power():
+        copy, restarted = tmp_path / "copy.img", tmp_path / "restarted"
+        shutil.copyfile(image, copy)
+        assert mount(copy, restarted).returncode == 0
+        files = sorted(path for path in restarted.rglob("*") if path.is_file())
+        contents = {str(path.relative_to(restarted)): path.read_text() for path in files}
+        subprocess.run(["umount", restarted], check=True)
+        return contents
+
+    if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
+        pytest.skip("only root may mount a file system, and mkfs.ext4 makes it")
+    image.write_bytes(bytes(2**24))
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    if (mounted := mount(image, folder)).returncode:
+        pytest.skip(f"no loop device can be mounted: {mounted.stderr.strip()}")
+    yield folder, read_after_loss_of_power
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_loss_of_power_leaves_the_old_or_the_new_result(disk):
+    folder, read_after_loss_of_power = disk
+    for old, new in (("", "first"), ("first", "second")):
+        with files.write_atomically(folder / "file") as partial:
+            partial.write_text(new)
+            assert read_after_loss_of_power().get("file", "") == old
+        assert read_after_loss_of_power()["file"] == new
+    with files.write_atomically(folder / "new/folder", directory=True) as partial:
+        (partial / "inner").mkdir()
+        (partial / "inner/a").write_text("a")
+        (partial / "b").write_text("b")
+    after = read_after_loss_of_power()
+    assert (after["new/folder/inner/a"], after["new/folder/b"]) == ("a", "b")
+    files.write_private_file(folder / "key", b"secret")
+    assert read_after_loss_of_power()["key"] == "secret"
 
 
 def test_file_does_not_replace_a_directory(tmp_path):

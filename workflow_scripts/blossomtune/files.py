@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune.errors import UserError
+from blossomtune.full_disk import build_full_disk_error, is_disk_full
 
 
 def to_canonical_json(value: Any) -> str:
@@ -70,18 +71,39 @@ def _apply_umask(path: Path) -> None:
             file.chmod(0o666 & ~umask)
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder with all that is in it, is on the disk."""
+    for inner in path.iterdir() if path.is_dir() else ():
+        if not inner.is_symlink():
+            _sync(inner)
+    _sync_entry(path)
+
+
+def _sync_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
-def write_atomically(path: Path, *, directory: bool = False) -> Iterator[Path]:
+def write_atomically(path: Path, *, directory: bool = False, num_bytes: int = 0) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` when the block ends without an error.
 
-    The temporary path is removed on an error, and so is one that a killed process left.
+    The temporary path is removed on an error, and so is one that a killed process left. It is on
+    the disk before it replaces ``path``: after a loss of power, ``path`` is the old or the new one.
 
     Args:
         path: Final path; its parent folders are created.
         directory: Create the temporary path as a directory.
+        num_bytes: Bytes that will be written, if that is known, for the error.
 
     Yields:
         Path beside ``path`` to write to.
+
+    Raises:
+        UserError: If the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _get_partial_path(path)
@@ -91,11 +113,16 @@ def write_atomically(path: Path, *, directory: bool = False) -> Iterator[Path]:
     try:
         yield partial
         _apply_umask(partial)
+        _sync(partial)
         if directory:
             _remove_path(path)
         partial.replace(path)
-    except BaseException:
+        _sync_entry(path.parent)
+    except BaseException as error:
+        full_disk = is_disk_full(error) and build_full_disk_error(path, partial, num_bytes)
         _remove_path(partial)
+        if full_disk:
+            raise full_disk from error
         raise
 
 
@@ -127,4 +154,7 @@ def write_private_file(path: Path, content: bytes) -> None:
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+    _sync_entry(path.parent)

@@ -68,7 +68,8 @@ def build_run(tiny_model, tokenized_rows, tmp_path, single_thread):
             base_dtype=base_dtype,
             arguments={"per_device_train_batch_size": 2, "max_steps": 2},
         )
-        spec = federation_spec(LoraSettings(r=4, alpha=8), training, **federation)
+        keys = {"max_update_norm": 20.0} | federation
+        spec = federation_spec(LoraSettings(r=4, alpha=8), training, **keys)
         clients = tuple(
             ClientSpec(name=name, num_rows=rows, rank=rank)
             for name, (rows, _), rank in zip(NAMES, ROWS, ranks, strict=True)

@@ -33,8 +33,8 @@ def build(tmp_path):
 def test_names_rows_and_ranks_come_from_manifests_and_configuration(build):
     spec = build(lora={"r": 4, "ranks": [2, 4]})
     assert spec.clients == (
-        ClientSpec(name="ward", num_rows=12, rank=2),
-        ClientSpec(name="clinic", num_rows=20, rank=4),
+        ClientSpec(name="ward", num_rows=12, rank=2, num_examples=12),
+        ClientSpec(name="clinic", num_rows=20, rank=4, num_examples=20),
     )
     assert (spec.seed, spec.base_model_name) == (7, "tiny")
 

@@ -23,8 +23,10 @@ def build_identity(tmp_path):
     [
         {"min_clients": 2},
         {"round_timeout": 5},
+        {"quarantine": 0},
         {"keep_checkpoints": 9},
         {"gpus_per_client": 0.5},
+        {"engine": {"name": "simulation", "address": "a.example:6379"}},
         {"early_stopping": {"patience": 1}},
         {"result": "best"},
         {"communication": {"budget_mb": 3}},

@@ -166,7 +166,7 @@ def test_local_baseline_has_the_rank_of_its_client(inputs, tmp_path):
 
 def test_client_that_is_never_sampled_has_a_new_adapter(inputs, tmp_path):
     config = build_baseline_config(rounds=1, fraction_train=0.3)
-    [sampled] = client_sampling.sample_clients(7, 1, CLIENTS, 0.3)
+    [sampled] = client_sampling.sample_clients(7, 1, range(CLIENTS), 0.3)
     history, _ = train(f"local_{(sampled + 1) % CLIENTS}", config, inputs, tmp_path)
     [record] = history["rounds"]
     assert (record["steps"], record["examples"], record["train_loss"]) == (0, 0, None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from blossomtune.aggregation.client_updates import mean_update, residual_update
+from blossomtune.aggregation.client_updates import mean_update, normalize_weights
 from blossomtune.aggregation.layers import list_layers
 from blossomtune.aggregation.low_rank import compute_qr_core
 from blossomtune.aggregation.types import LORA_A_SUFFIX, ClientUpdate
@@ -32,12 +32,16 @@ def measure_drift(updates: Sequence[ClientUpdate], rank: int) -> dict[str, Layer
 
 
 def _measure_layer(updates: Sequence[ClientUpdate], layer: str, rank: int) -> LayerDrift:
-    singular_values = torch.linalg.svdvals(compute_qr_core(mean_update(updates, layer))[-1])
+    r_b, r_a, core = compute_qr_core(mean_update(updates, layer))
+    singular_values = torch.linalg.svdvals(core)
     norm = float(singular_values.norm())
     average = None
     if len({(u.scale, len(u.state[layer + LORA_A_SUFFIX])) for u in updates}) == 1:
-        residual = compute_qr_core(residual_update(updates, layer))[-1]
-        average = _compute_ratio(float(residual.norm()), norm)
+        # Q_bᵀ s B̄ and Q_aᵀ Āᵀ: r_b has the blocks p_i s Q_bᵀ B_i, and r_a the blocks Q_aᵀ A_iᵀ.
+        weights = torch.tensor(normalize_weights([u.weight for u in updates]), dtype=r_a.dtype)
+        mean_b = r_b.reshape(len(r_b), len(updates), -1).sum(1)
+        mean_a = torch.einsum("i,kir->kr", weights, r_a.reshape(len(r_a), len(updates), -1))
+        average = _compute_ratio(float((core - mean_b @ mean_a.T).norm()), norm)
     best = _compute_ratio(float(singular_values[rank:].norm()), norm)
     return LayerDrift(norm=_round_significant(norm), average=average, best=best)
 

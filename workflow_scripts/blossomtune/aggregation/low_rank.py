@@ -24,10 +24,12 @@ def compute_qr_core(terms: WeightedFactors) -> tuple[Tensor, Tensor, Tensor]:
         terms: Terms (w_i, B_i, A_i) of W.
 
     Returns:
-        R_b and R_a of B = Q_b R_b and Aᵀ = Q_a R_a, and the core R_b R_aᵀ, in float64.
+        R_b and R_a of B = Q_b R_b and Aᵀ = Q_a R_a, and the core R_b R_aᵀ, in float64. With
+        R ≥ max(d, k) no rotation makes them smaller, so Q_b and Q_a are identities.
     """
-    r_b = torch.linalg.qr(_concatenate_b(terms), mode="r").R
-    r_a = torch.linalg.qr(_concatenate_a(terms).T, mode="r").R
+    r_b, r_a = _concatenate_b(terms), _concatenate_a(terms).T
+    if r_b.shape[1] < max(len(r_b), len(r_a)):
+        r_b, r_a = (torch.linalg.qr(factor, mode="r").R for factor in (r_b, r_a))
     return r_b, r_a, r_b @ r_a.T
 
 

@@ -1,6 +1,9 @@
 """Records of rounds in history.json."""
 
+from pydantic import Field
+
 from blossomtune.artifacts.base import Part
+from blossomtune.text_cleaning import MAX_LINE_CHARACTERS
 
 
 class ServerEvaluation(Part):
@@ -49,10 +52,10 @@ class ClientFailure(ClientTraffic):
     """A sampled client without a usable reply.
 
     Attributes:
-        reason: why the client has no usable reply.
+        reason: why the client has no usable reply, in at most 500 characters.
     """
 
-    reason: str
+    reason: str = Field(max_length=MAX_LINE_CHARACTERS)
 
 
 class FederatedEvaluation(Part):
@@ -150,6 +153,8 @@ class RoundRecord(Part):
         client_evaluation: evaluation by clients, if it took place.
         clients: clients that trained.
         failed: sampled clients without a usable reply.
+        absent: names of the clients that were not connected before the round.
+        rejection: why the new adapter was dropped and the one before was kept, if it was.
         tokens: tokens that all clients trained on.
         bytes_down: bytes of all messages to clients.
         bytes_up: bytes of all messages from clients.
@@ -166,6 +171,8 @@ class RoundRecord(Part):
     client_evaluation: FederatedEvaluation | None
     clients: list[ClientTrainRecord]
     failed: list[ClientFailure]
+    absent: list[str]
+    rejection: str | None
     tokens: int
     bytes_down: int
     bytes_up: int

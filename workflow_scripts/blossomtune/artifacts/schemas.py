@@ -5,8 +5,10 @@ from pathlib import Path
 
 from blossomtune import files
 from blossomtune.artifacts.answers import AnswerRecord
+from blossomtune.artifacts.audit_log import AuditEntry
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
+from blossomtune.artifacts.benchmark_leaks import BenchmarkLeaks
 from blossomtune.artifacts.benchmarks import BenchmarkResults, ModelBenchmarks
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
@@ -27,11 +29,13 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "tokenized_manifest": TokenizedManifest,
     "history": History,
     "baseline_history": BaselineHistory,
+    "audit": AuditEntry,
     "merge_check": MergeCheck,
     "metrics": Metrics,
     "answers": AnswerRecord,
     "benchmarks": BenchmarkResults,
     "model_benchmarks": ModelBenchmarks,
+    "benchmark_leaks": BenchmarkLeaks,
     "judge": JudgeResults,
     "downloads": Downloads,
     "plan": Plan,

@@ -36,23 +36,40 @@ def build_spec(
     """
     provenance = read_artifact(model / "provenance.json", Provenance)
     tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
-    rows = {client.client: client.num_examples for client in tokenized.clients}
+    counts = {client.client: client for client in tokenized.clients}
+    validation = {held.client: held.validation for held in tokenized.held_out}
     names = read_artifact(partition / "manifest.json", PartitionManifest).client_names
     ranks = resolve_client_ranks(LoraSettings.model_validate(config["lora"]), partition, names)
     clients = [
-        ClientSpec(name=name, num_rows=rows.get(i, 0), rank=rank)
+        ClientSpec(
+            name=name,
+            rank=rank,
+            num_rows=counts[i].num_examples if i in counts else 0,
+            num_examples=counts[i].rows if i in counts else 0,
+            num_validation_rows=held.rows if (held := validation.get(i)) else None,
+        )
         for i, (name, rank) in enumerate(zip(names, ranks, strict=True))
     ]
-    _require_two_adopt_steps(TrainingSettings.model_validate(config["training"]), clients)
+    require_two_adopt_steps(TrainingSettings.model_validate(config["training"]), clients)
     return FederationSpec(
         clients=tuple(clients),
         base_model_name=provenance.get_repository(default=model.name),
+        max_length=tokenized.max_length,
+        packing=tokenized.packing,
         **config,
     )
 
 
-def _require_two_adopt_steps(training: TrainingSettings, clients: Sequence[ClientSpec]) -> None:
-    """Raise if ADOPT would take one step per round, because its first step only measures."""
+def require_two_adopt_steps(training: TrainingSettings, clients: Sequence[ClientSpec]) -> None:
+    """Raise if ADOPT would take one step per round, because its first step only measures.
+
+    Args:
+        training: The experiment's training block.
+        clients: The clients.
+
+    Raises:
+        UserError: If a client takes one step in a round.
+    """
     if training.arguments.get("optim") != "adopt" or training.optimizer_state == "kept":
         return
     for number, client in enumerate(clients):

@@ -9,7 +9,8 @@ class Resources(BaseModel):
     Attributes:
         gpus_per_client: Share of a GPU per client, or the number of its GPUs; 0 trains on the CPU.
         cores: Number of CPU cores.
-        deadline: Unix time in seconds at which the attempt is stopped from outside, if any.
+        deadline: Value of this machine's monotonic clock at which the attempt is stopped from
+            outside, if any.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -29,8 +29,11 @@ class FederatedRun(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> "FederatedRun":
-        """Read a run from a JSON file."""
-        return cls.model_validate(read_json(Path(path)))
+        """Read a run from a JSON file; relative paths of its files start at the file's folder."""
+        run = cls.model_validate(read_json(Path(path)))
+        folder = Path(path).absolute().parent
+        paths = {name: folder / value for name, value in run.paths}
+        return run.model_copy(update={"paths": type(run.paths)(**paths)})
 
     def save(self, path: Path) -> None:
         """Write the run to a JSON file."""

@@ -11,7 +11,10 @@ from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.package_versions import get_package_versions
 
-EXECUTION_KEYS = {"engine", "tls", "gpus_per_client", "min_clients", "round_timeout"}
+EXECUTION_KEYS = {
+    *("engine", "tls", "gpus_per_client", "round_timeout", "quarantine"),
+    *("min_clients", "min_available_clients"),
+}
 """Settings that do not affect the trained weights."""
 
 

@@ -15,6 +15,8 @@ class ClientSpec(BaseModel):
         name: The client's name.
         num_rows: Number of tokenized training rows; 0 if another organization holds the rows.
         rank: Rank of the client's adapter.
+        num_examples: Number of examples in the rows, which packing fills with several.
+        num_validation_rows: Number of validation rows; None if another organization holds them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -22,6 +24,8 @@ class ClientSpec(BaseModel):
     name: str
     num_rows: int
     rank: int
+    num_examples: int = 0
+    num_validation_rows: int | None = None
 
 
 class FederationSpec(BaseModel):
@@ -34,6 +38,8 @@ class FederationSpec(BaseModel):
         federation: The experiment's federation block.
         clients: The clients, by number.
         base_model_name: Name of the base model, as the adapter's files state it.
+        max_length: Largest number of tokens of a row.
+        packing: Whether a row may have several examples.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +50,8 @@ class FederationSpec(BaseModel):
     federation: FederationSettings
     clients: tuple[ClientSpec, ...]
     base_model_name: str
+    max_length: int
+    packing: bool = False
 
     def __hash__(self) -> int:  # pydantic's own fails on the dictionary `training.arguments`
         return hash(self.model_dump_json())

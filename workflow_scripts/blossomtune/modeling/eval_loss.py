@@ -14,6 +14,9 @@ from blossomtune.modeling.batches import iterate_batches
 from blossomtune.modeling.loss import collate, completion_nll
 from blossomtune.modeling.server_eval_rows import select_server_eval_rows
 
+MAX_EXPONENT = 709
+"""Largest whole number whose exponential is a float."""
+
 
 class ServerEvalSet:
     """A fixed sample of the test rows.
@@ -39,8 +42,9 @@ class ServerEvalSet:
             Loss and perplexity, rounded to six decimals, and the number of rows.
         """
         loss = compute_eval_loss(model, self.rows)
+        perplexity = math.exp(loss) if loss < MAX_EXPONENT else math.inf
         return ServerEvaluation(
-            loss=round(loss, 6), perplexity=round(math.exp(loss), 6), rows=len(self.rows)
+            loss=round(loss, 6), perplexity=round(perplexity, 6), rows=len(self.rows)
         )
 
 

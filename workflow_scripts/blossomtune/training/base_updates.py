@@ -32,6 +32,10 @@ class BaseUpdates:
         """Continue with another PEFT model on the same base."""
         self._model = model
 
+    def are_in(self, base_deltas: Mapping[int, Mapping[str, Factors]]) -> bool:
+        """Return whether these updates begin with those that have been added."""
+        return sorted(base_deltas)[: len(self.rounds)] == self.rounds
+
     @torch.no_grad()
     def apply(self, base_deltas: Mapping[int, Mapping[str, Factors]]) -> None:
         """Add the updates of new rounds.

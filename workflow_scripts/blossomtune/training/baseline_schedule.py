@@ -66,7 +66,7 @@ class Baseline:
         for number in range(1, num_rounds + 1):
             indices: list[int] = []
             steps = 0
-            for i in client_sampling.sample_clients(seed, number, num_clients, fraction):
+            for i in client_sampling.sample_clients(seed, number, range(num_clients), fraction):
                 if self.client in (None, i):
                     num_rows = rows_per_client[i]
                     client_steps = schedule.count_local_steps(training, num_rows)

@@ -1,5 +1,6 @@
 """Train non-federated baselines with the federation's steps, rows and learning rates."""
 
+import gc
 import logging
 import time
 from pathlib import Path
@@ -78,6 +79,7 @@ def train_baseline(
     manifest = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
     check_model(peft_model, lora, packing=manifest.packing)
     tokenizer = load_tokenizer(model)
+    gc.freeze()  # trainers collect garbage twice per round, and these objects stay
 
     identity = _build_identity(baseline, rank, model, preprocessed, device)
     store = CheckpointStore(checkpoints, identity, BaselineRoundRecord)

@@ -136,8 +136,9 @@ class CheckpointStore(Generic[RecordT]):
 
     def _write(self, kind: str, checkpoint: Checkpoint[RecordT]) -> None:
         folder = self.folder / f"{kind}-{checkpoint.round_number:05}"
-        with write_atomically(folder, directory=True) as partial:
-            states = (checkpoint.adapter_state, checkpoint.server_state)
+        states = (checkpoint.adapter_state, checkpoint.server_state)
+        num_bytes = sum(tensor.nbytes for state in states for tensor in state.values())
+        with write_atomically(folder, directory=True, num_bytes=num_bytes) as partial:
             for name, state in zip(TENSOR_FILES, states, strict=True):
                 tensors = {n: tensor.contiguous() for n, tensor in state.items()}
                 safetensors.torch.save_file(tensors, partial / name)

@@ -10,8 +10,11 @@ from blossomtune.federation.client.train import train_round
 from blossomtune.federation.client.worker import get_worker
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.requests import decode_request, encode_request
+from blossomtune.federation.messages.versions import decode_versions
 from blossomtune.federation.server.strategies import ServerStrategy
+from blossomtune.package_versions import get_package_versions
 from blossomtune.training.adapter import select_factor
+from blossomtune.version import __version__
 
 RUN_NAME = "0123456789abcdef"
 
@@ -32,12 +35,13 @@ def encode(run, number=1, last=0, run_name=RUN_NAME, **keywords):
     """Return a message with the initial adapter, as the server sends it."""
     factor = "B" if run.spec.federation.aggregation == "ffa" else "both"
     record, _ = codec.encode(select_factor(get_worker(run).initial_state, factor), "float32")
-    return encode_request(record, number, last, run_name, **keywords)
+    return encode_request(record, number, last, number - 1, run_name, **keywords)
 
 
 def test_query_is_answered_with_the_client_s_number(build_run, ask):
     content = ask(build_run(), MessageType.QUERY, client=1)
     assert content.metric_records["metrics"]["client"] == 1
+    assert decode_versions(content) == {"blossomtune": __version__, **get_package_versions()}
 
 
 def test_train_message_is_answered_with_the_trained_adapter(build_run, ask):

@@ -19,7 +19,7 @@ DELTA = {LAYER: (torch.ones(32, 1), torch.ones(1, 32) / 32)}
 def build_request(run, number=1, last=0, **keywords):
     """Return a request with the initial adapter."""
     state = dict(get_worker(run).initial_state)
-    return TrainRequest(number, last, RUN_NAME, **({"state": state} | keywords))
+    return TrainRequest(number, last, number - 1, RUN_NAME, **({"state": state} | keywords))
 
 
 def is_equal(one, other):

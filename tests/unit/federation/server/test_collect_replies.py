@@ -30,8 +30,8 @@ def message(content):
     return Message(content, reply_to=Message(RecordDict(), 7, MessageType.TRAIN))
 
 
-def trained(state):
-    metrics = dict.fromkeys(replies.TRAIN_METRICS, 2.0)
+def trained(state, **metrics):
+    metrics = dict.fromkeys(replies.TRAIN_METRICS, 2.0) | metrics
     content, _ = replies.encode_train_reply(TrainReply(START, state, None, metrics, {}), "float32")
     return message(content)
 
@@ -97,8 +97,33 @@ def test_evaluation_without_a_usable_reply_has_no_loss():
     error = message(Error(0, "Message: no memory"))
     evaluation = collect_evaluate_replies(SPEC, REQUESTS, [(0, invalid), (1, error)])
     assert evaluation.loss is None
+    reason = "the reply says None for rows; a whole number from 1 to 10000000 is possible"
     assert evaluation.failed == [
-        failure(0, codec.count_message_bytes(invalid.content), "the score makes no sense"),
+        failure(0, codec.count_message_bytes(invalid.content), reason),
         failure(1, 0, "no memory"),
         failure(2, 0, "no answer in 60 s"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("received", "reason"),
+    [
+        (lambda: message(Error(0, "\x1b[2Jno\nmemory")), "\ufffd[2Jno memory"),
+        (lambda: message(Error(0, "x" * 20_000_000)), "x" * 499 + "…"),
+        (lambda: trained({"\x1b[31m": torch.ones(2)}), "1 tensors are missing"),
+        (lambda: message(RecordDict({"\u202e": MetricRecord({"x": 1})})), "holds no adapter"),
+    ],
+)
+def test_texts_of_clients_are_cleaned_and_cut(collect, received, reason):
+    [first, *_] = collect([(0, received())]).failed
+    assert reason in first.reason
+    assert len(first.reason) <= 500
+    assert first.reason.isprintable()
+
+
+def test_error_in_reading_a_reply_is_its_clients_failure(collect):
+    reply, broken = trained(START), trained(START)
+    broken.content["adapter"].__dict__["_data"] = None
+    collected = collect([(1, broken), (0, reply)])
+    assert list(collected.valid) == [0]
+    assert collected.failed[0].client == 1

@@ -69,6 +69,18 @@ def test_base_updates_count_as_the_same_adapter_and_only_once(evaluator, initial
     assert undone.loss == pytest.approx(expected, abs=1e-5)
 
 
+def test_base_update_of_a_dropped_round_is_forgotten(evaluator, initial_state):
+    state = randomize(initial_state)
+    name = next(iter(state)).rpartition(".lora_")[0]
+    factors = (state[f"{name}.lora_B.weight"], state[f"{name}.lora_A.weight"])
+    dropped, kept = {1: {name: factors}}, {2: {name: factors}}
+    expected = evaluator.evaluate(state, {}).loss
+    assert evaluator.evaluate(state, dropped).loss != expected
+    assert evaluator.evaluate(state, {}).loss == expected
+    changed = evaluator.evaluate(state, dropped).loss
+    assert evaluator.evaluate(state, kept).loss == changed != expected
+
+
 def test_base_has_the_dtype_of_training(build_run, initial_state):
     losses = []
     for base_dtype in ("float32", "bfloat16"):

@@ -24,8 +24,11 @@ def build_state(**federation):
     return spec, ServerState(spec, Checkpoint(0, adapter, []))
 
 
+SAMPLED_ROUNDS = {0: 2, 1: 1, 2: 1}
+
+
 def build(spec, state, round_number=3, train_config=None):
-    return build_requests(spec, state, RUN_NAME, round_number, [0, 1, 2], train_config)
+    return build_requests(spec, state, RUN_NAME, round_number, SAMPLED_ROUNDS, train_config)
 
 
 def test_clients_get_the_adapter_at_their_rank():
@@ -33,6 +36,7 @@ def test_clients_get_the_adapter_at_their_rank():
     batch = build(spec, state)
     small, large = (decode_request(batch.contents[client]) for client in (0, 1))
     assert (small.round, small.run_name) == (3, RUN_NAME)
+    assert (small.sampled_rounds, large.sampled_rounds) == (2, 1)
     assert torch.equal(small.state[A], state.adapter[A][:2])
     assert small.state[B].shape == (5, 2)
     assert all(torch.equal(large.state[name], state.adapter[name]) for name in (A, B))

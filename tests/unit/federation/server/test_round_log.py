@@ -25,6 +25,7 @@ def test_round_has_losses_traffic_time_and_failures():
         client_evaluation=FederatedEvaluation(loss=0.5, clients=[evaluated], failed=[failure]),
         clients=[client_train_record(0)],
         failed=[failure],
+        absent=["west", "east"],
         bytes_down=1_500_000,
         bytes_up=500_000,
         seconds=12.4,
@@ -35,4 +36,12 @@ def test_round_has_losses_traffic_time_and_failures():
         "about 13 s left · epsilon 2.50",
         "  failed: client 1 (south): no answer in 60 s",
         "  gave no loss: client 1 (south): no answer in 60 s",
+        "  not connected: west, east",
+    ]
+
+
+def test_dropped_round_has_its_reason():
+    record = round_record(2, clients=[client_train_record(0)], rejection="the held-out loss is nan")
+    assert format_round(record, 3, 0.0).splitlines()[1:] == [
+        "  the adapter before this round is kept: the held-out loss is nan"
     ]

@@ -1,17 +1,25 @@
 """Tests of the server's rounds, with clients whose updates are known."""
 
+import json
+import math
+
 import pytest
 import torch
+from artifact_samples import round_record, server_evaluation
 from federation_samples import federation_spec
 from flwr.app import Error, Message, MessageType, MetricRecord, RecordDict
 
+from blossomtune.config.training import TrainingSettings
 from blossomtune.deployment.flower_internal import set_message_id
 from blossomtune.errors import UserError
 from blossomtune.federation.messages import replies
 from blossomtune.federation.messages.replies import TrainReply
 from blossomtune.federation.messages.requests import decode_request
+from blossomtune.federation.messages.versions import encode_versions
 from blossomtune.federation.server.budget import OverBudgetError
+from blossomtune.federation.server.quarantine import NODE_UNAVAILABLE
 from blossomtune.federation.server.rounds import RoundRunner
+from blossomtune.federation.server.server_state import ServerState
 from blossomtune.federation.spec import ClientSpec
 from blossomtune.training.checkpoints import Checkpoint
 
@@ -29,14 +37,22 @@ class AddingGrid:
     Args:
         failing: Clients that answer with an error.
         loss: Validation loss of each client.
+        updates: What a client adds instead, by client.
+        error_code: Code of the errors.
+
+    Attributes:
+        connected: Clients that are connected.
     """
 
-    def __init__(self, failing=(), loss=2.0):
-        self.failing, self.loss = failing, loss
+    def __init__(self, failing=(), loss=2.0, updates=None, error_code=0):
+        self.connected = range(len(NAMES))
+        self.failing, self.loss, self.updates = failing, loss, updates or {}
+        self.error_code = error_code
         self.sent, self.pending = [], {}
+        self.precision = "float32"
 
     def get_node_ids(self):
-        return [100 + client for client in range(len(NAMES))]
+        return [100 + client for client in self.connected]
 
     def push_messages(self, messages):
         for message in messages:
@@ -52,19 +68,22 @@ class AddingGrid:
     def answer(self, message):
         client, kind = message.metadata.dst_node_id - 100, message.metadata.message_type
         if kind == MessageType.QUERY:
-            return self.reply(message, {"client": client})
+            reply = self.reply(message, {"client": client})
+            reply.content["versions"] = encode_versions()
+            return reply
         if client in self.failing:
-            return Message(Error(0, "Message: no memory"), reply_to=message)
+            return Message(Error(self.error_code, "Message: no memory"), reply_to=message)
         if kind == MessageType.EVALUATE:
             return self.reply(message, {"loss": self.loss + client, "rows": 2.0})
         request = decode_request(message.content)
-        state = {name: value + client + 1 for name, value in request.state.items()}
+        update = self.updates.get(client, client + 1)
+        state = {name: value + update for name, value in request.state.items()}
         control = None
         if request.server_control is not None:
             control = {name: torch.full_like(v, 3.0) for name, v in request.server_control.items()}
         metrics = dict.fromkeys(replies.TRAIN_METRICS, 1.0) | {"num-examples": TRAINED[client]}
         reply = TrainReply(request.state, state, control, metrics, {})
-        return Message(replies.encode_train_reply(reply, "float32")[0], reply_to=message)
+        return Message(replies.encode_train_reply(reply, self.precision)[0], reply_to=message)
 
     @staticmethod
     def reply(message, metrics):
@@ -76,12 +95,12 @@ class AddingGrid:
         return [metadata.dst_node_id - 100 for metadata in sent]
 
 
-def build_runner(grid, **federation):
+def build_runner(grid, training=None, **federation):
     keys = {"round_timeout": 5, "rounds": 4} | federation
     clients = tuple(
         ClientSpec(name=name, num_rows=rows, rank=8) for name, rows in zip(NAMES, HELD, strict=True)
     )
-    spec = federation_spec(**keys).model_copy(update={"clients": clients})
+    spec = federation_spec(training=training, **keys).model_copy(update={"clients": clients})
     return RoundRunner(grid, spec, "0123456789abcdef", Checkpoint(0, ADAPTER, []))
 
 
@@ -118,6 +137,80 @@ def test_failed_client_is_recorded_and_has_not_participated():
     assert (failure.client, failure.reason) == (1, "no memory")
     assert runner.state.last_participation == {0: 1, 2: 1}
     assert torch.allclose(runner.state.adapter[A], ADAPTER[A] + (4 * 1 + 8 * 3) / 12)
+
+
+def test_clients_that_are_not_connected_are_absent_and_train_when_they_are_back():
+    grid, rounds = AddingGrid(), {1: (0, 1), 2: (0, 1, 2), 3: (2,), 4: (0, 1, 2)}
+    grid.connected = rounds[1]
+    runner = build_runner(grid, min_available_clients=2)
+    for number, grid.connected in rounds.items():
+        result = runner.run_round(number)
+        assert [client.client for client in result.clients] == list(rounds[number])
+        assert result.failed == []
+        absent = [name for i, name in enumerate(NAMES) if i not in rounds[number]]
+        assert result.to_record().absent == absent
+    requests = [decode_request(m.content) for m in grid.sent[-3:]]
+    assert [r.sampled_rounds for r in requests] == [2, 2, 2]  # each trained in two rounds
+    assert [r.last_participation for r in requests] == [2, 2, 3]
+
+
+def test_sample_is_of_the_connected_clients():
+    grid = AddingGrid()
+    runner = build_runner(grid, fraction_train=0.34, rounds=9)
+    grid.connected = [1, 2]
+    for number in range(1, 9):
+        [client] = runner.run_round(number).clients
+        assert client.client in (1, 2)
+
+
+def test_privacy_samples_all_clients_since_epsilon_assumes_it():
+    grid = AddingGrid()
+    runner = build_runner(grid, fraction_train=0.34, rounds=9, privacy={})
+    grid.connected = [0]  # messages reach the others all the same
+    for number in range(1, 9):
+        assert runner.run_round(number).absent == ["south", "west"]
+    assert {1, 2} <= set(grid.list_clients(MessageType.TRAIN))
+
+
+def test_client_in_quarantine_is_not_asked_until_a_restart():
+    grid = AddingGrid(failing=[1])
+    runner = build_runner(grid, quarantine=2)
+    reasons = [[f.reason for f in runner.run_round(number).failed] for number in (1, 2, 3)]
+    assert reasons == [
+        ["no memory"],
+        ["no memory; in quarantine after 2 failures in a row"],
+        ["in quarantine; a restarted run asks it again"],
+    ]
+    assert grid.list_clients(MessageType.TRAIN) == [0, 1, 2, 0, 1, 2, 0, 2]
+    restarted = build_runner(grid, quarantine=2)
+    assert len(restarted.run_round(1).failed) == 1
+    assert grid.list_clients(MessageType.TRAIN)[-3:] == [0, 1, 2]
+
+
+def test_client_in_quarantine_is_not_asked_for_its_loss():
+    grid = AddingGrid(failing=[1])
+    runner = build_runner(grid, quarantine=1, fraction_evaluate=1.0)
+    evaluation = runner.run_round(1).client_evaluation
+    assert [client.client for client in evaluation.clients] == [0, 2]
+    assert grid.list_clients(MessageType.EVALUATE) == [0, 2]
+
+
+def test_client_that_is_not_connected_is_asked_again():
+    grid = AddingGrid(failing=[1], error_code=NODE_UNAVAILABLE)
+    runner = build_runner(grid, quarantine=1)
+    for number in (1, 2, 3):
+        runner.run_round(number)
+    assert grid.list_clients(MessageType.TRAIN) == [0, 1, 2] * 3
+
+
+def test_quarantine_does_not_change_the_adapter():
+    adapters = []
+    for quarantine in (0, 1):
+        runner = build_runner(AddingGrid(failing=[1]), quarantine=quarantine, fraction_train=0.6)
+        for number in range(1, 5):
+            runner.run_round(number)
+        adapters.append(runner.state.adapter)
+    assert all(torch.equal(adapters[0][name], adapters[1][name]) for name in ADAPTER)
 
 
 def test_round_with_too_few_replies_is_an_error_that_names_the_clients():
@@ -189,6 +282,84 @@ def test_scaffold_takes_plain_means_of_updates_and_control_variates():
     runner.run_round(1)
     assert torch.allclose(runner.state.adapter[A], ADAPTER[A] + 2.0)
     assert torch.allclose(runner.state.control_variate[A], torch.full((8, 3), 3.0))
+
+
+METHODS = {
+    "fedavg": {},
+    "momentum": {"strategy": "fedavgm"},
+    "adam": {"strategy": "fedadam"},
+    "control variates": {"strategy": "scaffold"},
+    "a changed base": {"aggregation": "fedex"},
+    "products": {"aggregation": "flexlora"},
+    "padding": {"aggregation": "hetlora"},
+    "noise": {"aggregation": "ffa", "privacy": {"clipping": "adaptive"}},
+    "remainders": {"communication": {"precision": "int8"}},
+}
+
+
+def build_learning_runner(grid, **keys):
+    """Return a runner whose largest update is 1.0 per number, in a round of one step."""
+    training = TrainingSettings(learning_rate_max=0.05, arguments={"max_steps": 1})
+    runner = build_runner(grid, training=training, max_update_norm=20.0, **keys)
+    grid.precision = keys.get("communication", {}).get("precision", "float32")
+    return runner
+
+
+@pytest.mark.parametrize("keys", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("update", [1e30, -2.0])
+def test_client_with_a_huge_update_is_as_if_it_was_absent(keys, update):
+    honest = {0: 0.5, 1: 0.25}
+    attacked = build_learning_runner(AddingGrid(updates=honest | {2: update}), **keys)
+    absent = build_learning_runner(AddingGrid(failing=[2], updates=honest), **keys)
+    for number in (1, 2):
+        [failure] = attacked.run_round(number).failed
+        assert failure.name == "west"
+        assert "federation.max_update_norm allows" in failure.reason
+        absent.run_round(number)
+    assert_same_state(attacked.state, absent.state)
+
+
+def assert_same_state(first, second):
+    assert first.last_participation == second.last_participation
+    one, other = (s.adapter | s.state_dict() for s in (first, second))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("keys", METHODS.values(), ids=METHODS)
+def test_round_whose_held_out_loss_is_not_finite_changes_nothing(keys):
+    """The next round of the same runner equals that of a run resumed from the checkpoint."""
+    grid = AddingGrid(updates={0: 0.5, 1: 0.25, 2: 0.125})
+    runner = build_learning_runner(grid, **keys)
+    history = [round_record(0), runner.run_round(1).to_record()]
+    before = Checkpoint(1, runner.state.adapter, history, runner.state.state_dict())
+    result = runner.run_round(2, lambda state: server_evaluation(math.nan))
+    record = result.to_record()
+    assert (record.rejection, record.evaluation) == ("the held-out loss is nan", None)
+    assert [client.client for client in record.clients] == [0, 1, 2]
+    json.dumps(record.model_dump(mode="json"), allow_nan=False)
+    resumed = build_learning_runner(grid, **keys)
+    rejected = Checkpoint(2, runner.state.adapter, [*history, record], runner.state.state_dict())
+    resumed.state = ServerState(resumed._spec, rejected)
+    assert_same_state(runner.state, ServerState(resumed._spec, before))
+    for each in (runner, resumed):
+        result = each.run_round(3, lambda state: server_evaluation(2.0))
+        assert (result.rejection, result.evaluation.loss) == (None, 2.0)
+    assert_same_state(runner.state, resumed.state)
+    assert runner.state.last_participation == dict.fromkeys(range(3), 3)
+
+
+@pytest.mark.parametrize("aggregation", ["flexlora", "fedex"])
+def test_round_whose_result_is_not_finite_changes_nothing(aggregation):
+    """Without a limit of the norm, finite updates can be too large for any average."""
+    grid = AddingGrid(updates={0: 3e38, 1: -3e38, 2: 3e38})
+    runner = build_runner(grid, aggregation=aggregation, fraction_evaluate=1.0)
+    result = runner.run_round(1, lambda state: server_evaluation(2.0))
+    assert result.rejection
+    assert (result.evaluation, result.client_evaluation, result.drift) == (None, None, None)
+    assert all(torch.equal(value, ADAPTER[n]) for n, value in runner.state.adapter.items())
+    assert runner.state.last_participation == {}
+    json.dumps(result.to_record().model_dump(mode="json"), allow_nan=False)
 
 
 def test_privacy_cost_grows_with_the_rounds():

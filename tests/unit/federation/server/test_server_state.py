@@ -63,6 +63,13 @@ def test_last_participation_is_the_last_round_with_an_accepted_reply():
     assert state.last_participation == {0: 3, 1: 2}
 
 
+def test_clients_have_not_participated_in_a_dropped_round():
+    clients = [client_train_record(0)]
+    history = [round_record(1, clients=clients), round_record(2, clients=clients, rejection="x")]
+    state = ServerState(federation_spec(), Checkpoint(2, ADAPTER, history))
+    assert state.last_participation == {0: 1}
+
+
 def test_trainable_tensors_are_those_of_the_rounds_factor():
     state = ServerState(federation_spec(aggregation="rolora"), Checkpoint(0, ADAPTER, []))
     assert set(state.select_trainable(1)) == {B}

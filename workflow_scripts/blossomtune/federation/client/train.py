@@ -18,7 +18,7 @@ from blossomtune.federation.spec import FederationSpec
 from blossomtune.modeling import devices
 from blossomtune.modeling.eval_loss import compute_eval_loss
 from blossomtune.named_tensors import StateDict, add_prefix, strip_prefix
-from blossomtune.training import adapter, client_sampling, scaffold, schedule
+from blossomtune.training import adapter, scaffold, schedule
 from blossomtune.training.trainer import LocalObjective, train_scheduled_round
 
 
@@ -59,7 +59,7 @@ def train_round(
         optimizer_state=strip_prefix(f"optimizer/{factor}", client_state) or None,
         return_optimizer_state=spec.training.optimizer_state == "kept",
     )
-    scheduled = _schedule_round(spec, client, request.round)
+    scheduled = _schedule_round(spec, client, request)
     seed = schedule.derive_training_seed(spec.seed, client, request.round)
     rows = load_client_rows(run.paths.preprocessed, client)
     result = train_scheduled_round(
@@ -96,16 +96,16 @@ def train_round(
     )
 
 
-def _schedule_round(spec: FederationSpec, client: int, number: int) -> schedule.ScheduledRound:
+def _schedule_round(
+    spec: FederationSpec, client: int, request: TrainRequest
+) -> schedule.ScheduledRound:
     """Return the learning rate, the number of steps and the rows of a client's round."""
-    num_rows, training, federation = spec.clients[client].num_rows, spec.training, spec.federation
-    learning_rate = schedule.compute_learning_rate(training, number, federation.rounds)
+    num_rows, training, number = spec.clients[client].num_rows, spec.training, request.round
+    learning_rate = schedule.compute_learning_rate(training, number, spec.federation.rounds)
     steps = schedule.count_local_steps(training, num_rows)
     count = steps * schedule.effective_batch_size(training)
-    earlier_rounds = client_sampling.rounds_participated(
-        spec.seed, client, number, len(spec.clients), federation.fraction_train
-    )
-    rows = schedule.select_examples(spec.seed, client, num_rows, earlier_rounds * count, count)
+    first = request.sampled_rounds * count
+    rows = schedule.select_examples(spec.seed, client, num_rows, first, count)
     return schedule.ScheduledRound(number, learning_rate, steps, rows)
 
 

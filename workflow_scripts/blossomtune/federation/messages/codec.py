@@ -64,17 +64,18 @@ def encode(
     return record, residual
 
 
-def decode(record: ArrayRecord) -> StateDict:
+def decode(record: ArrayRecord, precision: str | None = None) -> StateDict:
     """Decode the tensors of a record. NaN and infinity stay as they are.
 
     Args:
         record: Record from ``encode``; it may come from a malicious client.
+        precision: The precision that the record must have; None for any.
 
     Returns:
         float32 tensors.
 
     Raises:
-        ValueError: If an array, a layout or the scales are malformed.
+        ValueError: If an array, a layout or the scales are malformed or have another precision.
     """
     scales = (
         _read_array(SCALES_NAME, record[SCALES_NAME]) if SCALES_NAME in record else torch.empty(0)
@@ -82,7 +83,10 @@ def decode(record: ArrayRecord) -> StateDict:
     state: StateDict = {}
     for layout in record:
         if layout != SCALES_NAME:
-            state |= _split_array(layout, _read_array("the array of tensors", record[layout]))
+            values = _read_array("the array of tensors", record[layout])
+            if precision and values.dtype != getattr(torch, precision):
+                raise ValueError(f"the tensors are {values.dtype}, and {precision} was agreed on")
+            state |= _split_array(layout, values)
     shapes = {n: _get_scale_shape(value) for n, value in state.items() if value.dtype == torch.int8}
     counts = [math.prod(shape) for shape in shapes.values()]
     if scales.dtype != torch.float32 or scales.shape != (sum(counts),):

@@ -34,6 +34,8 @@ class TrainRequest:
         round: Number of the round, from 1.
         last_participation: Last earlier round in which the server accepted the client's reply; 0
             if there is none.
+        sampled_rounds: Number of earlier rounds in which the client was sampled. Its rows go on
+            from there.
         run_name: Identifier of the run, 16 hexadecimal digits; the client's state belongs to it.
         state: Global adapter at the client's rank, without tensors that never change.
         base_deltas: Updates of the base weights since ``last_participation``.
@@ -42,6 +44,7 @@ class TrainRequest:
 
     round: int
     last_participation: int
+    sampled_rounds: int
     run_name: str
     state: StateDict
     base_deltas: BaseDeltas = field(default_factory=dict)
@@ -52,6 +55,7 @@ def encode_request(
     adapter: ArrayRecord,
     round_number: int,
     last_participation: int,
+    sampled_rounds: int,
     run_name: str,
     *,
     base_deltas: ArrayRecord | None = None,
@@ -64,6 +68,7 @@ def encode_request(
         adapter: The encoded adapter.
         round_number: Number of the round, from 1.
         last_participation: Last earlier round in which the server accepted the client's reply.
+        sampled_rounds: Number of earlier rounds in which the client was sampled.
         run_name: Identifier of the run.
         base_deltas: Encoded updates of the base weights, if there are any.
         server_control: Encoded control variate of SCAFFOLD, if clients need it.
@@ -73,7 +78,13 @@ def encode_request(
         Content of the message.
     """
     config = ConfigRecord(
-        {"round": round_number, "last": last_participation, "run": run_name, **(extra_config or {})}
+        {
+            "round": round_number,
+            "last": last_participation,
+            "earlier": sampled_rounds,
+            "run": run_name,
+            **(extra_config or {}),
+        }
     )
     content = RecordDict({ADAPTER_RECORD: adapter, ROUND_RECORD: config})
     for name, record in ((BASE_DELTAS_RECORD, base_deltas), (CONTROL_RECORD, server_control)):
@@ -82,26 +93,32 @@ def encode_request(
     return content
 
 
-def decode_request(content: RecordDict) -> TrainRequest:
+def decode_request(
+    content: RecordDict, precisions: Mapping[str, str] | None = None
+) -> TrainRequest:
     """Decode a message from the server.
 
     Args:
         content: Content of the message.
+        precisions: The precision that each record of arrays must have; None for any.
 
     Returns:
         The request.
 
     Raises:
-        ValueError: If the run's name is not valid; the client names a folder after it.
+        ValueError: If the run's name is not valid, since the client names a folder after it; or if
+            an array is malformed or has another precision.
     """
     config, arrays = content.config_records[ROUND_RECORD], content.array_records
     run_name = str(config["run"])
     if not re.fullmatch(r"[0-9a-f]{16}", run_name):
         raise ValueError(f"the server's message is of run {run_name!r}, which is no run's name")
-    decoded = {name: codec.decode(record) for name, record in arrays.items()}
+    precisions = precisions or {}
+    decoded = {name: codec.decode(array, precisions.get(name)) for name, array in arrays.items()}
     return TrainRequest(
         round=cast(int, config["round"]),
         last_participation=cast(int, config["last"]),
+        sampled_rounds=cast(int, config["earlier"]),
         run_name=run_name,
         state=decoded[ADAPTER_RECORD],
         base_deltas=unflatten_base_deltas(decoded.get(BASE_DELTAS_RECORD, {})),

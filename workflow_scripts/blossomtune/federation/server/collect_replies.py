@@ -1,10 +1,11 @@
 """Validate the clients' replies of a round, and record what each client did."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
 from blossomtune.artifacts.round_record import (
     ClientEvaluation,
@@ -13,7 +14,9 @@ from blossomtune.artifacts.round_record import (
     FederatedEvaluation,
 )
 from blossomtune.federation.messages import codec
-from blossomtune.federation.messages.replies import (
+from blossomtune.federation.messages.reply_limits import compute_reply_limits
+from blossomtune.federation.messages.reply_validation import (
+    TrainReplySchema,
     ValidatedReply,
     decode_evaluate_reply,
     decode_train_reply,
@@ -23,6 +26,10 @@ from blossomtune.federation.server.request_batch import RequestBatch
 from blossomtune.federation.server.tensor_spool import TensorSpool
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.named_tensors import StateDict
+from blossomtune.privacy.record_keys import sends_norm_bit
+from blossomtune.text_cleaning import clean_line
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ def collect_train_replies(
     start_by_rank: Mapping[int, StateDict],
     replies: Iterable[tuple[int, Message]],
     spool: TensorSpool,
+    *,
+    server_control: StateDict | None = None,
+    learning_rate: float = 0.0,
 ) -> TrainReplies:
     """Validate replies as they arrive, and record what each sampled client did.
 
@@ -59,26 +69,30 @@ def collect_train_replies(
         start_by_rank: Trained part of the adapter as clients received it, by rank.
         replies: Pairs of client and reply, in any order.
         spool: Where the replies' tensors are written to.
+        server_control: SCAFFOLD's control variate c, if that is the strategy.
+        learning_rate: Learning rate of the round.
 
     Returns:
         Validated replies, and records for the history.
     """
-    precision = spec.federation.communication.precision
-    with_control = spec.federation.strategy.name == "scaffold"
     reasons = dict.fromkeys(sampled_clients, "not there")
     reasons |= dict.fromkeys(requests.contents, _describe_timeout(spec))
     bytes_up: dict[int, int] = {}
     valid: dict[int, ValidatedReply] = {}
     for client, reply in replies:
-        if reply.has_error():
-            reasons[client] = extract_error_message(reply)
-            continue
-        bytes_up[client] = codec.count_message_bytes(reply.content)
-        start = start_by_rank[spec.clients[client].rank]
-        try:
-            decoded = decode_train_reply(reply.content, start, precision, with_control=with_control)
-        except ValueError as error:
-            reasons[client] = str(error)
+        schema = TrainReplySchema(
+            start_by_rank[spec.clients[client].rank],
+            spec.federation.communication.precision,
+            compute_reply_limits(spec, client),
+            server_control,
+            learning_rate,
+            with_norm_bit=sends_norm_bit(spec.federation.privacy),
+        )
+        decoded, reason, bytes_up[client] = _read_reply(
+            reply, partial(decode_train_reply, schema=schema)
+        )
+        if decoded is None:
+            reasons[client] = reason
             continue
         control = decoded.control_delta
         valid[client] = replace(
@@ -114,15 +128,12 @@ def collect_evaluate_replies(
     clients: list[ClientEvaluation] = []
     failed: list[ClientFailure] = []
     for client in sorted(requests.contents):
-        reply, bytes_up, metrics = received.get(client), 0, None
-        if reply is None:
-            reason = _describe_timeout(spec)
-        elif reply.has_error():
-            reason = extract_error_message(reply)
-        else:
-            reason = "the score makes no sense"
-            bytes_up = codec.count_message_bytes(reply.content)
-            metrics = decode_evaluate_reply(reply.content)
+        metrics, reason, bytes_up = None, _describe_timeout(spec), 0
+        if reply := received.get(client):
+            limits = compute_reply_limits(spec, client)
+            metrics, reason, bytes_up = _read_reply(
+                reply, partial(decode_evaluate_reply, limits=limits)
+            )
         traffic = _describe_traffic(spec, requests, client, bytes_up)
         if metrics:
             clients.append(ClientEvaluation(**traffic, **metrics))
@@ -132,6 +143,18 @@ def collect_evaluate_replies(
     loss = sum(client.loss * client.rows for client in clients)
     mean = round(loss / rows, 6) if clients else None
     return FederatedEvaluation(loss=mean, clients=clients, failed=failed)
+
+
+def _read_reply(reply: Message, decode: Callable[[RecordDict], T]) -> tuple[T | None, str, int]:
+    """Return a decoded reply or None, the reason if it cannot be used, and its size in bytes."""
+    if reply.has_error():
+        return None, extract_error_message(reply), 0
+    num_bytes = 0
+    try:
+        num_bytes = codec.count_message_bytes(reply.content)
+        return decode(reply.content), "", num_bytes
+    except Exception as error:  # whatever a client's bytes cause is this client's failure
+        return None, clean_line(str(error) or type(error).__name__), num_bytes
 
 
 def _describe_timeout(spec: FederationSpec) -> str:

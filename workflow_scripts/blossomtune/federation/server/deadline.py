@@ -15,7 +15,7 @@ class JobDeadline:
     """Time limit of a cluster's job.
 
     Args:
-        deadline: Unix time in seconds at which the job is stopped, if there is one.
+        deadline: Value of the monotonic clock at which the job is stopped, if there is one.
     """
 
     def __init__(self, deadline: float | None) -> None:
@@ -34,7 +34,7 @@ class JobDeadline:
         Raises:
             UserError: If the next round might not end in time.
         """
-        now = time.time()
+        now = time.monotonic()
         if self._last_check is not None:
             self._longest_round_seconds = max(self._longest_round_seconds, now - self._last_check)
             needed = SAFETY_FACTOR * self._longest_round_seconds + RESERVE_SECONDS

@@ -60,7 +60,7 @@ class ServerEvaluator:
         Args:
             state: The global adapter.
             base_deltas: All updates of the base weights so far, by round. Each is added to the
-                model only once.
+                model only once. Without one that was added, the model is loaded again.
 
         Returns:
             Loss and perplexity; None if there are no rows to evaluate.
@@ -68,6 +68,9 @@ class ServerEvaluator:
         if not self._eval_set.rows:
             return None
         self.load_model()
+        if not self._base_updates.are_in(base_deltas):
+            self._model = None
+            self.load_model()
         torch.set_num_threads(self._num_threads)  # clients are not training now
         self._model.to(self._device)
         self._base_updates.apply(base_deltas)

@@ -1,94 +1,28 @@
-"""Send messages to the nodes of a grid, and find out which node is which client."""
+"""Send messages to the nodes of a grid, and wait for their replies."""
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from flwr.app import Message, MessageType, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from blossomtune.errors import UserError
-from blossomtune.federation.messages.records import METRICS_RECORD
 from blossomtune.federation.spec import FederationSpec
+from blossomtune.text_cleaning import clean_line
 
-POLL_SECONDS = 0.1
+POLL_SECONDS, MAX_POLL_SECONDS = 0.1, 2
 
 REPLIES_PER_PULL = 4
-"""Most replies in memory at once; a grid returns all that it is asked for."""
-
-
-def discover_clients(
-    grid: Grid, spec: FederationSpec, authenticated_clients: Mapping[int, int] | None = None
-) -> dict[int, int]:
-    """Find out which node is which client.
-
-    Nodes are asked until every client has replied or the round timeout is over.
-
-    Args:
-        grid: Connection to the nodes.
-        spec: What is trained.
-        authenticated_clients: The client whose key a node has, by node id, if nodes have keys.
-
-    Returns:
-        Node id by client.
-
-    Raises:
-        UserError: If fewer than ``min_clients`` reply. It names the missing ones.
-    """
-    deadline = time.monotonic() + spec.federation.round_timeout
-    num_clients = len(spec.clients)
-    node_ids: dict[int, int] = {}
-    errors: list[str] = []
-    queried: set[int] = set()
-    while len(node_ids) < num_clients and _should_wait(deadline):
-        new = [node for node in grid.get_node_ids() if node not in queried]
-        queried.update(new)
-        queries = [Message(RecordDict(), node, MessageType.QUERY) for node in new]
-        for query, reply in send_and_receive(grid, queries, deadline):
-            node = query.metadata.dst_node_id
-            try:
-                client = identify_client(reply, num_clients)
-                if authenticated_clients is not None and authenticated_clients.get(node) != client:
-                    raise ValueError(f"a node says that it is client {client}, with another's key")
-                if client in node_ids:
-                    raise ValueError(f"two nodes say that they are client {client}")
-                node_ids[client] = node
-            except ValueError as error:
-                errors.append(str(error))
-        if len(errors) + len(node_ids) >= num_clients:
-            break
-        time.sleep(POLL_SECONDS)
-    missing = [(client, None) for client in range(num_clients) if client not in node_ids]
-    require_enough_clients(spec, len(node_ids), spec.federation.min_clients, missing, errors)
-    return node_ids
-
-
-def identify_client(reply: Message, num_clients: int) -> int:
-    """Read the client's number in a reply to a query.
-
-    Args:
-        reply: The reply.
-        num_clients: Number of clients of the federation.
-
-    Returns:
-        The client's number.
-
-    Raises:
-        ValueError: If the reply is an error or contains no valid number.
-    """
-    if reply.has_error():
-        raise ValueError(extract_error_message(reply))
-    metrics = reply.content.metric_records.get(METRICS_RECORD)
-    client = metrics.get("client") if metrics else None
-    if not isinstance(client, int | float) or client not in range(num_clients):
-        raise ValueError(f"a node says that it is client {client!r}, of {num_clients}")
-    return int(client)
+"""Most replies in memory at once, for a grid that returns all that it is asked for."""
 
 
 def send_and_receive(
     grid: Grid, messages: Sequence[Message], deadline: float
 ) -> Iterator[tuple[Message, Message]]:
     """Send messages, and wait for their replies.
+
+    Replies that have arrived by the deadline count, even if there was no time to pull them.
 
     Args:
         grid: Connection to the nodes.
@@ -98,20 +32,55 @@ def send_and_receive(
     Yields:
         Each message with its reply, in order of arrival.
     """
-    pending = dict(zip(grid.push_messages(messages), messages, strict=False))
-    while pending and _should_wait(deadline):
-        unanswered = list(pending)
-        for start in range(0, len(unanswered), REPLIES_PER_PULL):
-            message_ids = set(unanswered[start : start + REPLIES_PER_PULL])
-            for reply in grid.pull_messages(message_ids):
-                # An error of the SuperLink itself does not name a node.
-                if message := pending.pop(reply.metadata.reply_to_message_id, None):
-                    yield message, reply
+    pending = push(grid, messages)
+    while pending:
+        is_last_pull = not should_wait(deadline)
+        num_pending, started = len(pending), time.monotonic()
+        yield from pull_available(grid, pending)
+        if is_last_pull:
+            return
+        pause = POLL_SECONDS
+        if len(pending) == num_pending:  # asking many nodes in vain would keep a SuperLink busy
+            pause = min(max(pause, time.monotonic() - started), MAX_POLL_SECONDS)
         if pending:
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
 
 
-def _should_wait(deadline: float) -> bool:
+def push(grid: Grid, messages: Sequence[Message]) -> dict[str, Message]:
+    """Send messages.
+
+    Args:
+        grid: Connection to the nodes.
+        messages: The messages.
+
+    Returns:
+        The messages by id.
+    """
+    if not messages:
+        return {}
+    return dict(zip(grid.push_messages(messages), messages, strict=False))
+
+
+def pull_available(grid: Grid, pending: dict[str, Message]) -> Iterator[tuple[Message, Message]]:
+    """Pull the replies that have arrived.
+
+    Args:
+        grid: Connection to the nodes.
+        pending: Messages by id; those with a reply are removed.
+
+    Yields:
+        Each message with its reply.
+    """
+    unanswered = list(pending)
+    step = getattr(grid, "replies_per_pull", REPLIES_PER_PULL)
+    for start in range(0, len(unanswered), step):
+        for reply in grid.pull_messages(set(unanswered[start : start + step])):
+            # An error of the SuperLink itself does not name a node.
+            if message := pending.pop(reply.metadata.reply_to_message_id, None):
+                yield message, reply
+
+
+def should_wait(deadline: float) -> bool:
     """Return False after the deadline, and if the main thread of a simulation has ended."""
     return time.monotonic() < deadline and threading.main_thread().is_alive()
 
@@ -153,6 +122,6 @@ def require_enough_clients(
 
 
 def extract_error_message(reply: Message) -> str:
-    """Return a client's error without Flower's prefixes and suffixes."""
+    """Return a client's error on one line, without Flower's prefixes and suffixes."""
     text = str(reply.error.reason or f"error {reply.error.code}").removesuffix("'>")
-    return text.split(":<'", 1)[-1].rpartition("Message: ")[2].strip()
+    return clean_line(text.split(":<'", 1)[-1].rpartition("Message: ")[2])

@@ -1,6 +1,6 @@
 """Encode the server's messages to the clients of a round."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flwr.app import ArrayRecord, RecordDict
@@ -38,7 +38,7 @@ def build_requests(
     state: ServerState,
     run_name: str,
     round_number: int,
-    clients: Sequence[int],
+    sampled_rounds: Mapping[int, int],
     train_config: Mapping[str, float] | None = None,
 ) -> RequestBatch:
     """Encode one message per client. Clients of the same rank and history share its content.
@@ -48,7 +48,8 @@ def build_requests(
         state: State of the server.
         run_name: Identifier of the run.
         round_number: Number of the round, from 1.
-        clients: Clients to send to.
+        sampled_rounds: Number of earlier rounds in which a client was sampled, by client to send
+            to.
         train_config: Settings of Flower's mods; None for a message that asks for an evaluation.
 
     Returns:
@@ -56,30 +57,31 @@ def build_requests(
     """
     precision = spec.federation.communication.precision
     adapter_records, received_states, residual = _encode_adapters(
-        spec, state, {spec.clients[client].rank for client in clients}
+        spec, state, {spec.clients[client].rank for client in sampled_rounds}
     )
     control = None
     if train_config is not None and state.control_variate is not None:
         control, _ = codec.encode(state.control_variate, "float32")
-    encoded: dict[tuple[int, int], tuple[RecordDict, int]] = {}
+    encoded: dict[tuple[int, int, int], tuple[RecordDict, int]] = {}
     contents: dict[int, RecordDict] = {}
     sizes: dict[int, int] = {}
-    for client in clients:
+    for client, earlier in sampled_rounds.items():
         rank, last = spec.clients[client].rank, state.last_participation.get(client, 0)
-        if (rank, last) not in encoded:
+        if (rank, last, earlier) not in encoded:
             # The client's last round made an update after its reply, so that one is new to it.
             new = {number: d for number, d in state.base_deltas.items() if number >= last}
             content = encode_request(
                 adapter_records[rank],
                 round_number,
                 last,
+                earlier,
                 run_name,
                 base_deltas=encode_base_deltas(new, precision) if new else None,
                 server_control=control,
                 extra_config=train_config,
             )
-            encoded[rank, last] = content, codec.count_message_bytes(content)
-        contents[client], sizes[client] = encoded[rank, last]
+            encoded[rank, last, earlier] = content, codec.count_message_bytes(content)
+        contents[client], sizes[client] = encoded[rank, last, earlier]
     return RequestBatch(contents, sizes, received_states, residual)
 
 

@@ -4,7 +4,7 @@ from blossomtune.artifacts.round_record import RoundRecord
 
 
 def format_round(record: RoundRecord, num_rounds: int, seconds_left: float) -> str:
-    """Format a line about a round, and one per failed client.
+    """Format a line about a round, one per failed client, and one with the absent clients.
 
     Args:
         record: Record of the round.
@@ -31,4 +31,8 @@ def format_round(record: RoundRecord, num_rounds: int, seconds_left: float) -> s
     failures = [("failed", failure) for failure in record.failed]
     failures += [("gave no loss", failure) for failure in evaluation.failed] if evaluation else []
     lines = [f"\n  {event}: client {f.client} ({f.name}): {f.reason}" for event, f in failures]
+    if record.absent:
+        lines.append(f"\n  not connected: {', '.join(record.absent)}")
+    if record.rejection:
+        lines.append(f"\n  the adapter before this round is kept: {record.rejection}")
     return " · ".join(parts) + "".join(lines)

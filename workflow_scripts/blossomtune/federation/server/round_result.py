@@ -22,6 +22,8 @@ class RoundResult:
     learning_rate: float | None = None
     clients: list[ClientTrainRecord] = field(default_factory=list)
     failed: list[ClientFailure] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    rejection: str | None = None
     client_evaluation: FederatedEvaluation | None = None
     evaluation: ServerEvaluation | None = None
     drift: dict[str, LayerDrift] | None = None
@@ -44,6 +46,8 @@ class RoundResult:
             client_evaluation=self.client_evaluation,
             clients=self.clients,
             failed=self.failed,
+            absent=self.absent,
+            rejection=self.rejection,
             tokens=sum(client.tokens for client in self.clients),
             bytes_down=sum(client.bytes_down for client in traffic),
             bytes_up=sum(client.bytes_up for client in traffic),

@@ -1,6 +1,7 @@
 """Flower's ServerApp."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -22,9 +23,16 @@ def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         """Run the federation, and write its adapter and history."""
+        from blossomtune.federation.server.client_grid import ClientGrid
         from blossomtune.federation.server.run_federation import run_federation
 
-        run_federation(grid, load_run(context))
+        run = load_run(context)
+        federation = run.spec.federation
+        if federation.engine.name == "flower" and federation.tls:
+            nodes = ClientGrid(grid, run.spec)
+            run_federation(nodes, run, nodes.clients, nodes.key_fingerprints)
+        else:
+            run_federation(grid, run)
 
     return app
 
@@ -32,9 +40,23 @@ def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
 def _load_run(context: Context) -> FederatedRun:
     """Load the run that ``flwr run --run-config`` names, and set up logging."""
     from blossomtune.cli import setup_logging
+    from blossomtune.federation.run_overrides import apply_overrides
+    from blossomtune.federation.submission import Submission, load_submitted_run
 
     setup_logging()
-    return FederatedRun.load(str(context.run_config["run"]))
+    path = Path(str(context.run_config["run"]))
+    run = load_submitted_run(path)
+    Submission(path.parent).accept()
+    return apply_overrides(run, context.run_config)
 
 
 app = build_server_app(_load_run)
+
+
+@app.lifespan()
+def mark_end(context: Context) -> Iterator[None]:
+    """Tell the submitting process when the app has ended, however that was."""
+    from blossomtune.federation.submission import Submission
+
+    yield
+    Submission(Path(str(context.run_config["run"])).parent).mark_end()

@@ -1,6 +1,7 @@
 """State of the server between rounds: the global adapter and what the next round depends on."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,16 @@ class ServerState:
             trainable = self.select_trainable(1)
             zeros = {name: torch.zeros_like(value) for name, value in trainable.items()}
             self.control_variate = strip_prefix("control", tensors) or zeros
-        self.last_participation = {c.client: r.round for r in history for c in r.clients}
+        accepted = [record for record in history if record.rejection is None]
+        self.last_participation = {c.client: r.round for r in accepted for c in r.clients}
+
+    def copy(self) -> "ServerState":
+        """Return a state that later rounds of this one do not change; tensors are shared."""
+        other = copy(self)
+        other.strategy = self.strategy.copy()
+        other.base_deltas = dict(self.base_deltas)
+        other.last_participation = dict(self.last_participation)
+        return other
 
     def state_dict(self) -> StateDict:
         """Return the tensors of a checkpoint besides the adapter."""

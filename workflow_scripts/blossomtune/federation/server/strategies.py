@@ -1,6 +1,7 @@
 """Aggregate the clients' results of a round, and carry the strategy's state between rounds."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 
@@ -48,6 +49,12 @@ class ServerStrategy:
     def state_dict(self) -> StateDict:
         """Return the float64 tensors that the next round depends on, besides the adapter."""
         return dict(self._state)
+
+    def copy(self) -> "ServerStrategy":
+        """Return a strategy that later rounds of this one do not change."""
+        other = copy(self)
+        other._state = dict(self._state)
+        return other
 
     def get_privacy_metrics(self) -> dict[str, float] | None:
         """Return clipping norm and noise deviation of the last round; None without privacy."""

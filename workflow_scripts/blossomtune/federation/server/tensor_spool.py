@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from blossomtune.errors import UserError
+from blossomtune.full_disk import find_mount_point
 from blossomtune.named_tensors import StateDict
 
 
@@ -128,9 +129,10 @@ class TensorSpool:
                 self._file.write(tensor.contiguous().numpy().data)
             self._file.flush()
         except OSError as error:
-            folder = self._folder or tempfile.gettempdir()
+            folder = Path(self._folder or tempfile.gettempdir())
             raise UserError(
-                f"the replies of a round cannot be written below {folder}: {error.strerror}",
+                f"the replies of a round cannot be written below {folder} on the disk "
+                f"{find_mount_point(folder)}: {error.strerror}",
                 "a round needs as much disk space as its clients' adapters in float32",
             ) from error
         return SpooledState(self._file, layout)

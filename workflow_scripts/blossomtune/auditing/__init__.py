@@ -1,0 +1,1 @@
+"""Checks of a federation's results against the audit log of its server."""
