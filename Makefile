@@ -6,7 +6,7 @@ VENV := .venv
 ENTER := . $(VENV)/bin/activate &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch chat test bench gpu-check docs lint lock clean
+.PHONY: help run watch chat verify test bench gpu-check docs dist lint lock clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,13 +42,13 @@ watch: $(VENV)/.locked ## Shows a run's progress in a browser; --port and --no-b
 chat: $(VENV)/.locked ## Talks to base and federated model of a finished experiment
 	@$(ENTER) python workflow_scripts/chat.py $(ARGS)
 
+verify: $(VENV)/.locked ## Checks adapters and histories against the audit logs of their servers
+	@$(ENTER) python workflow_scripts/verify.py $(ARGS)
+
 # One process more than there are cores, at most four, since many tests wait for programs. Each runs whole files,
 # the slow ones first, and keeps to itself what it has built for them.
-# Coverage counts the tests' own processes, not those that they start.
-COVERAGE = $(if $(ARGS),,--cov=blossomtune --cov-report=)
-
 test: $(VENV)/.locked ## Runs the tests
-	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n $$(python -c "import os; print(min(4, os.cpu_count() + 1))") --durations=15 --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)$(if $(ARGS),, && echo "coverage: $$(coverage report --format=total) %")
+	@$(ENTER) OMP_NUM_THREADS=1 python -m pytest -n $$(python -c "import os; print(min(4, os.cpu_count() + 1))") --durations=15 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.locked ## Measures, prints a table, writes results/benchmarks/bench.json
 	@$(ENTER) python tests/benchmarks/run.py $(ARGS)
@@ -60,6 +60,9 @@ docs: $(VENV)/.locked ## Builds the documentation into site/
 	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.config.reference > docs/configuration.md
 	@$(ENTER) PYTHONPATH=workflow_scripts python -m blossomtune.artifacts.schemas docs/schemas
 	@$(ENTER) zensical build --clean --strict
+
+dist: $(VENV)/.locked ## Writes a wheel and an app for `flwr run` into dist/
+	@$(ENTER) python envs/make_dist.py
 
 lint: $(VENV)/.locked ## Checks style, docstrings and types of Python and Snakemake files
 	$(ENTER) ruff check .
@@ -76,6 +79,7 @@ lock: $(VENV)/.locked ## Resolves envs/requirements.in; newer versions with ARGS
 	sed -i.old -E '/^nvidia-ml-py=/!{/^(nvidia-|cuda-|triton=)/d;}' envs/requirements.lock
 	rm envs/requirements.lock.old
 	$(VENV)/bin/python envs/make_environment.py
+	$(VENV)/bin/python envs/pin_dependencies.py
 
 clean: ## Removes .venv; results stay
 	rm -rf $(VENV)

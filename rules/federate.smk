@@ -5,6 +5,7 @@ rule federate:
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
+        no_leaks=refused_benchmark_leaks,
         script=script("federate"),
         code=library_sources("federate"),
     output:

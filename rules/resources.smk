@@ -46,13 +46,11 @@ def federation_tasks(wildcards):
 
 
 def federation_threads(wildcards):
-    """Return the cores of an experiment's federation on a node: all its clients in parallel."""
+    """Return the cores of an experiment's federation on a node."""
     chosen = CONFIG.experiments[wildcards.experiment]
     clients = CONFIG.partitions[chosen.partition].num_partitions
-    return (
-        math.ceil(clients / federation_nodes(wildcards))
-        * chosen.federation.threads_per_client
-    )
+    per_node = math.ceil(clients / federation_nodes(wildcards))
+    return chosen.federation.count_threads(per_node)
 
 
 def baseline_threads(wildcards):

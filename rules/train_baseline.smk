@@ -5,6 +5,7 @@ rule train_baseline:
         model=MODEL,
         partition=PARTITION,
         preprocessed=PREPROCESSED,
+        no_leaks=refused_benchmark_leaks,
         script=script("train_baseline"),
         code=library_sources("train_baseline"),
     output:

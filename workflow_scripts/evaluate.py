@@ -4,7 +4,7 @@ from pathlib import Path
 
 from blossomtune.artifacts.checksums import verify_outputs
 from blossomtune.artifacts.files import write_artifact
-from blossomtune.cli import build_parser, run_script
+from blossomtune.cli import build_parser, parse_named_paths, run_script
 from blossomtune.evaluation.rows import load_evaluation_set
 
 
@@ -23,10 +23,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, required=True)
     args = parser.parse_args()
 
-    baselines = {
-        name: Path(adapter)
-        for name, _, adapter in (baseline.partition("=") for baseline in args.baseline)
-    }
+    baselines = parse_named_paths(args.baseline)
     verify_outputs(args.base, args.merged, args.preprocessed, args.partition, args.dataset)
     verify_outputs(*baselines.values())
     evaluation_set = load_evaluation_set(

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -84,11 +85,67 @@ WRITERS = {
 def test_full_disk_is_reported_without_traceback(full_disk, writer):
     failed = run(WRITERS[writer], str(full_disk))
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: no space left on the disk while writing ")
-    assert failed.stderr.endswith(
-        "  hint: free some space and run the same command again; finished stages are kept\n"
+    assert re.fullmatch(
+        rf"error: no space left on the disk while writing {full_disk}/out: "
+        rf"[01]\.\d MB are written, and [01]\.\d MB are free on {full_disk}\n"
+        rf"  hint: free some space on {full_disk} and run the same command again; "
+        r"finished stages are kept\n",
+        failed.stderr,
     )
     assert not list(full_disk.iterdir())
+
+
+def test_file_of_known_size_is_refused_with_the_bytes_to_free(full_disk):
+    body = """
+        from blossomtune.files import write_atomically
+        folder = Path(sys.argv[1])
+        (folder / "other").write_bytes(bytes(700_000))
+        with write_atomically(folder / "out", num_bytes=3_000_000) as partial:
+            partial.write_bytes(bytes(3_000_000))
+    """
+    failed = run(body, str(full_disk))
+    assert failed.stderr == (
+        f"error: no space left on the disk while writing {full_disk}/out: 0.3 MB of 3.0 MB are "
+        f"written, and 0.0 MB are free on {full_disk}\n  hint: free 2.7 MB on {full_disk} and run "
+        "the same command again; finished stages are kept\n"
+    )
+
+
+def test_full_disk_of_an_unknown_file_is_named(full_disk):
+    failed = run(
+        """
+        import os
+        descriptor = os.open(sys.argv[1] + "/out", os.O_CREAT | os.O_WRONLY)
+        while True:
+            os.write(descriptor, bytes(100_000))
+        """,
+        str(full_disk),
+    )
+    assert re.search(
+        rf"error: no space left on the disk: .*{full_disk} (is|are) full\n  hint: free",
+        failed.stderr,
+    )
+
+
+def test_audit_log_on_a_full_disk_is_an_error_and_goes_on_later(full_disk):
+    body = """
+        from blossomtune.artifacts.audit_events import RunStarted
+        from blossomtune.artifacts.audit_log import AuditLog, read_audit_log
+        path = Path(sys.argv[1]) / "audit.jsonl"
+        log = AuditLog(path)
+        for number in range(int(sys.argv[2])):
+            log.append(RunStarted(run="0123456789abcdef", round=number))
+        print(len(read_audit_log(path)))
+    """
+    (full_disk / "other").write_bytes(bytes(1_000_000))
+    failed = run(body, str(full_disk), "1000")
+    assert failed.stderr.startswith(
+        f"error: no space left on the disk while writing {full_disk}/audit.jsonl: "
+    )
+    assert f"free some space on {full_disk} and run the same command again" in failed.stderr
+    assert not (full_disk / "audit.jsonl").read_text().endswith("\n")
+    (full_disk / "other").unlink()
+    assert int(run(body, str(full_disk), "1").stdout) > 100
 
 
 def test_user_error_has_no_traceback():

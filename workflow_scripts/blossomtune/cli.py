@@ -1,7 +1,6 @@
 """Run command-line scripts: arguments, logging, signals and readable errors."""
 
 import argparse
-import errno
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import psutil
 
 from blossomtune.errors import UserError
 from blossomtune.files import read_json
+from blossomtune.full_disk import build_full_disk_error, describe_full_disks, is_disk_full
 from blossomtune.process_lifetime import find_snakemake, signal_self_when_process_ends
+from blossomtune.work_limits import WorkLimitError
 
 LOG_LEVEL_VARIABLE = "BLOSSOMTUNE_LOG_LEVEL"
 """Environment variable with the log level of this script and of the processes that it starts."""
@@ -48,6 +49,12 @@ def build_parser(description: str | None, *, has_config: bool = True) -> argpars
     if has_config:
         parser.add_argument("--config", type=_read_config, required=True, metavar="FILE")
     return parser
+
+
+def parse_named_paths(arguments: Iterable[str]) -> dict[str, Path]:
+    """Return the paths of arguments of the form ``name=path``, by name."""
+    named = (argument.partition("=") for argument in arguments)
+    return {name: Path(path) for name, _, path in named}
 
 
 def _read_config(value: str) -> Any:
@@ -87,21 +94,19 @@ def filter_warnings() -> None:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; print a ``UserError`` without traceback and exit with status 1."""
+    """Run a script's ``main``; print users' errors without traceback and exit with status 1."""
     try:
         setup_logging()
         _limit_process()
         main()
-    except UserError as error:
+    except (UserError, WorkLimitError) as error:
         _exit_with_error(str(error))
     except Exception as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
-        path = getattr(error, "filename", None) or Path.cwd()
-        _exit_with_error(
-            f"no space left on the disk while writing {path}\n"
-            "  hint: free some space and run the same command again; finished stages are kept"
-        )
+        name = getattr(error, "filename", None)
+        path = Path(name) if isinstance(name, str) else None
+        _exit_with_error(str(build_full_disk_error(path, path) if path else describe_full_disks()))
 
 
 @contextmanager
@@ -134,13 +139,6 @@ def _limit_process() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if (snakemake_pid := find_snakemake()) is not None:
         signal_self_when_process_ends(snakemake_pid, signal.SIGTERM)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Return whether a disk is full; safetensors and Arrow have the error code in the text."""
-    codes = (errno.ENOSPC, errno.EDQUOT)
-    text = str(error).lower()
-    return getattr(error, "errno", None) in codes or any(f"os error {c})" in text for c in codes)
 
 
 def _exit_with_error(message: str) -> None:

@@ -23,7 +23,7 @@ def list_sources(script: str) -> list[str]:
         Sorted paths relative to the repository.
     """
     files: set[Path] = set()
-    queue = [SCRIPTS_DIR / f"{script}.py"]
+    queue = [_find_script(script)]
     while queue:
         file = queue.pop()
         if file not in files:
@@ -88,6 +88,12 @@ def _find_dependencies(file: Path) -> tuple[Path, ...]:
                 files += _find_adjacent_file(file, node.value)
         files += [f for module in modules for f in _find_module_files(module)]
     return tuple(files)
+
+
+def _find_script(name: str) -> Path:
+    """Return a script's file; where only the library is installed, that of its command."""
+    file = SCRIPTS_DIR / f"{name}.py"
+    return file if file.exists() else SCRIPTS_DIR / "blossomtune" / "commands" / f"{name}.py"
 
 
 def _find_module_files(module: str) -> list[Path]:

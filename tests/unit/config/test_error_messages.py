@@ -68,7 +68,7 @@ ERRORS = [
     (f"{SOURCE}.distribution", "wheels", "'wheels' is not allowed; allowed: wheel, sdist; "
      "did you mean 'wheel'?"),
     (f"{EXPERIMENT}.federation.engine", "kubernetes", "'kubernetes' is not allowed; "
-     "allowed: simulation, process, docker, apptainer, slurm, external"),
+     "allowed: simulation, process, docker, apptainer, slurm, external, flower"),
     (f"{SOURCE}.kind", "hubs", "'hubs' is not allowed; allowed: pypi, hub, path; "
      "did you mean 'hub'?"),
     (f"{PARTITION}.partitioner", "natural", "'natural' is not allowed; allowed: iid, dirichlet, "
@@ -168,10 +168,15 @@ ERRORS = [
      'write {{ row["any name"] }} for a column whose name is no plain word'),
     (f"{DATA}.filter", "2nd > 3", "not a valid expression: chunk after expression; "
      'write row["any name"] for a column whose name is no plain word'),
+    ("preprocessing.sentiment.prompt", "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+     "not a valid template: nested too deeply"),
+    (f"{DATA}.filter", "+".join(["1"] * 3000), "not a valid expression: nested too deeply"),
     # conflicting values
     (f"{EXPERIMENT}.training.learning_rate_min", 0.5, "0.5 is above learning_rate_max (0.001)"),
     (f"{EXPERIMENT}.federation.min_clients", 5, "5 can never be reached; "
      "fraction_train 1.0 of 4 clients is 4 a round"),
+    (f"{EXPERIMENT}.federation.min_available_clients", 5, "5 can never be reached; "
+     "the partition has 4 clients"),
     (f"{EXPERIMENT}.evaluation.choices", ["yes"], "['yes'] is no choice; "
      "give two or more, or none"),
     (f"{EXPERIMENT}.evaluation.choices", ["a", "b", "a"], "'a' is listed twice"),
@@ -201,6 +206,8 @@ NESTED_ERRORS = [
     ("evaluation.metrics", ["rogue_l"], "[0]: 'rogue_l' is not allowed; allowed: exact_match, "
      "normalized_exact_match, token_f1, rouge_l, chrf, numeric_match, json_valid, "
      "tool_call_match; did you mean 'rouge_l'?"),
+    ("federation.engine", {"name": "simulation", "address": "head"}, ".address: 'head' is not "
+     "allowed; allowed: auto, or HOST:PORT or ray://HOST:PORT of the head of a Ray cluster"),
     ("federation.strategy", {"name": "fedadam", "etta": 1}, ".etta: unknown key (value 1); "
      "did you mean 'eta'? allowed: name, eta, tau, beta_1, beta_2"),
     ("federation.strategy", {"name": "fedavg", "mu": 1}, ".mu: unknown key (value 1); "

@@ -1,6 +1,7 @@
 """Contract of Flower's non-public parts: a failure names what an upgrade has changed."""
 
 import inspect
+import os
 import subprocess
 import sys
 from multiprocessing import Pipe
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import strategy as strategies
+from flwr.superlink.servicer.fleet import fleet_handlers  # oracle
+from shifted_clock import ShiftedClock
 
+from blossomtune.deployment import fleet_guard, superlink
 from blossomtune.deployment import flower_internal as flower
-from blossomtune.deployment import superlink
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,6 +64,18 @@ def test_client_can_be_connected_to_a_unix_socket(client_class, tmp_path):
         client._client.get("http://localhost/")
 
 
+def test_link_state_can_be_patched_to_wait_for_offline_nodes(monkeypatch):
+    module, name = flower.in_memory_linkstate, flower._FIND_OFFLINE_NODES
+    original = flower._find_offline_nodes
+    monkeypatch.setattr(module, name, original)
+    assert name in inspect.getsource(module.InMemoryLinkState.get_message_res)
+    assert parameters(original)[0] == "inquired_in_message_ids"
+    flower.report_offline_nodes(())
+    message_ids = {"a"}
+    assert getattr(module, name)(message_ids, {}, {}) == {}
+    assert message_ids == {"a"}
+
+
 def test_link_state_can_be_patched_to_reconnect(tmp_path):
     calls = []
 
@@ -81,6 +96,34 @@ def test_link_state_can_be_patched_to_reconnect(tmp_path):
     assert state.activate_node(5, 30.0)
     assert file.read_text() == "5\n"
     assert calls == [("deactivate", 5), ("activate", 5, 30.0)] * 2
+
+
+def test_unregistered_node_cannot_connect_and_its_key_not_be_registered_again():
+    app = flower.create_superlink_app(
+        superlink._build_config("127.0.0.1", 1, None), flower.SuperLinkLifespan
+    )
+    state = app.state.linkstate_factory.state()
+    node = state.create_node("owner", "", b"key", 0)
+    state.delete_node("owner", node)
+    assert state.get_node_id_by_public_key(b"key") is None
+    assert not state.activate_node(node, 30.0)
+    with pytest.raises(ValueError, match="already in use"):
+        state.create_node("owner", "", b"key", 0)
+
+
+def test_link_state_has_what_the_guard_of_messages_uses():
+    state = flower.InMemoryLinkState
+    assert parameters(state.store_message_and_object_tree) == [
+        *("self", "message", "object_tree", "session_id")
+    ]
+    assert parameters(state.store_object) == [
+        *("self", "run_id", "session_id", "object_id", "object_content")
+    ]
+    assert parameters(state.get_message_res) == ["self", "message_ids", "run_id"]
+    assert parameters(state._cleanup_push_session) == ["self", "session_id", "cleanup_messages"]
+    fleet = inspect.getsource(fleet_handlers)
+    assert "state.store_message_and_object_tree(" in fleet
+    assert "state.store_object(" in fleet
 
 
 def test_supernode_notifies_of_stored_messages(monkeypatch):
@@ -107,12 +150,11 @@ def test_grid_connects_with_its_own_client():
     assert parameters(flower.HttpGrid.pull_messages) == ["self", "message_ids"]
 
 
-def test_message_has_the_task_identity_and_its_ids_can_be_set(message):
+def test_message_has_the_task_identity_and_its_id_can_be_set(message):
     assert (message.metadata.run_id, message.metadata.src_node_id) == (2, 3)
     flower.set_message_id(message, "a")
-    flower.set_reply_to_message_id(message, "b")
     assert message.metadata.message_id == "a"
-    assert message.metadata.reply_to_message_id == "b"
+    assert Message(RecordDict(), reply_to=message).metadata.reply_to_message_id == "a"
 
 
 def test_superlink_app_is_created_from_our_configuration():
@@ -121,7 +163,7 @@ def test_superlink_app_is_created_from_our_configuration():
     )
     assert isinstance(app.state.linkstate_factory.state(), flower.LinkState)
     paths = {context.path for context in _route_contexts(app)}
-    assert any(path.startswith(superlink.FLEET_PREFIX) for path in paths)
+    assert any(path.startswith(fleet_guard.FLEET_PREFIX) for path in paths)
 
 
 def test_superlink_keeps_large_objects_in_files(tmp_path):
@@ -216,3 +258,39 @@ def test_privacy_wrappers_add_noise_in_one_method(side, clipping):
 
 def test_bulyan_selects_by_multi_krum_unless_it_has_a_rule():
     assert strategies.Bulyan().selection_rule.__name__ == "select_multikrum"
+
+
+STEADY_CLOCK = """
+import sys
+from pathlib import Path
+from blossomtune.deployment import flower_internal as flower
+offset = Path(sys.argv[1])
+state = flower.NodeStateFactory(objectstore_factory=flower.ObjectStoreFactory()).state()
+
+def is_running_after(seconds):
+    offset.write_text("0")
+    task = state.create_task(flower.TaskType.CLIENT_APP, run_id=1)
+    token = state.claim_task(task)
+    assert state.activate_task(task)
+    offset.write_text(str(seconds))
+    return state.get_task_by_token(token) is not None
+
+print(is_running_after(3600))
+offset.write_text("0")
+flower.use_steady_clock()
+print(is_running_after(3600), is_running_after(-3600))
+"""
+
+
+def test_task_is_ended_by_the_clock_of_the_machine_only(tmp_path):
+    """Flower takes an hour that the clock is set forth for an hour without a heartbeat."""
+    clock = ShiftedClock(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", STEADY_CLOCK, clock.offset],
+        cwd=ROOT / "workflow_scripts",
+        env=os.environ | clock.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("False\nTrue True\n", 0), done.stderr

@@ -16,6 +16,7 @@ from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.spec import ClientSpec, FederationSpec
 
+CLUSTER = {"name": "simulation", "address": "auto"}
 SMALL = st.integers(1, 9)
 SHARES = st.one_of(st.floats(0.01, 1), SMALL.map(lambda n: 1 / n))
 
@@ -28,6 +29,7 @@ def build_run(path, **federation):
         federation=FederationSettings(**federation),
         clients=(ClientSpec(name="a", num_rows=1, rank=8),),
         base_model_name="base",
+        max_length=128,
     )
     paths = ClientPaths(model=path, preprocessed=path, checkpoints=path)
     return FederatedRun(spec=spec, paths=paths)
@@ -71,6 +73,18 @@ def test_more_gpus_per_client_than_there_are_is_an_error(two_gpus, tmp_path):
     with pytest.raises(UserError, match=r"gpus_per_client is 3, and there are 2 GPU\(s\) here"):
         resolve_gpu_share(build_run(tmp_path, gpus_per_client=3))
     assert resolve_gpu_share(build_run(tmp_path, gpus_per_client=2)).resources.gpus_per_client == 2
+
+
+def test_nodes_of_a_ray_cluster_may_have_more_gpus_than_the_server(two_gpus, tmp_path):
+    run = build_run(tmp_path, gpus_per_client=3, engine=CLUSTER)
+    assert resolve_gpu_share(run).resources.gpus_per_client == 3
+
+
+def test_gpus_of_a_ray_cluster_need_one_on_the_server(tmp_path, monkeypatch):
+    run = build_run(tmp_path, gpus_per_client=3, engine=CLUSTER)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match=r"is 3\.0, and the machine of the server has no GPU"):
+        resolve_gpu_share(run)
 
 
 def test_float16_without_a_gpu_is_an_error(monkeypatch, tmp_path):
@@ -133,6 +147,8 @@ def test_share_of_zero_is_not_resolved(caplog, tmp_path):
         *(("simulation", 1, 1), ("simulation", 0.5, 1), ("simulation", 0, 0), ("slurm", 0, 0)),
         *(("process", 1, 5), ("docker", 0.5, 3), ("slurm", 0.3, 2), ("slurm", "auto", 1)),
         *(("simulation", 2, 2), ("process", 2, 10)),
+        ({"name": "external", "host": "example.org"}, 2, 2),
+        ({"name": "flower", "connection": "lab"}, 0.5, 1),
     ],
 )
 def test_enough_gpus_are_requested_for_all_clients_at_once(engine, share, gpus):

@@ -54,6 +54,21 @@ def test_supernode_has_a_key_pair_of_a_supported_curve(store):
     assert public != load_ssh_public_key(store.supernode_public_key(0).read_bytes())
 
 
+def test_key_of_one_client_is_replaced_or_revoked(store):
+    before = {path: path.read_bytes() for path in store.folder.iterdir()}
+    store.replace_supernode_key(1)
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    assert changed == {store.supernode_key(1), store.supernode_public_key(1)}
+    store.revoke_supernode_key(1)
+    assert set(store.folder.iterdir()) == before.keys() - changed
+
+
+@pytest.mark.parametrize("change", ["replace_supernode_key", "revoke_supernode_key"])
+def test_client_without_a_key_is_an_error_that_names_those_with_keys(store, change):
+    with pytest.raises(UserError, match=r"'south' has no key in .*\n  hint: .* keys: 0, 1$"):
+        getattr(store, change)("south")
+
+
 def test_only_missing_keys_are_created(store):
     assert store.create_missing(HOSTS, clients=range(2)) == []
     assert store.create_missing(["link.example"], clients=range(2)) == []
@@ -160,3 +175,8 @@ def test_expired_certificate_of_a_users_authority_is_an_error(store, monkeypatch
     monkeypatch.setattr(keys, "datetime", Clock)
     with pytest.raises(UserError, match=r"superlink.crt: it is valid only until 20"):
         store.create_missing(HOSTS, clients=range(2))
+
+
+def test_certificates_are_valid_after_the_clock_was_set_back_by_an_hour(store):
+    for path in (store.ca_certificate, store.superlink_certificate):
+        assert certificate(path).not_valid_before_utc < datetime.now(UTC) - timedelta(hours=2)

@@ -10,8 +10,8 @@ from blossomtune.deployment.backend import Backend
 from blossomtune.deployment.session import BACKENDS
 
 
-def test_each_engine_but_the_simulation_has_a_backend():
-    assert set(ENGINES) - set(BACKENDS) == {"simulation"}
+def test_each_engine_that_starts_processes_of_ours_has_a_backend():
+    assert set(ENGINES) - set(BACKENDS) == {"simulation", "flower"}
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -91,25 +91,32 @@ Sha256 = Annotated[
 ]
 NonEmptyStr = Annotated[str, StringConstraints(min_length=1)]
 
+# nothing is rendered; an optimized environment would compute constants, without limits
+_JINJA = Environment(autoescape=False, optimized=False)  # noqa: S701
+
 
 def _validate_template(text: str) -> str:
     """Return the text; raise ValueError if it is not a Jinja2 template."""
     try:
-        Environment(autoescape=False).parse(text)  # noqa: S701 - nothing is rendered
+        _JINJA.parse(text)
     except TemplateSyntaxError as error:
         access = _describe_row_access(error, '{{ row["any name"] }}')
         raise ValueError(
             f"not a valid template: {error.message} (line {error.lineno}){access}"
         ) from None
+    except RecursionError:
+        raise ValueError("not a valid template: nested too deeply") from None
     return text
 
 
 def _validate_expression(text: str) -> str:
     try:
-        Environment(autoescape=False).compile_expression(text)  # noqa: S701
+        _JINJA.compile_expression(text)
     except TemplateSyntaxError as error:
         access = _describe_row_access(error, 'row["any name"]')
         raise ValueError(f"not a valid expression: {error.message}{access}") from None
+    except (RecursionError, SyntaxError):  # of Python, for which Jinja2 writes code
+        raise ValueError("not a valid expression: nested too deeply") from None
     return text
 
 

@@ -6,6 +6,7 @@ from blossomtune.config.configuration import Configuration
 from blossomtune.config.conflicts import Conflict, find_conflicts
 from blossomtune.config.experiments import ExperimentSettings
 from blossomtune.config.external_rules import find_external_conflicts
+from blossomtune.config.federation import FederationSettings
 from blossomtune.config.partitions import AnyPartition
 
 
@@ -62,12 +63,18 @@ def _find_shared_repositories(configuration: Configuration) -> Iterator[str]:
                 )
 
 
-def _find_experiment_conflicts(
-    experiment: ExperimentSettings, partition: AnyPartition
+def find_participation_conflicts(
+    federation: FederationSettings, num_clients: int
 ) -> Iterator[Conflict]:
-    num_clients, federation = partition.num_partitions, experiment.federation
-    yield from find_conflicts(experiment, num_clients, bool(partition.validation_size))
-    yield from find_external_conflicts(experiment, partition)
+    """Yield numbers of clients that can never be reached.
+
+    Args:
+        federation: The experiment's federation block.
+        num_clients: Number of clients of its partition.
+
+    Yields:
+        Key below the experiment, and a message.
+    """
     sampled = federation.count_sampled_clients(num_clients)
     if federation.min_clients > sampled:
         yield (
@@ -75,3 +82,18 @@ def _find_experiment_conflicts(
             f"{federation.min_clients} can never be reached; fraction_train "
             f"{federation.fraction_train} of {num_clients} clients is {sampled} a round",
         )
+    if (federation.min_available_clients or 0) > num_clients:
+        yield (
+            "federation.min_available_clients",
+            f"{federation.min_available_clients} can never be reached; the partition has "
+            f"{num_clients} clients",
+        )
+
+
+def _find_experiment_conflicts(
+    experiment: ExperimentSettings, partition: AnyPartition
+) -> Iterator[Conflict]:
+    num_clients = partition.num_partitions
+    yield from find_conflicts(experiment, num_clients, bool(partition.validation_size))
+    yield from find_external_conflicts(experiment, partition)
+    yield from find_participation_conflicts(experiment.federation, num_clients)

@@ -1,8 +1,9 @@
 """Define the configuration of engines, which run SuperLink and SuperNodes."""
 
+import ipaddress
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from blossomtune.config.base import (
     REJECT_BOOL,
@@ -11,16 +12,32 @@ from blossomtune.config.base import (
     PositiveFloat,
     PositiveInt,
     allow_name_shorthand,
+    with_error_message,
 )
 
 BUILT_IMAGE = "results/containers/blossomtune.sif"
 """The image that the workflow builds for itself."""
 
+RayAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^(auto|(ray://)?[^\s:/]+:[1-9]\d{0,4})$"),
+    with_error_message("auto, or HOST:PORT or ray://HOST:PORT of the head of a Ray cluster"),
+]
+
 
 class SimulationEngine(Block):
-    """Clients train in worker processes of this machine, by Flower's simulation."""
+    """Clients train in worker processes, by Flower's simulation.
+
+    They are on this machine or on a [Ray cluster](deployment/ray.md).
+    """
 
     name: Literal["simulation"] = "simulation"
+    address: RayAddress | None = Field(
+        None,
+        description="Ray cluster whose nodes train: `HOST:PORT` of its head, `auto` for the one "
+        "that this machine belongs to, or `ray://HOST:PORT` from outside. The default is this "
+        "machine alone.",
+    )
 
 
 class ProcessEngine(Block):
@@ -84,13 +101,66 @@ class ExternalEngine(Block):
     )
 
 
+HostAndPort = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"),
+    with_error_message("a host and a port, as in superlink.example.org:8000"),
+]
+
+
+class FlowerEngine(Block):
+    """A SuperLink that others run, and SuperNodes of Flower's own.
+
+    [Flower's own programs](deployment/flower.md) are enough.
+    """
+
+    name: Literal["flower"]
+    connection: NonEmptyStr | None = Field(
+        None,
+        description="SuperLink connection of Flower's own `config.toml`, as `flwr run` takes it. "
+        "Give this or `address`.",
+    )
+    address: HostAndPort | None = Field(
+        None, description="Address of the SuperLink, as in `superlink.example.org:8000`."
+    )
+    root_certificates: NonEmptyStr | None = Field(
+        None,
+        description="Certificate of the authority that issued the certificate of `address`. By "
+        "default, the authorities that Python trusts.",
+    )
+    keys: NonEmptyStr | None = Field(
+        None,
+        description="Folder of the clients' public keys, `<client name>.pub`. They decide which "
+        "node is which client. By default, the names decide that nodes were registered with.",
+    )
+    superexec_secret: NonEmptyStr | None = Field(
+        None,
+        description="File of the secret of a SuperLink that runs with `--isolation process`. The "
+        "ServerApp then runs on this machine. By default, it runs where the SuperLink does.",
+    )
+
+    @model_validator(mode="after")
+    def _require_one_superlink(self) -> "FlowerEngine":
+        if (self.connection is None) == (self.address is None):
+            raise ValueError(
+                "engine flower needs a SuperLink: connection, a name in Flower's config.toml, or "
+                "address, and not both"
+            )
+        if self.root_certificates and not self.address:
+            raise ValueError(
+                "root_certificates belongs to address; config.toml has those of a connection"
+            )
+        return self
+
+
 AnyEngine = Annotated[
     SimulationEngine
     | ProcessEngine
     | DockerEngine
     | ApptainerEngine
     | SlurmEngine
-    | ExternalEngine,
+    | ExternalEngine
+    | FlowerEngine,
     Field(discriminator="name"),
 ]
 
@@ -106,3 +176,17 @@ Engine = Annotated[AnyEngine, allow_name_shorthand(AnyEngine, ENGINES)]
 def starts_containers(engine: AnyEngine) -> bool:
     """Return whether the engine starts containers, which is impossible inside a container."""
     return isinstance(engine, DockerEngine | ApptainerEngine)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address of the form ``host:port`` is of this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def trains_elsewhere(engine: AnyEngine) -> bool:
+    """Return whether others run the clients, on hardware that this machine knows nothing of."""
+    return isinstance(engine, ExternalEngine | FlowerEngine)

@@ -16,7 +16,14 @@ from blossomtune.config.base import (
     PositiveInt,
     with_error_message,
 )
-from blossomtune.config.engines import Engine, SimulationEngine, starts_containers
+from blossomtune.config.engines import (
+    Engine,
+    FlowerEngine,
+    SimulationEngine,
+    is_loopback,
+    starts_containers,
+    trains_elsewhere,
+)
 from blossomtune.config.strategies import FedAvgSettings, StrategySettings
 
 AggregationMethod = Literal["fedavg", "flexlora", "flora", "fedex", "ffa", "rolora", "hetlora"]
@@ -135,7 +142,7 @@ class FederationSettings(Block):
     tls: bool = Field(
         True,
         description="SuperLink and SuperNodes encrypt messages and authenticate. `false` is "
-        "allowed with engine `process` only.",
+        "allowed with engine `process`, and with engine `flower` on a loopback address.",
     )
     strategy: StrategySettings = Field(
         FedAvgSettings(),
@@ -175,10 +182,28 @@ class FederationSettings(Block):
         description="Minimum number of successful clients per round; not more than train in "
         "one. With fewer the run stops and names the missing clients.",
     )
+    min_available_clients: PositiveInt | None = Field(
+        None,
+        description="Clients that must be connected before the run starts; all by default. "
+        "Others join between rounds, and clients may leave and come back. Each round samples "
+        "those that are connected.",
+    )
+    max_update_norm: PositiveFloat | None = Field(
+        20.0,
+        description="Largest change of the adapter that the server accepts from a client: its L2 "
+        "norm, as a multiple of `learning_rate_max` × steps × √numbers. AdamW stays below 4, and "
+        "RMSprop below 10. A client beyond it counts as failed; `null` allows any change.",
+    )
     round_timeout: PositiveFloat = Field(
         3600,
         description="Seconds after which a round continues without the missing clients. It "
         "also limits the wait for clients at the start.",
+    )
+    quarantine: NonNegativeInt = Field(
+        3,
+        description="Failures in a row after which a client is not asked again, so that it does "
+        "not cost each round its timeout; 0 for never. A client that is not connected does not "
+        "count as failing. A restarted run asks all clients.",
     )
     threads_per_client: PositiveInt = Field(
         1, description="CPU threads per client. As many clients train at once as there are cores."
@@ -226,13 +251,23 @@ class FederationSettings(Block):
             return 1
         return math.ceil(self.gpus_per_client)
 
+    def count_threads(self, num_clients: int) -> int:
+        """Return the number of cores to request, enough for all clients at once.
+
+        If others run the clients, it is that of one client, for the server's evaluation.
+        """
+        num_here = 1 if trains_elsewhere(self.engine) else num_clients
+        return num_here * self.threads_per_client
+
     def count_gpus(self, num_clients: int) -> int:
         """Return the number of GPUs to request, enough for all clients at once.
 
-        In a simulation it is that of one client, since they take turns; it is 1 for ``auto``.
+        In a simulation it is that of one client, since they take turns, and if others run the
+        clients, for the server's evaluation; it is 1 for ``auto``.
         """
         share = self.gpus_per_client
-        if share == "auto" or not share or isinstance(self.engine, SimulationEngine):
+        takes_turns = isinstance(self.engine, SimulationEngine) or trains_elsewhere(self.engine)
+        if share == "auto" or not share or takes_turns:
             return self.max_gpus_per_client
         if share > 1:
             return num_clients * int(share)
@@ -254,6 +289,17 @@ class FederationSettings(Block):
             raise ValueError(
                 f"tls: false is for this machine alone; what engine {self.engine.name} sends is "
                 "always encrypted"
+            )
+        if (
+            not self.tls
+            and isinstance(self.engine, FlowerEngine)
+            and self.engine.address
+            and (self.engine.root_certificates or not is_loopback(self.engine.address))
+        ):
+            raise ValueError(
+                f"tls: false is for a SuperLink of this machine without a certificate, and the "
+                f"address is {self.engine.address}; remove it, or use an address such as "
+                "127.0.0.1:8000 without root_certificates"
             )
         return self
 

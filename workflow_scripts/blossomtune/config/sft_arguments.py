@@ -126,12 +126,22 @@ def validate_sft_arguments(raw: Any) -> tuple[dict[str, dict[str, Any]], list[st
             if not isinstance(name, str):
                 continue  # pydantic reports it
             typed[experiment][name], allowed = validate_argument(name, value)
-            if error := _find_argument_error(name, value, allowed):
+            if error := find_argument_error(name, value, allowed):
                 errors.append(f"experiments.{experiment}.training.arguments.{name}: {error}")
     return typed, errors
 
 
-def _find_argument_error(name: str, value: Any, allowed: str | None) -> str | None:
+def find_argument_error(name: str, value: Any, allowed: str | None) -> str | None:
+    """Find the error of one argument.
+
+    Args:
+        name: Name of the argument.
+        value: Value from YAML.
+        allowed: The second result of ``validate_argument``.
+
+    Returns:
+        What is wrong, and what is allowed; None if nothing is.
+    """
     known = read_annotations()
     if name in RESERVED:
         return f"cannot be set; {RESERVED[name]}"

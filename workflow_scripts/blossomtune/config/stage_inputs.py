@@ -220,6 +220,37 @@ def benchmark(configuration: Configuration, experiment: str) -> dict[str, Any]:
     }
 
 
+def find_benchmark_leaks(configuration: Configuration, experiment: str) -> dict[str, Any]:
+    """Return an experiment's benchmarks, and whether their leaks are an error.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        JSON object.
+    """
+    e = configuration.experiments[experiment]
+    leaks = "error" if has_leak_errors(configuration, experiment) else "report"
+    benchmarks = e.evaluation.model_dump(mode="json", include={"benchmarks"})
+    return benchmarks | {"leaks": leaks}
+
+
+def has_leak_errors(configuration: Configuration, experiment: str) -> bool:
+    """Return whether an experiment refuses benchmarks whose questions are in training rows.
+
+    Args:
+        configuration: The whole configuration.
+        experiment: Name of the experiment.
+
+    Returns:
+        Whether it has benchmarks, and its preprocessing has ``leaks: error``.
+    """
+    e = configuration.experiments[experiment]
+    leaks = configuration.preprocessing[e.preprocessing].leaks
+    return bool(e.evaluation.benchmarks) and leaks == "error"
+
+
 def judge(configuration: Configuration, experiment: str) -> dict[str, Any]:
     """Return an experiment's block ``evaluation.judge``, the seed and the number of resamples.
 

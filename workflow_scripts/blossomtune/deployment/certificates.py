@@ -16,8 +16,8 @@ from blossomtune.errors import UserError
 
 CA_VALIDITY_DAYS, SUPERLINK_VALIDITY_DAYS = 3650, 365
 
-CLOCK_SKEW = timedelta(minutes=5)
-"""Certificates are valid this long before now, for hosts whose clocks are behind."""
+CLOCK_SKEW = timedelta(days=1)
+"""Certificates are valid this long before now, for hosts whose clocks are behind or set back."""
 
 CertificateAndKey = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 

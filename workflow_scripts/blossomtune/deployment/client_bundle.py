@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, DatasetSummary
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.provenance import Provenance
+from blossomtune.deployment.bundle_checks import check_settings
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.files import expand_home, write_json, write_private_file
 from blossomtune.package_versions import get_package_versions
+from blossomtune.version import __version__
 
 BUNDLE_FILE, CA_CERTIFICATE_FILE, SUPERNODE_KEY_FILE = "invitation.json", "ca.crt", "supernode.key"
 """Files of the folder that a client is sent."""
@@ -42,6 +44,7 @@ class ClientBundle(BaseModel):
     Attributes:
         client: Name of the client.
         superlink: Address of the SuperLink as ``host:port``.
+        version: Version of this package on the server.
         packages: Versions of the server's packages, by name.
         model: The base model.
         federate: The stage's configuration.
@@ -54,6 +57,7 @@ class ClientBundle(BaseModel):
 
     client: str
     superlink: str
+    version: str
     packages: dict[str, str]
     model: BaseModelSource
     federate: dict[str, Any]
@@ -72,6 +76,9 @@ def write_client_bundles(
         model: Directory of the base model.
         dataset: Directory of the data set.
         experiment: Name of the experiment.
+
+    Raises:
+        UserError: If clients would refuse a setting.
     """
     engine = config["federate"]["federation"]["engine"]
     names = config["partition"]["clients"]
@@ -85,11 +92,13 @@ def write_client_bundles(
         bundle = ClientBundle(
             client=name,
             superlink=f"{engine['host']}:{engine['port']}",
+            version=__version__,
             packages=get_package_versions(),
             model=source,
             dataset=DatasetSummary(**summary),
             **{key: config[key] for key in ("federate", "partition", "preprocessing")},
         )
+        check_settings(bundle.model_dump(), name, bundle.superlink)  # as the client will
         folder = keys.folder / "invitations" / experiment / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json(folder / BUNDLE_FILE, bundle.model_dump(mode="json"))
@@ -98,3 +107,35 @@ def write_client_bundles(
         if key.exists():  # else the client created it and has sent its public key only
             write_private_file(folder / SUPERNODE_KEY_FILE, key.read_bytes())
         logger.info("for %s: %s", name, folder)
+
+
+def replace_client_key(key_dir: Path, client: str) -> None:
+    """Give a client another key, also in the folders that it is sent.
+
+    Args:
+        key_dir: Folder of the keys.
+        client: Name of the client.
+    """
+    keys = KeyStore(key_dir)
+    keys.replace_supernode_key(client)
+    for folder in _find_client_folders(key_dir, client):
+        file = folder / SUPERNODE_KEY_FILE
+        write_private_file(file, keys.supernode_key(client).read_bytes())
+        logger.info("for %s: %s", client, file)
+
+
+def revoke_client_key(key_dir: Path, client: str) -> None:
+    """Remove a client's key, also from the folders that it is sent.
+
+    Args:
+        key_dir: Folder of the keys.
+        client: Name of the client.
+    """
+    KeyStore(key_dir).revoke_supernode_key(client)
+    for folder in _find_client_folders(key_dir, client):
+        (folder / SUPERNODE_KEY_FILE).unlink(missing_ok=True)
+    logger.info("the key of %s is revoked; remove the name from `clients` for later runs", client)
+
+
+def _find_client_folders(key_dir: Path, client: str) -> list[Path]:
+    return sorted(path for path in key_dir.glob("invitations/*/*") if path.name == client)

@@ -3,7 +3,9 @@
 The contract test ``tests/unit/deployment/test_flower_internal.py`` names what an upgrade changed.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Container, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,17 +28,22 @@ if version("flwr") != SUPPORTED_VERSION:
 # mypy: implicit-reexport
 # ruff: noqa: E402, F401, I001 - after the check of the version, in groups, for other modules
 # Control API: register SuperNodes, start a run
-from flwr.cli.build import build_fab_from_disk
+from flwr.cli.build import build_fab_from_files
 from flwr.common.serde import fab_to_proto, run_from_proto
-from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.primitives.asymmetric import (
+    bytes_to_public_key,
+    public_key_to_bytes,
+    verify_signature,
+)
 
 # Runtime API: acquire a task, report its result
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
+    PullAppMessagesRequest,
     PullTaskInputRequest,
     PushTaskOutputRequest,
 )
@@ -53,14 +60,37 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 
 # SuperLink
 from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLEET_HTTP_SIGNATURE_HEADER,
+    FLWR_IN_MEMORY_DB_NAME,
+    OBJECT_PUSH_SESSION_TTL_SECONDS,
+    NodeStatus,
+)
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
 from flwr.superlink.main import create_app as create_superlink_app
 
+# Times until which tasks, nodes and messages are valid
+from flwr.server.superlink.linkstate import in_memory_linkstate
+from flwr.supercore.corestate import in_memory_corestate
+from flwr.supernode.nodestate import in_memory_nodestate
+
 # Objects of messages
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_body,
+    get_object_head_values_from_object_content,
+    get_object_tree,
+    iterate_object_tree,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
 
 # SuperNode
 from flwr.supercore.object_store import ObjectStoreFactory
@@ -71,6 +101,9 @@ from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import start_client_internal
 
 TIMEOUT_SECONDS = 30
+
+_FIND_OFFLINE_NODES = "check_node_availability_for_in_message"
+_find_offline_nodes = getattr(in_memory_linkstate, _FIND_OFFLINE_NODES)
 
 MIN_FILE_BYTES = 2**16
 """Size from which an object of a message is kept in a file."""
@@ -99,6 +132,21 @@ def connect_client(
     return client
 
 
+def use_steady_clock() -> None:
+    """Let time pass for Flower's state as the monotonic clock says, from now on.
+
+    Otherwise a clock that is set forth by some minutes ends all tasks, since their heartbeats seem
+    to be missing. The age of signatures is still measured by the clock of the machine.
+    """
+    started, start = datetime.now(UTC), time.monotonic()
+
+    def now() -> datetime:
+        return started + timedelta(seconds=time.monotonic() - start)
+
+    for module in (in_memory_corestate, in_memory_linkstate, in_memory_nodestate):
+        module.now = now  # type: ignore[attr-defined]
+
+
 def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
     """Let a SuperNode that was killed reconnect at once.
 
@@ -122,6 +170,27 @@ def allow_reconnect(link_state: LinkState, reconnects_file: Path) -> None:
         return activated
 
     link_state.activate_node = reactivate_node  # type: ignore[method-assign] # the patch
+
+
+def report_offline_nodes(request_ids: Container[str]) -> None:
+    """Let Flower report that a node is offline only for some requests.
+
+    After a minute without heartbeats, Flower replies to every request to a node with an error, and
+    drops request and reply. A network that is lost for a while would then change the result.
+
+    Args:
+        request_ids: Ids of the requests; it may change later.
+    """
+
+    def find_offline_nodes(
+        inquired_in_message_ids: set[str], *arguments: Any, **keywords: Any
+    ) -> dict[str, Message]:
+        reported = {i for i in inquired_in_message_ids if i in request_ids}
+        errors: dict[str, Message] = _find_offline_nodes(reported, *arguments, **keywords)
+        inquired_in_message_ids.difference_update(errors)
+        return errors
+
+    setattr(in_memory_linkstate, _FIND_OFFLINE_NODES, find_offline_nodes)
 
 
 def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:
@@ -175,6 +244,17 @@ def notify_on_message(notifications: Connection) -> None:
     supernode_module._pull_and_store_message = pull_and_notify
 
 
+def replace_actor_pool(create_pool: Callable[..., Any]) -> None:
+    """Make simulations create their pool of Ray workers by a function.
+
+    Args:
+        create_pool: Function with the keywords of Flower's ``BasicActorPool``.
+    """
+    from flwr.server.superlink.fleet.vce.backend import raybackend  # it imports Ray
+
+    raybackend.BasicActorPool = create_pool  # type: ignore[assignment,attr-defined]
+
+
 def set_task_identity(task_id: int, run_id: int, node_id: int) -> None:
     """Set this process's task, which Flower's messages name; Flower sets it in its own processes.
 
@@ -194,13 +274,3 @@ def set_message_id(message: Message, message_id: str) -> None:
         message_id: The new id.
     """
     message.metadata.__dict__["_message_id"] = message_id
-
-
-def set_reply_to_message_id(message: Message, message_id: str) -> None:
-    """Set the id of the message that a message replies to; Flower's metadata has no setter for it.
-
-    Args:
-        message: The reply to change.
-        message_id: Id of the request.
-    """
-    message.metadata.__dict__["_reply_to_message_id"] = message_id

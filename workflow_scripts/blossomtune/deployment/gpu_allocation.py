@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from blossomtune.config.engines import trains_elsewhere
 from blossomtune.config.federation import count_clients_per_gpu
 from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.reaper import start_reaper
@@ -39,9 +40,16 @@ def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
     configured = federation.gpus_per_client
     if not configured:
         return run
-    if federation.engine.name == "external":
-        return _set_gpu_share(run, 0)  # clients train elsewhere
+    if trains_elsewhere(federation.engine):
+        return _set_gpu_share(run, 0)
+    address = getattr(federation.engine, "address", None)
     if not (gpus := list_visible_gpus()):
+        if address:
+            raise UserError(
+                f"{CONFIG_KEY} is {configured}, and the machine of the server has no GPU",
+                "start the workflow on a node of the Ray cluster that has one, since the server "
+                "says on what the adapter was trained",
+            )
         if run.spec.training.base_dtype == "float16":
             raise UserError(
                 "training.base_dtype: float16 needs a GPU, and there is none here",
@@ -52,7 +60,7 @@ def resolve_gpu_share(run: FederatedRun) -> FederatedRun:
         )
         return _set_gpu_share(run, 0)
     if configured != "auto":
-        if configured > len(gpus):
+        if configured > len(gpus) and not address:
             raise UserError(
                 f"{CONFIG_KEY} is {configured:g}, and there are {len(gpus)} GPU(s) here"
             )

@@ -24,11 +24,10 @@ from blossomtune.deployment.certificates import (
 )
 from blossomtune.errors import UserError
 from blossomtune.files import write_private_file
+from blossomtune.public_keys import KEYGEN_HINT, load_public_key
 
 RENEW_BEFORE = timedelta(days=30)
 """Certificates that expire within this time are renewed."""
-
-KEYGEN_HINT = "ssh-keygen -t ecdsa -b 384 -N '' -f supernode.key makes such a pair"
 
 
 class KeyStore:
@@ -97,6 +96,27 @@ class KeyStore:
             p.name for p in self.folder.iterdir() if p.stat().st_mtime_ns != times_before.get(p)
         )
 
+    def replace_supernode_key(self, client: int | str) -> None:
+        """Create another key pair for a client; a run that goes on accepts only the new one."""
+        self._require_supernode_key(client)
+        self._create_supernode_key(client)
+
+    def revoke_supernode_key(self, client: int | str) -> None:
+        """Remove a client's key pair; a run that goes on does not accept it any more."""
+        self._require_supernode_key(client)
+        for path in (self.supernode_public_key(client), self.supernode_key(client)):
+            path.unlink(missing_ok=True)
+
+    def _require_supernode_key(self, client: int | str) -> None:
+        if self.supernode_public_key(client).exists():
+            return
+        prefix = "supernode_"
+        names = sorted(p.stem.removeprefix(prefix) for p in self.folder.glob(f"{prefix}*.pub"))
+        raise UserError(
+            f"{client!r} has no key in {self.folder}",
+            f"clients with keys: {', '.join(names) or 'none'}",
+        )
+
     def _ca_expires_before(self, time: datetime) -> bool:
         if not self.ca_certificate.exists():
             return True
@@ -137,19 +157,6 @@ class KeyStore:
         )
         write_private_file(self.supernode_key(client), private)
         write_private_file(self.supernode_public_key(client), public + b"\n")
-
-
-def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
-    """Load a public key in OpenSSH format; raise UserError unless Flower can verify signatures."""
-    try:
-        key = serialization.load_ssh_public_key(path.read_bytes())
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key
-    raise UserError(
-        f"{path} is not a public key of an elliptic curve in OpenSSH's format", KEYGEN_HINT
-    )
 
 
 def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 from blossomtune.artifacts.round_record import RoundRecord
 from blossomtune.config.engines import SlurmEngine
 from blossomtune.deployment.backend import SUPERLINK, Backend, ProcessSpec
 from blossomtune.deployment.gpu_allocation import assign_gpus
-from blossomtune.deployment.keys import KeyStore, load_public_key
+from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.errors import UserError
 from blossomtune.federation.run import FederatedRun
@@ -74,11 +72,11 @@ class Deployment:
             self._key_names = [client.name for client in spec.clients]
 
     @property
-    def public_keys(self) -> list[EllipticCurvePublicKey]:
-        """Public keys of the SuperNodes, by client; empty without authentication."""
+    def key_files(self) -> list[Path]:
+        """Files of the SuperNodes' public keys, by client; empty without authentication."""
         if self._keys is None:
             return []
-        return [load_public_key(self._keys.supernode_public_key(name)) for name in self._key_names]
+        return [self._keys.supernode_public_key(name) for name in self._key_names]
 
     @contextmanager
     def start_superlink(self) -> Iterator[Path]:
@@ -211,6 +209,9 @@ def deploy(run: FederatedRun, log_dir: Path) -> None:
     Args:
         run: The run.
         log_dir: Folder for the output of SuperLink and SuperNodes.
+
+    Raises:
+        UserError: If SuperLink or SuperNodes fail.
     """
     import httpx
 
@@ -224,14 +225,18 @@ def deploy(run: FederatedRun, log_dir: Path) -> None:
         backend = _create_backend(run, log_dir, scratch_dir)
         deployment = Deployment(run, backend, scratch_dir, log_dir)
         with deployment.start_superlink() as socket:
-            session = run_session(socket, deployment.public_keys, deployment.restart_supernodes)
+            key_files = deployment.key_files
+            session = run_session(socket, key_files, deployment.restart_supernodes)
             try:
-                with session as (grid, owners):
+                with session as (grid, owners, fingerprints):
                     deployment.start_supernodes()
-                    run_federation(grid, run, owners)
-            except httpx.TransportError:
+                    run_federation(grid, run, owners, fingerprints)
+            except httpx.TransportError as error:
                 deployment.wait_for_failures()  # the SuperLink may have ended
-                raise
+                raise UserError(
+                    f"the SuperLink does not answer any more: {error}",
+                    f"see {log_dir / SUPERLINK}.log; the next run goes on after the last round",
+                ) from None
 
 
 def _create_backend(run: FederatedRun, log_dir: Path, scratch_dir: Path) -> Backend:

@@ -1,13 +1,20 @@
-"""Run a federation on this machine with Flower's simulation engine on Ray."""
+"""Run a federation with Flower's simulation engine, on this machine or on a Ray cluster."""
 
 import logging
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from blossomtune.cli import filter_warnings
 from blossomtune.deployment.reaper import start_reaper
 from blossomtune.federation.run import FederatedRun
 from blossomtune.modeling.devices import count_devices, select_device
+
+if TYPE_CHECKING:  # Flower reads the environment when it is imported
+    from flwr.app import Context
+
+logger = logging.getLogger(__name__)
 
 
 def simulate(run: FederatedRun) -> None:
@@ -23,7 +30,7 @@ def simulate(run: FederatedRun) -> None:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # by default, training yields to all other processes
             # Flower ends its actors by an error, which Ray reports as a failure to be retried.
-            "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.terminate failed",
+            "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.(terminate|__ray_ready__) failed",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone
         }
         import ray  # noqa: F401 - before the filter, since it shows deprecations of all libraries
@@ -35,16 +42,44 @@ def simulate(run: FederatedRun) -> None:
         logging.getLogger("flwr").setLevel(logging.ERROR)
         filter_warnings()
         client_run = run.redact_for_clients()
+        address = getattr(run.spec.federation.engine, "address", None)
+        load_client_run = _prepare_cluster(address, client_run, scratch) if address else None
         run_simulation(
             server_app=build_server_app(lambda _: run),
-            client_app=build_client_app(lambda _: client_run),
+            client_app=build_client_app(load_client_run or (lambda _: client_run)),
             num_supernodes=len(run.spec.clients),
             backend_config=_backend_config(run, scratch),
         )
 
 
+def _prepare_cluster(
+    address: str, run: FederatedRun, scratch_dir: str
+) -> "Callable[[Context], FederatedRun]":
+    """Connect to a Ray cluster that can train, and return how clients load the run there."""
+    from blossomtune.deployment import flower_internal, ray_cluster, ray_files, ray_pool
+
+    ray_cluster.connect(address)
+    nodes = ray_cluster.list_nodes(run)
+    ray_cluster.check_packages(nodes)
+    ray_cluster.check_client_state(run, nodes)
+    copies = ray_files.copy_files(run, nodes, address, scratch_dir)
+    pool = partial(
+        ray_pool.ResilientActorPool,
+        max_actors=len(run.spec.clients),
+        timeout=run.spec.federation.round_timeout,
+    )
+    flower_internal.replace_actor_pool(pool)
+    logger.info("%d nodes of the Ray cluster %s train", len(nodes), address)
+    return ray_files.build_run_loader(run, copies)
+
+
 def _backend_config(run: FederatedRun, scratch_dir: str) -> dict[str, Any]:
     threads, gpus = run.spec.federation.threads_per_client, run.resources.gpus_per_client
+    if getattr(run.spec.federation.engine, "address", None):  # this process is connected
+        return {
+            "init_args": {},
+            "client_resources": {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1},
+        }
     workers = max(1, min(run.resources.cores // threads, len(run.spec.clients)))
     init = {
         "num_cpus": workers * threads,

@@ -12,48 +12,25 @@ import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from blossomtune.cli import setup_logging
 from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.backend import SUPERLINK
+from blossomtune.deployment.fleet_connections import BoundedHttpProtocol, allow_many_connections
+from blossomtune.deployment.fleet_guard import FleetGuard
 from blossomtune.deployment.flower_grid import RECONNECTS_FILE
 from blossomtune.deployment.keys import KeyStore
+from blossomtune.deployment.log_limit import LogLimit
+from blossomtune.deployment.message_guard import MessageGuard
 from blossomtune.deployment.unix_sockets import KEEP_ALIVE_SECONDS, listen_on
 from blossomtune.files import write_json
 from blossomtune.process_lifetime import set_process_name
 
 logger = logging.getLogger(__name__)
 
-FLEET_PREFIX = "/v1/fleet/"
 LOG_LEVEL, SHUTDOWN_TIMEOUT_SECONDS = "warning", 1
-
-
-class FleetApiOnly:
-    """ASGI application that answers requests outside the Fleet API with 404.
-
-    Args:
-        app: The SuperLink's application.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one request.
-
-        Args:
-            scope: ASGI scope.
-            receive: ASGI receive function.
-            send: ASGI send function.
-        """
-        if scope["type"] != "http" or scope["path"].startswith(FLEET_PREFIX):
-            await self._app(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 404, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
 
 
 class LoggingSSLObject(ssl.SSLObject):
@@ -89,14 +66,20 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
             port; also for the file of ``allow_reconnect`` and for large objects of messages.
         key_store: Certificate and key; None for plain text without authentication.
     """
+    flower.use_steady_clock()
     listener = socket.create_server((host, port))
     config = _build_config(host, listener.getsockname()[1], key_store)
     app = flower.create_superlink_app(config, flower.SuperLinkLifespan)
     objects = app.state.linkstate_factory.objectstore_factory.store()
     flower.keep_objects_in_files(objects, work_dir / "objects")
-    flower.allow_reconnect(app.state.linkstate_factory.state(), work_dir / RECONNECTS_FILE)
+    state = app.state.linkstate_factory.state()
+    MessageGuard(state)
+    flower.allow_reconnect(state, work_dir / RECONNECTS_FILE)
+    allow_many_connections()
     fleet_config = uvicorn.Config(
-        FleetApiOnly(app),
+        FleetGuard(app, state, has_keys=key_store is not None),
+        http=BoundedHttpProtocol,
+        ws="none",
         ssl_certfile=config.ssl_certfile,
         ssl_keyfile=config.ssl_keyfile,
         log_level=LOG_LEVEL,
@@ -168,6 +151,8 @@ def main() -> None:
     parser.add_argument("--key-dir", type=Path, help="folder of keys; plain text without it")
     args = parser.parse_args()
     set_process_name(SUPERLINK)
+    for name in ("flwr", "uvicorn.error"):
+        logging.getLogger(name).addFilter(LogLimit())
     key_store = KeyStore(args.key_dir) if args.key_dir else None
     asyncio.run(run_superlink(args.host, args.port, args.work_dir, key_store))
 

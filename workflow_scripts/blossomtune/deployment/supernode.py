@@ -8,6 +8,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -49,6 +50,7 @@ def run_supernode(
     """
     set_process_name(f"supernode_{client}")
     os.nice(NICENESS_INCREMENT)
+    flower.use_steady_clock()
     state_factory = flower.NodeStateFactory(objectstore_factory=flower.ObjectStoreFactory())
     socket_path = work_dir / "supernode.sock"
     listener = listen_on(socket_path)
@@ -84,6 +86,8 @@ def _exit_with_trainer(trainer: BaseProcess, client: int) -> None:
     trainer.join()
     status = trainer.exitcode or 0
     outcome = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
+    if status == -signal.SIGKILL:
+        outcome += ", as the kernel does when there is no memory left"
     logger.error("the trainer of client %d %s", client, outcome)
     os._exit(1)  # sys.exit would end this thread only
 

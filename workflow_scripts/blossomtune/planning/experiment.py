@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+from blossomtune.config.engines import trains_elsewhere
 from blossomtune.config.experiments import BaselineSettings
 from blossomtune.config.federation import count_clients_per_gpu
 from blossomtune.deployment.profile_memory import select_longest_rows
@@ -68,9 +69,8 @@ class PlannedExperiment:
         partition = self.results / "partitions" / str(self.config["partition"])
         spec = build_spec(self.config["federate"], self.model_dir, partition, self.preprocessed)
         share = spec.federation.gpus_per_client
-        gpus = (
-            0.0 if spec.federation.engine.name == "external" else 1.0 if share == "auto" else share
-        )
+        is_elsewhere = trains_elsewhere(spec.federation.engine)
+        gpus = 0.0 if is_elsewhere else 1.0 if share == "auto" else share
         return FederatedRun(
             spec=spec,
             paths=ClientPaths(
@@ -126,7 +126,7 @@ class PlannedExperiment:
     def count_workers(self) -> int:
         """Return how many clients train at once on this machine; 0 if they train elsewhere."""
         federation, num_clients = self.run.spec.federation, len(self.run.spec.clients)
-        if federation.engine.name == "external":
+        if trains_elsewhere(federation.engine) or getattr(federation.engine, "address", None):
             return 0
         if federation.engine.name != "simulation":
             return -(-num_clients // getattr(federation.engine, "nodes", 1))

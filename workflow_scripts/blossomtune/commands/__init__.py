@@ -1,0 +1,1 @@
+"""Commands that scripts of the workflow and the program ``blossomtune`` share."""
