@@ -1,6 +1,11 @@
 """Small valid artifacts; keyword arguments replace their fields."""
 
+from datetime import UTC, datetime
+
 from blossomtune.artifacts.answers import Answer, AnswerRecord
+from blossomtune.artifacts.audit_events import RunStarted
+from blossomtune.artifacts.audit_log import AuditEntry
+from blossomtune.artifacts.benchmark_leaks import BenchmarkLeaks, LeakedQuestions
 from blossomtune.artifacts.benchmarks import BenchmarkResults, BenchmarkScore, BenchmarkTask
 from blossomtune.artifacts.dataset_manifest import DatasetManifest, RowCounts
 from blossomtune.artifacts.history import History
@@ -101,7 +106,8 @@ def server_evaluation(loss, **fields):
 def round_record(number, **fields):
     defaults = {"round": number, "tokens": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0}
     empty = ("learning_rate", "train_loss", "evaluation", "client_evaluation", "drift", "privacy")
-    defaults |= {**dict.fromkeys(empty), "clients": [], "failed": [], "gpus": []}
+    empty += ("rejection",)
+    defaults |= {**dict.fromkeys(empty), "clients": [], "failed": [], "absent": [], "gpus": []}
     return RoundRecord(**defaults | fields)
 
 
@@ -115,6 +121,12 @@ def federation_history(**fields):
     }
     defaults |= {"best_round": None, "result_round": 1, "privacy": None}
     return History(**defaults | {"rounds": [round_record(0), round_record(1)]} | fields)
+
+
+def audit_entry(event=None, **fields):
+    defaults = {"time": datetime(2026, 1, 1, tzinfo=UTC), "sha256": "0" * 64}
+    event = event or RunStarted(run="0123456789abcdef", round=0)
+    return AuditEntry(**defaults | {"event": event} | fields)
 
 
 def answer_record(row=0, text="yes", **fields):
@@ -135,12 +147,22 @@ def benchmark_task(values=None, **fields):
     defaults = {"version": "1.0", "group": None, "subtasks": [], "num_fewshot": 0, "limit": None}
     defaults |= {"rows": 100, "chat_template": False, "main_metric": "acc"}
     defaults |= {"higher_is_better": {"acc": True}, "scores": scores}
+    defaults |= {"leaked": 0, "without_leaks": None}
     defaults["difference"] = {m: {"acc": benchmark_score(d)} for m, d in differences.items()}
     return BenchmarkTask(**defaults | fields)
 
 
 def benchmark_results(tasks=None):
     return BenchmarkResults(lm_eval="0.4.13", tasks=tasks or {"arc_easy": benchmark_task()})
+
+
+def benchmark_leaks(**tasks):
+    """Return leaks; each keyword is a task with number of questions, exact and near rows."""
+    named = {
+        name: LeakedQuestions(questions=questions, exact=exact, near=near)
+        for name, (questions, exact, near) in tasks.items()
+    }
+    return BenchmarkLeaks(ngram_size=8, threshold=0.7, tasks=named)
 
 
 def judged_pair(wins=3, losses=1, ties=2, **fields):

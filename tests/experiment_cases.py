@@ -10,7 +10,7 @@ from config_cases import PATH_SOURCE, collect_block_types
 
 from blossomtune.config.base import Block
 from blossomtune.config.benchmarks import BenchmarkSettings
-from blossomtune.config.engines import ENGINES, ExternalEngine
+from blossomtune.config.engines import ENGINES, ExternalEngine, FlowerEngine
 from blossomtune.config.evaluation import ChoicesColumn, EvaluationSettings, GenerationSettings
 from blossomtune.config.experiments import BaselineSettings, ExperimentSettings
 from blossomtune.config.export import ExportSettings, PublishSettings
@@ -86,10 +86,17 @@ EXAMPLES = [
         {"gpus_per_client": 1},
         {"strategy": "fedprox", "aggregation": "ffa", "rounds": 5, "fraction_train": 0.5}
         | {"client_weights": "held", "engine": "process", "tls": False}
-        | {"fraction_evaluate": 1, "min_clients": 2, "round_timeout": 9, "threads_per_client": 2}
+        | {
+            "fraction_evaluate": 1,
+            "min_clients": 2,
+            "min_available_clients": 2,
+            "round_timeout": 9,
+            "max_update_norm": 5,
+            "threads_per_client": 2,
+        }
         | {"gpus_per_client": 0, "evaluate_rows": 9, "evaluate_every": 2, "early_stopping": {}}
         | {"result": "best", "keep_checkpoints": 3, "communication": {"precision": "int8"}}
-        | {"privacy": {}},
+        | {"privacy": {}, "quarantine": 0},
     ),
     Example(
         CommunicationSettings,
@@ -177,6 +184,7 @@ EXAMPLES += [
     for name, block in STRATEGY_SETTINGS.items()
 ]
 ENGINE_PARAMETERS: dict[str, dict[str, Any]] = {
+    "simulation": {"address": "auto"},
     "docker": {"image": "other", "memory_mb": 9, "cpus": 1},
     "apptainer": {"image": "other"},
     "slurm": {"image": "other", "nodes": 2},
@@ -188,7 +196,20 @@ EXAMPLES += [
         ("federation", "engine"),
         EXTERNAL,
         {"host": "b.example", "port": 9, "keys": "others"},
-    )
+    ),
+    Example(
+        FlowerEngine,
+        ("federation", "engine"),
+        {"name": "flower", "address": "a.example:8000"},
+        {"address": "b.example:8000", "root_certificates": "ca.crt", "keys": "others"}
+        | {"superexec_secret": "secret"},
+    ),
+    Example(
+        FlowerEngine,
+        ("federation", "engine"),
+        {"name": "flower", "connection": "a"},
+        {"connection": "b"},
+    ),
 ]
 EXAMPLES += [
     Example(
@@ -199,7 +220,7 @@ EXAMPLES += [
         | {"name": "process" if name == "simulation" else "simulation"},
     )
     for name, block in ENGINES.items()
-    if name != "external"
+    if name not in {"external", "flower"}
 ]
 
 
@@ -236,6 +257,7 @@ def build_cases() -> list[Case]:
     nested = ("lora", "training", "federation", "baselines", "evaluation")
     missing -= {(ExperimentSettings, key) for key in nested}  # their own keys are here
     missing.remove((ExternalEngine, "name"))  # no other engine goes with its partition
+    missing.remove((FlowerEngine, "name"))  # nor with its keys
     for example in EXAMPLES:
         for key, value in example.new_values.items():
             missing.discard((example.block_type, key))

@@ -1,5 +1,7 @@
 """Federations in this process: a Flower grid that calls the ClientApp directly."""
 
+import gc
+
 import safetensors.torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -37,6 +39,7 @@ class LocalGrid(Grid):
         return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids):
+        gc.freeze()  # as in a client's process, where nothing unfreezes it again
         messages = [self.pending.pop(i) for i in list(message_ids)]
         messages.sort(key=lambda m: self.order.index(m.metadata.dst_node_id))
         return [self._reply(message) for message in messages]

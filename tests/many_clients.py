@@ -9,6 +9,7 @@ from blossomtune.config.training import TrainingSettings
 from blossomtune.deployment.flower_internal import set_message_id, set_task_identity
 from blossomtune.federation.messages import replies
 from blossomtune.federation.messages.replies import TrainReply
+from blossomtune.federation.messages.versions import encode_versions
 from blossomtune.federation.server.rounds import RoundRunner
 from blossomtune.federation.spec import ClientSpec, FederationSpec
 from blossomtune.training.adapter import select_factor
@@ -56,11 +57,14 @@ class ManyClientsGrid:
 
     def answer(self, message):
         client = message.metadata.dst_node_id - FIRST_NODE
+        return Message(self.build_content(message, client), reply_to=message)
+
+    def build_content(self, message, client):
+        """Return the content of a client's reply."""
         if message.metadata.message_type == MessageType.QUERY:
-            content = RecordDict({"metrics": MetricRecord({"client": client})})
-        else:
-            content = self.train(client)
-        return Message(content, reply_to=message)
+            metrics = MetricRecord({"client": client})
+            return RecordDict({"metrics": metrics, "versions": encode_versions()})
+        return self.train(client)
 
     def train(self, client):
         sent = self.adapter
@@ -72,21 +76,26 @@ class ManyClientsGrid:
         return replies.encode_train_reply(TrainReply({}, state, control, metrics, {}), "float32")[0]
 
 
-def build_runner(num_clients, adapter, spool_dir, **federation):
-    """Return the runner of a federation, whose keywords are keys of the federation block."""
-    set_task_identity(1, 1, 1)
-    settings = FederationSettings(
-        rounds=4, fraction_train=1.0, fraction_evaluate=0.0, round_timeout=7200, **federation
-    )
+def build_spec(num_clients, **federation):
+    """Return what is trained; keywords are keys of the federation block."""
+    keys = {"rounds": 4, "round_timeout": 7200, "max_update_norm": None}  # made-up updates
+    settings = FederationSettings(**keys | federation)
     clients = [ClientSpec(name=f"c{i}", num_rows=1, rank=RANK) for i in range(num_clients)]
-    spec = FederationSpec(
+    return FederationSpec(
         seed=1,
         lora=LoraSettings(r=RANK, alpha=8),
         training=TrainingSettings(),
         federation=settings,
         clients=tuple(clients),
         base_model_name="base",
+        max_length=128,
     )
+
+
+def build_runner(num_clients, adapter, spool_dir, **federation):
+    """Return the runner of a federation, whose keywords are keys of the federation block."""
+    set_task_identity(1, 1, 1)
+    spec = build_spec(num_clients, **federation)
     grid = ManyClientsGrid(num_clients, adapter, spec)
     checkpoint = Checkpoint(0, adapter, [])
     return RoundRunner(grid, spec, "0123456789abcdef", checkpoint, spool_dir=spool_dir)

@@ -43,23 +43,29 @@ times = ""
 
 def deploy() -> Measurement:
     """Measure a round without its optimizer steps."""
-    ours, reference = _measure_overhead(), _measure_empty_app()
+    ours, reference = measure_overhead({"name": "process"}), _measure_empty_app()
     name = "a round without its steps, process engine / empty app"
     target = (reference + ALLOWED_SECONDS) / reference
     return Measurement(name, ours, reference, "s", target)
 
 
-def _measure_overhead() -> float:
+def measure_overhead(engine: dict) -> float:
     """Return the seconds of a round with one step, less those of the step.
 
     A step takes half of the time by which training of three steps is longer.
+
+    Args:
+        engine: The block of the engine.
+
+    Returns:
+        Seconds.
     """
     config, inputs = prepare_default()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         inputs |= _select_first_clients(inputs, folder)
         (round_1, train_1), (round_3, train_3) = (
-            _measure_rounds(config, inputs, folder / str(steps), steps) for steps in (1, 3)
+            _measure_rounds(config, inputs, folder / str(steps), steps, engine) for steps in (1, 3)
         )
     step = (train_3 - train_1) / 2
     print(f"a round of one step {round_1:.2f} s, of three {round_3:.2f} s; a step {step:.2f} s")
@@ -80,11 +86,12 @@ def _select_first_clients(inputs: dict[str, Path], folder: Path) -> dict[str, Pa
 
 
 def _measure_rounds(
-    config: dict, inputs: dict[str, Path], folder: Path, steps: int
+    config: dict, inputs: dict[str, Path], folder: Path, steps: int, engine: dict
 ) -> tuple[float, float]:
     """Return the median seconds from round to round, and of a round's training."""
     federation = config["federation"] | {"rounds": ROUNDS, "evaluate_rows": 0}
-    federation |= {"engine": {"name": "process"}}
+    # the SuperLinks of both engines are on the loopback address; one of others has no certificate
+    federation |= {"engine": engine, "tls": engine["name"] == "process"}
     arguments = config["training"]["arguments"] | {"max_steps": steps}
     training = config["training"] | {"arguments": arguments}
     config = config | {"federation": federation, "training": training}
@@ -110,29 +117,54 @@ def _compute_interval(times: list[float]) -> float:
 
 def _measure_empty_app() -> float:
     """Return the seconds per round of Flower's programs with an app that replies at once."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        home = Path(name)
-        app = home / "app"
-        app.mkdir()
-        shutil.copy(Path(__file__).with_name("empty_app.py"), app)
-        (app / "pyproject.toml").write_text(APP)
+    with tempfile.TemporaryDirectory() as name, start_flower(Path(name)):
+        return run_empty_app(Path(name))
+
+
+@contextmanager
+def start_flower(home: Path) -> Iterator[str]:
+    """Start a SuperLink and a SuperNode per client, all of Flower's own; yield the address.
+
+    Args:
+        home: Folder of their files, with a connection ``here`` in ``config.toml``.
+
+    Yields:
+        Address of the SuperLink.
+    """
+    with ExitStack() as stack:
         port, *supernode_ports = _find_free_ports(1 + CLIENTS)
         address = f"127.0.0.1:{port}"
         (home / "config.toml").write_text(f'[superlink.here]\naddress="{address}"\ninsecure=true\n')
         superlink = ["flower-superlink", "--insecure", "--port", port]
         superlink += ["--disable-runtime-dependency-installation"]
         stack.enter_context(_run_program(home, *superlink))
-        for other in supernode_ports:
+        for client, other in enumerate(supernode_ports):
             supernode = ["flower-supernode", "--insecure", "--superlink", address, "--port", other]
+            supernode += ["--node-config", f"partition-id={client}"]
             stack.enter_context(_run_program(home, *supernode))
         _wait_for_port(port)
-        times = home / "times"
-        config = f'rounds={ROUNDS} times="{times}"'
-        command = ("flwr", "run", app, "here", "--stream", "--run-config", config)
-        with _run_program(home, *command) as run:
-            if run.wait(300):
-                raise SystemExit((home / "flwr.log").read_text())
-        return _compute_interval([float(line) for line in times.read_text().splitlines()][1:])
+        yield address
+
+
+def run_empty_app(home: Path) -> float:
+    """Run an app that replies at once; return the median seconds per round.
+
+    Args:
+        home: Folder of ``start_flower``.
+
+    Returns:
+        Seconds.
+    """
+    app, times = home / "app", home / "times"
+    app.mkdir()
+    shutil.copy(Path(__file__).with_name("empty_app.py"), app)
+    (app / "pyproject.toml").write_text(APP)
+    config = f'rounds={ROUNDS} times="{times}"'
+    command = ("flwr", "run", app, "here", "--stream", "--run-config", config)
+    with _run_program(home, *command) as run:
+        if run.wait(300):
+            raise SystemExit((home / "flwr.log").read_text())
+    return _compute_interval([float(line) for line in times.read_text().splitlines()][1:])
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def _write_run(
         federation=FederationSettings(),
         clients=(ClientSpec(name="a", num_rows=NUM_ROWS, rank=8),),
         base_model_name="base",
+        max_length=128,
     )
     paths = ClientPaths(
         model=folder / "model", preprocessed=folder / "preprocessed", checkpoints=folder

@@ -4,15 +4,12 @@ As a program, ``bench_server.py CASE CLIENTS LAYERS`` prints the peak in megabyt
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from measurement import ROOT, Measurement
+from measurement import Measurement, measure_in_process
 
-CODE = os.pathsep.join([str(ROOT / "workflow_scripts"), str(ROOT / "tests")])
 CLIENTS, ALLOWED_MB = 64, 600
 SIZE, LAYERS = 16384, 190
 """Size and number of the adapted layers, of rank 4: 100 MB."""
@@ -51,11 +48,7 @@ def measure(case: str, clients: int, layers: int = LAYERS) -> float:
         clients: Number of clients.
         layers: Number of adapted layers.
     """
-    # glibc then returns freed memory at once, so that the peak is the memory in use.
-    environment = os.environ | {"PYTHONPATH": CODE, "MALLOC_MMAP_THRESHOLD_": str(2**20)}
-    command = [sys.executable, __file__, case, str(clients), str(layers)]
-    result = subprocess.run(command, env=environment, check=True, capture_output=True)
-    return json.loads(result.stdout.splitlines()[-1])
+    return measure_in_process(__file__, case, clients, layers)
 
 
 def _run_round(case: str, clients: int, layers: int) -> float:

@@ -1,11 +1,13 @@
-"""One row of the benchmark table, and the wall time of a program."""
+"""One row of the benchmark table, and programs that are timed or that measure themselves."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
@@ -54,3 +56,15 @@ def time_program(*command: object, **environment: str) -> float:
         check=True,
     )
     return time.perf_counter() - start
+
+
+def measure_in_process(program: str, *arguments: object) -> Any:
+    """Run a Python program; return the JSON of its last line.
+
+    glibc returns freed memory at once there, so that a peak is the memory in use.
+    """
+    code = os.pathsep.join([str(SCRIPTS), str(ROOT / "tests")])
+    environment = os.environ | {"PYTHONPATH": code, "MALLOC_MMAP_THRESHOLD_": str(2**20)}
+    command = [sys.executable, program, *map(str, arguments)]
+    result = subprocess.run(command, env=environment, check=True, capture_output=True)
+    return json.loads(result.stdout.splitlines()[-1])

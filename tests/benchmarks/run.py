@@ -12,6 +12,7 @@ from bench_deployment import deploy
 from bench_evaluate import evaluate
 from bench_federate import federate
 from bench_flexlora import flexlora, flexlora_memory
+from bench_flower import flower
 from bench_large import large_evaluate, large_federate, large_merge
 from bench_leaks import leaks, leaks_memory
 from bench_long_rows import (
@@ -24,6 +25,7 @@ from bench_long_rows import (
 from bench_partition import partition, partition_thousand
 from bench_plan import plan_memory
 from bench_preprocess import preprocess
+from bench_scale import scale
 from bench_server import server_memory
 from bench_step import (
     step_bfloat16,
@@ -31,6 +33,7 @@ from bench_step import (
     step_float32,
     step_float32_products,
 )
+from bench_superlink import superlink
 from measurement import ROOT
 
 from blossomtune.files import write_json
@@ -40,6 +43,7 @@ BENCHMARKS = [
     federate,
     evaluate,
     deploy,
+    flower,
     preprocess,
     leaks,
     leaks_memory,
@@ -48,6 +52,8 @@ BENCHMARKS = [
     flexlora,
     flexlora_memory,
     server_memory,
+    scale,
+    superlink,
     adopt_small,
     adopt_large,
     plan_memory,

@@ -13,7 +13,7 @@ from markdown_pages import PAGES, ROOT, anchors, blocks, prose
 from blossomtune.config.load import load_configuration
 
 LANGUAGES = {"bash", "python", "text", "yaml"}
-NEEDS = {"gpu", "hub", "registry", "default results", "idle machine"}
+NEEDS = {"gpu", "hub", "registry", "default results", "idle machine", "kubernetes"}
 LIBRARY = ROOT / "workflow_scripts/blossomtune"
 FOLDERS = (".ci", "config", "containers", "docs", "envs", "profiles", "rules", "tests")
 PACKAGES = sorted(path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists())

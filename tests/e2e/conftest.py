@@ -207,11 +207,11 @@ def simulated_run(start_federate, federation_files):
     return process
 
 
-@pytest.fixture
-def train(federation_files, tmp_path):
+@pytest.fixture(scope="session")
+def train_in(federation_files):
     """Return a function that runs a federation in this process; it returns run and history."""
 
-    def run_experiment(experiment, folder="run", order=None, files=federation_files):
+    def run_experiment(home, experiment, order=None, files=federation_files):
         from local_grid import LocalGrid
 
         from blossomtune.federation.build_spec import build_spec
@@ -220,7 +220,6 @@ def train(federation_files, tmp_path):
         from blossomtune.federation.server.run_federation import run_federation
 
         config = experiment.model_dump(mode="json", include={"lora", "training", "federation"})
-        home = tmp_path / folder
         paths = ServerPaths(
             model=files["model"],
             preprocessed=files["preprocessed"],
@@ -232,5 +231,48 @@ def train(federation_files, tmp_path):
         run = FederatedRun(spec=spec, paths=paths)
         run_federation(LocalGrid(run, order), run)
         return run, read_json(paths.history)
+
+    return run_experiment
+
+
+@pytest.fixture(scope="session")
+def hash_without_client(train_in, tmp_path_factory):
+    """Return a function that hashes the adapter of a run in which a client fails.
+
+    Its arguments are the client's number, the first of its failing rounds, and keys of
+    ``federation``. Otherwise the run is that of ``start_federate``.
+    """
+
+    def run_experiment(client, first_round, **federation):
+        from flwr.app import Error, Message
+        from local_grid import FIRST_NODE, LocalGrid, build_experiment, hash_adapter
+
+        from blossomtune.federation.messages.records import ROUND_RECORD
+
+        send_reply = LocalGrid._reply
+
+        def reply(grid, message):
+            number = message.content.config_records.get(ROUND_RECORD, {}).get("round", 0)
+            if number >= first_round and message.metadata.dst_node_id == FIRST_NODE + client:
+                return Message(Error(0, "Message: it is absent"), reply_to=message)
+            return send_reply(grid, message)
+
+        rates = {"learning_rate_max": 1e-2, "learning_rate_min": 5e-5, "optimizer_state": "kept"}
+        keys = {"min_clients": 2, "evaluate_rows": 4, "quarantine": 0} | federation
+        experiment = build_experiment(training=rates, arguments={"max_steps": 2}, **keys)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalGrid, "_reply", reply)  # the fault; the real method replies else
+            run, _ = train_in(tmp_path_factory.mktemp("absent"), experiment)
+        return hash_adapter(run)
+
+    return run_experiment
+
+
+@pytest.fixture
+def train(train_in, tmp_path):
+    """Return the same function for folders of one test."""
+
+    def run_experiment(experiment, folder="run", **arguments):
+        return train_in(tmp_path / folder, experiment, **arguments)
 
     return run_experiment

@@ -14,6 +14,9 @@ import pytest
 from federate_process import SIMULATED_KEYS, wait_for_exit
 from orphan_processes import wait_until
 
+from blossomtune.artifacts.audit_events import ClientJoined
+from blossomtune.artifacts.audit_log import AUDIT_LOG_FILE
+from blossomtune.auditing.verify_results import verify_results
 from blossomtune.config.engines import ProcessEngine
 from blossomtune.deployment.backend import SUPERLINK, ProcessSpec
 from blossomtune.deployment.docker_engine import RUN_LABEL
@@ -79,6 +82,10 @@ def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
         "superlink.log",
         *(f"supernode_{i}.log" for i in range(3)),
     }
+    entries = verify_results(process.adapter.parent, process.checkpoints / AUDIT_LOG_FILE)
+    joined = [entry.event for entry in entries if isinstance(entry.event, ClientJoined)]
+    assert sorted(event.client for event in joined) == [0, 1, 2]
+    assert len({event.key for event in joined if event.key}) == 3
 
 
 @pytest.mark.engine

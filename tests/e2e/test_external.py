@@ -6,6 +6,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -93,20 +95,31 @@ def start_client(tmp_path):
         subprocess.run(["docker", "rm", "--force", f"supernode-{name}"], capture_output=True)
 
 
-@pytest.mark.engine
-def test_guide_trains_the_same_adapter_as_a_simulation(server, start_client, tmp_path, tiny_model):
-    """The SuperNode of north and the server are killed during the run."""
-    head, *rows = (server / "words.csv").read_text().splitlines()
-    (server / "words.csv").write_text("\n".join([head, *rows[:20]]) + "\n")
-    output = run_commands(server, find_commands("invite"))
-    assert "for north: keys/invitations/together/north" in output
-    for number, name in enumerate(CLIENTS):
-        shutil.copytree(server / "keys/invitations/together" / name, tmp_path / name)
-        shutil.copytree(tiny_model, tmp_path / name / "model")
-        own = [f"secret{name}{row}" for row in rows[20 + 28 * number : 48 + 28 * number]]
-        (tmp_path / name / "rows.csv").write_text("\n".join([head, *own]) + "\n")
-        start_client(name)
+@pytest.fixture
+def invite_and_join(server, start_client, tmp_path, tiny_model):
+    """Return a function that invites the clients and starts them, each with 28 rows."""
 
+    def join():
+        head, *rows = (server / "words.csv").read_text().splitlines()
+        (server / "words.csv").write_text("\n".join([head, *rows[:20]]) + "\n")
+        output = run_commands(server, find_commands("invite"))
+        assert "for north: keys/invitations/together/north" in output
+        for number, name in enumerate(CLIENTS):
+            shutil.copytree(server / "keys/invitations/together" / name, tmp_path / name)
+            shutil.copytree(tiny_model, tmp_path / name / "model")
+            own = [f"secret{name}{row}" for row in rows[20 + 28 * number : 48 + 28 * number]]
+            (tmp_path / name / "rows.csv").write_text("\n".join([head, *own]) + "\n")
+            start_client(name)
+
+    return join
+
+
+@pytest.mark.engine
+def test_guide_trains_the_same_adapter_as_a_simulation(
+    server, invite_and_join, start_client, tmp_path
+):
+    """The SuperNode of north and the server are killed during the run."""
+    invite_and_join()
     train = find_commands("cores all\n").replace("cores all", "cores 2")
     process = start_commands(server, train)
     wait_for_round(server, process, 1)
@@ -136,6 +149,59 @@ def test_guide_trains_the_same_adapter_as_a_simulation(server, start_client, tmp
         for name in ("simulated", "together")
     )
     assert compute_file_sha256(simulated) == compute_file_sha256(together)
+
+
+@pytest.mark.engine
+def test_network_may_be_lost_for_a_while(server, invite_and_join):
+    """The link of south is down for less than ``round_timeout``, and later for longer.
+
+    Flower takes a node for gone that misses its heartbeats for a minute.
+    """
+    data = yaml.safe_load((server / "config/config.yaml").read_text())
+    federation = data["experiments"]["together"]["federation"]
+    federation |= {"rounds": 60, "min_clients": 1, "round_timeout": 120}
+    write_config(server, data)
+    invite_and_join()
+    for name in CLIENTS:  # the server waits for a client no longer than for a round
+        logs = ["bash", "-c", f"docker logs supernode-{name} 2>&1"]
+        wait_until(lambda logs=logs: b"28 rows" in subprocess.check_output(logs))
+    process = start_commands(server, find_commands("cores all\n").replace("cores all", "cores 2"))
+    wait_for_round(server, process, 1)
+    with link_down("supernode-south"):
+        time.sleep(70)
+    rounds = list_rounds(server)
+    wait_for_round(server, process, len(rounds) + 2)
+    assert set(list_rounds(server)) == {"2 of 2 clients"}
+    with link_down("supernode-south"):
+        wait_until(lambda: "1 of 2 clients" in list_rounds(server))
+        assert "failed: client 1 (south): no answer in 120 s" in read_log(server)
+    wait_until(lambda: list_rounds(server)[-1] == "2 of 2 clients")
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+
+
+def list_rounds(server):
+    """Return how many clients took part in each round so far."""
+    return re.findall(r"\d of 2 clients", read_log(server))
+
+
+@contextmanager
+def link_down(container):
+    """Take down the link between a container and this host."""
+    pid = subprocess.check_output(
+        ["docker", "inspect", "--format", "{{.State.Pid}}", container], text=True
+    ).strip()
+    set_link = ["nsenter", "--target", pid, "--net", "ip", "link", "set", "eth0"]
+    routes = subprocess.check_output([*set_link[:4], "ip", "route", "show", "default"], text=True)
+    subprocess.run([*set_link, "down"], check=True)
+    yield
+    subprocess.run([*set_link, "up"], check=True)
+    add_route = [*set_link[:4], "ip", "route", "replace", *routes.split()]
+    subprocess.run(add_route, check=True)
+
+
+def read_log(server):
+    return (server / "results/logs/federate/together.log").read_text()
 
 
 def wait_for_round(server, process, number):

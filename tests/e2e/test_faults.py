@@ -5,18 +5,17 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from federate_process import SIMULATED_KEYS, wait_for_exit
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import Message
+from invalid_replies import FAULTS, build_invalid_reply
 from orphan_processes import wait_until
 
 from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
 from blossomtune.deployment.session import MAX_RESTARTS
-from blossomtune.federation.messages import codec
-from blossomtune.federation.messages.records import ADAPTER_RECORD, METRICS_RECORD
-from blossomtune.federation.messages.replies import TRAIN_METRICS
 
 pytestmark = pytest.mark.engine
 
@@ -66,19 +65,16 @@ def test_supernode_that_keeps_failing_is_given_up(start):
     assert process.list_clients() == [[1, 2]]
 
 
-def build_invalid_reply(content, fault):
-    """Return a train reply in which one tensor has another shape, or a NaN."""
-    state = codec.decode(content[ADAPTER_RECORD])
-    name = next(iter(state))
-    state[name] = state[name][1:] if fault == "shape" else state[name] / 0 * 0
-    metrics = MetricRecord(dict.fromkeys(TRAIN_METRICS, 1.0))
-    return RecordDict({ADAPTER_RECORD: codec.encode(state, "float32")[0], METRICS_RECORD: metrics})
+@pytest.fixture(scope="module")
+def adapter_without_attacker(hash_without_client):
+    """Return the digest of the adapter of a run whose second client fails in its second round."""
+    return hash_without_client(1, 2, rounds=2)
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"), [("shape", "instead of"), ("nan", "holds values that are not finite")]
-)
-def test_invalid_reply_of_an_authenticated_client_does_not_count(start, fault, reason):
+@pytest.mark.parametrize(("fault", "reason"), FAULTS.items())
+def test_invalid_reply_of_an_authenticated_client_does_not_count(
+    start, adapter_without_attacker, fault, reason
+):
     """The client's trainer is suspended, and the test replies in its place."""
     process = start(min_clients=2, rounds=2)
     process.wait_for_round(1)
@@ -93,6 +89,43 @@ def test_invalid_reply_of_an_authenticated_client_does_not_count(start, fault, r
     output = process.finish()
     assert process.list_clients() == [[0, 1, 2], [0, 2]], output
     assert reason in output
+    assert process.hash_adapter() == adapter_without_attacker
+
+
+@pytest.fixture
+def limit_memory():
+    """Return a function that limits the memory of a process from now on, by a control group."""
+    unified, memory = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/memory")
+    parent = unified.parent if unified.exists() else memory
+    if not os.access(parent / "cgroup.procs", os.W_OK) or not os.path.ismount(parent):
+        pytest.skip("no control group of memory can be made here")
+    group = parent / f"blossomtune-test-{os.getpid()}"
+    group.mkdir()
+    limit = group / ("memory.max" if unified.exists() else "memory.limit_in_bytes")
+    if not limit.exists():
+        group.rmdir()
+        pytest.skip("there is no controller of memory here")
+
+    def move(process, num_bytes):
+        limit.write_text(str(num_bytes))
+        (group / "cgroup.procs").write_text(str(process.pid))
+
+    yield move
+    wait_until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def test_trainer_that_is_killed_for_lack_of_memory_is_started_again(
+    start, simulated_run, limit_memory
+):
+    process = start(min_clients=3)
+    process.wait_for_round(1)
+    limit_memory(process.find_children("trainer")[1], 2**12)  # of its pages from now on
+    output = process.finish()
+    assert "the trainer of client 1 was killed by signal 9" in output
+    assert "memory" in output
+    assert process.list_clients() == [[0, 1, 2]] * 3
+    assert process.hash_adapter() == simulated_run.hash_adapter()
 
 
 @pytest.fixture
@@ -115,8 +148,9 @@ def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, 
         while file.write(bytes(2**12)):
             pass
     assert shutil.disk_usage(small_disk).free < 2**12
-    output = process.finish(returncode=1).lower()
-    assert "no space left on the disk" in output or "no space left on device" in output
+    output = process.finish(returncode=1)
+    assert "no space left on" in output.lower()
+    assert f"on {small_disk} and run the same command again" in output, output
     filler.unlink()
     resumed = start(checkpoints=small_disk / "checkpoints")
     assert "going on after round" in resumed.finish()

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from artifact_samples import server_evaluation
 from flwr.app import MessageType
 from local_grid import LocalGrid, build_experiment, drop_seconds, hash_adapter, load_adapter
 
@@ -13,6 +14,7 @@ from blossomtune.federation.client import worker
 from blossomtune.federation.messages import codec
 from blossomtune.federation.messages.records import ADAPTER_RECORD
 from blossomtune.federation.server import aggregate_round, rounds
+from blossomtune.federation.server.evaluator import ServerEvaluator
 
 STATEFUL = {
     "momentum": {"strategy": "fedavgm"},
@@ -46,6 +48,36 @@ def test_run_resumed_after_each_round_equals_an_uninterrupted_run(train, keys):
     run, resumed = train(build_experiment(rounds=3, **keys), "parts")
     assert hash_adapter(run) == hash_adapter(whole)
     assert drop_seconds(resumed) == drop_seconds(history)
+
+
+def test_round_without_a_finite_loss_is_dropped_and_the_run_goes_on(train, monkeypatch):
+    """Clients never see the base update of such a round, and a resumed run drops the same one."""
+    evaluate = ServerEvaluator.evaluate
+
+    def spoil_round_2(evaluator, state, base_deltas):
+        evaluation = evaluate(evaluator, state, base_deltas)
+        return evaluation.model_copy(update={"loss": math.nan} if 2 in base_deltas else {})
+
+    monkeypatch.setattr(ServerEvaluator, "evaluate", spoil_round_2)  # the fault; evaluates first
+    keys = {"aggregation": "fedex", "fraction_evaluate": 1.0, "evaluate_rows": 4}
+    whole, history = train(build_experiment(rounds=3, **keys), "whole")
+    assert [r["rejection"] for r in history["rounds"]] == [
+        *(None, None, "the held-out loss is nan", None)
+    ]
+    assert [r["evaluation"] is None for r in history["rounds"]] == [False, False, True, False]
+    assert [r["client_evaluation"] is None for r in history["rounds"]] == [True, False, True, False]
+    for number in (1, 2, 3):
+        worker.get_worker.cache_clear()  # as in a new process
+        run, resumed = train(build_experiment(rounds=number, **keys), "parts")
+    assert hash_adapter(run) == hash_adapter(whole)
+    assert drop_seconds(resumed) == drop_seconds(history)
+
+
+def test_model_whose_loss_is_not_finite_is_not_trained(train, monkeypatch):
+    evaluation = server_evaluation(math.nan)
+    monkeypatch.setattr(ServerEvaluator, "evaluate", lambda *_: evaluation)  # the fault
+    with pytest.raises(UserError, match=r"the held-out loss is nan before any training\n.*dtype"):
+        train(build_experiment(rounds=1))
 
 
 def test_order_of_arrival_does_not_change_the_adapter(train):

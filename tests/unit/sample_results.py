@@ -185,6 +185,7 @@ def build_history(rounds=3, failed=(), block=None):
                 else None,
                 "client_evaluation": client_evaluation,
                 "clients": clients,
+                "rejection": None,
                 "failed": [
                     {"client": i, "name": list(CLIENTS)[i], "reason": "OutOfMemoryError: <no room>"}
                     | {"bytes_down": 9_788_392, "bytes_up": 0}
@@ -201,6 +202,7 @@ def build_history(rounds=3, failed=(), block=None):
                 "privacy": {"epsilon": 1.801 * number, "delta": private["delta"], **norm}
                 if private and number
                 else None,
+                "absent": [],
                 "gpus": [],
             }
         )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from blossomtune.code_dependencies import list_sources
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "workflow_scripts"
 
@@ -32,7 +34,9 @@ ACCELERATOR_MODULES = {
 }
 ACCELERATOR_NAMES = {"torch.accelerator", "torch.cuda", "torch.mps", "torch.xpu"}
 
-READERS = {"chat", "evaluation", "export", "judging", "reporting", "tracking", "watching"}
+READERS = {
+    *("auditing", "chat", "evaluation", "export", "judging", "reporting", "tracking", "watching")
+}
 """Packages that read artifacts; they import no package that writes the artifacts."""
 
 
@@ -63,6 +67,23 @@ def test_only_one_module_imports_non_public_flower():
             is_oracle = file.is_relative_to(ROOT / "tests") and ORACLE in lines[number - 1]
             if is_flower and module not in PUBLIC_FLOWER and not is_oracle:
                 problems.append(f"{file.relative_to(ROOT)}:{number}: {module}")
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["federation/server/server_app", "federation/client/client_app", "deployment/flower_app"],
+)
+def test_engine_flower_needs_public_flower_only(module):
+    """Imports of imported modules count, too."""
+    sources = [ROOT / name for name in list_sources(f"blossomtune/{module}")]
+    assert len(sources) > 5
+    problems = [
+        f"{file.relative_to(ROOT)}:{number}: {name}"
+        for file in sources
+        for number, name in (imported_modules(file) if file.suffix == ".py" else ())
+        if name.split(".")[0] == "flwr" and name not in PUBLIC_FLOWER
+    ]
     assert problems == []
 
 

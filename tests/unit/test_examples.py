@@ -364,7 +364,7 @@ def test_epsilon_in_the_comments_is_right():
     configuration = load_configuration(EXAMPLES["privacy.yaml"])
     federation = configuration.experiments["private"].federation
     clients = configuration.partitions["hundred"].num_partitions
-    for noise, comment in ((1, "epsilon is 13.9 at delta 0.001"), (2, "it is 4.2.")):
+    for noise, comment in ((1, "epsilon is 9.0 at delta 0.001"), (2, "it is 2.3.")):
         block = federation.privacy.model_copy(update={"noise_multiplier": noise})
         spent = compute_epsilon(
             block, clients, federation.count_sampled_clients(clients), federation.rounds

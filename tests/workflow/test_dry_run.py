@@ -244,6 +244,7 @@ def test_every_stage_has_a_rule():
         *(
             *STAGES,
             "benchmark",
+            "find_benchmark_leaks",
             "collect_benchmarks",
             "judge",
             "fetch_converter",
@@ -256,6 +257,7 @@ def test_every_stage_has_a_rule():
             "invite",
             "plan",
             "plan_downloads",
+            "write_run",
         )
     }
 
@@ -303,11 +305,23 @@ def test_an_image_of_the_users_own_is_not_built(checkout, image):
     assert checkout.planned(*given) == Counter([*STAGES, "all"])
 
 
+def test_training_waits_for_the_leaks_of_benchmarks_that_are_refused(checkout):
+    example = ("--configfile", "config/examples/benchmarks.yaml")
+    leaks = "results/experiments/quickstart/benchmark_leaks.json"
+    adapter = "results/experiments/quickstart/adapter"
+    assert "find_benchmark_leaks" not in checkout.planned(adapter, *example)
+    refused = ("--config", "preprocessing={sentiment: {leaks: error}}")
+    done = checkout.snakemake("--dry-run", adapter, *example, *refused)
+    assert done.returncode == 0, done.stderr
+    [inputs] = re.findall(r"^rule federate:\n    input: (.*)", done.stdout, flags=re.M)
+    assert leaks in inputs.split(", ")
+
+
 ADDITIONAL_STAGES = {
     "comparison.yaml": {"train_baseline": 5},  # on all rows, and per client
     "instruction.yaml": {"train_baseline": 1},
-    "benchmarks.yaml": {"benchmark": 2, "collect_benchmarks": 1},
-    "flowertune.yaml": {"benchmark": 6, "collect_benchmarks": 3},
+    "benchmarks.yaml": {"benchmark": 2, "find_benchmark_leaks": 1, "collect_benchmarks": 1},
+    "flowertune.yaml": {"benchmark": 6, "find_benchmark_leaks": 3, "collect_benchmarks": 3},
 }
 """Jobs that an example has beyond those of the default, by file and stage."""
 

@@ -1,0 +1,73 @@
+"""One federation on Flower's own SuperLink and SuperNodes, with TLS and registered keys."""
+
+import json
+import shutil
+
+import pytest
+from federate_process import SIMULATED_KEYS
+from stock_flower import start_stock_flower
+
+from blossomtune.files import read_json
+
+NODE_CONFIGS = {"lab 0": "partition-id=0", "lab 1": 'client="lab 1"'}
+
+
+@pytest.fixture(scope="module")
+def two_clients(federation_files, tmp_path_factory):
+    """Return the files of a federation of the first two clients."""
+    home = tmp_path_factory.mktemp("two")
+    files = {"model": federation_files["model"]}
+    for name in ("partition", "preprocessed"):
+        files[name] = shutil.copytree(federation_files[name], home / name)
+        manifest = read_json(files[name] / "manifest.json")
+        lists = {key: manifest[key][:2] for key in ("clients", "held_out") if key in manifest}
+        (files[name] / "manifest.json").write_text(json.dumps(manifest | lists))
+    return files
+
+
+@pytest.mark.engine
+def test_run_survives_kills_of_either_side_and_makes_the_adapter_of_a_simulation(
+    engine, federate, two_clients, tmp_path
+):
+    """federate is killed in round 2 and run again. The SuperLink is killed in round 3.
+
+    The ServerApp runs here, as the SuperLink's isolation allows.
+    """
+    engine("process")
+    keys = SIMULATED_KEYS | {"min_clients": 2}
+    simulated = federate(two_clients, engine="simulation", **keys)
+    simulated.finish()
+    with start_stock_flower(tmp_path, NODE_CONFIGS, isolation="process") as flower:
+        block = {"name": "flower", "address": flower.address}
+        block |= {"root_certificates": str(flower.keys.ca_certificate)}
+        block |= {"superexec_secret": str(flower.secret)}
+        killed = federate(two_clients, engine=block, **keys)
+        killed.wait_for_round(1)
+        assert killed.kill_and_wait()
+        resumed = federate(two_clients, engine=block, **keys, checkpoints=killed.checkpoints)
+        resumed.wait_for_round(2)
+        flower.restart_superlink()
+        output = resumed.finish()
+        assert "going on after round" in output
+        assert resumed.hash_adapter() == simulated.hash_adapter(), output
+        statuses = [run["status"] for run in flower.run("flwr", "ls", "lab")["runs"]]
+        assert sorted(statuses) == ["finished:completed", "finished:stopped"]
+    [folder] = resumed.checkpoints.glob("*/identity.json")
+    assert (simulated.checkpoints / folder.parent.name).is_dir()  # any engine goes on with it
+    assert list(resumed.checkpoints.glob("flower-*")) == []
+
+
+@pytest.mark.engine
+def test_node_that_claims_another_client_is_refused_by_a_server_app_beside_the_superlink(
+    engine, federate, two_clients, tmp_path, monkeypatch
+):
+    """The SuperLink is a connection of Flower's own configuration, and starts the ServerApp."""
+    engine("process")
+    with start_stock_flower(tmp_path, NODE_CONFIGS | {"lab 1": 'client="lab 0"'}) as flower:
+        monkeypatch.setenv("FLWR_HOME", str(flower.home))
+        block = {"name": "flower", "connection": "lab"}
+        output = federate(two_clients, engine=block, min_clients=2).finish(returncode=1)
+        [run] = flower.run("flwr", "ls", "lab")["runs"]
+    assert "error: the federation cannot start: 1 of the 2 clients" in output
+    assert "\n  1 (lab 1)\n  a node says that it is client 0, with another's key" in output
+    assert run["status"] == "finished:failed"

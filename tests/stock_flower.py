@@ -1,0 +1,162 @@
+"""SuperLink and SuperNodes as others run them: Flower's own programs, with TLS and keys."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from blossomtune.deployment.keys import KeyStore
+
+BIN = Path(sys.executable).parent
+START_TIMEOUT_SECONDS = 120
+
+
+def find_free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class StockFlower:
+    """A SuperLink of Flower's own, and SuperNodes that are registered with it.
+
+    Args:
+        home: Folder of its files.
+        clients: Names of the clients.
+        isolation: Isolation mode of the SuperLink.
+    """
+
+    def __init__(self, home, clients, isolation="subprocess"):
+        self.home, self.clients = home, clients
+        self.port = find_free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.keys = KeyStore(home / "keys")
+        self.keys.create_missing(["127.0.0.1"], clients)
+        self.secret = home / "secret"
+        self.secret.write_text(secrets.token_hex(32))
+        self.processes, self.supernodes = [], []
+        self._isolation = ["--isolation", isolation]
+        if isolation == "process":
+            self._isolation += ["--superexec-auth-secret-file", str(self.secret)]
+        config = [f'[superlink.lab]\naddress = "{self.address}"']
+        config.append(f'root-certificates = "{self.keys.ca_certificate}"')
+        (home / "config.toml").write_text("\n".join(config) + "\n")
+
+    def start_superlink(self):
+        """Start the SuperLink and wait until it listens."""
+        keys = self.keys
+        self.superlink = self.start(
+            "flower-superlink",
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--ssl-ca-certfile", keys.ca_certificate),
+            *("--ssl-certfile", keys.superlink_certificate, "--ssl-keyfile", keys.superlink_key),
+            *("--enable-supernode-auth", "--disable-runtime-dependency-installation"),
+            *("--database", self.home / "state.db", *self._isolation),
+        )
+        end = time.monotonic() + START_TIMEOUT_SECONDS
+        with socket.socket() as client:
+            while client.connect_ex(("127.0.0.1", self.port)):
+                assert self.superlink.poll() is None and time.monotonic() < end, self.read_log()
+                time.sleep(0.2)
+
+    def restart_superlink(self):
+        """Kill the SuperLink, and start it again with the same database."""
+        self.superlink.kill()
+        self.superlink.wait()
+        self.start_superlink()
+
+    def register(self, client):
+        """Register the key of a client under its name."""
+        key = self.keys.supernode_public_key(client)
+        answer = self.run("flwr", "supernode", "register", key, "lab", "--name", client)
+        assert answer["success"], answer
+
+    def start_supernode(self, client, node_config):
+        """Start the SuperNode of a client.
+
+        Nodes that share a home may load an app that another one is unpacking there.
+        """
+        home = self.home / "homes" / client
+        home.mkdir(parents=True)
+        supernode = self.start(
+            "flower-supernode",
+            *("--superlink", self.address, "--root-certificates", self.keys.ca_certificate),
+            *("--auth-supernode-private-key", self.keys.supernode_key(client)),
+            *("--port", str(find_free_port()), "--node-config", node_config),
+            home=home,
+        )
+        self.supernodes.append(supernode)
+        return supernode
+
+    def run(self, *command):
+        """Run a program of Flower; return its JSON."""
+        command = [BIN / command[0], *command[1:], "--format", "json"]
+        result = subprocess.run(
+            [str(item) for item in command], env=self._environment(), capture_output=True, text=True
+        )
+        return json.loads(result.stdout)
+
+    def start(self, program, *arguments, home=None):
+        """Start a program of Flower."""
+        with (self.home / f"{program}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(BIN / program), *map(str, arguments)],
+                env=self._environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def read_log(self):
+        """Return the output of all programs."""
+        return "\n".join(path.read_text(errors="replace") for path in self.home.glob("*.log"))
+
+    def stop(self):
+        """Kill all programs, and what they have started."""
+        children = []
+        for process in self.processes:
+            with suppress(psutil.NoSuchProcess):
+                children += psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def _environment(self, home=None):
+        # one thread: the result is the same, and clients share the cores
+        return os.environ | {
+            "FLWR_HOME": str(home or self.home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        }
+
+
+@contextmanager
+def start_stock_flower(home, node_configs, isolation="subprocess"):
+    """Yield a SuperLink with a SuperNode per client.
+
+    Args:
+        home: Folder of their files.
+        node_configs: Configuration of each client's node, by the client's name.
+        isolation: Isolation mode of the SuperLink.
+    """
+    flower = StockFlower(home, list(node_configs), isolation)
+    try:
+        flower.start_superlink()
+        for client, config in node_configs.items():
+            flower.register(client)
+            flower.start_supernode(client, config)
+        yield flower
+    finally:
+        flower.stop()
