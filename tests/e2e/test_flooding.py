@@ -12,7 +12,7 @@ from flwr.proto.fleet_pb2 import PullMessagesRequest  # oracle
 
 pytestmark = pytest.mark.engine
 
-ROUND_TIMEOUT, ROUNDS = 20, 4
+ROUND_TIMEOUT, ROUNDS = 60, 4
 UPLOAD, PULL = "/v1/fleet/push-object", "/v1/fleet/pull-messages"
 
 
