@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import httpx
 import psutil
 from bench_scale import LAYERS, SIZE
 from measurement import Measurement, measure_in_process
@@ -155,7 +156,10 @@ def _run_node(folder: Path, client: int, answers, lock: threading.Lock) -> None:
     node = FleetNode(folder, client)
     node.activate()
     while True:
-        requests = node.pull()
+        try:
+            requests = node.pull()
+        except httpx.TransportError:  # a SuperNode asks again, too
+            continue
         for request, tree in requests:
             node.download(request, tree)
             with lock:

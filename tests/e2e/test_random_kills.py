@@ -7,15 +7,19 @@ import os
 import random
 import shutil
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import docker
 import psutil
 import pytest
+from external_nodes import NAMES, SupervisedNodes
+from stock_flower import find_free_port
 
 from blossomtune.deployment.docker_engine import RUN_LABEL
+from blossomtune.deployment.keys import KeyStore
 
-KILLS = int(os.environ.get("BLOSSOMTUNE_KILLS", "6"))
+KILLS = int(os.environ.get("BLOSSOMTUNE_KILLS", "4"))
 KEYS = {
     "rounds": 4,
     "rates": (1e-2, 1e-2),
@@ -33,23 +37,24 @@ MAX_PAUSE = 12
 """Most seconds between two kills; the processes start in about half of that."""
 
 
-def kill_part(process, part, rng):
+def kill_child(process, part, rng):
     """Kill a process of a part of the federation; return whether there was one."""
-    if part == "federate":
-        return process.kill_and_wait()
-    children = [c for c in process.list_children() if get_name(c).startswith(part)]
-    if not children:
+    return kill_one_of(process.list_children(), part, rng)
+
+
+def kill_one_of(processes, part, rng):
+    """Kill one of the processes of a part; return whether there was one."""
+    processes = [process for process in processes if get_name(process).startswith(part)]
+    if not processes:
         return False
     with suppress(psutil.NoSuchProcess):
-        rng.choice(children).kill()
+        rng.choice(processes).kill()
         return True
     return False
 
 
 def kill_container(process, part, rng):
-    """Kill a container of a part of the federation, or the step itself."""
-    if part == "federate":
-        return process.kill_and_wait()
+    """Kill a container of a part of the federation; return whether there was one."""
     client = docker.from_env()
     with suppress(docker.errors.APIError):  # it has ended meanwhile
         labelled = client.containers.list(filters={"label": RUN_LABEL})
@@ -65,30 +70,65 @@ def get_name(process):
     return ""
 
 
+@contextmanager
+def run_on_process(start, home):
+    yield lambda: start(engine="process"), kill_child
+
+
+@contextmanager
+def run_on_docker(start, home):
+    yield lambda: start(engine="docker"), kill_container
+
+
+@contextmanager
+def run_on_external(start, home):
+    """Whoever runs SuperNodes starts them again; the server starts on the same port."""
+    store, port, run_file = KeyStore(home / "keys"), find_free_port(), home / "run.json"
+    store.create_missing(["127.0.0.1"], NAMES)
+    engine = {"name": "external", "host": "127.0.0.1", "port": port, "keys": str(store.folder)}
+    nodes = SupervisedNodes(port, store, run_file, home)
+
+    def start_server():
+        process = start(engine=engine)
+        if not run_file.exists():
+            assert process.find_line("waiting for SuperNodes")
+            shutil.copyfile(process.get_run_folder() / "run.json", run_file)
+            stack.enter_context(nodes)
+        return process
+
+    def kill(process, part, rng):
+        return kill_one_of([*process.list_children(), *nodes.list_processes()], part, rng)
+
+    with ExitStack() as stack:
+        yield start_server, kill
+
+
 @pytest.mark.engine
-@pytest.mark.parametrize("engine_name", ["process", "docker"])
+@pytest.mark.parametrize("run_on", [run_on_process, run_on_docker, run_on_external])
 def test_adapter_is_the_same_after_random_kills(
-    engine, engine_name, federate, federation_files, tmp_path
+    engine, run_on, federate, federation_files, tmp_path
 ):
-    engine(engine_name)
+    engine("docker" if run_on is run_on_docker else "process")
     engine("simulation")
     expected = federate(federation_files, engine="simulation", **KEYS)
     expected.finish()
-    kill = {"process": kill_part, "docker": kill_container}[engine_name]
     rng, checkpoints = random.Random(0), tmp_path / "checkpoints"
+    start = partial(federate, federation_files, checkpoints=checkpoints, **KEYS)
     kills = dict.fromkeys(PARTS, 0)
-    while True:
-        process = federate(federation_files, engine=engine_name, checkpoints=checkpoints, **KEYS)
-        while sum(kills.values()) < KILLS and process.poll() is None:
-            time.sleep(rng.random() * MAX_PAUSE)
-            part = rng.choice(PARTS)
-            kills[part] += kill(process, part, rng)
-        output, _ = process.communicate(timeout=600)
-        if process.returncode == 0:
-            assert process.hash_adapter() == expected.hash_adapter(), output
-            if sum(kills.values()) >= KILLS:
-                break
-            shutil.rmtree(checkpoints)  # all rounds are done, so start over
-        else:
-            assert "Traceback" not in output
+    with run_on(start, tmp_path) as (start_run, kill):
+        while True:
+            process = start_run()
+            while sum(kills.values()) < KILLS and process.poll() is None:
+                time.sleep(rng.random() * MAX_PAUSE)
+                part = rng.choice(PARTS)
+                is_step = part == "federate"
+                kills[part] += process.kill_and_wait() if is_step else kill(process, part, rng)
+            output, _ = process.communicate(timeout=600)
+            if process.returncode == 0:
+                assert process.hash_adapter() == expected.hash_adapter(), output
+                if sum(kills.values()) >= KILLS:
+                    break
+                shutil.rmtree(checkpoints)  # all rounds are done, so start over
+            else:
+                assert "Traceback" not in output
     print(kills)

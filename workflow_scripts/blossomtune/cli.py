@@ -142,5 +142,9 @@ def _limit_process() -> None:
 
 
 def _exit_with_error(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    """Print an error and exit; what the log of a rule has no room for goes to the terminal."""
+    try:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        print(f"error: {message}", flush=True)
     sys.exit(1)

@@ -55,3 +55,35 @@ def test_nothing_is_left_after_a_signal_to_run_and_reaper():
     _wait_until(lambda: not scratch.exists())
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+MARKED_CHILD = """
+import os, subprocess, sys
+from blossomtune.deployment.reaper import RUN_VARIABLE, start_reaper
+with start_reaper() as scratch:
+    print(scratch, flush=True)
+    sys.stdin.readline()
+    child = subprocess.Popen(["sleep", "600"], env=os.environ | {RUN_VARIABLE: scratch})
+    print(child.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_process_is_killed_that_starts_just_before_the_run_is_killed():
+    run = subprocess.Popen(
+        [sys.executable, "-c", MARKED_CHILD],
+        cwd=SCRIPTS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    scratch = Path(run.stdout.readline().strip())
+    [reaper] = psutil.Process(run.pid).children()
+    _wait_until(lambda: _ignores(reaper, signal.SIGTERM))
+    print(file=run.stdin, flush=True)
+    child = psutil.Process(int(run.stdout.readline()))
+    run.kill()
+    run.communicate()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running()
+    assert not scratch.exists()

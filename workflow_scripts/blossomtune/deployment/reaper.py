@@ -18,6 +18,9 @@ from pathlib import Path
 import psutil
 
 CLEANUP_FILE = "cleanup.json"
+RUN_VARIABLE = "BLOSSOMTUNE_RUN"
+"""Environment variable with the scratch folder, in the processes that a backend starts."""
+
 CODE_DIR = Path(__file__).resolve().parents[2]
 POLL_SECONDS, KILL_TIMEOUT_SECONDS = 1.0, 10
 
@@ -69,6 +72,7 @@ def main(scratch_dir: Path) -> None:
             descendants.update(parent.children(recursive=True))
         except psutil.NoSuchProcess:
             break
+    descendants.update(_find_marked_processes(scratch_dir))  # started since the last look
     descendants.discard(reaper)
     for process in descendants:
         with suppress(psutil.NoSuchProcess):
@@ -78,6 +82,14 @@ def main(scratch_dir: Path) -> None:
         command = json.loads((scratch_dir / CLEANUP_FILE).read_text())
         subprocess.run(command, cwd=CODE_DIR, check=False)  # noqa: S603
     shutil.rmtree(scratch_dir, ignore_errors=True)
+
+
+def _find_marked_processes(scratch_dir: Path) -> Iterator[psutil.Process]:
+    """Yield the processes whose environment names a scratch folder."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(RUN_VARIABLE) == str(scratch_dir):
+                yield process
 
 
 if __name__ == "__main__":

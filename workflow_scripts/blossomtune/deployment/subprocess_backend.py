@@ -9,6 +9,7 @@ from typing import Self
 
 from blossomtune.config.engines import AnyEngine
 from blossomtune.deployment.backend import ProcessSpec
+from blossomtune.deployment.reaper import RUN_VARIABLE
 from blossomtune.gpus import build_gpu_environment, list_visible_gpus
 
 STOP_TIMEOUT_SECONDS = 5
@@ -31,6 +32,7 @@ class SubprocessBackend:
 
     def __init__(self, log_dir: Path, scratch_dir: Path, engine: AnyEngine) -> None:
         self._log_dir = log_dir
+        self._run_environment = {RUN_VARIABLE: str(scratch_dir)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -48,7 +50,7 @@ class SubprocessBackend:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.build_environment(spec),
+                env=self.build_environment(spec) | self._run_environment,
             )
 
     def build_command(self, spec: ProcessSpec) -> list[str]:
