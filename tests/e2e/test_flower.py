@@ -1,14 +1,21 @@
 """One federation on Flower's own SuperLink and SuperNodes, with TLS and registered keys."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
+from checkout import ROOT
 from federate_process import SIMULATED_KEYS
+from orphan_processes import wait_until
 from stock_flower import start_stock_flower
 
-from blossomtune.files import read_json
+from blossomtune.files import compute_file_sha256, read_json
 
+APP = "dist/flower-app"
 NODE_CONFIGS = {"lab 0": "partition-id=0", "lab 1": 'client="lab 1"'}
 
 
@@ -50,8 +57,7 @@ def test_run_survives_kills_of_either_side_and_makes_the_adapter_of_a_simulation
         output = resumed.finish()
         assert "going on after round" in output
         assert resumed.hash_adapter() == simulated.hash_adapter(), output
-        statuses = [run["status"] for run in flower.run("flwr", "ls", "lab")["runs"]]
-        assert sorted(statuses) == ["finished:completed", "finished:stopped"]
+        assert sorted(list_statuses(flower)) == ["finished:completed", "finished:stopped"]
     [folder] = resumed.checkpoints.glob("*/identity.json")
     assert (simulated.checkpoints / folder.parent.name).is_dir()  # any engine goes on with it
     assert list(resumed.checkpoints.glob("flower-*")) == []
@@ -71,3 +77,41 @@ def test_node_that_claims_another_client_is_refused_by_a_server_app_beside_the_s
     assert "error: the federation cannot start: 1 of the 2 clients" in output
     assert "\n  1 (lab 1)\n  a node says that it is client 0, with another's key" in output
     assert run["status"] == "finished:failed"
+
+
+@pytest.fixture
+def run_command():
+    """Return the guide's command for Flower's own program."""
+    guide = (ROOT / "docs/deployment/flower-app.md").read_text()
+    return re.search(r"^flwr run .*$", guide, re.M)[0]
+
+
+@pytest.mark.engine
+def test_app_of_the_dist_folder_trains_with_flwr_run(
+    engine, federate, two_clients, tmp_path, run_command
+):
+    """The app brings the code, and a setting of the run file is overridden."""
+    engine("process")
+    simulated = federate(two_clients, engine="simulation", **SIMULATED_KEYS, min_clients=2)
+    simulated.finish()
+    config = json.loads(simulated.args[simulated.args.index("--config") + 1])
+    config["federation"]["rounds"] = 1
+    run_file = tmp_path / "run.json"
+    paths = [str(item) for key, path in two_clients.items() for item in (f"--{key}", path)]
+    command = [sys.executable, "workflow_scripts/write_run.py", "--config", json.dumps(config)]
+    subprocess.run([*command, *paths, "--output", run_file], cwd=ROOT, check=True)
+    command = [sys.executable, ROOT / "envs/make_dist.py"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    command = run_command.replace("/data/results/runs/quickstart/run.json", str(run_file))
+    command = command.replace(APP, str(tmp_path / APP)).replace("rounds=5", "rounds=3")
+    with start_stock_flower(tmp_path, NODE_CONFIGS) as flower:
+        assert flower.run(*shlex.split(command))["success"]
+        wait_until(lambda: list_statuses(flower)[0].startswith("finished"))
+        assert list_statuses(flower) == ["finished:completed"], flower.read_log()
+    weights = tmp_path / "adapter/adapter_model.safetensors"
+    assert compute_file_sha256(weights) == simulated.hash_adapter()
+    assert len(read_json(tmp_path / "history.json")["rounds"]) == 4
+
+
+def list_statuses(flower):
+    return [run["status"] for run in flower.run("flwr", "ls", "lab")["runs"]]
