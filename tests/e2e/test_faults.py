@@ -1,10 +1,7 @@
 """Faults of SuperNodes and disks: the round continues, or the run stops and is resumed."""
 
 import os
-import shutil
 import signal
-import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from federate_process import SIMULATED_KEYS, wait_for_exit
 from flwr.app import Message
 from invalid_replies import FAULTS, build_invalid_reply
 from orphan_processes import wait_until
+from small_disks import fill, mount_small_disk
 
 from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
@@ -131,23 +129,15 @@ def test_trainer_that_is_killed_for_lack_of_memory_is_started_again(
 @pytest.fixture
 def small_disk(tmp_path):
     """Mount a file system of eight megabytes; return its folder."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a file system")
-    mount_point = tmp_path / "disk"
-    mount_point.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", mount_point], check=True)
-    yield mount_point
-    subprocess.run(["umount", "--lazy", mount_point], check=True)
+    (tmp_path / "disk").mkdir()
+    with mount_small_disk(tmp_path / "disk", 8) as folder:
+        yield folder
 
 
 def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, small_disk):
     process = start(checkpoints=small_disk / "checkpoints")
     wait_until(lambda: any(small_disk.glob("checkpoints/*/round-?????")))
-    filler = small_disk / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while file.write(bytes(2**12)):
-            pass
-    assert shutil.disk_usage(small_disk).free < 2**12
+    filler = fill(small_disk)
     output = process.finish(returncode=1)
     assert "no space left on" in output.lower()
     assert f"on {small_disk} and run the same command again" in output, output
@@ -155,3 +145,20 @@ def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, 
     resumed = start(checkpoints=small_disk / "checkpoints")
     assert "going on after round" in resumed.finish()
     assert resumed.hash_adapter() == simulated_run.hash_adapter()
+
+
+def test_full_disk_of_a_client_is_its_failure(start, hash_without_client):
+    """The client keeps the state of its optimizer on a disk of its own."""
+    process = start(min_clients=2, rounds=2)
+    process.wait_for_round(1)
+    suspend_trainer(process, 1)
+    [folder] = process.checkpoints.glob("*/clients/1")
+    with mount_small_disk(folder, 1):
+        fill(folder)
+        process.find_children("trainer")[1].send_signal(signal.SIGCONT)
+        output = process.finish()
+    assert process.list_clients() == [[0, 1, 2], [0, 2]], output
+    [failure] = process.read_rounds()[2]["failed"]
+    assert "no space left on the disk while writing" in failure["reason"]
+    assert f"on {folder}" in failure["reason"]
+    assert process.hash_adapter() == hash_without_client(1, 2, rounds=2)

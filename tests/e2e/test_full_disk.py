@@ -1,12 +1,10 @@
 """A disk that is full when a stage starts: the message names it, and the next run goes on."""
 
 import csv
-import os
 import shutil
-import subprocess
-from contextlib import suppress
 
 import pytest
+from small_disks import fill, mount_small_disk
 from small_workflow import (
     build_small_config,
     create_small_workflow,
@@ -25,17 +23,13 @@ NOT_COMPARED = ("logs", "benchmarks", "checkpoints", "report", "tracking")
 def home(engine, tiny_model, tmp_path_factory):
     """Return a copy of the workflow whose results are on a disk of their own."""
     engine("simulation")
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a file system")
     home = create_small_workflow(tmp_path_factory.mktemp("full_disk"), tiny_model)
     config = build_small_config(tiny_model)
     config["experiments"]["small"]["federation"]["rounds"] = 1
     write_config(home, config)
     (home / "results").mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "none", home / "results"]
-    subprocess.run(command, check=True)
-    yield home
-    subprocess.run(["umount", "--lazy", home / "results"], check=True)
+    with mount_small_disk(home / "results", 64):
+        yield home
 
 
 def list_stages(home):
@@ -69,16 +63,6 @@ def hash_results(home):
         for name, file in names.items()
         if not name.startswith(NOT_COMPARED)
     }
-
-
-def fill(folder):
-    """Fill the disk of a folder; return the file that fills it."""
-    filler = folder / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while file.write(bytes(2**12)):
-            pass
-    assert shutil.disk_usage(folder).free == 0
-    return filler
 
 
 @pytest.mark.engine

@@ -7,6 +7,8 @@ does not survive a fork.
 
 import gc
 
+gc.disable()  # collections take a tenth of the time to import
+
 from blossomtune.cli import setup_logging
 
 setup_logging()  # first: libraries warn when they are imported
@@ -21,3 +23,4 @@ import blossomtune.privacy.clipping
 
 gc.collect()
 gc.freeze()  # a collection in a fork would write to shared pages
+gc.enable()
