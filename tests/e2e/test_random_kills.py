@@ -1,6 +1,6 @@
 """Processes of a federation killed at random times: the adapter is that of a run left alone.
 
-More often: ``BLOSSOMTUNE_KILLS=200 make test ARGS="-m engine tests/e2e/test_random_kills.py"``.
+docs/reproducibility.md has the command for more kills, and figures.
 """
 
 import os
