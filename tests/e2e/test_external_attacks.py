@@ -19,7 +19,10 @@ ATTACKER = 1
 TERMINAL = "Message: \x1b[2J\x1b[31mround 9/9 · all is well\r\n" + "x" * 40_000
 """An error whose text clears the terminal, forges a line and is long."""
 
-REASONS = [*FAULTS.values(), "round 9/9", "no answer in 120 s"]
+ROUND_TIMEOUT = 200
+"""Seconds for the last round, and for the honest clients' trainers to start beside other tests."""
+
+REASONS = [*FAULTS.values(), "round 9/9", f"no answer in {ROUND_TIMEOUT} s"]
 """A part of the reason by round."""
 
 
@@ -50,8 +53,8 @@ def test_adapter_is_that_of_a_run_without_the_attacker(
     engine, federate, federation_files, hash_without_client, tmp_path
 ):
     engine("process")
-    keys = {"optimizer_state": "kept", "min_clients": 2, "quarantine": 0, "round_timeout": 120}
-    keys |= {"rounds": len(REASONS)}
+    keys = {"optimizer_state": "kept", "min_clients": 2, "quarantine": 0}
+    keys |= {"rounds": len(REASONS), "round_timeout": ROUND_TIMEOUT}
     honest = [client for client in range(len(NAMES)) if client != ATTACKER]
     with start_external(federate, federation_files, tmp_path, honest, **keys) as started:
         process, store, _ = started
