@@ -15,6 +15,14 @@ from blossomtune.deployment.keys import KeyStore
 NAMES = ["lab 0", "lab 1", "lab 2"]
 
 
+def create_engine(home):
+    """Create keys for all clients; return them, and a block of engine external with a free port."""
+    store, port = KeyStore(home / "keys"), find_free_port()
+    store.create_missing(["127.0.0.1"], NAMES)
+    engine = {"name": "external", "host": "127.0.0.1", "port": port, "keys": str(store.folder)}
+    return store, engine
+
+
 @contextmanager
 def start_external(federate, files, home, clients, **keys):
     """Yield the server's process, its keys and the SuperNodes of some clients.
@@ -26,9 +34,7 @@ def start_external(federate, files, home, clients, **keys):
         clients: Numbers of the clients whose SuperNodes are started.
         keys: Keys of the federation block.
     """
-    store, port = KeyStore(home / "keys"), find_free_port()
-    store.create_missing(["127.0.0.1"], NAMES)
-    engine = {"name": "external", "host": "127.0.0.1", "port": port, "keys": str(store.folder)}
+    store, engine = create_engine(home)
     process = federate(files, engine=engine, **keys)
     assert process.find_line("waiting for SuperNodes")
     run_folder = process.get_run_folder()
@@ -36,7 +42,9 @@ def start_external(federate, files, home, clients, **keys):
     wait_until((run_folder / "superlink/superlink.json").exists)
     with ExitStack() as stack:
         nodes = {
-            client: stack.enter_context(_start_supernode(client, port, store, run_file, home))
+            client: stack.enter_context(
+                _start_supernode(client, engine["port"], store, run_file, home)
+            )
             for client in clients
         }
         yield process, store, nodes
@@ -67,7 +75,9 @@ class SupervisedNodes:
         self._arguments = (port, store, run_file, home)
         self._is_stopped = threading.Event()
         self._nodes = {}
-        self._threads = [threading.Thread(target=self._supervise, args=(i,)) for i in range(3)]
+        self._threads = [
+            threading.Thread(target=self._supervise, args=(i,)) for i in range(len(NAMES))
+        ]
 
     def __enter__(self):
         """Start the SuperNodes."""

@@ -56,12 +56,10 @@ def remove(path):
 def hash_results(home):
     """Return the hashes of all results that are to be the same in each run."""
     results = home / "results"
-    files = (file for file in results.rglob("*") if file.is_file())
-    names = {str(file.relative_to(results)): file for file in files}
     return {
-        name: compute_file_sha256(file)
-        for name, file in names.items()
-        if not name.startswith(NOT_COMPARED)
+        str(file.relative_to(results)): compute_file_sha256(file)
+        for file in results.rglob("*")
+        if file.is_file() and file.relative_to(results).parts[0] not in NOT_COMPARED
     }
 
 

@@ -13,11 +13,9 @@ from functools import partial
 import docker
 import psutil
 import pytest
-from external_nodes import NAMES, SupervisedNodes
-from stock_flower import find_free_port
+from external_nodes import SupervisedNodes, create_engine
 
 from blossomtune.deployment.docker_engine import RUN_LABEL
-from blossomtune.deployment.keys import KeyStore
 
 KILLS = int(os.environ.get("BLOSSOMTUNE_KILLS", "4"))
 KEYS = {
@@ -83,10 +81,8 @@ def run_on_docker(start, home):
 @contextmanager
 def run_on_external(start, home):
     """Whoever runs SuperNodes starts them again; the server starts on the same port."""
-    store, port, run_file = KeyStore(home / "keys"), find_free_port(), home / "run.json"
-    store.create_missing(["127.0.0.1"], NAMES)
-    engine = {"name": "external", "host": "127.0.0.1", "port": port, "keys": str(store.folder)}
-    nodes = SupervisedNodes(port, store, run_file, home)
+    (store, engine), run_file = create_engine(home), home / "run.json"
+    nodes = SupervisedNodes(engine["port"], store, run_file, home)
 
     def start_server():
         process = start(engine=engine)

@@ -45,10 +45,17 @@ def build_full_disk_error(path: Path, partial: Path, num_bytes: int = 0) -> User
 def describe_full_disks() -> UserError:
     """Build the error for an unknown file that could not be written."""
     writable = [p for p in psutil.disk_partitions(all=True) if "rw" in p.opts.split(",")]
-    usage = {p.mountpoint: shutil.disk_usage(p.mountpoint) for p in writable}
-    full = [path for path, disk in usage.items() if disk.total and disk.free < _FULL_BYTES]
+    full = [p.mountpoint for p in writable if _is_full(p.mountpoint)]
     where = f": {', '.join(full)} {'are' if full[1:] else 'is'} full" if full else ""
     return UserError(f"no space left on the disk{where}", f"free some space and {_RUN_AGAIN}")
+
+
+def _is_full(mount_point: str) -> bool:
+    try:
+        disk = shutil.disk_usage(mount_point)
+    except OSError:  # another user's, or of a server that does not answer
+        return False
+    return disk.total > 0 and disk.free < _FULL_BYTES
 
 
 def find_mount_point(path: Path) -> Path:

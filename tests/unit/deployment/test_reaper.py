@@ -22,6 +22,18 @@ with start_reaper() as scratch:
 """
 
 
+def _start(program):
+    """Start a run; return its process and its scratch folder."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=SCRIPTS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return run, Path(run.stdout.readline().strip())
+
+
 def _wait_until(condition):
     end = time.monotonic() + 30
     while not condition():
@@ -37,14 +49,7 @@ def _ignores(process, number):
 
 def test_nothing_is_left_after_a_signal_to_run_and_reaper():
     """Clusters that cancel a job send SIGTERM to each of its processes."""
-    run = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=SCRIPTS,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    scratch = Path(run.stdout.readline().strip())
+    run, scratch = _start(PROGRAM)
     children = psutil.Process(run.pid).children()
     [reaper] = [child for child in children if "reaper.py" in " ".join(child.cmdline())]
     _wait_until(lambda: _ignores(reaper, signal.SIGTERM))
@@ -70,14 +75,7 @@ with start_reaper() as scratch:
 
 
 def test_process_is_killed_that_starts_just_before_the_run_is_killed():
-    run = subprocess.Popen(
-        [sys.executable, "-c", MARKED_CHILD],
-        cwd=SCRIPTS,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    scratch = Path(run.stdout.readline().strip())
+    run, scratch = _start(MARKED_CHILD)
     [reaper] = psutil.Process(run.pid).children()
     _wait_until(lambda: _ignores(reaper, signal.SIGTERM))
     print(file=run.stdin, flush=True)

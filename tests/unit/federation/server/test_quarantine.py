@@ -9,11 +9,13 @@ from blossomtune.federation.server.quarantine import NODE_UNAVAILABLE, Quarantin
 NORTH, SOUTH = 0, 1
 
 
-def fail(quarantine, client=SOUTH, task="train", asked=(NORTH, SOUTH), successful=()):
+def fail(
+    quarantine, client=SOUTH, task="train", asked=(NORTH, SOUTH), successful=(), reason="late"
+):
     """Let a client fail; return the reason in its record."""
-    failure = ClientFailure(client=client, name="south", bytes_down=0, bytes_up=0, reason="late")
+    failure = ClientFailure(client=client, name="south", bytes_down=0, bytes_up=0, reason=reason)
     [record] = quarantine.update(task, asked, successful, [failure])
-    return record.reason
+    return ClientFailure.model_validate(record.model_dump()).reason  # as history.json is read
 
 
 def test_client_is_in_quarantine_after_failures_in_a_row(caplog):
@@ -28,6 +30,12 @@ def test_client_is_in_quarantine_after_failures_in_a_row(caplog):
     note = "client 1 (south) is in quarantine after 2 failures in a row: late"
     assert caplog.messages == [note]
     assert fail(quarantine, asked=()) == "in quarantine; a restarted run asks it again"
+
+
+def test_long_reason_of_a_client_leaves_room_for_the_quarantine():
+    reason = fail(Quarantine(1), reason="x" * 500)
+    assert len(reason) == 500
+    assert reason.endswith("x…; in quarantine after 1 failures in a row")
 
 
 def test_success_ends_a_row_of_its_own_task_only():

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Container, Iterable
 
 from blossomtune.artifacts.round_record import ClientFailure
+from blossomtune.text_cleaning import MAX_LINE_CHARACTERS, clean_line
 
 logger = logging.getLogger(__name__)
 
@@ -63,5 +64,6 @@ class Quarantine:
                 self._clients.add(client)
                 note = f"in quarantine after {self._max_failures} failures in a row"
                 logger.warning("client %d (%s) is %s: %s", client, failure.name, note, reason)
-                reason = f"{reason}; {note}"
+                rest = MAX_LINE_CHARACTERS - len(f"; {note}")
+                reason = f"{clean_line(reason, rest)}; {note}"
         return failure.model_copy(update={"reason": reason})
