@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -76,18 +75,29 @@ def _compute_digest(names: Iterable[str]) -> str:
 def _find_dependencies(file: Path) -> tuple[Path, ...]:
     if file.suffix != ".py":
         return ()
-    files: list[Path] = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            modules = []
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                files += _find_adjacent_file(file, node.value)
-        files += [f for module in modules for f in _find_module_files(module)]
+    text = file.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    files = [f for module in _list_imports(tree) for f in _find_module_files(SCRIPTS_DIR, module)]
+    if adjacent := [f for f in _list_data_files(file.parent) if f.name in text]:
+        constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        files += [f for f in adjacent if f.name in constants]
     return tuple(files)
+
+
+def _list_imports(tree: ast.Module) -> list[str]:
+    """Return the modules that a file imports, and names from them, which may be modules."""
+    modules: list[str] = []
+    blocks: list[ast.AST] = [tree]
+    while blocks:
+        node = blocks.pop()
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):  # not expressions
+            inner = getattr(node, name, [])
+            blocks += inner if isinstance(inner, list) else []
+    return modules
 
 
 def _find_script(name: str) -> Path:
@@ -96,17 +106,18 @@ def _find_script(name: str) -> Path:
     return file if file.exists() else SCRIPTS_DIR / "blossomtune" / "commands" / f"{name}.py"
 
 
-def _find_module_files(module: str) -> list[Path]:
+@cache
+def _find_module_files(root: Path, module: str) -> tuple[Path, ...]:
     """Return the files that importing a module runs, parent packages included; none if not ours."""
     parts = module.split(".")
     if parts[0] != "blossomtune":
-        return []
-    inits = [SCRIPTS_DIR.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
-    return [f for f in [*inits, SCRIPTS_DIR.joinpath(*parts).with_suffix(".py")] if f.is_file()]
+        return ()
+    inits = [root.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
+    files = [*inits, root.joinpath(*parts).with_suffix(".py")]
+    return tuple(file for file in files if file.is_file())
 
 
-def _find_adjacent_file(file: Path, name: str) -> list[Path]:
-    """Return the file of that name beside another, if it exists and is not Python code."""
-    is_name = re.fullmatch(r"[\w.-]{1,64}", name)
-    path = file.parent / name
-    return [path] if is_name and path.suffix != ".py" and path.is_file() else []
+@cache
+def _list_data_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that are not Python code."""
+    return tuple(f for f in folder.iterdir() if f.suffix not in (".py", ".pyc") and f.is_file())

@@ -29,6 +29,7 @@ def simulate(run: FederatedRun) -> None:
             "FLWR_TELEMETRY_ENABLED": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # by default, training yields to all other processes
+            "RAY_prestart_worker_first_driver": "0",  # actors get new workers in any case
             # Flower ends its actors by an error, which Ray reports as a failure to be retried.
             "RAY_DEDUP_LOGS_SKIP_REGEX": r"Task ClientAppActor\.(terminate|__ray_ready__) failed",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone

@@ -57,14 +57,15 @@ def normalize_text(value: Any) -> Any:
     """
     if isinstance(value, str):
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
-        return _compile_separator_pattern().sub(" ", folded).strip() or folded.strip()
+        return compile_separator_pattern().sub(" ", folded).strip() or folded.strip()
     if isinstance(value, dict):
         return {key: normalize_text(inner) for key, inner in value.items()}
     return [normalize_text(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @functools.cache
-def _compile_separator_pattern() -> re.Pattern[str]:
+def compile_separator_pattern() -> re.Pattern[str]:
+    """Compile the pattern of what separates words; call it before forks, since it takes 0.3 s."""
     # \w excludes combining marks, which are the vowels of many scripts
     characters = map(chr, range(sys.maxunicode + 1))
     marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))

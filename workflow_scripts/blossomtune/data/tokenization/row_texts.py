@@ -13,7 +13,7 @@ from blossomtune.data.leaks.compare_rows import RowComparison
 from blossomtune.data.leaks.count_leaks import find_leaked_rows
 from blossomtune.data.leaks.text_table import TextTable
 from blossomtune.data.parallel import map_ordered
-from blossomtune.data.preparation.deduplicate import normalize_text
+from blossomtune.data.preparation.deduplicate import compile_separator_pattern, normalize_text
 from blossomtune.data.tokenization.conversation import list_message_texts
 from blossomtune.data.tokenization.messages import MessageBuilder
 from blossomtune.data.tokenization.row_groups import RowGroup
@@ -31,6 +31,7 @@ class RowTextReader:
 
     def __init__(self, message_builder: MessageBuilder) -> None:
         self._message_builder = message_builder
+        compile_separator_pattern()  # once, for all workers
 
     def __call__(self, row_group: RowGroup) -> list[str | None]:
         """Return the normalized text of each row; None for rows that cannot be rendered."""
