@@ -90,5 +90,6 @@ $(VENV)/.locked: envs/requirements.lock
 		echo "error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing envs/requirements.lock into $(VENV); the first time this takes some minutes ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -r envs/requirements.lock
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile -r envs/requirements.lock
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true # on all cores; some packages have files for other Pythons
 	@touch $@
