@@ -8,7 +8,7 @@ from pathlib import Path
 import orphan_processes
 import pytest
 from checkout import copy_workflow
-from federate_process import SIMULATED_KEYS, FederateProcess
+from federate_process import EXPECTED_KEYS, SEED, FederateProcess, build_settings
 from filelock import FileLock
 from orphan_processes import wait_until
 from small_workflow import IMAGE, PARTITION, build_partition_config, run_snakemake, write_config
@@ -150,35 +150,11 @@ def federation_files(tiny_model, tmp_path_factory):
 def start_federate(tmp_path_factory):
     """Return a function that starts the federate step as the workflow does.
 
-    Its keywords are keys of ``federation``, and those below; it returns a FederateProcess.
+    Its keywords are those of ``build_settings``, and those below; it returns a FederateProcess.
     """
 
-    def start(
-        files,
-        cores=2,
-        training=None,
-        checkpoints=None,
-        rates=(1e-2, 5e-5),
-        optimizer_state="fresh",
-        **federation,
-    ):
-        from blossomtune.config.federation import FederationSettings
-        from blossomtune.config.lora import LoraSettings
-        from blossomtune.config.training import TrainingSettings
-
-        config = {
-            "seed": 7,
-            "lora": LoraSettings(r=4, alpha=8).model_dump(),
-            "training": TrainingSettings(
-                learning_rate_max=rates[0],
-                learning_rate_min=rates[1],
-                optimizer_state=optimizer_state,
-                arguments={"per_device_train_batch_size": 4, "max_steps": 2} | (training or {}),
-            ).model_dump(),
-            "federation": FederationSettings(
-                **{"rounds": 2, "evaluate_rows": 4} | federation
-            ).model_dump(),
-        }
+    def start(files, cores=2, checkpoints=None, **keys):
+        config = {"seed": SEED} | build_settings(**keys)
         return FederateProcess(config, files, tmp_path_factory.mktemp("run"), cores, checkpoints)
 
     return start
@@ -199,19 +175,11 @@ def federate(start_federate):
         process.wait()
 
 
-@pytest.fixture(scope="module")
-def simulated_run(start_federate, federation_files):
-    """Return a finished federation on the simulation engine, to compare others with."""
-    process = start_federate(federation_files, engine="simulation", **SIMULATED_KEYS)
-    process.finish()
-    return process
-
-
 @pytest.fixture(scope="session")
-def train_in(federation_files):
+def train_settings(federation_files):
     """Return a function that runs a federation in this process; it returns run and history."""
 
-    def run_experiment(home, experiment, order=None, files=federation_files):
+    def run_settings(home, settings, order=None, files=federation_files):
         from local_grid import LocalGrid
 
         from blossomtune.federation.build_spec import build_spec
@@ -219,7 +187,6 @@ def train_in(federation_files):
         from blossomtune.federation.run import FederatedRun
         from blossomtune.federation.server.run_federation import run_federation
 
-        config = experiment.model_dump(mode="json", include={"lora", "training", "federation"})
         paths = ServerPaths(
             model=files["model"],
             preprocessed=files["preprocessed"],
@@ -227,25 +194,59 @@ def train_in(federation_files):
             adapter=home / "adapter",
             history=home / "history.json",
         )
-        spec = build_spec(config | {"seed": 7}, **files)
+        spec = build_spec(settings | {"seed": SEED}, **files)
         run = FederatedRun(spec=spec, paths=paths)
         run_federation(LocalGrid(run, order), run)
         return run, read_json(paths.history)
+
+    return run_settings
+
+
+@pytest.fixture(scope="session")
+def train_in(train_settings):
+    """Return the same function for settings of an experiment."""
+
+    def run_experiment(home, experiment, **arguments):
+        blocks = {"lora", "training", "federation"}
+        settings = experiment.model_dump(mode="json", include=blocks)
+        return train_settings(home, settings, **arguments)
 
     return run_experiment
 
 
 @pytest.fixture(scope="session")
-def hash_without_client(train_in, tmp_path_factory):
+def train_alike(train_settings, federation_files, tmp_path_factory):
+    """Return a function that trains in this process what ``start_federate`` trains in others.
+
+    Its keywords are those of ``build_settings``; it returns run and history.
+    """
+
+    def run_settings(files=federation_files, **keys):
+        return train_settings(tmp_path_factory.mktemp("alike"), build_settings(**keys), files=files)
+
+    return run_settings
+
+
+@pytest.fixture(scope="session")
+def expected_hash(train_alike):
+    """Return the SHA-256 of the adapter that a federation with ``EXPECTED_KEYS`` trains."""
+    from local_grid import hash_adapter
+
+    run, _ = train_alike(**EXPECTED_KEYS)
+    return hash_adapter(run)
+
+
+@pytest.fixture(scope="session")
+def hash_without_client(train_alike):
     """Return a function that hashes the adapter of a run in which a client fails.
 
     Its arguments are the client's number, the first of its failing rounds, and keys of
-    ``federation``. Otherwise the run is that of ``start_federate``.
+    ``federation``.
     """
 
-    def run_experiment(client, first_round, **federation):
+    def run_settings(client, first_round, **federation):
         from flwr.app import Error, Message
-        from local_grid import FIRST_NODE, LocalGrid, build_experiment, hash_adapter
+        from local_grid import FIRST_NODE, LocalGrid, hash_adapter
 
         from blossomtune.federation.messages.records import ROUND_RECORD
 
@@ -257,15 +258,13 @@ def hash_without_client(train_in, tmp_path_factory):
                 return Message(Error(0, "Message: it is absent"), reply_to=message)
             return send_reply(grid, message)
 
-        rates = {"learning_rate_max": 1e-2, "learning_rate_min": 5e-5, "optimizer_state": "kept"}
-        keys = {"min_clients": 2, "evaluate_rows": 4, "quarantine": 0} | federation
-        experiment = build_experiment(training=rates, arguments={"max_steps": 2}, **keys)
+        keys = {"optimizer_state": "kept", "min_clients": 2, "quarantine": 0} | federation
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(LocalGrid, "_reply", reply)  # the fault; the real method replies else
-            run, _ = train_in(tmp_path_factory.mktemp("absent"), experiment)
+            run, _ = train_alike(**keys)
         return hash_adapter(run)
 
-    return run_experiment
+    return run_settings
 
 
 @pytest.fixture

@@ -13,10 +13,31 @@ from orphan_processes import find_run_folders, wait_until
 from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.files import compute_file_sha256, read_json
 
-SIMULATED_KEYS = {"rounds": 3, "optimizer_state": "kept"}
-"""Keys of ``simulated_run``, with which runs on other engines are compared."""
+EXPECTED_KEYS = {"rounds": 3, "optimizer_state": "kept"}
+"""Keys of ``expected_hash``, with which runs on all engines are compared."""
+
+SEED = 7
 
 COMMAND = (sys.executable, "workflow_scripts/federate.py")
+
+
+def build_settings(training=None, rates=(1e-2, 5e-5), optimizer_state="fresh", **federation):
+    """Return the blocks of a small federation; its keywords are keys of ``federation``."""
+    from blossomtune.config.federation import FederationSettings
+    from blossomtune.config.lora import LoraSettings
+    from blossomtune.config.training import TrainingSettings
+
+    blocks = {
+        "lora": LoraSettings(r=4, alpha=8),
+        "training": TrainingSettings(
+            learning_rate_max=rates[0],
+            learning_rate_min=rates[1],
+            optimizer_state=optimizer_state,
+            arguments={"per_device_train_batch_size": 4, "max_steps": 2} | (training or {}),
+        ),
+        "federation": FederationSettings(**{"rounds": 2, "evaluate_rows": 4} | federation),
+    }
+    return {name: block.model_dump() for name, block in blocks.items()}
 
 
 class FederateProcess(subprocess.Popen):

@@ -44,7 +44,6 @@ def trained(trained_once, tmp_path):
     return shutil.copytree(trained_once, tmp_path / "run")
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize(
     "keys",
     [
@@ -66,7 +65,6 @@ def test_results_of_every_kind_match_their_log(train, keys):
     }
 
 
-@pytest.mark.engine
 def test_results_of_a_run_that_went_on_match_their_log(train, trained):
     verify(trained)
     train(build_experiment(**{**KEYS, "rounds": 3}))

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from small_workflow import run_snakemake, write_config
 from xlsx_files import write_xlsx
 
+from blossomtune.config.experiments import ExperimentSettings
 from blossomtune.modeling.encoding import IGNORE_INDEX
 from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -94,7 +95,11 @@ CONFIG = {
 }
 
 
-EXTRA_TARGETS = ["results/preprocessed/wards/plain/tiny", "results/experiments/prose/history.json"]
+EXTRA_TARGETS = [
+    "results/preprocessed/wards/plain/tiny",
+    "results/preprocessed/halves/cut/tiny",
+    "results/partitions/halves",
+]
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +143,27 @@ def read_manifest(home, path):
     return json.loads((home / "results" / path / "manifest.json").read_text())
 
 
-def test_loss_decreases_on_packed_conversations_and_on_plain_text(home):
-    for name in ("chat", "prose"):
-        history = json.loads((home / f"results/experiments/{name}/history.json").read_text())
-        losses = [r["evaluation"]["loss"] for r in history["rounds"]]
-        assert losses[-1] < losses[0], name
+def check_loss_decreases(history):
+    losses = [record["evaluation"]["loss"] for record in history["rounds"]]
+    assert losses[-1] < losses[0]
+
+
+def test_loss_decreases_on_packed_conversations(home):
+    path = home / "results/experiments/chat/history.json"
+    check_loss_decreases(json.loads(path.read_text()))
+
+
+def test_loss_decreases_on_plain_text(home, train):
+    results = home / "results"
+    files = {
+        "model": results / "models/tiny",
+        "partition": results / "partitions/halves",
+        "preprocessed": results / "preprocessed/halves/cut/tiny",
+    }
+    _, history = train(
+        ExperimentSettings.model_validate(CONFIG["experiments"]["prose"]), files=files
+    )
+    check_loss_decreases(history)
 
 
 def test_packed_sequences_are_what_the_chat_template_renders(home):

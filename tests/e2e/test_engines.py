@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from federate_process import SIMULATED_KEYS, wait_for_exit
+from federate_process import EXPECTED_KEYS, wait_for_exit
 from orphan_processes import wait_until
 
 from blossomtune.artifacts.audit_events import ClientJoined
@@ -62,10 +62,10 @@ def find_free_port():
 
 
 def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
-    simulated_run, federate, federation_files, foreign_keys
+    expected_hash, federate, federation_files, foreign_keys
 ):
     """A SuperNode and another one's trainer are killed in round 2; foreign SuperNodes connect."""
-    process = federate(federation_files, engine="process", gpus_per_client=0.5, **SIMULATED_KEYS)
+    process = federate(federation_files, engine="process", gpus_per_client=0.5, **EXPECTED_KEYS)
     process.wait_for_round(1)
     process.find_children("supernode")[0].kill()
     process.find_children("trainer")[1].kill()
@@ -73,7 +73,7 @@ def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
     for options in (["--insecure"], ["--root-certificates", foreign_keys.ca_certificate]):
         assert connect_supernode(port, options).returncode != 0
     output = process.finish()
-    assert process.hash_adapter() == simulated_run.hash_adapter(), output
+    assert process.hash_adapter() == expected_hash, output
     assert NO_GPU in output
     assert "supernode_0 ended with -9" in output
     assert "the trainer of client 1 was killed by signal 9" in output
@@ -88,23 +88,9 @@ def test_process_engine_restarts_killed_processes_and_makes_the_same_adapter(
     assert len({event.key for event in joined if event.key}) == 3
 
 
-@pytest.mark.engine
-@pytest.mark.parametrize("name", ["docker", "apptainer"])
-def test_container_engine_makes_the_same_adapter(
-    engine, simulated_run, federate, federation_files, container_engine, name
-):
-    engine(name)
-    block = container_engine(name)
-    process = federate(federation_files, engine=block, gpus_per_client=0.5, **SIMULATED_KEYS)
-    output = process.finish()
-    assert process.hash_adapter() == simulated_run.hash_adapter(), output
-    assert NO_GPU in output
-    assert process.list_clients() == [[0, 1, 2]] * 3
-
-
 def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federation_files):
     """No key is in a log, on a command line, or in the environment of a process."""
-    process = federate(federation_files, engine="process", **(SIMULATED_KEYS | {"rounds": 50}))
+    process = federate(federation_files, engine="process", **(EXPECTED_KEYS | {"rounds": 50}))
     process.wait_for_round(1)
     children = process.list_children()
     # reaper, SuperLink, two processes that fork SuperNodes, three SuperNodes and their trainers
@@ -127,12 +113,12 @@ def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federatio
 @pytest.mark.parametrize(
     ("name", "number"), [("docker", signal.SIGKILL), ("apptainer", signal.SIGTERM)]
 )
-def test_stopped_run_leaves_no_container_network_or_folder_behind(
-    engine, federate, federation_files, container_engine, name, number
+def test_stopped_run_leaves_nothing_behind_and_the_next_run_makes_the_same_adapter(
+    engine, expected_hash, federate, federation_files, container_engine, name, number
 ):
     engine(name)
-    block = container_engine(name)
-    process = federate(federation_files, engine=block, **(SIMULATED_KEYS | {"rounds": 50}))
+    keys = EXPECTED_KEYS | {"engine": container_engine(name), "gpus_per_client": 0.5}
+    process = federate(federation_files, **keys)
     process.wait_for_round(1)
     children, folder = process.list_children(), process.get_run_folder()
     if name == "docker":
@@ -143,6 +129,12 @@ def test_stopped_run_leaves_no_container_network_or_folder_behind(
     assert not folder.exists()
     if name == "docker":
         assert list_docker_resources(folder) == []
+    resumed = federate(federation_files, checkpoints=process.checkpoints, **keys)
+    output = resumed.finish()
+    assert "going on after round" in output
+    assert NO_GPU in output
+    assert resumed.hash_adapter() == expected_hash, output
+    assert resumed.list_clients() == [[0, 1, 2]] * 3
 
 
 def list_docker_resources(folder):
@@ -152,22 +144,6 @@ def list_docker_resources(folder):
     label = {"label": f"{RUN_LABEL}={folder.name}"}
     client = docker.from_env()
     return client.containers.list(all=True, filters=label) + client.networks.list(filters=label)
-
-
-@pytest.mark.engine
-def test_killed_superlink_stops_the_run_and_the_next_run_resumes(
-    engine, simulated_run, federate, federation_files
-):
-    engine("process")
-    process = federate(federation_files, engine="process", **SIMULATED_KEYS)
-    process.wait_for_round(1)
-    [superlink] = [c for c in process.list_children() if c.name() == SUPERLINK]
-    superlink.kill()
-    assert "error: superlink ended with -9" in process.finish(returncode=1, timeout=120)
-    keys = SIMULATED_KEYS | {"checkpoints": process.checkpoints}
-    resumed = federate(federation_files, engine="process", **keys)
-    assert "going on after round" in resumed.finish()
-    assert resumed.hash_adapter() == simulated_run.hash_adapter()
 
 
 @pytest.fixture(scope="module")

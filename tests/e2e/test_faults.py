@@ -5,12 +5,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from federate_process import SIMULATED_KEYS, wait_for_exit
+from federate_process import EXPECTED_KEYS, wait_for_exit
 from flwr.app import Message
 from invalid_replies import FAULTS, build_invalid_reply
+from local_grid import hash_adapter
 from orphan_processes import wait_until
 from small_disks import fill, mount_small_disk
 
+from blossomtune.deployment.backend import SUPERLINK
 from blossomtune.deployment.flower_internal import TaskType, pull_task_input, push_message
 from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
 from blossomtune.deployment.session import MAX_RESTARTS
@@ -22,11 +24,19 @@ pytestmark = pytest.mark.engine
 def start(engine, federate, federation_files):
     """Return a function that starts the federation on the process engine."""
     engine("process")
-    return lambda **keys: federate(federation_files, engine="process", **(SIMULATED_KEYS | keys))
+    return lambda **keys: federate(federation_files, engine="process", **(EXPECTED_KEYS | keys))
 
 
 def suspend_trainer(process, client):
     process.find_children("trainer")[client].send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of eight megabytes; return its folder."""
+    (tmp_path / "disk").mkdir()
+    with mount_small_disk(tmp_path / "disk", 8) as folder:
+        yield folder
 
 
 def test_client_past_the_round_timeout_is_left_out(start):
@@ -39,16 +49,34 @@ def test_client_past_the_round_timeout_is_left_out(start):
     wait_for_exit(children)
 
 
-def test_too_few_replies_in_time_stop_the_run_and_the_next_run_resumes(start, simulated_run):
-    process = start(min_clients=3, round_timeout=60)
+def test_run_that_is_stopped_three_times_makes_the_same_adapter(start, train_alike, small_disk):
+    """The SuperLink is killed, a client is too late, and the disk is full: one after the other."""
+    keys = {"rounds": 5, "checkpoints": small_disk / "checkpoints", "min_clients": 3}
+    process = start(**keys)
     process.wait_for_round(1)
+    [superlink] = [child for child in process.list_children() if child.name() == SUPERLINK]
+    superlink.kill()
+    assert "error: superlink ended with -9" in process.finish(returncode=1)
+
+    process = start(**keys, round_timeout=60)
+    process.wait_for_round(2)
     suspend_trainer(process, 1)
     output = process.finish(returncode=1)
     assert "2 of the 3 clients that federation.min_clients asks for answered" in output
     assert "1 (lab 1): no answer in 60 s" in output
-    resumed = start(checkpoints=process.checkpoints)
-    assert "going on after round" in resumed.finish()
-    assert resumed.hash_adapter() == simulated_run.hash_adapter()
+
+    process = start(**keys)
+    process.wait_for_round(3)
+    filler = fill(small_disk)
+    output = process.finish(returncode=1)
+    assert "no space left on" in output.lower()
+    assert f"on {small_disk} and run the same command again" in output, output
+    filler.unlink()
+
+    process = start(**keys)
+    assert "going on after round" in process.finish()
+    run, _ = train_alike(rounds=5, optimizer_state="kept")
+    assert process.hash_adapter() == hash_adapter(run)
 
 
 def test_supernode_that_keeps_failing_is_given_up(start):
@@ -63,31 +91,26 @@ def test_supernode_that_keeps_failing_is_given_up(start):
     assert process.list_clients() == [[1, 2]]
 
 
-@pytest.fixture(scope="module")
-def adapter_without_attacker(hash_without_client):
-    """Return the digest of the adapter of a run whose second client fails in its second round."""
-    return hash_without_client(1, 2, rounds=2)
-
-
-@pytest.mark.parametrize(("fault", "reason"), FAULTS.items())
-def test_invalid_reply_of_an_authenticated_client_does_not_count(
-    start, adapter_without_attacker, fault, reason
-):
-    """The client's trainer is suspended, and the test replies in its place."""
-    process = start(min_clients=2, rounds=2)
+def test_invalid_replies_of_an_authenticated_client_do_not_count(start, hash_without_client):
+    """The client's trainer is suspended, and the test replies in its place, one fault a round."""
+    rounds = 1 + len(FAULTS)
+    process = start(min_clients=2, rounds=rounds, quarantine=0)
     process.wait_for_round(1)
     suspend_trainer(process, 1)
     socket = process.get_run_folder() / "supernode_1" / "supernode.sock"
-    with connect_runtime(socket) as tasks:
-        token = wait_until(lambda: acquire_task(tasks, TaskType.CLIENT_APP))
-    with connect_runtime(socket, token) as task, heartbeat(task):
-        message, context, _, _ = pull_task_input(task)
-        content = build_invalid_reply(message.content, fault)
-        push_message(task, Message(content, reply_to=message), context)
+    for fault in FAULTS:
+        with connect_runtime(socket) as tasks:
+            token = wait_until(lambda tasks=tasks: acquire_task(tasks, TaskType.CLIENT_APP))
+        with connect_runtime(socket, token) as task, heartbeat(task):
+            message, context, _, _ = pull_task_input(task)
+            content = build_invalid_reply(message.content, fault)
+            push_message(task, Message(content, reply_to=message), context)
     output = process.finish()
-    assert process.list_clients() == [[0, 1, 2], [0, 2]], output
-    assert reason in output
-    assert process.hash_adapter() == adapter_without_attacker
+    assert process.list_clients() == [[0, 1, 2], *[[0, 2]] * len(FAULTS)], output
+    for record, reason in zip(process.read_rounds()[2:], FAULTS.values(), strict=True):
+        [failure] = record["failed"]
+        assert reason in failure["reason"], output
+    assert process.hash_adapter() == hash_without_client(1, 2, rounds=rounds)
 
 
 @pytest.fixture
@@ -114,7 +137,7 @@ def limit_memory():
 
 
 def test_trainer_that_is_killed_for_lack_of_memory_is_started_again(
-    start, simulated_run, limit_memory
+    start, expected_hash, limit_memory
 ):
     process = start(min_clients=3)
     process.wait_for_round(1)
@@ -123,28 +146,7 @@ def test_trainer_that_is_killed_for_lack_of_memory_is_started_again(
     assert "the trainer of client 1 was killed by signal 9" in output
     assert "memory" in output
     assert process.list_clients() == [[0, 1, 2]] * 3
-    assert process.hash_adapter() == simulated_run.hash_adapter()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of eight megabytes; return its folder."""
-    (tmp_path / "disk").mkdir()
-    with mount_small_disk(tmp_path / "disk", 8) as folder:
-        yield folder
-
-
-def test_full_disk_stops_the_run_and_the_next_run_resumes(start, simulated_run, small_disk):
-    process = start(checkpoints=small_disk / "checkpoints")
-    wait_until(lambda: any(small_disk.glob("checkpoints/*/round-?????")))
-    filler = fill(small_disk)
-    output = process.finish(returncode=1)
-    assert "no space left on" in output.lower()
-    assert f"on {small_disk} and run the same command again" in output, output
-    filler.unlink()
-    resumed = start(checkpoints=small_disk / "checkpoints")
-    assert "going on after round" in resumed.finish()
-    assert resumed.hash_adapter() == simulated_run.hash_adapter()
+    assert process.hash_adapter() == expected_hash
 
 
 def test_full_disk_of_a_client_is_its_failure(start, hash_without_client):

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from federate_process import SIMULATED_KEYS
+from federate_process import EXPECTED_KEYS
 from fleet_node import replace_supernode
 from flwr.proto.fleet_pb2 import PullMessagesRequest  # oracle
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.soak]
 
 ROUND_TIMEOUT, ROUNDS = 60, 4
 UPLOAD, PULL = "/v1/fleet/push-object", "/v1/fleet/pull-messages"
@@ -63,7 +63,7 @@ ATTACKS = [ask_without_end] * 3 + [upload_slowly] * 8 + [upload_without_key, hol
 def test_floods_do_not_keep_others_from_training(engine, federate, federation_files):
     engine("process")
     keys = {"min_clients": 2, "round_timeout": ROUND_TIMEOUT, "rounds": ROUNDS, "quarantine": 1}
-    process = federate(federation_files, engine="process", **(SIMULATED_KEYS | keys))
+    process = federate(federation_files, engine="process", **(EXPECTED_KEYS | keys))
     process.wait_for_round(1)
     superlink = find_superlink(process)
     before = superlink.memory_info().rss

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 from checkout import ROOT
-from federate_process import SIMULATED_KEYS
+from federate_process import EXPECTED_KEYS, SEED, build_settings
+from local_grid import hash_adapter
 from orphan_processes import wait_until
 from stock_flower import start_stock_flower
 
@@ -33,17 +34,16 @@ def two_clients(federation_files, tmp_path_factory):
 
 
 @pytest.mark.engine
-def test_run_survives_kills_of_either_side_and_makes_the_adapter_of_a_simulation(
-    engine, federate, two_clients, tmp_path
+def test_run_survives_kills_of_either_side_and_makes_the_adapter_of_one_process(
+    engine, federate, train_alike, two_clients, tmp_path
 ):
     """federate is killed in round 2 and run again. The SuperLink is killed in round 3.
 
     The ServerApp runs here, as the SuperLink's isolation allows.
     """
     engine("process")
-    keys = SIMULATED_KEYS | {"min_clients": 2}
-    simulated = federate(two_clients, engine="simulation", **keys)
-    simulated.finish()
+    keys = EXPECTED_KEYS | {"min_clients": 2}
+    alone, _ = train_alike(two_clients, **keys)
     with start_stock_flower(tmp_path, NODE_CONFIGS, isolation="process") as flower:
         block = {"name": "flower", "address": flower.address}
         block |= {"root_certificates": str(flower.keys.ca_certificate)}
@@ -56,10 +56,10 @@ def test_run_survives_kills_of_either_side_and_makes_the_adapter_of_a_simulation
         flower.restart_superlink()
         output = resumed.finish()
         assert "going on after round" in output
-        assert resumed.hash_adapter() == simulated.hash_adapter(), output
+        assert resumed.hash_adapter() == hash_adapter(alone), output
         assert sorted(list_statuses(flower)) == ["finished:completed", "finished:stopped"]
     [folder] = resumed.checkpoints.glob("*/identity.json")
-    assert (simulated.checkpoints / folder.parent.name).is_dir()  # any engine goes on with it
+    assert (alone.paths.checkpoints / folder.parent.name).is_dir()  # any engine goes on with it
     assert list(resumed.checkpoints.glob("flower-*")) == []
 
 
@@ -88,14 +88,13 @@ def run_command():
 
 @pytest.mark.engine
 def test_app_of_the_dist_folder_trains_with_flwr_run(
-    engine, federate, two_clients, tmp_path, run_command
+    engine, train_alike, two_clients, tmp_path, run_command
 ):
     """The app brings the code, and a setting of the run file is overridden."""
     engine("process")
-    simulated = federate(two_clients, engine="simulation", **SIMULATED_KEYS, min_clients=2)
-    simulated.finish()
-    config = json.loads(simulated.args[simulated.args.index("--config") + 1])
-    config["federation"]["rounds"] = 1
+    keys = EXPECTED_KEYS | {"min_clients": 2}
+    alone, _ = train_alike(two_clients, **keys)
+    config = build_settings(**keys | {"rounds": 1}) | {"seed": SEED}
     run_file = tmp_path / "run.json"
     paths = [str(item) for key, path in two_clients.items() for item in (f"--{key}", path)]
     command = [sys.executable, "workflow_scripts/write_run.py", "--config", json.dumps(config)]
@@ -109,7 +108,7 @@ def test_app_of_the_dist_folder_trains_with_flwr_run(
         wait_until(lambda: list_statuses(flower)[0].startswith("finished"))
         assert list_statuses(flower) == ["finished:completed"], flower.read_log()
     weights = tmp_path / "adapter/adapter_model.safetensors"
-    assert compute_file_sha256(weights) == simulated.hash_adapter()
+    assert compute_file_sha256(weights) == hash_adapter(alone)
     assert len(read_json(tmp_path / "history.json")["rounds"]) == 4
 
 

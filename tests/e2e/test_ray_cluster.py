@@ -3,6 +3,7 @@
 import psutil
 import pytest
 from checkout import ROOT
+from local_grid import hash_adapter
 from orphan_processes import wait_until
 from ray_nodes import RayNode
 from test_simulation import find_workers
@@ -36,11 +37,10 @@ def cluster_engine(head, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def adapter_hash(start_federate, federation_files):
-    """Return the hash of the adapter of a simulation without a cluster."""
-    process = start_federate(federation_files, **KEYS)
-    process.finish()
-    return process.hash_adapter()
+def adapter_hash(train_alike):
+    """Return the hash of the adapter of a federation in one process."""
+    run, _ = train_alike(**KEYS)
+    return hash_adapter(run)
 
 
 def list_node_workers(node):

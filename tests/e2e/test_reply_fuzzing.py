@@ -7,8 +7,6 @@ from reply_mutations import check_mutations
 
 from blossomtune.federation.server.tensor_spool import TensorSpool
 
-pytestmark = pytest.mark.engine
-
 CASES = 5_000
 
 

@@ -208,6 +208,13 @@ def test_client_that_fails_to_train_is_left_out(train, federation_files, tmp_pat
         train(build_experiment(strategy="krum"), "krum", files=files)
 
 
+def test_run_fails_when_every_client_fails(train):
+    failures = ".*".join(rf"{i} \(lab {i}\): training\.arguments" for i in range(3))
+    message = f"(?s)round 1 stops: 0 of the 1 clients.*{failures}"
+    with pytest.raises(UserError, match=message):
+        train(build_experiment(arguments={"optim": "no_such_optimizer"}))
+
+
 def test_client_that_fails_to_evaluate_is_recorded(train, federation_files, tmp_path):
     files = copy_with_invalid_tokens(federation_files, "client_1.validation.arrow", tmp_path)
     _, history = train(build_experiment(fraction_evaluate=1.0), files=files)

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from federate_process import wait_for_exit
+from local_grid import hash_adapter
 
 from blossomtune.files import read_json
 
@@ -34,40 +35,30 @@ def files_with_invalid_rows(federation_files, tmp_path_factory):
     return federation_files | {"preprocessed": copy}
 
 
-def test_number_of_cores_does_not_change_the_adapter_and_nothing_is_left_behind(
-    federation_files, federate
+def test_three_workers_make_the_adapter_of_one_process_and_leave_nothing_behind(
+    federation_files, federate, train_alike
 ):
-    one = federate(federation_files, cores=1)
-    assert one.find_line("round 0")
-    children = one.list_children()
+    process = federate(federation_files, cores=3)
+    assert process.find_line("round 0")
+    children = process.list_children()
     folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
-    one.finish()
+    output = process.finish()
     wait_for_exit(children)
     assert folders
     assert not any(folder.exists() for folder in folders)
-    three = federate(federation_files, cores=3)
-    output = three.finish()
-    assert one.hash_adapter() == three.hash_adapter()
+    run, _ = train_alike()
+    assert process.hash_adapter() == hash_adapter(run)
     assert output.count("round 2/2 · train loss") == 1
     assert "DeprecationWarning" not in output
-    assert read_json(three.history)["clients"] == ["lab 0", "lab 1", "lab 2"]
-    start, first, last = three.read_rounds()
+    assert read_json(process.history)["clients"] == ["lab 0", "lab 1", "lab 2"]
+    start, first, last = process.read_rounds()
     assert start["train_loss"] is None
     assert last["evaluation"]["loss"] < start["evaluation"]["loss"]
     assert [c["examples"] for c in first["clients"]] == [8, 8, 8]
     assert first["learning_rate"] == 1e-2
-    adapter_bytes = (three.adapter / "adapter_model.safetensors").stat().st_size
+    adapter_bytes = (process.adapter / "adapter_model.safetensors").stat().st_size
     assert 3 * adapter_bytes * 0.5 < first["bytes_down"] < 3 * adapter_bytes * 2
     assert first["failed"] == []
-
-
-def test_failed_client_is_named_and_the_round_continues(files_with_invalid_rows, federate):
-    process = federate(files_with_invalid_rows, min_clients=2, cores=1)
-    output = process.finish()
-    first = process.read_rounds()[1]
-    assert [c["client"] for c in first["clients"]] == [0, 2]
-    assert [(f["client"], f["name"]) for f in first["failed"]] == [(1, "lab 1")]
-    assert "failed: client 1 (lab 1): Expected to read" in output
 
 
 def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
@@ -76,16 +67,9 @@ def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
     process = federate(files_with_invalid_rows, min_clients=3, cores=1)
     output = process.finish(returncode=1)
     assert "error: round 1 stops: 2 of the 3 clients" in output
-    assert "1 (lab 1): " in output
+    assert "1 (lab 1): Expected to read" in output
     assert not process.adapter.exists()
     assert not process.history.exists()
-
-
-def test_run_fails_when_every_client_fails(federation_files, federate):
-    process = federate(federation_files, training={"optim": "no_such_optimizer"}, cores=1)
-    output = process.finish(returncode=1)
-    assert "error: round 1 stops: 0 of the 1 clients" in output
-    assert all(f"{i} (lab {i}): training.arguments" in output for i in range(3))
 
 
 def test_killed_worker_is_replaced_and_its_client_trains_again(federation_files, federate):

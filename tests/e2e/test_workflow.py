@@ -1,20 +1,30 @@
-"""The whole workflow on a tiny model, killed in every stage and started again."""
+"""The whole workflow on a tiny model: killed in every stage, copied, and damaged."""
 
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+import yaml
 from peft import PeftModel
-from small_workflow import create_small_workflow, start_snakemake
+from small_workflow import (
+    create_small_workflow,
+    run_snakemake,
+    run_step,
+    start_snakemake,
+    write_config,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from blossomtune.files import read_json
 
 EXPERIMENT = Path("results/experiments/small")
 PREPROCESSED = Path("results/preprocessed/teams/short/tiny")
+ADAPTER = EXPERIMENT / "adapter/adapter_model.safetensors"
 
 # A stage creates its log when it starts.
 LOGS = {
@@ -24,18 +34,43 @@ LOGS = {
     "evaluate": "evaluate/small.log",
 }
 
-ENGINE_CONFIG = 'experiments={"small": {"federation": {"engine": "%s"}}}'
+SIMULATION = ("--config", 'experiments={"small": {"federation": {"engine": "simulation"}}}')
+
+DAMAGES = [
+    ("report", EXPERIMENT / "history.json", "federate"),
+    ("evaluate", EXPERIMENT / "merged/model.safetensors", "merge"),
+    ("merge", ADAPTER, "federate"),
+    ("train_baseline", PREPROCESSED / "client_0.arrow", "preprocess"),
+    ("federate", "results/partitions/teams/client_0.parquet", "partition"),
+    ("preprocess", "results/partitions/teams/client_0.parquet", "partition"),
+    ("partition", "results/datasets/words/train.parquet", "download"),
+]
+"""Reader, damaged file, and its stage. Last readers come first, since they lose their outputs."""
+
+
+def change_config(home, change):
+    """Change the configuration by a function."""
+    config = yaml.safe_load((home / "config/config.yaml").read_text())
+    change(config)
+    write_config(home, config)
 
 
 @pytest.fixture(scope="module")
 def home(tiny_model, tmp_path_factory):
-    """Return a copy of the workflow with a small configuration and its data."""
-    return create_small_workflow(tmp_path_factory.mktemp("workflow"), tiny_model)
+    """Return a copy of the workflow with a small configuration, its data and its model."""
+    home = create_small_workflow(tmp_path_factory.mktemp("workflow"), tiny_model)
+    shutil.copytree(tiny_model, home / "own_model")
+
+    def change(config):
+        config["models"]["tiny"]["source"]["path"] = "own_model"
+        config["experiments"]["small"]["federation"]["engine"] = "process"
+
+    change_config(home, change)
+    return home
 
 
-def start(home, *options, engine="process"):
-    config = ("--config", ENGINE_CONFIG % engine)
-    return start_snakemake(home, "--cores", "2", *options, *config)
+def start(home, *options):
+    return start_snakemake(home, "--cores", "2", *options)
 
 
 def finish(process, timeout):
@@ -96,13 +131,60 @@ def test_resumed_run_is_complete_and_leaves_no_partial_files(results):
     assert not list(results.rglob("*.partial"))
 
 
+@pytest.fixture
+def copied(results, tmp_path):
+    """Return a copy of it with new times."""
+    subprocess.run(["cp", "-r", results, tmp_path / "copy"], check=True)
+    return tmp_path / "copy"
+
+
+def flip_byte(file):
+    """Change a byte in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_nothing_is_to_be_done_in_a_copy(copied):
+    assert "Nothing to be done" in run_snakemake(copied, "--dry-run")
+
+
+def test_damaged_file_is_named_by_each_stage_that_reads_it(copied):
+    """Run each stage's command as Snakemake prints it, on a damaged input."""
+    baselines = {"centralised": True}
+    change_config(copied, lambda config: config["experiments"]["small"].update(baselines=baselines))
+    planned = run_snakemake(copied, "--dry-run", "--printshellcmds", "--forceall")
+    for reader, name, stage in DAMAGES:
+        [command] = re.findall(rf"(python workflow_scripts/{reader}\.py .*)", planned)
+        before = (copied / name).read_bytes()
+        flip_byte(copied / name)
+        done = run_step(copied, command)
+        assert done.returncode == 1, f"{reader} has read {name}"
+        log = "".join(file.read_text() for file in (copied / "results/logs").rglob("*.log"))
+        expected = f"error: {name}: the content has changed since stage {stage} wrote it"
+        assert expected in done.stdout + log
+        (copied / name).write_bytes(before)
+
+
+def test_command_of_the_hint_repairs_a_damaged_file(copied, results):
+    flip_byte(copied / ADAPTER)
+    process = start_snakemake(copied, "--cores", "1", "--forcerun", "merge")
+    output, _ = process.communicate()
+    [command] = re.findall(r"hint: `snakemake --cores all (.*)` builds it again", output)
+    run_snakemake(copied, *command.split(), "--until", "merge")
+    for name in (ADAPTER, EXPERIMENT / "merged/model.safetensors"):
+        assert (copied / name).read_bytes() == (results / name).read_bytes()
+    log = (copied / "results/logs/federate/small.log").read_text()
+    assert "round 1/" not in log, "a copied folder resumes from its checkpoints"
+
+
 def test_interruption_and_engine_do_not_change_the_adapter(results):
     """An uninterrupted simulation makes the same adapter as the killed SuperNodes."""
     shutil.rmtree(results / "results/checkpoints")
-    file = results / EXPERIMENT / "adapter/adapter_model.safetensors"
+    file = results / ADAPTER
     before = file.read_bytes()
     forced = ("--forcerun", "federate", "--until", "federate")
-    finish(start(results, *forced, engine="simulation"), timeout=200)
+    finish(start(results, *forced, *SIMULATION), timeout=200)
     assert "round 1/" in (results / "results/logs/federate/small.log").read_text()
     assert file.read_bytes() == before
 

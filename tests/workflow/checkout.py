@@ -3,11 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
+from forked_snakemake import run_snakemake_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
@@ -46,14 +45,8 @@ class Checkout:
         environment = os.environ | environment
         if path:
             environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)],
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [*map(str, arguments), "--cores", str(cores)]
+        return run_snakemake_forked(command, self.root, environment)
 
     def planned(self, *arguments):
         """Return the number of jobs per rule that a dry run plans."""
