@@ -20,13 +20,19 @@ CHATML = (
 _test_numbers = itertools.count(1)
 
 
-LONGEST_FILE = "test_resume.py"
-"""It would keep one worker busy after the others have ended, so it comes first."""
+LONGEST_FILES = ["test_membership.py", "test_external.py", "test_faults.py", "test_workflow.py"]
+"""Each would keep one worker busy after the others have ended, so they come first."""
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the file that takes longest."""
-    items.sort(key=lambda item: item.path.name != LONGEST_FILE)
+    """Start with the files that take longest, and end with the unit tests, whose files are short."""
+
+    def get_priority(item):
+        name = item.path.name
+        position = LONGEST_FILES.index(name) if name in LONGEST_FILES else len(LONGEST_FILES)
+        return position, "unit" in item.path.parts
+
+    items.sort(key=get_priority)
 
 
 def pytest_runtest_setup(item):
