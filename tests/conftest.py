@@ -25,7 +25,7 @@ LONGEST_FILES = ["test_membership.py", "test_external.py", "test_faults.py", "te
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the files that take longest, and end with the unit tests, whose files are short."""
+    """Start with the files that take longest; end with unit tests, whose files are short."""
 
     def get_priority(item):
         name = item.path.name
