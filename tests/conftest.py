@@ -20,7 +20,10 @@ CHATML = (
 _test_numbers = itertools.count(1)
 
 
-LONGEST_FILES = ["test_membership.py", "test_external.py", "test_faults.py", "test_workflow.py"]
+LONGEST_FILES = [
+    *("test_membership.py", "test_resume.py", "test_external.py", "test_faults.py"),
+    "test_workflow.py",
+]
 """Each would keep one worker busy after the others have ended, so they come first."""
 
 

@@ -146,27 +146,19 @@ def federation_files(tiny_model, tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="session")
-def start_federate(tmp_path_factory):
+@pytest.fixture
+def federate(tmp_path_factory):
     """Return a function that starts the federate step as the workflow does.
 
     Its keywords are those of ``build_settings``, and those below; it returns a FederateProcess.
+    Processes that still run after the test are killed.
     """
+    processes = []
 
     def start(files, cores=2, checkpoints=None, **keys):
         config = {"seed": SEED} | build_settings(**keys)
-        return FederateProcess(config, files, tmp_path_factory.mktemp("run"), cores, checkpoints)
-
-    return start
-
-
-@pytest.fixture
-def federate(start_federate):
-    """Return the same function for one test; processes that still run after it are killed."""
-    processes = []
-
-    def start(*args, **kwargs):
-        processes.append(start_federate(*args, **kwargs))
+        home = tmp_path_factory.mktemp("run")
+        processes.append(FederateProcess(config, files, home, cores, checkpoints))
         return processes[-1]
 
     yield start
@@ -216,7 +208,7 @@ def train_in(train_settings):
 
 @pytest.fixture(scope="session")
 def train_alike(train_settings, federation_files, tmp_path_factory):
-    """Return a function that trains in this process what ``start_federate`` trains in others.
+    """Return a function that trains in this process what ``federate`` trains in others.
 
     Its keywords are those of ``build_settings``; it returns run and history.
     """

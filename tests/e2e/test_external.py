@@ -152,7 +152,6 @@ def test_guide_trains_the_same_adapter_as_a_simulation(
 
 
 @pytest.mark.engine
-@pytest.mark.soak
 def test_network_may_be_lost_for_a_while(server, invite_and_join):
     """The link of south is down for less than ``round_timeout``, and later for longer.
 

@@ -10,7 +10,7 @@ from federate_process import EXPECTED_KEYS
 from fleet_node import replace_supernode
 from flwr.proto.fleet_pb2 import PullMessagesRequest  # oracle
 
-pytestmark = [pytest.mark.engine, pytest.mark.soak]
+pytestmark = pytest.mark.engine
 
 ROUND_TIMEOUT, ROUNDS = 60, 4
 UPLOAD, PULL = "/v1/fleet/push-object", "/v1/fleet/pull-messages"

@@ -64,7 +64,6 @@ def hash_results(home):
 
 
 @pytest.mark.engine
-@pytest.mark.soak
 def test_every_stage_names_the_full_disk_and_goes_on(home):
     run_snakemake(home, "all")
     expected = hash_results(home)

@@ -37,7 +37,6 @@ def fifty_client_files(federation_files, tmp_path_factory):
 
 
 @pytest.mark.engine
-@pytest.mark.soak
 def test_fifty_supernodes_train_in_every_round_although_ten_are_killed(
     engine, federate, train_alike, fifty_client_files
 ):

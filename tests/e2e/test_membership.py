@@ -7,7 +7,7 @@ import pytest
 from external_nodes import NAMES, start_external
 from stock_flower import start_stock_flower
 
-pytestmark = [pytest.mark.engine, pytest.mark.soak]
+pytestmark = pytest.mark.engine
 
 KEYS = {"optimizer_state": "kept", "min_clients": 2, "round_timeout": 120}
 

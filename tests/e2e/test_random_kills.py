@@ -107,7 +107,6 @@ def hash_without_kills(train_alike):
 
 
 @pytest.mark.engine
-@pytest.mark.soak
 @pytest.mark.parametrize("run_on", [run_on_process, run_on_docker, run_on_external])
 def test_adapter_is_the_same_after_random_kills(
     engine, run_on, federate, federation_files, hash_without_kills, tmp_path

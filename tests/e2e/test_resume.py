@@ -9,7 +9,7 @@ import pytest
 from local_grid import drop_seconds, hash_adapter
 
 ROUNDS = 6
-KILLS = int(os.environ.get("BLOSSOMTUNE_KILLS", "6"))
+KILLS = int(os.environ.get("BLOSSOMTUNE_KILLS", "20"))
 KEYS = {
     "rates": (1e-2, 1e-2),  # a learning rate that does not depend on the number of rounds
     "strategy": {"name": "fedadam", "eta": 1e-3},
@@ -27,7 +27,6 @@ def finish(process):
 
 
 @pytest.mark.engine
-@pytest.mark.soak
 def test_run_killed_at_random_times_makes_the_same_adapter(
     engine, federation_files, federate, train_alike, tmp_path
 ):

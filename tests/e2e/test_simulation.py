@@ -61,6 +61,15 @@ def test_three_workers_make_the_adapter_of_one_process_and_leave_nothing_behind(
     assert first["failed"] == []
 
 
+def test_failed_client_is_named_and_the_round_continues(files_with_invalid_rows, federate):
+    process = federate(files_with_invalid_rows, min_clients=2, cores=1)
+    output = process.finish()
+    first = process.read_rounds()[1]
+    assert [c["client"] for c in first["clients"]] == [0, 2]
+    assert [(f["client"], f["name"]) for f in first["failed"]] == [(1, "lab 1")]
+    assert "failed: client 1 (lab 1): Expected to read" in output
+
+
 def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
     files_with_invalid_rows, federate
 ):
@@ -72,14 +81,19 @@ def test_too_few_clients_stop_the_run_and_the_failed_one_is_named(
     assert not process.history.exists()
 
 
-def test_killed_worker_is_replaced_and_its_client_trains_again(federation_files, federate):
-    process = federate(federation_files, cores=1, rounds=2, training={"max_steps": 60})
+def test_killed_worker_is_replaced_and_its_client_trains_again(
+    federation_files, federate, train_alike
+):
+    keys = {"rounds": 2, "training": {"max_steps": 60}}
+    process = federate(federation_files, cores=1, **keys)
     assert process.find_line("round 0")
     time.sleep(1)  # in the middle of round 1
     [worker] = find_workers(process.list_children())
     worker.kill()
     process.finish()
     assert [len(r["clients"]) for r in process.read_rounds()] == [0, 3, 3]
+    run, _ = train_alike(**keys)
+    assert process.hash_adapter() == hash_adapter(run)
 
 
 def test_killed_run_leaves_no_process_behind(federation_files, federate):

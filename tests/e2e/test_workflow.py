@@ -9,14 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-import yaml
+from checkout import Checkout
 from peft import PeftModel
 from small_workflow import (
     create_small_workflow,
     run_snakemake,
     run_step,
     start_snakemake,
-    write_config,
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -48,13 +47,6 @@ DAMAGES = [
 """Reader, damaged file, and its stage. Last readers come first, since they lose their outputs."""
 
 
-def change_config(home, change):
-    """Change the configuration by a function."""
-    config = yaml.safe_load((home / "config/config.yaml").read_text())
-    change(config)
-    write_config(home, config)
-
-
 @pytest.fixture(scope="module")
 def home(tiny_model, tmp_path_factory):
     """Return a copy of the workflow with a small configuration, its data and its model."""
@@ -65,7 +57,7 @@ def home(tiny_model, tmp_path_factory):
         config["models"]["tiny"]["source"]["path"] = "own_model"
         config["experiments"]["small"]["federation"]["engine"] = "process"
 
-    change_config(home, change)
+    Checkout(home).configure(change)
     return home
 
 
@@ -152,7 +144,7 @@ def test_nothing_is_to_be_done_in_a_copy(copied):
 def test_damaged_file_is_named_by_each_stage_that_reads_it(copied):
     """Run each stage's command as Snakemake prints it, on a damaged input."""
     baselines = {"centralised": True}
-    change_config(copied, lambda config: config["experiments"]["small"].update(baselines=baselines))
+    Checkout(copied).configure(lambda c: c["experiments"]["small"].update(baselines=baselines))
     planned = run_snakemake(copied, "--dry-run", "--printshellcmds", "--forceall")
     for reader, name, stage in DAMAGES:
         [command] = re.findall(rf"(python workflow_scripts/{reader}\.py .*)", planned)
