@@ -36,6 +36,7 @@ def main() -> None:
 
     from blossomtune.chat.prompts import PromptEncoder, RowPrompt
     from blossomtune.chat.session import HELP, chat, read_turns
+    from blossomtune.data.parallel import Worker
     from blossomtune.modeling.chat_template import ChatTemplate
     from blossomtune.modeling.tokenizer import load_tokenizer
 
@@ -45,8 +46,8 @@ def main() -> None:
     encoder = PromptEncoder(template, experiment.preprocessing, experiment.manifest, args.system)
     turns = read_turns()
     if args.row:
-        row_prompt = RowPrompt(experiment.manifest)
-        turns = (t if t.startswith("/") else row_prompt.render(t) for t in turns)
+        row_prompt = Worker(RowPrompt(experiment.manifest).render)
+        turns = (t if t.startswith("/") else row_prompt.call(t) for t in turns)
     if encoder.has_row_system:
         print("the rows have system turns of their own; --system TEXT sets one", file=sys.stderr)
 
@@ -55,7 +56,7 @@ def main() -> None:
     max_new_tokens = args.max_new_tokens or experiment.settings.evaluation.generation.max_new_tokens
     models = ChatModels(experiment, template, max_new_tokens)
     print(HELP, file=sys.stderr, flush=True)
-    chat(turns, MODEL_NAMES, encoder.encode, models)
+    chat(turns, MODEL_NAMES, Worker(encoder.encode).call, models)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 import lm_eval
 import pytest
 from artifact_samples import benchmark_leaks
+from endless_templates import NESTED_LOOPS, UNINTERRUPTIBLE
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from blossomtune import work_limits
 from blossomtune.artifacts.benchmarks import ModelBenchmarks
 from blossomtune.benchmarks.compare import compare_benchmarks
 from blossomtune.benchmarks.harness_model import load_harness_model
 from blossomtune.benchmarks.load_tasks import load_benchmarks
 from blossomtune.benchmarks.score_model import score_model
 from blossomtune.config.benchmarks import BenchmarkSettings
+from blossomtune.errors import UserError
 from blossomtune.evaluation.stored_model import StoredModel
 
 SETTINGS = {
@@ -95,3 +98,13 @@ def test_model_equals_itself(scores):
     assert (difference.value, difference.standard_error) == (0, 0)
     assert results.tasks["both"].without_leaks.rows == 11
     assert results.tasks["write"].scores["base"] == scores.tasks["write"].scores
+
+
+@pytest.mark.parametrize(("source", "seconds"), [(NESTED_LOOPS, 0.2), (UNINTERRUPTIBLE, 0.5)])
+def test_chat_template_that_does_not_end_is_refused(tiny_model, monkeypatch, source, seconds):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.2)
+    monkeypatch.setattr(work_limits, "KILL_CPU_SECONDS", 0.5)
+    model = load_harness_model(StoredModel(tiny_model), SETTINGS)
+    model.tokenizer.chat_template = source
+    with pytest.raises(UserError, match=f"chat template takes more than {seconds} s"):
+        model.apply_chat_template([{"role": "user", "content": "Hello"}])

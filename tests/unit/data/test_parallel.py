@@ -1,4 +1,4 @@
-"""Tests of the parallel map."""
+"""Tests of worker processes."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from endless_templates import NESTED_LOOPS, UNINTERRUPTIBLE
 
 import blossomtune
 from blossomtune import work_limits
-from blossomtune.data.parallel import map_ordered, run_in_worker
+from blossomtune.data.parallel import Worker, map_ordered, run_in_worker
 from blossomtune.data.templates import Template
 from blossomtune.errors import UserError
 from blossomtune.worker_notes import note_file, note_row
@@ -73,6 +73,25 @@ def test_worker_in_one_endless_operation_is_killed_and_reported(monkeypatch):
         run_in_worker(render, UNINTERRUPTIBLE)
 
 
+def test_worker_is_one_process_until_it_is_killed(monkeypatch):
+    monkeypatch.setattr(work_limits, "CPU_SECONDS", 0.2)
+    monkeypatch.setattr(work_limits, "KILL_CPU_SECONDS", 0.5)
+    worker = Worker(lambda source: (os.getpid(), render(source)))
+    first, text = worker.call("{{ text }}")
+    assert (first != os.getpid(), text) == (True, "a")
+    assert worker.call("{{ text }}")[0] == first
+    with pytest.raises(UserError, match=r"text takes more than 0\.2 s"):
+        worker.call(NESTED_LOOPS)
+    assert worker.call("{{ text }}")[0] == first
+    with pytest.raises(UserError, match=r"text takes more than 0\.5 s"):
+        worker.call(UNINTERRUPTIBLE)
+    assert not _is_alive(first)
+    second, _ = worker.call("{{ text }}")
+    assert second != first
+    worker.stop()
+    assert not _is_alive(second)
+
+
 def render(source):
     note_file("a.csv")
     note_row(5)
@@ -100,7 +119,7 @@ list(map_ordered(work, range(9), 3))
 
 def _is_alive(pid):
     try:
-        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 

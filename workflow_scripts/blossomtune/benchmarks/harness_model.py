@@ -5,6 +5,7 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
+from blossomtune.data.parallel import Worker
 from blossomtune.evaluation.stored_model import StoredModel
 from blossomtune.modeling.attention import IMPLEMENTATION
 from blossomtune.modeling.chat_template import CHAT_TEMPLATE
@@ -38,6 +39,7 @@ class HarnessModel(HFLM):  # type: ignore[misc]
             chat_template_args=chat_template_arguments,
         )
         self._control_tokens = ControlTokens(tokenizer)
+        self._renderer = Worker(self._render_turns)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -50,13 +52,18 @@ class HarnessModel(HFLM):  # type: ignore[misc]
 
         Returns:
             The rendered chat template.
+
+        Raises:
+            UserError: If that takes too much time or memory, or writes too much.
         """
         turns = [
             turn | {"content": self._control_tokens.remove(turn["content"])}
             for turn in chat_history
         ]
-        render = super().apply_chat_template
-        text: str = run_limited(CHAT_TEMPLATE, render, turns, add_generation_prompt)
+        return self._renderer.call((turns, add_generation_prompt))
+
+    def _render_turns(self, task: tuple[list[dict[str, str]], bool]) -> str:
+        text: str = run_limited(CHAT_TEMPLATE, super().apply_chat_template, *task)
         return text
 
 

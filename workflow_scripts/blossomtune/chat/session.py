@@ -6,7 +6,6 @@ from typing import Protocol
 
 from blossomtune.errors import UserError
 from blossomtune.modeling.chat_template import ChatMessage
-from blossomtune.work_limits import WorkLimitError
 
 RESET, QUIT = "/reset", "/quit"
 HELP = f"{RESET} starts a new conversation, {QUIT} or Ctrl-D ends, Ctrl-C ends an answer"
@@ -91,7 +90,7 @@ def _answer(
     print(f"{name}> ", end="", flush=True)
     try:
         answer = models.print_answer(name, encode(asked))
-    except (UserError, WorkLimitError) as error:
+    except UserError as error:
         print(f"error: {error}", flush=True)
         return
     messages[:] = [*asked, {"role": "assistant", "content": answer}]

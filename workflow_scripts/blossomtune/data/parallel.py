@@ -1,4 +1,4 @@
-"""Ordered parallel map over worker processes."""
+"""Call functions in worker processes."""
 
 import gc
 import multiprocessing
@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from blossomtune import work_limits
 from blossomtune.errors import UserError
@@ -51,10 +51,7 @@ def map_ordered(
         yield from map(function, tasks)
         return
     cores, remaining = max(1, cores), iter(tasks)
-    fork, slots = multiprocessing.get_context("fork"), allocate_slots(cores)
-    pool = ProcessPoolExecutor(
-        cores, fork, _initialize_worker, (function, slots, fork.Value("i", 0))
-    )
+    pool, slots = _start_pool(function, cores)
     try:
         # two tasks per worker: none waits for the next one, and memory is bounded
         pending = deque(pool.submit(_run_task, task) for task in islice(remaining, 2 * cores))
@@ -63,14 +60,7 @@ def map_ordered(
             pending.extend(pool.submit(_run_task, task) for task in islice(remaining, 1))
             yield result
     except BrokenProcessPool:
-        seconds = work_limits.KILL_CPU_SECONDS
-        if call := find_overdue(slots, seconds):
-            limit = work_limits.describe_time_limit(seconds)
-            raise UserError(f"{call} {limit}", _HINT) from None
-        raise UserError(
-            "a worker process was killed; most often there is too little memory",
-            "give fewer cores: each needs memory of its own",
-        ) from None
+        raise _make_kill_error(slots) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -90,6 +80,66 @@ def run_in_worker(function: Callable[..., Result], *args: Any) -> Result:
     """
     with closing(map_ordered(lambda _: function(*args), [None], 1, isolate=True)) as results:
         return next(results)
+
+
+class Worker(Generic[Task, Result]):
+    """A worker process that applies a function to one task after the other.
+
+    It is started by the first task, and again by the first one after a kill.
+
+    Args:
+        function: the function; the process is forked, so it need not be picklable.
+    """
+
+    def __init__(self, function: Callable[[Task], Result]) -> None:
+        self._function = function
+        self._started: tuple[ProcessPoolExecutor, memoryview] | None = None
+
+    def call(self, task: Task) -> Result:
+        """Apply the function.
+
+        Args:
+            task: its argument, which must be picklable.
+
+        Returns:
+            Its result.
+
+        Raises:
+            UserError: if the process was killed. Errors of the function are raised as they are.
+        """
+        pool, slots = self._started = self._started or _start_pool(self._function, 1)
+        try:
+            result: Result = pool.submit(_run_task, task).result()
+        except BrokenProcessPool:
+            self.stop()
+            raise _make_kill_error(slots) from None
+        return result
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._started:
+            self._started[0].shutdown(cancel_futures=True)
+            self._started = None
+
+
+def _start_pool(
+    function: Callable[[Any], Any], num_workers: int
+) -> tuple[ProcessPoolExecutor, memoryview]:
+    """Return a pool of worker processes, and the memory for their notes."""
+    fork, slots = multiprocessing.get_context("fork"), allocate_slots(num_workers)
+    arguments = (function, slots, fork.Value("i", 0))
+    return ProcessPoolExecutor(num_workers, fork, _initialize_worker, arguments), slots
+
+
+def _make_kill_error(slots: memoryview) -> UserError:
+    seconds = work_limits.KILL_CPU_SECONDS
+    if call := find_overdue(slots, seconds):
+        limit = work_limits.describe_time_limit(seconds)
+        return UserError(f"{call} {limit}", _HINT)
+    return UserError(
+        "a worker process was killed; most often there is too little memory",
+        "give fewer cores: each needs memory of its own",
+    )
 
 
 def _initialize_worker(

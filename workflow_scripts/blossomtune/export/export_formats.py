@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.tokenized_manifest import TokenizedManifest
+from blossomtune.data.parallel import run_in_worker
 from blossomtune.export.adapter_gguf import fold_scaling
 from blossomtune.export.converter import convert_adapter, convert_model, require_architecture
 from blossomtune.export.llama_cpp import LlamaCpp
@@ -47,11 +48,12 @@ def export_formats(
         check_tokens(llama, tokenizer, prompts, file.name)
     if config["ollama"]:
         tokenized = read_artifact(preprocessed / "manifest.json", TokenizedManifest)
-        text = render_modelfile(
+        text = run_in_worker(  # for its chat template
+            render_modelfile,
             next(iter(files.values())).name,
             ChatTemplate(tokenizer, tokenized.chat_template.arguments),
             tokenized,
-            adds_bos=adds_bos(llama),
+            adds_bos(llama),
         )
         (output / "Modelfile").write_text(text, encoding="utf-8")
     if config["adapter_gguf"]:

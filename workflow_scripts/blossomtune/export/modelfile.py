@@ -11,7 +11,7 @@ _QUOTES = '"""'
 
 
 def render_modelfile(
-    gguf_name: str, template: ChatTemplate, tokenized: TokenizedManifest, *, adds_bos: bool
+    gguf_name: str, template: ChatTemplate, tokenized: TokenizedManifest, adds_bos: bool
 ) -> str:
     """Return a Modelfile with the chat template, stop tokens and system text of training.
 
