@@ -64,33 +64,3 @@ rule find_benchmark_leaks:
     shell:
         "python {input.script:q} --config {params.config:q} --model {input.model[0]:q}"
         " --preprocessed {input.preprocessed[0]:q} {params.datasets} --output {output:q} 2> {log:q}"
-
-
-rule collect_benchmarks:
-    """Compare the models of an experiment on its benchmarks."""
-    input:
-        BUILT_IMAGE_INPUT,
-        scores=benchmark_scores,
-        leaks="results/experiments/{experiment}/benchmark_leaks.json",
-        script=script("collect_benchmarks"),
-        code=library_sources("collect_benchmarks"),
-    output:
-        "results/experiments/{experiment}/benchmarks.json",
-    log:
-        "results/logs/collect_benchmarks/{experiment}.log",
-    benchmark:
-        "results/benchmarks/collect_benchmarks/{experiment}.tsv"
-    conda:
-        CONDA_ENVIRONMENT
-    container:
-        CONTAINER_IMAGE
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code_digest("collect_benchmarks"),
-        scores=benchmark_score_arguments,
-    shell:
-        "python {input.script:q} --scores {params.scores} --leaks {input.leaks:q}"
-        " --output {output:q} 2> {log:q}"

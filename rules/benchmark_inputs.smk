@@ -1,4 +1,4 @@
-# Inputs and parameters of the rules in benchmark.smk.
+# Inputs and parameters of the rules in benchmark.smk and collect_metrics.smk.
 
 
 def write_benchmark_config(experiment):
@@ -10,6 +10,8 @@ def write_benchmark_config(experiment):
 def benchmark_scores(wildcards):
     """Return the scores of an experiment's models: base, federated model, then baselines."""
     name = wildcards.experiment
+    if not CONFIG.experiments[name].evaluation.benchmarks:
+        return []
     baselines = [f"experiments/{name}/baselines/{b}" for b in list_baselines(name)]
     models = [f"models/{CONFIG.experiments[name].model}", f"experiments/{name}/merged"]
     settings = Path(write_benchmark_config(name)).stem
@@ -20,12 +22,24 @@ def benchmark_scores(wildcards):
 
 
 def benchmark_score_arguments(wildcards, input):
-    """Return the scores with the names of their models, for collect_benchmarks.py."""
+    """Return the options of collect_metrics.py that name the models and their scores."""
     names = ["base", "federated", *list_baselines(wildcards.experiment)]
     return [
-        shlex.quote(f"{name}={file}")
-        for name, file in zip(names, input.scores, strict=True)
+        f"--benchmarks {shlex.quote(f'{name}={file}')}"
+        for name, file in zip(names, input.scores)
     ]
+
+
+def benchmark_leaks(wildcards):
+    """Return the leaked questions of an experiment's benchmarks, if it has benchmarks."""
+    if not CONFIG.experiments[wildcards.experiment].evaluation.benchmarks:
+        return []
+    return f"results/experiments/{wildcards.experiment}/benchmark_leaks.json"
+
+
+def benchmark_leak_arguments(wildcards, input):
+    """Return the option of collect_metrics.py that names the leaked questions."""
+    return f"--leaks {shlex.quote(str(input.leaks))}" if input.leaks else ""
 
 
 def find_benchmark_experiment(wildcards):
@@ -102,14 +116,6 @@ def benchmark_task_files(wildcards):
                 if path.is_file() and "__pycache__" not in path.parts
             }
     return sorted(files)
-
-
-def benchmark_results():
-    """Return the benchmarks of this run's experiments that have some."""
-    names = [
-        name for name in CONFIG.run if CONFIG.experiments[name].evaluation.benchmarks
-    ]
-    return expand("results/experiments/{name}/benchmarks.json", name=names)
 
 
 def refused_benchmark_leaks(wildcards):

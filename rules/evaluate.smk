@@ -11,7 +11,7 @@ rule evaluate:
         script=script("evaluate"),
         code=library_sources("evaluate"),
     output:
-        metrics="results/experiments/{experiment}/metrics.json",
+        evaluation="results/experiments/{experiment}/evaluation.json",
         answers="results/experiments/{experiment}/answers.jsonl",
     log:
         "results/logs/evaluate/{experiment}.log",
@@ -34,4 +34,4 @@ rule evaluate:
         "python {input.script:q} --config {params.config:q} --base {input.base[0]:q}"
         " --merged {input.merged[0]:q} {params.baselines} --preprocessed {input.preprocessed[0]:q}"
         " --partition {input.partition[0]:q} --dataset {input.dataset[0]:q}"
-        " --output {output.metrics:q} --answers {output.answers:q} --cores {threads} 2> {log:q}"
+        " --output {output.evaluation:q} --answers {output.answers:q} --cores {threads} 2> {log:q}"

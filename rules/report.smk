@@ -12,7 +12,6 @@ rule report:
         ),
         judged_experiments("results/experiments/{experiment}/judge.json"),
         ancient(expand("results/experiments/{name}/history.json", name=CONFIG.run)),
-        benchmark_results(),
         with_checksums(
             *expand(
                 "results/experiments/{name}/{result}",

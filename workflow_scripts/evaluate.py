@@ -9,7 +9,7 @@ from blossomtune.evaluation.rows import load_evaluation_set
 
 
 def main() -> None:
-    """Read the rows, score the models and write metrics and answers."""
+    """Read the rows, score the models, and write metrics and answers."""
     parser = build_parser(__doc__)
     for name in ("base", "merged", "preprocessed", "partition", "dataset", "output", "answers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -42,16 +42,16 @@ def main() -> None:
     torch.set_num_threads(args.cores)
     models = {"base": StoredModel(args.base), "federated": StoredModel(args.merged)}
     models |= {name: StoredModel(args.base, adapter) for name, adapter in baselines.items()}
-    metrics, answers = evaluate_models(models, evaluation_set, args.config)
+    evaluation, answers = evaluate_models(models, evaluation_set, args.config)
     write_answers(args.answers, answers)
-    write_artifact(args.output, metrics)
+    write_artifact(args.output, evaluation)
     print(
         describe_result(
-            metrics.base,
-            metrics.federated,
-            metrics.difference["base"],
-            metrics.leaked,
-            metrics.without_leaks,
+            evaluation.base,
+            evaluation.federated,
+            evaluation.difference["base"],
+            evaluation.leaked,
+            evaluation.without_leaks,
         )
     )
 

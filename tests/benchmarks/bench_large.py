@@ -34,7 +34,7 @@ STAGES = {
     "preprocess": "results/preprocessed/halves/texts/large",
     "federate": f"{EXPERIMENT}/history.json",
     "merge": f"{EXPERIMENT}/merged",
-    "evaluate": f"{EXPERIMENT}/metrics.json",
+    "evaluate": f"{EXPERIMENT}/evaluation.json",
 }
 """Last target of each stage; fetching is part of the first."""
 

@@ -2,7 +2,7 @@
 
 from blossomtune.artifacts.metrics import (
     ConfidenceInterval,
-    Metrics,
+    Evaluation,
     ModelMetrics,
     PairedDifference,
 )
@@ -58,7 +58,7 @@ def build_metrics(accuracies=None, losses=(2.5, 0.4)):
         for i in range(2)
     )
     difference = PairedDifference(accuracy=subtract(accuracies), loss=subtract(losses))
-    return Metrics(
+    return Evaluation(
         base=base,
         federated=federated,
         centralised=None,

@@ -72,6 +72,7 @@ def test_every_reader_of_a_folder_has_its_checksums_as_input(finished):
     assert {rule for rule, *_ in readers} == {rule for rule, _ in inputs} - {
         "download",
         "fetch_model",
+        "collect_metrics",
     }
     assert [(rule, f) for rule, f, names in readers if f + SUFFIX not in names] == []
 
@@ -80,7 +81,7 @@ def test_every_reader_of_a_folder_has_its_checksums_as_input(finished):
     ("output", "rules"),
     [
         ("partitions/by-domain", {"draw_partition", "preprocess", "federate", "evaluate"}),
-        ("experiments/quickstart/adapter", {"merge", "evaluate", "report"}),
+        ("experiments/quickstart/adapter", {"merge", "evaluate", "collect_metrics", "report"}),
     ],
 )
 def test_readers_of_changed_checksums_rerun(copied, output, rules):
@@ -105,4 +106,4 @@ def test_other_code_that_is_older_than_the_results_reruns(copied):
     file = copied.root / "workflow_scripts/blossomtune/export/merge.py"
     file.write_text(file.read_text() + "# a comment\n")
     os.utime(file, (0, 0))
-    assert {"merge", "evaluate", "report"} <= set(copied.planned())
+    assert {"merge", "evaluate", "collect_metrics", "report"} <= set(copied.planned())

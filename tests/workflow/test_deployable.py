@@ -23,6 +23,7 @@ STAGES = [
     "federate",
     "merge",
     "evaluate",
+    "collect_metrics",
     "report",
 ]
 REPORT = "results/report/index.html"

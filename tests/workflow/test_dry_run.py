@@ -19,6 +19,7 @@ STAGES = (
     "federate",
     "merge",
     "evaluate",
+    "collect_metrics",
     "report",
 )
 HEAVY = {"torch", "transformers", "datasets", "peft", "trl", "flwr", "ray", "tokenizers"}
@@ -245,7 +246,6 @@ def test_every_stage_has_a_rule():
             *STAGES,
             "benchmark",
             "find_benchmark_leaks",
-            "collect_benchmarks",
             "judge",
             "fetch_converter",
             "export",
@@ -320,8 +320,8 @@ def test_training_waits_for_the_leaks_of_benchmarks_that_are_refused(checkout):
 ADDITIONAL_STAGES = {
     "comparison.yaml": {"train_baseline": 5},  # on all rows, and per client
     "instruction.yaml": {"train_baseline": 1},
-    "benchmarks.yaml": {"benchmark": 2, "find_benchmark_leaks": 1, "collect_benchmarks": 1},
-    "flowertune.yaml": {"benchmark": 6, "find_benchmark_leaks": 3, "collect_benchmarks": 3},
+    "benchmarks.yaml": {"benchmark": 2, "find_benchmark_leaks": 1},
+    "flowertune.yaml": {"benchmark": 6, "find_benchmark_leaks": 3},
 }
 """Jobs that an example has beyond those of the default, by file and stage."""
 

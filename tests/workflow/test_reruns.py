@@ -20,7 +20,7 @@ EXPERIMENT = "experiments.quickstart"
 
 # A stage and all that follow it. `all` is the target that everything leads to.
 REPORT = {"report", "all"}
-EVALUATE = {"evaluate"} | REPORT
+EVALUATE = {"evaluate", "collect_metrics"} | REPORT
 MERGE = {"merge"} | EVALUATE
 FEDERATE = {"federate"} | MERGE
 PREPROCESS = {"preprocess"} | FEDERATE
@@ -135,12 +135,14 @@ def test_a_second_experiment_shares_what_is_there(after):
         data["run"] = ["quickstart", "wider"]
 
     after.configure(change)
-    assert after.planned() == Counter(["federate", "merge", "evaluate", "report", "all"])
+    stages = ["federate", "merge", "evaluate", "collect_metrics", "report", "all"]
+    assert after.planned() == Counter(stages)
 
 
 def test_controls_do_not_follow_the_federation(after, finish):
     after.configure(put(f"{EXPERIMENT}.baselines", {"centralised": True, "local": True}))
-    assert after.planned() == Counter([*["train_baseline"] * 5, "evaluate", "report", "all"])
+    stages = ["evaluate", "collect_metrics", "report", "all"]
+    assert after.planned() == Counter([*["train_baseline"] * 5, *stages])
     finish(after)
     told = sorted(path.name for path in (after.root / "results/experiments").glob("*/baselines/*"))
     assert told == ["centralised", "local_0", "local_1", "local_2", "local_3"]

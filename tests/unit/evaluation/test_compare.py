@@ -15,7 +15,7 @@ from evaluation_samples import CHOICES, LABELS, SETTINGS, TEXTS, load_rows
 
 from blossomtune.artifacts.answers import read_answers
 from blossomtune.artifacts.files import read_artifact
-from blossomtune.artifacts.metrics import Metrics
+from blossomtune.artifacts.metrics import Evaluation
 from blossomtune.evaluation.compare import evaluate_models
 from blossomtune.evaluation.rows import EvaluationSet
 from blossomtune.evaluation.scores import score_rows
@@ -275,7 +275,7 @@ def run_script(tiny_model, files, output, *more, **changed):
 
 
 def test_script_writes_the_librarys_metrics(tiny_model, adapters, files, tmp_path):
-    output = tmp_path / "metrics.json"
+    output = tmp_path / "evaluation.json"
     baseline = ["--baseline", f"centralised={adapters / 'centralised'}"]
     done = run_script(tiny_model, files, output, *baseline, server_eval_rows=3)
     assert done.returncode == 0, done.stderr
@@ -283,14 +283,14 @@ def test_script_writes_the_librarys_metrics(tiny_model, adapters, files, tmp_pat
     models["centralised"] = StoredModel(tiny_model, adapters / "centralised")
     evaluation_set = load_rows(files, SETTINGS | {"server_eval_rows": 3})
     metrics, answers = evaluate_models(models, evaluation_set, SETTINGS)
-    assert read_artifact(output, Metrics) == metrics
+    assert read_artifact(output, Evaluation) == metrics
     assert read_answers(output.with_name("answers.jsonl")) == answers
     assert re.fullmatch(r"accuracy .* on 9 held-out rows \(\+0.0 points, .*\)\n", done.stdout)
     assert (metrics.left_out, metrics.base.rows) == (3, 9)
 
 
 def test_script_reports_an_unknown_column(tiny_model, files, tmp_path):
-    done = run_script(tiny_model, files, tmp_path / "metrics.json", by="domian")
+    done = run_script(tiny_model, files, tmp_path / "evaluation.json", by="domian")
     assert done.returncode == 1
     assert done.stderr.startswith("error: evaluation.by: 'domian' is not a column")
     assert "Traceback" not in done.stderr

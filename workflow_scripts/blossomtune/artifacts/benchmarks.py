@@ -103,8 +103,8 @@ class BenchmarkTask(TaskDefinition):
     without_leaks: LeakFreeScores | None
 
 
-class BenchmarkResults(Artifact):
-    """Scores of all models of an experiment on its benchmarks: ``benchmarks.json``.
+class BenchmarkResults(Part):
+    """Scores of all models of an experiment on its benchmarks.
 
     Attributes:
         lm_eval: version of lm-evaluation-harness.

@@ -1,10 +1,11 @@
-"""metrics.json: scores of all models on the held-out rows."""
+"""metrics.json: scores of all models on the held-out rows and on benchmarks."""
 
 from typing import Literal
 
 from pydantic import model_validator
 
 from blossomtune.artifacts.base import Artifact, Part
+from blossomtune.artifacts.benchmarks import BenchmarkResults
 
 
 class ConfidenceInterval(Part):
@@ -159,8 +160,8 @@ class LeakFreeMetrics(Part):
     difference: dict[str, PairedDifference]
 
 
-class Metrics(Artifact):
-    """Metrics of all models of an experiment.
+class Evaluation(Artifact):
+    """Metrics of all models of an experiment on the held-out rows: ``evaluation.json``.
 
     Attributes:
         base: the model before training.
@@ -183,7 +184,7 @@ class Metrics(Artifact):
     without_leaks: LeakFreeMetrics | None
 
     @model_validator(mode="after")
-    def _check_differences(self) -> "Metrics":
+    def _check_differences(self) -> "Evaluation":
         missing = self.models.keys() - {"federated"} - self.difference.keys()
         if missing:
             raise ValueError(f"difference has no {min(missing)}")
@@ -199,3 +200,13 @@ class Metrics(Artifact):
             "centralised": self.centralised,
         }
         return {name: model for name, model in models.items() if model}
+
+
+class Metrics(Evaluation):
+    """All scores of an experiment's models: ``metrics.json``.
+
+    Attributes:
+        benchmarks: scores on benchmarks; None if the experiment has none.
+    """
+
+    benchmarks: BenchmarkResults | None

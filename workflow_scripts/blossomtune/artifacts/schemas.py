@@ -9,13 +9,13 @@ from blossomtune.artifacts.audit_log import AuditEntry
 from blossomtune.artifacts.base import Artifact
 from blossomtune.artifacts.baseline_history import BaselineHistory
 from blossomtune.artifacts.benchmark_leaks import BenchmarkLeaks
-from blossomtune.artifacts.benchmarks import BenchmarkResults, ModelBenchmarks
+from blossomtune.artifacts.benchmarks import ModelBenchmarks
 from blossomtune.artifacts.checksums import Checksums
 from blossomtune.artifacts.dataset_manifest import DatasetManifest
 from blossomtune.artifacts.history import History
 from blossomtune.artifacts.judge import JudgeResults
 from blossomtune.artifacts.merge_check import MergeCheck
-from blossomtune.artifacts.metrics import Metrics
+from blossomtune.artifacts.metrics import Evaluation, Metrics
 from blossomtune.artifacts.partition_manifest import PartitionManifest
 from blossomtune.artifacts.plan import Downloads, Plan
 from blossomtune.artifacts.provenance import Provenance
@@ -31,9 +31,9 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     "baseline_history": BaselineHistory,
     "audit": AuditEntry,
     "merge_check": MergeCheck,
+    "evaluation": Evaluation,
     "metrics": Metrics,
     "answers": AnswerRecord,
-    "benchmarks": BenchmarkResults,
     "model_benchmarks": ModelBenchmarks,
     "benchmark_leaks": BenchmarkLeaks,
     "judge": JudgeResults,

@@ -28,7 +28,7 @@ def compare_benchmarks(
         leaks: Questions that occur in training rows.
 
     Returns:
-        Content of benchmarks.json.
+        Scores and differences of each task and group.
     """
     federated = models[FEDERATED]
     tasks = {}

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from blossomtune.artifacts.answers import AnswerRecord
 from blossomtune.artifacts.metrics import (
     ANSWER_METRIC_LABELS,
+    Evaluation,
     LeakFreeMetrics,
     LocalBaselineMetrics,
-    Metrics,
     ModelMetrics,
 )
 from blossomtune.evaluation.answer_metrics import AnswerScorer
@@ -34,7 +34,7 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 def evaluate_models(
     models: Mapping[str, StoredModel], evaluation_set: EvaluationSet, settings: Mapping[str, Any]
-) -> tuple[Metrics, list[AnswerRecord]]:
+) -> tuple[Evaluation, list[AnswerRecord]]:
     """Score each model on the rows, with one model in memory at a time.
 
     Args:
@@ -87,7 +87,7 @@ def evaluate_models(
             **dict(summaries["local"]),
             models={c: summarizer.summarize_common_rows([s]) for c, s in local_scores.items()},
         )
-    metrics = Metrics(
+    evaluation = Evaluation(
         base=summaries["base"],
         federated=summaries["federated"],
         centralised=summaries.get("centralised"),
@@ -97,7 +97,7 @@ def evaluate_models(
         leaked=len(evaluation_set.leaked_rows),
         without_leaks=without_leaks,
     )
-    return metrics, build_answer_records(scores, evaluation_set)
+    return evaluation, build_answer_records(scores, evaluation_set)
 
 
 def _summarize_without_leaks(

@@ -148,9 +148,7 @@ def load_experiment(
         without_leaks=metrics.without_leaks,
         leaks=tokenized.leaks,
         answers=read_answers(folder / "answers.jsonl"),
-        benchmarks=read_artifact(folder / "benchmarks.json", BenchmarkResults)
-        if block["evaluation"].get("benchmarks")
-        else None,
+        benchmarks=metrics.benchmarks,
         judge=read_artifact(folder / "judge.json", JudgeResults)
         if block["evaluation"].get("judge")
         else None,
