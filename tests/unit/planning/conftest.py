@@ -45,7 +45,7 @@ def results(tiny_model, tmp_path):
 def build_config():
     """Return a function that builds the configuration of a plan with one experiment, ``x``."""
 
-    def build(arguments=None, baselines=None, **federation):
+    def build(arguments=None, baselines=None, benchmarks=(), gguf=(), **federation):
         from local_grid import build_experiment
 
         from blossomtune.config.configuration import Configuration
@@ -55,6 +55,9 @@ def build_config():
         settings = experiment.model_dump(mode="json", exclude_defaults=True)
         settings |= {"model": "tiny", "partition": "two", "preprocessing": "plain"}
         settings["baselines"] = baselines or {}
+        settings.setdefault("evaluation", {})["benchmarks"] = list(benchmarks)
+        if gguf:
+            settings["export"] = {"gguf": list(gguf)}
         configuration = Configuration.model_validate(
             {
                 "run": ["x"],

@@ -3,6 +3,7 @@
 import pytest
 
 from blossomtune.artifacts.plan import Machine
+from blossomtune.files import read_json
 from blossomtune.planning.make_plan import make_plan
 from blossomtune.planning.problems import compute_total
 from blossomtune.planning.table import format_plan
@@ -32,6 +33,23 @@ def test_step_is_measured_where_it_fits(results, build_config):
     assert stages["train_baseline"].seconds[1] == pytest.approx(2 * most)  # both clients' steps
     assert all(not needs.problems for needs in plan.stages)
     assert "federate x" in format_plan(plan)
+
+
+def test_benchmarks_and_exports_are_planned_where_they_are_asked_for(results, build_config):
+    config = build_config(benchmarks=["arc_easy"], gguf=["f16", "q8_0"])
+    stages = get_stages(make_plan(config, results, 2, {"federate": 1}, LARGE))
+    assert list(stages)[-4:] == ["merge", "evaluate", "benchmark", "export"]
+    assert stages["export"].disk == 30_000 * 2 + 30_000 * 34 // 32
+    rows = config["x"]["evaluation"]["batch_size"]
+    vocabulary = read_json(results / "models/tiny/config.json")["vocab_size"]
+    (_, weights, activations) = stages["benchmark"].ram
+    assert weights == stages["evaluate"].ram[1]
+    assert activations.size >= 2 * rows * 512 * vocabulary * 4  # logits and log-probabilities
+    assert activations.size > stages["evaluate"].ram[2].size
+    small = LARGE.model_copy(update={"ram": 10**8})
+    [problem] = get_stages(make_plan(config, results, 2, {}, small))["benchmark"].problems
+    assert "questions of 512 tokens" in problem
+    assert "evaluation.batch_size: a smaller one" in problem
 
 
 def test_what_cannot_fit_is_refused_before_a_step_is_measured(results, build_config):

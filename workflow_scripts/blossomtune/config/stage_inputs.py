@@ -322,6 +322,8 @@ def plan(configuration: Configuration) -> dict[str, Any]:
             "federate": federate(configuration, name),
             "baselines": e.baselines.model_dump(mode="json"),
             "evaluation": evaluate(configuration, name),
+            "benchmarks": [benchmark.task for benchmark in e.evaluation.benchmarks],
+            "gguf": list(e.export.gguf) if e.export else [],
         }
         for name, e in experiments.items()
     }

@@ -69,12 +69,18 @@ def plan_experiment(
         other_needs.estimate_merge(experiment),
         other_needs.estimate_evaluate(experiment, step),
     ]
+    if experiment.config["benchmarks"]:
+        later.append(other_needs.estimate_benchmark(experiment))
+    if experiment.config["gguf"]:
+        later.append(other_needs.estimate_export(experiment))
     return stages + [add_problems(n, machine, limits, partial(_get_hints, n.stage)) for n in later]
 
 
 def _get_hints(stage: str, on_gpu: bool) -> list[str]:
     """Return changes that would save memory of stages after training."""
-    hints = ["evaluation.batch_size: a smaller one"] if stage == "evaluate" else []
+    if stage not in ("evaluate", "benchmark"):
+        return []
+    hints = ["evaluation.batch_size: a smaller one"]
     return [*hints, "evaluation.device: cpu"] if on_gpu else hints
 
 

@@ -130,7 +130,11 @@ def _count_step(model: Any, arguments: Mapping[str, Any], rows: Rows) -> tuple[i
 
 
 def estimate_scoring_memory(
-    directory: Path, rows: Rows, *, dtype: torch.dtype = torch.float32
+    directory: Path,
+    rows: Rows,
+    *,
+    dtype: torch.dtype = torch.float32,
+    copies_logits: bool = False,
 ) -> ModelMemory:
     """Estimate the memory of scoring rows with a key-value cache.
 
@@ -138,6 +142,7 @@ def estimate_scoring_memory(
         directory: Model directory in Hugging Face's layout; only config.json is read.
         rows: Tokenized rows of one batch, with labels.
         dtype: Type of the weights.
+        copies_logits: Whether logits in float32, too, are copied, as log-probabilities.
 
     Returns:
         The memory.
@@ -149,9 +154,9 @@ def estimate_scoring_memory(
         built = counter.live
         batch = collate(rows)
         output = model(**model_inputs(model, batch), use_cache=True, logits_to_keep=width)
-        output.logits.float()
+        scores = output.logits.to(torch.float32, copy=copies_logits)
         peak = counter.peak
-    del model, output
+    del model, output, scores
     gc.collect()
     return ModelMemory(weights=built, adapter=0, activations=peak - built)
 

@@ -1,16 +1,23 @@
-"""Read what finished stages needed, and estimate what merge and evaluate need."""
+"""Read what finished stages needed, and estimate what those after training need."""
 
 import csv
 import math
 from pathlib import Path
 
+from blossomtune.artifacts.files import read_artifact
 from blossomtune.artifacts.plan import MemoryPart, StageNeeds
+from blossomtune.artifacts.provenance import Provenance
 from blossomtune.modeling.load import parse_dtype
 from blossomtune.modeling.safetensors_header import read_header
 from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
-from blossomtune.planning.training_needs import compute_mean_share, estimate_scoring
+from blossomtune.planning.model_memory import ModelMemory
+from blossomtune.planning.training_needs import (
+    compute_mean_share,
+    estimate_questions,
+    estimate_scoring,
+)
 from blossomtune.training import schedule
 
 FORWARD_SHARE = 1 / 3
@@ -18,6 +25,12 @@ FORWARD_SHARE = 1 / 3
 
 MAX_THREADS = 8
 """Threads of evaluate."""
+
+QUESTION_TOKENS = 512
+"""Tokens per question of a benchmark. The real ones are not known before tasks are fetched."""
+
+GGUF_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "tq1_0": 2, "tq2_0": 2}
+"""Bytes per weight. The ternary types have an upper bound: embeddings keep 16 bits."""
 
 MERGE_COPIES = 2
 """A layer's weights and their sum with the update exist at once."""
@@ -110,19 +123,51 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
     settings = experiment.config["evaluation"]
     dtype = parse_dtype(settings["dtype"])
     memory = estimate_scoring(experiment, settings["batch_size"], dtype)
-    uses_gpu = experiment.num_gpus > 0 and settings["device"] != "cpu"
+    needs = _build_scoring_needs("evaluate", experiment, memory, "activations and cache")
+    seconds = _bound_seconds(experiment, step) if step else None
+    return needs.model_copy(update={"seconds": seconds})
+
+
+def estimate_benchmark(experiment: PlannedExperiment) -> StageNeeds:
+    """Estimate what the benchmarks of one model need; those of other models need the same."""
+    settings = experiment.config["evaluation"]
+    dtype = parse_dtype(settings["dtype"])
+    memory = estimate_questions(experiment, settings["batch_size"], QUESTION_TOKENS, dtype)
+    part = f"activations and logits of questions of {QUESTION_TOKENS} tokens"
+    return _build_scoring_needs("benchmark", experiment, memory, part)
+
+
+def _build_scoring_needs(
+    stage: str, experiment: PlannedExperiment, memory: ModelMemory, activations: str
+) -> StageNeeds:
+    """Return the needs of a stage with one model at a time, on the evaluation's device."""
+    uses_gpu = experiment.num_gpus > 0 and experiment.config["evaluation"]["device"] != "cpu"
     process = MemoryPart(part="Python and its libraries", size=get_process_memory())
     parts = (
         MemoryPart(part="base weights", size=memory.weights),
-        MemoryPart(part="activations and cache", size=memory.activations),
+        MemoryPart(part=activations, size=memory.activations),
     )
     return StageNeeds(
-        stage="evaluate",
+        stage=stage,
         block=experiment.name,
         ram=(process, parts[0]) if uses_gpu else (process, *parts),
         gpu=parts if uses_gpu else (),
         disk=0,
-        seconds=_bound_seconds(experiment, step) if step else None,
+    )
+
+
+def estimate_export(experiment: PlannedExperiment) -> StageNeeds:
+    """Estimate what the GGUF files need: llama.cpp maps each of them, to compare its tokens."""
+    provenance = read_artifact(experiment.model_dir / "provenance.json", Provenance)
+    sizes = [int(GGUF_BYTES[t] * provenance.parameters) for t in experiment.config["gguf"]]
+    return StageNeeds(
+        stage="export",
+        block=experiment.name,
+        ram=(
+            MemoryPart(part="Python and its libraries", size=get_process_memory()),
+            MemoryPart(part="largest GGUF file, mapped", size=max(sizes)),
+        ),
+        disk=sum(sizes),
     )
 
 

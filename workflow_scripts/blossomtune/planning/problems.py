@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from blossomtune.artifacts.plan import Machine, MemoryPart, StageNeeds
 
 GB = 1e9
-LATER_STAGES = ("federate", "train_baseline", "merge", "evaluate")
+LATER_STAGES = ("federate", "train_baseline", "merge", "evaluate", "benchmark", "export")
 """Stages that have not run when a plan is made."""
 
 

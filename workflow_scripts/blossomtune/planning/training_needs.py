@@ -84,6 +84,27 @@ def estimate_scoring(
         return _estimate_weights(experiment, dtype, error)
 
 
+def estimate_questions(
+    experiment: PlannedExperiment, num_rows: int, num_tokens: int, dtype: torch.dtype
+) -> ModelMemory:
+    """Estimate the memory of scoring a benchmark's questions, with the logits of all tokens.
+
+    Args:
+        experiment: The experiment.
+        num_rows: Questions per batch.
+        num_tokens: Tokens per question.
+        dtype: Type of the weights.
+
+    Returns:
+        The memory.
+    """
+    rows = [{"input_ids": [0] * num_tokens, "labels": [0] * num_tokens}] * num_rows
+    try:
+        return estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype, copies_logits=True)
+    except Exception as error:  # an operation that FakeTensors do not have
+        return _estimate_weights(experiment, dtype, error)
+
+
 def _estimate_weights(
     experiment: PlannedExperiment, dtype: torch.dtype, error: Exception
 ) -> ModelMemory:
