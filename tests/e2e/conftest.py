@@ -31,11 +31,23 @@ def check_for_orphans():
 
 
 @pytest.fixture(scope="session")
-def create_workflow(tmp_path_factory):
-    """Return a function that copies the workflow; its small data set lies outside of the copy."""
-    data = tmp_path_factory.mktemp("elsewhere") / "words.csv"
+def common_folder(tmp_path_factory, worker_id):
+    """Return a folder that all workers of pytest share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def create_workflow(tmp_path_factory, common_folder):
+    """Return a function that copies the workflow; its small data set lies outside of the copy.
+
+    The data set's path is the same for all workers of pytest, since its manifest has it.
+    """
+    data = common_folder / "words.csv"
     rows = "".join(f"text {i},{'even' if i % 2 == 0 else 'odd'}\n" for i in range(100))
-    data.write_text("text,label\n" + rows)
+    with FileLock(f"{data}.lock"):
+        if not data.exists():
+            data.write_text("text,label\n" + rows)
     base = os.environ.get("BLOSSOMTUNE_BASE", "docker://python:3.11-slim")
 
     def create(name):
@@ -48,14 +60,13 @@ def create_workflow(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def container_workflow(engine, create_workflow, tmp_path_factory, worker_id):
+def container_workflow(engine, create_workflow, common_folder):
     """Return a workflow that has built the Apptainer image and, in it, a partition.
 
     All workers of pytest share it.
     """
     engine("apptainer")
-    base = tmp_path_factory.getbasetemp()
-    marker = (base if worker_id == "master" else base.parent) / "container_workflow"
+    marker = common_folder / "container_workflow"
     with FileLock(f"{marker}.lock"):
         if not marker.exists():
             home = create_workflow("container")
