@@ -34,28 +34,50 @@ def generate(model, prompt):
     return answer[0, len(prompt) :].tolist()
 
 
-def load_rows(preprocessed, count):
+def generate_batches(model, prompts, size=50):
+    """Return transformers' greedy answers, generated in batches of prompts of similar lengths."""
+    answers = {}
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        width = len(prompts[batch[-1]])
+        padding = [width - len(prompts[i]) for i in batch]
+        ids = [[0] * n + prompts[i] for n, i in zip(padding, batch, strict=True)]
+        generated = model.generate(
+            torch.tensor(ids),
+            attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in padding]),
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        answers |= zip(batch, generated[:, width:].tolist(), strict=True)
+    return [answers[i] for i in range(len(prompts))]
+
+
+def load_rows(preprocessed):
     with pa.memory_map(str(preprocessed / "test.arrow")) as file:
-        return pa.ipc.open_stream(file).read_all().slice(0, count).to_pylist()
+        return pa.ipc.open_stream(file).read_all().to_pylist()
 
 
-def compare_answers(results, count=100):
-    """Return transformers' and llama.cpp's answers to held-out prompts, and the right ones."""
+def compare_answers(results, counts):
+    """Return answers of transformers and of llama.cpp to held-out prompts, and the right ones.
+
+    ``counts`` has the number of prompts by type of the weights in llama.cpp's file.
+    """
     experiment = results / "experiments/quickstart"
-    rows = load_rows(results / "preprocessed/by-domain/sentiment/smollm2-135m-instruct", count)
+    rows = load_rows(results / "preprocessed/by-domain/sentiment/smollm2-135m-instruct")
     tokenizer = load_tokenizer(experiment / "merged")
     model = AutoModelForCausalLM.from_pretrained(experiment / "merged", dtype=torch.float32)
     prompts = [tokenizer(row["prompt"], add_special_tokens=False)["input_ids"] for row in rows]
-    files = {name: experiment / f"export/quickstart-{name}.gguf" for name in ("f16", "q8_0")}
-    token_ids = {"transformers": [generate(model, prompt) for prompt in prompts]}
-    for name, file in files.items():
-        llama = LlamaCpp(file, context_length=512)
-        token_ids[name] = [llama.answer(prompt, MAX_NEW_TOKENS) for prompt in prompts]
+    token_ids = {"transformers": generate_batches(model, prompts[: max(counts.values())])}
+    for name, count in counts.items():
+        llama = LlamaCpp(experiment / f"export/quickstart-{name}.gguf", context_length=512)
+        token_ids[name] = [llama.answer(prompt, MAX_NEW_TOKENS) for prompt in prompts[:count]]
     answers = {
-        name: tokenizer.batch_decode(ids, skip_special_tokens=True)
+        name: [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
         for name, ids in token_ids.items()
     }
-    return answers, [row["completion"] for row in rows]
+    return answers, [row["completion"].strip() for row in rows]
 
 
 def test_files_of_the_default_answer_as_its_merged_model(engine, tmp_path):
@@ -67,14 +89,17 @@ def test_files_of_the_default_answer_as_its_merged_model(engine, tmp_path):
     experiment["export"] = {"gguf": ["f16", "q8_0"], "adapter_gguf": True, "ollama": True}
     write_config(tmp_path, config)
     run_snakemake(tmp_path, "results/experiments/quickstart/export")
-    answers, expected = compare_answers(tmp_path / "results")
+    # 100 answers cannot tell a point from chance: two of them may change with the processor
+    num_rows = 1000
+    answers, expected = compare_answers(tmp_path / "results", {"f16": 100, "q8_0": num_rows})
+    assert len(expected) == num_rows
 
     def count(name, others):
-        return sum(a.strip() == b.strip() for a, b in zip(answers[name], others, strict=True))
+        return sum(a == b for a, b in zip(answers[name], others, strict=False))
 
     assert len(set(answers["transformers"])) > 1
     assert count("f16", answers["transformers"]) >= 98
-    assert abs(count("q8_0", expected) - count("transformers", expected)) <= 1
+    assert abs(count("q8_0", expected) - count("transformers", expected)) <= num_rows // 100
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +164,7 @@ def save_adapter(model, folder):
 
 def test_adapter_file_answers_as_peft_and_bytes_repeat(converter, tokenizer, base, preprocessed):
     model = LlamaForCausalLM.from_pretrained(base)
-    prompts = [tokenizer(row["prompt"])["input_ids"] for row in load_rows(preprocessed, 3)]
+    prompts = [tokenizer(row["prompt"])["input_ids"] for row in load_rows(preprocessed)[:3]]
     without_adapter = [generate(model, prompt) for prompt in prompts]
     adapted = save_adapter(model, preprocessed / "adapter")
     with_adapter = [generate(adapted, prompt) for prompt in prompts]
