@@ -23,10 +23,12 @@ def benchmark_scores(wildcards):
 
 def benchmark_score_arguments(wildcards, input):
     """Return the options of collect_metrics.py that name the models and their scores."""
+    if not input.scores:
+        return []
     names = ["base", "federated", *list_baselines(wildcards.experiment)]
     return [
         f"--benchmarks {shlex.quote(f'{name}={file}')}"
-        for name, file in zip(names, input.scores)
+        for name, file in zip(names, input.scores, strict=True)
     ]
 
 

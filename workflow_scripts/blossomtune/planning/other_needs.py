@@ -13,11 +13,7 @@ from blossomtune.planning.experiment import PlannedExperiment
 from blossomtune.planning.machine import compute_folder_size, get_process_memory
 from blossomtune.planning.measure_step import MeasuredStep
 from blossomtune.planning.model_memory import ModelMemory
-from blossomtune.planning.training_needs import (
-    compute_mean_share,
-    estimate_questions,
-    estimate_scoring,
-)
+from blossomtune.planning.training_needs import compute_mean_share, estimate_scoring
 from blossomtune.training import schedule
 
 FORWARD_SHARE = 1 / 3
@@ -122,7 +118,8 @@ def estimate_evaluate(experiment: PlannedExperiment, step: MeasuredStep | None) 
     """
     settings = experiment.config["evaluation"]
     dtype = parse_dtype(settings["dtype"])
-    memory = estimate_scoring(experiment, settings["batch_size"], dtype)
+    rows = experiment.select_test_rows(settings["batch_size"])
+    memory = estimate_scoring(experiment, rows, dtype)
     needs = _build_scoring_needs("evaluate", experiment, memory, "activations and cache")
     seconds = _bound_seconds(experiment, step) if step else None
     return needs.model_copy(update={"seconds": seconds})
@@ -132,7 +129,9 @@ def estimate_benchmark(experiment: PlannedExperiment) -> StageNeeds:
     """Estimate what the benchmarks of one model need; those of other models need the same."""
     settings = experiment.config["evaluation"]
     dtype = parse_dtype(settings["dtype"])
-    memory = estimate_questions(experiment, settings["batch_size"], QUESTION_TOKENS, dtype)
+    question = {"input_ids": [0] * QUESTION_TOKENS, "labels": [0] * QUESTION_TOKENS}
+    rows = [question] * settings["batch_size"]
+    memory = estimate_scoring(experiment, rows, dtype, copies_logits=True)
     part = f"activations and logits of questions of {QUESTION_TOKENS} tokens"
     return _build_scoring_needs("benchmark", experiment, memory, part)
 

@@ -65,42 +65,27 @@ def estimate_client_memory(
 
 
 def estimate_scoring(
-    experiment: PlannedExperiment, num_rows: int, dtype: torch.dtype
+    experiment: PlannedExperiment,
+    rows: Sequence[Mapping[str, Any]],
+    dtype: torch.dtype,
+    *,
+    copies_logits: bool = False,
 ) -> ModelMemory:
-    """Estimate the memory of scoring the longest test rows.
+    """Estimate the memory of scoring rows; that of the weights alone where it is unknown.
 
     Args:
         experiment: The experiment.
-        num_rows: Rows per batch.
+        rows: Tokenized rows of one batch, with labels.
         dtype: Type of the weights.
+        copies_logits: Whether logits in float32, too, are copied, as log-probabilities.
 
     Returns:
         The memory.
     """
-    rows = experiment.select_test_rows(num_rows)
     try:
-        return estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype)
-    except Exception as error:  # an operation that FakeTensors do not have
-        return _estimate_weights(experiment, dtype, error)
-
-
-def estimate_questions(
-    experiment: PlannedExperiment, num_rows: int, num_tokens: int, dtype: torch.dtype
-) -> ModelMemory:
-    """Estimate the memory of scoring a benchmark's questions, with the logits of all tokens.
-
-    Args:
-        experiment: The experiment.
-        num_rows: Questions per batch.
-        num_tokens: Tokens per question.
-        dtype: Type of the weights.
-
-    Returns:
-        The memory.
-    """
-    rows = [{"input_ids": [0] * num_tokens, "labels": [0] * num_tokens}] * num_rows
-    try:
-        return estimate_scoring_memory(experiment.model_dir, rows, dtype=dtype, copies_logits=True)
+        return estimate_scoring_memory(
+            experiment.model_dir, rows, dtype=dtype, copies_logits=copies_logits
+        )
     except Exception as error:  # an operation that FakeTensors do not have
         return _estimate_weights(experiment, dtype, error)
 
@@ -180,7 +165,8 @@ def estimate_federate(
     ram.append(MemoryPart(part="server", size=get_process_memory()))
     ram.append(MemoryPart(part="adapters on the server", size=adapter_bytes, count=SERVER_ADAPTERS))
     if federation.evaluate_rows:
-        scoring = estimate_scoring(experiment, SERVER_EVAL_BATCH_SIZE, experiment.base_dtype)
+        rows = experiment.select_test_rows(SERVER_EVAL_BATCH_SIZE)
+        scoring = estimate_scoring(experiment, rows, experiment.base_dtype)
         part = "the server's evaluation"
         ram.append(MemoryPart(part=part, size=scoring.total))
     if federation.engine.name == "simulation":
