@@ -10,7 +10,7 @@ import pytest
 from checkout import copy_workflow
 from federate_process import EXPECTED_KEYS, SEED, FederateProcess, build_settings
 from filelock import FileLock
-from orphan_processes import wait_until
+from patience import wait_until
 from small_workflow import IMAGE, PARTITION, build_partition_config, run_snakemake, write_config
 
 from blossomtune.files import read_json

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 from checkout import ROOT
-from orphan_processes import wait_until
+from patience import wait_until
 from stock_flower import find_free_port
 
 from blossomtune.deployment.keys import KeyStore

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import psutil
 from checkout import ROOT
-from orphan_processes import find_run_folders, wait_until
+from orphan_processes import find_run_folders
+from patience import PATIENCE, wait_until
 
 from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.files import compute_file_sha256, read_json
@@ -69,7 +70,7 @@ class FederateProcess(subprocess.Popen):
             env=os.environ | {"TMPDIR": "/tmp", "CUDA_VISIBLE_DEVICES": ""},
         )
 
-    def finish(self, returncode=0, timeout=600):
+    def finish(self, returncode=0, timeout=PATIENCE):
         """Wait until the step ends with a return code; return its output."""
         output, _ = self.communicate(timeout=timeout)
         assert self.returncode == returncode, output

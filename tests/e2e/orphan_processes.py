@@ -3,7 +3,6 @@
 import os
 import re
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,15 +15,6 @@ TEST_ID = "BLOSSOMTUNE_TEST"
 """Environment variable that marks the processes of a test module."""
 
 RUN_NAME = re.compile(r"\bbt-[a-z0-9_]{8}\b")  # as tempfile names run folders
-
-
-def wait_until(condition, seconds=300):
-    """Wait until a condition holds; return its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return value
 
 
 def find_marked_processes(test_id):

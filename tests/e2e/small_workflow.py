@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from checkout import copy_workflow
+from patience import PATIENCE
 
 IMAGE = "results/containers/blossomtune.sif"
 PARTITION = "results/partitions/halves"
@@ -25,11 +26,11 @@ def start_snakemake(home, *arguments, **environment):
     )
 
 
-def run_snakemake(home, *arguments, timeout=None, **environment):
+def run_snakemake(home, *arguments, **environment):
     """Run Snakemake in a copy of the workflow until it succeeds; return its output."""
     # One core: each further worker would import PyTorch for a few rows.
     process = start_snakemake(home, "--cores", "1", *arguments, **environment)
-    output, _ = process.communicate(timeout=timeout)
+    output, _ = process.communicate(timeout=PATIENCE)
     logs = [log.read_text(errors="replace")[-3000:] for log in home.glob("results/logs/**/*.log")]
     assert process.returncode == 0, "\n".join([output, *logs])
     return output

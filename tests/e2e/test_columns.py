@@ -6,6 +6,7 @@ import shutil
 import pytest
 from checkout import copy_workflow
 from datasets import ClassLabel, Dataset, Features, Value
+from patience import PATIENCE
 from pyarrow import parquet
 from small_workflow import run_snakemake, start_snakemake, write_config
 
@@ -83,7 +84,7 @@ def home(tiny_model, tmp_path_factory):
 def results(home):
     """Return the results of a run."""
     write_config(home, CONFIG)
-    run_snakemake(home, "all", timeout=600)
+    run_snakemake(home, "all")
     return home / "results"
 
 
@@ -123,7 +124,7 @@ def test_template_that_uses_a_class_as_a_number_fails_the_run(home):
     config["preprocessing"]["asked"] |= {"completion": completion}
     write_config(home, config)
     process = start_snakemake(home, "--cores", "1", "results/preprocessed/by-client/asked/tiny")
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=PATIENCE)
     logs = [log.read_text() for log in (home / "results/logs").rglob("*.log")]
     assert process.returncode != 0
     message = "column 'shade' has class names (blue, green)"

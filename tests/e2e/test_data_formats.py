@@ -130,7 +130,7 @@ def home(tiny_model, tmp_path_factory):
     table = "text;n\n" + "".join(f'"{s} – für";1,5\n' for s in sentences[:20])
     (home / "prose.csv").write_bytes(table.encode("cp1252"))
     write_xlsx(home / "prose.xlsx", {"Data": [["text", "n"], *([s, "1"] for s in sentences[20:])]})
-    run_snakemake(home, "all", *EXTRA_TARGETS, timeout=400)
+    run_snakemake(home, "all", *EXTRA_TARGETS)
     return home
 
 
@@ -191,7 +191,7 @@ def test_packed_sequences_are_what_the_chat_template_renders(home):
 
 
 def test_preview_shows_what_is_learnt_and_is_no_part_of_the_report(home):
-    output = run_snakemake(home, "preview", timeout=120)
+    output = run_snakemake(home, "preview")
     page = "results/preview/by-topic/packed/tiny.html"
     assert f"preview: {page}\n" in output
     text = (home / page).with_suffix(".txt").read_text()

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from federate_process import EXPECTED_KEYS, wait_for_exit
-from orphan_processes import wait_until
+from patience import wait_until
 
 from blossomtune.artifacts.audit_events import ClientJoined
 from blossomtune.artifacts.audit_log import AUDIT_LOG_FILE

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 from checkout import ROOT
-from orphan_processes import wait_until
+from patience import PATIENCE, wait_until
 from small_workflow import PATH, create_small_workflow, run_snakemake, write_config
 
 from blossomtune.files import compute_file_sha256, read_json
@@ -46,7 +46,7 @@ def start_commands(folder, commands):
 def run_commands(folder, commands):
     """Run commands of the guide in a folder until they succeed; return their output."""
     process = start_commands(folder, commands)
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     return output
 

@@ -9,7 +9,7 @@ from external_nodes import NAMES, start_external
 from fleet_node import FleetNode
 from flwr.app import Error, Message, MessageType, MetricRecord, RecordDict
 from invalid_replies import FAULTS, build_invalid_reply
-from orphan_processes import wait_until
+from patience import wait_until
 
 from blossomtune.federation.messages.versions import encode_versions
 

@@ -9,7 +9,7 @@ from federate_process import EXPECTED_KEYS, wait_for_exit
 from flwr.app import Message
 from invalid_replies import FAULTS, build_invalid_reply
 from local_grid import hash_adapter
-from orphan_processes import wait_until
+from patience import wait_until
 from small_disks import fill, mount_small_disk
 
 from blossomtune.deployment.backend import SUPERLINK

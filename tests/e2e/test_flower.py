@@ -11,7 +11,7 @@ import pytest
 from checkout import ROOT
 from federate_process import EXPECTED_KEYS, SEED, build_settings
 from local_grid import hash_adapter
-from orphan_processes import wait_until
+from patience import wait_until
 from stock_flower import start_stock_flower
 
 from blossomtune.files import compute_file_sha256, read_json

@@ -4,6 +4,7 @@ import csv
 import shutil
 
 import pytest
+from patience import PATIENCE
 from small_disks import fill, mount_small_disk
 from small_workflow import (
     build_small_config,
@@ -75,7 +76,7 @@ def test_every_stage_names_the_full_disk_and_goes_on(home):
         filler = fill(home / "results")
         target = str(outputs[0].relative_to(home))
         process = start_snakemake(home, target, "--cores", "1", "--rerun-triggers", "mtime")
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode != 0, rule
         assert "no space left on the disk" in output, f"{rule}: {output}"
         assert str(home / "results") in output, f"{rule}: {output}"

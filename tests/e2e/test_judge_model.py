@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from patience import PATIENCE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from blossomtune.artifacts.answers import Answer, AnswerRecord, write_answers
@@ -65,7 +66,7 @@ def server(engine, first_answer_model, tmp_path):
         yield f"http://127.0.0.1:{port}/v1", process
     finally:
         process.terminate()
-        process.wait(timeout=120)
+        process.wait(timeout=PATIENCE)
 
 
 def _wait(url, process, log):
@@ -118,7 +119,7 @@ def test_real_server_compares_answers_once(server, first_answer_model, tmp_path)
     assert replies == [{"text": "A", "finish_reason": "stop"}] * 2 * ROWS
 
     process.terminate()
-    process.wait(timeout=120)
+    process.wait(timeout=PATIENCE)
     written = (tmp_path / "judge.json").read_bytes()
     again = run(tmp_path)
     assert again.returncode == 0, again.stderr

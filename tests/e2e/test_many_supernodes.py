@@ -7,7 +7,7 @@ import time
 import pytest
 from artifact_samples import partition_manifest
 from local_grid import hash_adapter
-from orphan_processes import wait_until
+from patience import wait_until
 
 from blossomtune.artifacts.files import write_artifact
 from blossomtune.files import read_json, write_json

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from external_nodes import SupervisedNodes, create_engine
 from local_grid import hash_adapter
+from patience import PATIENCE
 
 from blossomtune.deployment.docker_engine import RUN_LABEL
 
@@ -123,7 +124,7 @@ def test_adapter_is_the_same_after_random_kills(
                 part = rng.choice(PARTS)
                 is_step = part == "federate"
                 kills[part] += process.kill_and_wait() if is_step else kill(process, part, rng)
-            output, _ = process.communicate(timeout=600)
+            output, _ = process.communicate(timeout=PATIENCE)
             if process.returncode == 0:
                 assert process.hash_adapter() == hash_without_kills, output
                 if sum(kills.values()) >= KILLS:

@@ -4,7 +4,7 @@ import psutil
 import pytest
 from checkout import ROOT
 from local_grid import hash_adapter
-from orphan_processes import wait_until
+from patience import wait_until
 from ray_nodes import RayNode
 from test_simulation import find_workers
 

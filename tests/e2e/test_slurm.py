@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from orphan_processes import wait_until
+from patience import PATIENCE, wait_until
 from small_workflow import create_small_workflow, start_snakemake, write_config
 
 from blossomtune.files import compute_file_sha256
@@ -66,12 +66,12 @@ def finished_run(engine, apptainer_image, tiny_model, tmp_path_factory):
         assert process.poll() is None, process.stdout.read()
         return list((home / "results/checkpoints/simulated").glob("*/round-00002"))
 
-    wait_until(has_second_round, 600)
+    wait_until(has_second_round)
     first_log = (home / "results/logs/federate/simulated.log").read_text()
     jobs = list_jobs(home, "federate")
     [job] = [job for job in jobs if "gpu" in run_slurm("scontrol", "show", "job", job)]
     run_slurm("scancel", job)
-    output, _ = process.communicate(timeout=900)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     return SlurmRun(home, job, output, first_log)
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 from checkout import Checkout
+from patience import PATIENCE
 from peft import PeftModel
 from small_workflow import (
     create_small_workflow,
@@ -65,9 +66,9 @@ def start(home, *options):
     return start_snakemake(home, "--cores", "2", *options)
 
 
-def finish(process, timeout):
+def finish(process):
     """Wait until Snakemake succeeds; return its output."""
-    output, _ = process.communicate(timeout=timeout)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     return output
 
@@ -112,14 +113,14 @@ def results(home):
         process.wait()
         start(home, "--unlock").wait()
         assert before.items() <= read_times(home).items(), "finished work was lost"
-    finish(start(home), timeout=300)
+    finish(start(home))
     assert before.items() <= read_times(home).items()
     return home
 
 
 def test_resumed_run_is_complete_and_leaves_no_partial_files(results):
     assert (results / "results/report/index.html").stat().st_size > 10_000
-    assert "Nothing to be done" in finish(start(results), timeout=60)
+    assert "Nothing to be done" in finish(start(results))
     assert not list(results.rglob("*.partial"))
 
 
@@ -176,7 +177,7 @@ def test_interruption_and_engine_do_not_change_the_adapter(results):
     file = results / ADAPTER
     before = file.read_bytes()
     forced = ("--forcerun", "federate", "--until", "federate")
-    finish(start(results, *forced, *SIMULATION), timeout=200)
+    finish(start(results, *forced, *SIMULATION))
     assert "round 1/" in (results / "results/logs/federate/small.log").read_text()
     assert file.read_bytes() == before
 
@@ -215,7 +216,7 @@ def test_accuracy_equals_that_of_plain_transformers_and_peft(results):
 
 
 def test_snakemake_report_contains_the_figures(results):
-    finish(start(results, "--report", "results/snakemake.html"), timeout=120)
+    finish(start(results, "--report", "results/snakemake.html"))
     page = (results / "results/snakemake.html").read_text()
     assert "Before and after" in page
     assert "Loss by round" in page
