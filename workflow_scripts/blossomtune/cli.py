@@ -22,6 +22,9 @@ from blossomtune.full_disk import build_full_disk_error, describe_full_disks, is
 from blossomtune.process_lifetime import find_snakemake, signal_self_when_process_ends
 from blossomtune.work_limits import WorkLimitError
 
+NO_COMPILER_VARIABLE = "TORCHDYNAMO_DISABLE"
+"""Environment variable of torch; without it, bitsandbytes loads a compiler for a second."""
+
 LOG_LEVEL_VARIABLE = "BLOSSOMTUNE_LOG_LEVEL"
 """Environment variable with the log level of this script and of the processes that it starts."""
 
@@ -66,6 +69,7 @@ def setup_logging() -> None:
     """Log to stderr, one plain line per message, at the level of ``BLOSSOMTUNE_LOG_LEVEL``.
 
     Progress bars and warnings of libraries to their developers are silenced, except at DEBUG.
+    Nothing is compiled, unless ``training.arguments`` asks for it.
 
     Raises:
         UserError: If the level is not one of Python's log levels.
@@ -84,6 +88,7 @@ def setup_logging() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.NOTSET if is_verbose else logging.ERROR)
     filter_warnings()
     os.environ.setdefault("TQDM_DISABLE", "1")  # a log would keep every frame of a bar
+    os.environ.setdefault(NO_COMPILER_VARIABLE, "1")
 
 
 def filter_warnings() -> None:

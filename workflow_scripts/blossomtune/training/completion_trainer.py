@@ -7,14 +7,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
 
+from blossomtune.hidden_modules import hide_modules
 from blossomtune.modeling.loss import completion_nll
 from blossomtune.named_tensors import StateDict
 from blossomtune.training.adapter import get_trainable_parameters
 from blossomtune.training.fedprox import compute_proximal_term
 from blossomtune.training.optimizer_state import set_optimizer_state
 from blossomtune.training.scaffold import apply_correction
+
+with hide_modules("wandb"):  # TRL only asks for a page's address, and loading it takes 0.7 s
+    from trl import SFTConfig, SFTTrainer
 
 
 class CompletionTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no type information

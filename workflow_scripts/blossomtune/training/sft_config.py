@@ -1,11 +1,13 @@
 """Build TRL's SFTConfig for one round on one client."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trl import SFTConfig
 
+from blossomtune.cli import NO_COMPILER_VARIABLE
 from blossomtune.errors import UserError
 
 SFT_DEFAULTS: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False}
@@ -65,6 +67,8 @@ def build_sft_config(
         config = SFTConfig(**(defaults | dict(arguments) | fixed))
     except (TypeError, ValueError) as error:
         raise UserError(f"training.arguments: {error}") from error
+    if config.torch_compile:
+        os.environ.pop(NO_COMPILER_VARIABLE, None)
     if uses_adopt:
         config.optim = "adopt"
     if config.n_gpu > 1:  # with several GPUs, a step would contain more rows

@@ -64,6 +64,22 @@ def test_pause_is_longer_only_after_asking_long_in_vain(monkeypatch, answer, pau
     assert pauses == [pause]
 
 
+def test_pauses_grow_with_the_time_since_the_last_reply(monkeypatch):
+    clock, pauses = [0.0], []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(nodes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(nodes.time, "sleep", sleep)
+    messages = [Message(RecordDict(), 7, MessageType.QUERY)]
+    list(nodes.send_and_receive(NodeGrid({7: None}), messages, 110))
+    assert pauses[:20] == [0.1] * 20
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 2
+
+
 def test_missing_clients_of_a_round_are_named_with_reasons():
     with pytest.raises(UserError) as error:
         nodes.require_enough_clients(SPEC, 1, 3, [(1, "no answer in 60 s")], round_number=4)

@@ -13,6 +13,9 @@ from blossomtune.text_cleaning import clean_line
 
 POLL_SECONDS, MAX_POLL_SECONDS = 0.1, 2
 
+POLL_SHARE = 0.05
+"""Pause between two pulls, as a share of the time since the last reply."""
+
 REPLIES_PER_PULL = 4
 """Most replies in memory at once, for a grid that returns all that it is asked for."""
 
@@ -33,17 +36,20 @@ def send_and_receive(
         Each message with its reply, in order of arrival.
     """
     pending = push(grid, messages)
+    last_reply = time.monotonic()
     while pending:
         is_last_pull = not should_wait(deadline)
         num_pending, started = len(pending), time.monotonic()
         yield from pull_available(grid, pending)
         if is_last_pull:
             return
-        pause = POLL_SECONDS
-        if len(pending) == num_pending:  # asking many nodes in vain would keep a SuperLink busy
-            pause = min(max(pause, time.monotonic() - started), MAX_POLL_SECONDS)
+        pause, now = POLL_SECONDS, time.monotonic()
+        if len(pending) == num_pending:  # asking in vain keeps the SuperLink and a core busy
+            pause = max(pause, now - started, POLL_SHARE * (now - last_reply))
+        else:
+            last_reply = now
         if pending:
-            time.sleep(pause)
+            time.sleep(min(pause, MAX_POLL_SECONDS))
 
 
 def push(grid: Grid, messages: Sequence[Message]) -> dict[str, Message]:
