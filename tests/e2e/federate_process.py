@@ -70,9 +70,9 @@ class FederateProcess(subprocess.Popen):
             env=os.environ | {"TMPDIR": "/tmp", "CUDA_VISIBLE_DEVICES": ""},
         )
 
-    def finish(self, returncode=0, timeout=PATIENCE):
+    def finish(self, returncode=0):
         """Wait until the step ends with a return code; return its output."""
-        output, _ = self.communicate(timeout=timeout)
+        output, _ = self.communicate(timeout=PATIENCE)
         assert self.returncode == returncode, output
         return output
 

@@ -89,11 +89,10 @@ def test_files_of_the_default_answer_as_its_merged_model(engine, tmp_path):
     experiment["export"] = {"gguf": ["f16", "q8_0"], "adapter_gguf": True, "ollama": True}
     write_config(tmp_path, config)
     run_snakemake(tmp_path, "results/experiments/quickstart/export")
-    # Of 100 answers, two may change with the processor: 500 tell a point from chance
-    num_answers, num_rows = 100, 500
+    # 100 answers cannot tell a point from chance: two of them may change with the processor
+    num_answers, num_rows = 100, 1000
     counts = {"f16": num_answers, "q8_0": num_rows}
-    answers, all_expected = compare_answers(tmp_path / "results", counts)
-    expected = all_expected[:num_rows]
+    answers, expected = compare_answers(tmp_path / "results", counts)
     assert len(expected) == num_rows
 
     def count(name, others):

@@ -30,20 +30,18 @@ def finish(process):
 def test_run_killed_at_random_times_makes_the_same_adapter(
     engine, federation_files, federate, train_alike, tmp_path
 ):
-    """The first of the killed runs also has fewer rounds. One worker is enough and loads faster."""
+    """The first of the killed runs also has fewer rounds."""
     engine("simulation")
     run, history = train_alike(rounds=ROUNDS, **KEYS)
     expected = hash_adapter(run), drop_seconds(history["rounds"])
     rng, checkpoints = random.Random(0), tmp_path / "checkpoints"
-    process = federate(federation_files, rounds=2, **KEYS, cores=1, checkpoints=checkpoints)
+    process = federate(federation_files, rounds=2, **KEYS, checkpoints=checkpoints)
     assert process.find_line("round 1")
     time.sleep(rng.random() * 0.5)
     process.kill_and_wait()
     kills = 1
     while kills < KILLS:
-        process = federate(
-            federation_files, rounds=ROUNDS, **KEYS, cores=1, checkpoints=checkpoints
-        )
+        process = federate(federation_files, rounds=ROUNDS, **KEYS, checkpoints=checkpoints)
         assert process.find_line("going on", "round 0")
         if kills % 2:  # in a round
             process.find_line("round ")
@@ -55,5 +53,5 @@ def test_run_killed_at_random_times_makes_the_same_adapter(
         else:  # all rounds are done, so start over
             assert finish(process) == expected
             shutil.rmtree(checkpoints)
-    process = federate(federation_files, rounds=ROUNDS, **KEYS, cores=1, checkpoints=checkpoints)
+    process = federate(federation_files, rounds=ROUNDS, **KEYS, checkpoints=checkpoints)
     assert finish(process) == expected

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from endless_templates import NESTED_LOOPS, UNINTERRUPTIBLE
+from patience import wait_until
 
 import blossomtune
 from blossomtune import work_limits
@@ -109,12 +110,12 @@ list(map_ordered(work, range(9), 3))
 """
     parent = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(LIBRARY)})
     try:
-        _wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 3, seconds=10)
     finally:
         parent.kill()
         parent.wait()
     workers = [path.name for path in tmp_path.iterdir()]
-    _wait_until(lambda: not any(map(_is_alive, workers)))
+    wait_until(lambda: not any(map(_is_alive, workers)), seconds=10)
 
 
 def _is_alive(pid):
@@ -122,10 +123,3 @@ def _is_alive(pid):
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def _wait_until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
