@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from blossomtune.artifacts.checksums import verify_outputs
@@ -40,8 +41,9 @@ def main() -> None:
         from blossomtune.evaluation.stored_model import StoredModel
 
         torch.set_num_threads(args.cores)
-        model = load_harness_model(StoredModel(args.model, args.adapter), args.config)
-        scores = score_model(model, manager, benchmarks)
+        stored = StoredModel(args.model, args.adapter)
+        with closing(load_harness_model(stored, args.config)) as model:
+            scores = score_model(model, manager, benchmarks)
     write_artifact(args.output, scores)
     for name, task in scores.tasks.items():
         if task.group is None:

@@ -1,6 +1,7 @@
 """Chat with the base model and the federated model of an experiment, one after the other."""
 
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from blossomtune.chat.experiment import find_experiment, read_configuration
@@ -45,9 +46,7 @@ def main() -> None:
     template = ChatTemplate(tokenizer, use.arguments, use.control_tokens == "text")
     encoder = PromptEncoder(template, experiment.preprocessing, experiment.manifest, args.system)
     turns = read_turns()
-    if args.row:
-        row_prompt = Worker(RowPrompt(experiment.manifest).render)
-        turns = (t if t.startswith("/") else row_prompt.call(t) for t in turns)
+    row_prompt = RowPrompt(experiment.manifest) if args.row else None
     if encoder.has_row_system:
         print("the rows have system turns of their own; --system TEXT sets one", file=sys.stderr)
 
@@ -55,8 +54,13 @@ def main() -> None:
 
     max_new_tokens = args.max_new_tokens or experiment.settings.evaluation.generation.max_new_tokens
     models = ChatModels(experiment, template, max_new_tokens)
-    print(HELP, file=sys.stderr, flush=True)
-    chat(turns, MODEL_NAMES, Worker(encoder.encode).call, models)
+    with ExitStack() as workers:
+        if row_prompt:
+            rows = workers.enter_context(closing(Worker(row_prompt.render)))
+            turns = (t if t.startswith("/") else rows.call(t) for t in turns)
+        prompts = workers.enter_context(closing(Worker(encoder.encode)))
+        print(HELP, file=sys.stderr, flush=True)
+        chat(turns, MODEL_NAMES, prompts.call, models)
 
 
 if __name__ == "__main__":

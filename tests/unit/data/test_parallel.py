@@ -89,7 +89,7 @@ def test_worker_is_one_process_until_it_is_killed(monkeypatch):
     assert not _is_alive(first)
     second, _ = worker.call("{{ text }}")
     assert second != first
-    worker.stop()
+    worker.close()
     assert not _is_alive(second)
 
 

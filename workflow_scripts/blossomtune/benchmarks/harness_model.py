@@ -62,6 +62,10 @@ class HarnessModel(HFLM):  # type: ignore[misc]
         ]
         return self._renderer.call((turns, add_generation_prompt))
 
+    def close(self) -> None:
+        """End the process that renders chat templates."""
+        self._renderer.close()
+
     def _render_turns(self, task: tuple[list[dict[str, str]], bool]) -> str:
         text: str = run_limited(CHAT_TEMPLATE, super().apply_chat_template, *task)
         return text

@@ -85,7 +85,8 @@ def run_in_worker(function: Callable[..., Result], *args: Any) -> Result:
 class Worker(Generic[Task, Result]):
     """A worker process that applies a function to one task after the other.
 
-    It is started by the first task, and again by the first one after a kill.
+    It is started by the first task, and again by the first one after a kill. Only ``close`` ends
+    it in an orderly way: a pool that is collected as the interpreter exits may print an error.
 
     Args:
         function: the function; the process is forked, so it need not be picklable.
@@ -111,11 +112,11 @@ class Worker(Generic[Task, Result]):
         try:
             result: Result = pool.submit(_run_task, task).result()
         except BrokenProcessPool:
-            self.stop()
+            self.close()
             raise _make_kill_error(slots) from None
         return result
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process."""
         if self._started:
             self._started[0].shutdown(cancel_futures=True)
