@@ -14,8 +14,8 @@ LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 
 IMPORT_TRAINER = """
 import sys
-from blossomtune.cli import setup_logging
-setup_logging()
+from blossomtune.cli import setup_process
+setup_process()
 import blossomtune.training.completion_trainer
 print([name for name in ("wandb", "torch._inductor.compile_fx", "trl") if name in sys.modules])
 import wandb

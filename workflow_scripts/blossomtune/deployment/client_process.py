@@ -4,7 +4,7 @@ import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from blossomtune.cli import setup_logging
+from blossomtune.cli import setup_process
 from blossomtune.process_lifetime import exit_with_parent, set_process_name
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: C
     """
     set_process_name(f"trainer_{client}")
     exit_with_parent()
-    setup_logging()
+    setup_process()
     from flwr.app import Error, Message
 
     from blossomtune.deployment import flower_internal as flower

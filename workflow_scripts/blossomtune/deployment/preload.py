@@ -9,9 +9,9 @@ import gc
 
 gc.disable()  # collections take a tenth of the time to import
 
-from blossomtune.cli import setup_logging
+from blossomtune.cli import setup_process
 
-setup_logging()  # first: libraries warn when they are imported
+setup_process()  # first: libraries warn when they are imported
 
 import transformers.models.llama.modeling_llama
 

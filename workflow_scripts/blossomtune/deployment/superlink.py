@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
-from blossomtune.cli import setup_logging
+from blossomtune.cli import setup_process
 from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.backend import SUPERLINK
 from blossomtune.deployment.fleet_connections import BoundedHttpProtocol, allow_many_connections
@@ -143,7 +143,7 @@ def _build_config(
 
 def main() -> None:
     """Run a SuperLink with the arguments of the command line."""
-    setup_logging()
+    setup_process()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
-from blossomtune.cli import setup_logging
+from blossomtune.cli import setup_process
 from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.client_process import run_trainer
 from blossomtune.deployment.keys import load_private_key
@@ -94,7 +94,7 @@ def _exit_with_trainer(trainer: BaseProcess, client: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a SuperNode with these arguments; None for those of the command line."""
-    setup_logging()
+    setup_process()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     parser.add_argument("--client", type=int, required=True)

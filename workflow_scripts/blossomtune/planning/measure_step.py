@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from blossomtune.cli import setup_logging
+from blossomtune.cli import setup_process
 from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.profile_memory import PROFILE_STEPS, train_largest_batch
 from blossomtune.deployment.reaper import start_reaper
@@ -81,5 +81,5 @@ def measure_step_in_subprocess(run: FederatedRun) -> MeasuredStep:
 
 
 if __name__ == "__main__":
-    setup_logging()
+    setup_process()
     write_json(Path(sys.argv[2]), asdict(measure_step(FederatedRun.load(sys.argv[1]))))

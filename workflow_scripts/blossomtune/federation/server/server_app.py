@@ -38,12 +38,12 @@ def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
 
 
 def _load_run(context: Context) -> FederatedRun:
-    """Load the run that ``flwr run --run-config`` names, and set up logging."""
-    from blossomtune.cli import setup_logging
+    """Load the run that ``flwr run --run-config`` names, and set up the process."""
+    from blossomtune.cli import setup_process
     from blossomtune.federation.run_overrides import apply_overrides
     from blossomtune.federation.submission import Submission, load_submitted_run
 
-    setup_logging()
+    setup_process()
     path = Path(str(context.run_config["run"]))
     run = load_submitted_run(path)
     Submission(path.parent).accept()
