@@ -91,5 +91,5 @@ $(VENV)/.locked: envs/requirements.lock
 	@echo "Installing envs/requirements.lock into $(VENV); the first time this takes some minutes ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile -r envs/requirements.lock
-	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true # on all cores; some packages have files for other Pythons
+	@$(VENV)/bin/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true # on all cores; some packages have files for other Pythons
 	@touch $@
