@@ -28,8 +28,7 @@ def copy_workflow(target):
     target.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         if (ROOT / part).is_dir():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / part, target / part, ignore=ignore)
+            shutil.copytree(ROOT / part, target / part)
         else:
             shutil.copy2(ROOT / part, target / part)
 

@@ -48,7 +48,9 @@ def _start_server():
 
 
 def _serve(requests):
-    import snakemake.cli  # noqa: F401 - shared with all forks
+    import smart_open
+    import snakemake.cli
+    import snakemake.report  # noqa: F401 - shared with all forks
 
     while True:
         request, streams, *_ = socket.recv_fds(requests, MAX_REQUEST, 2)
