@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from federate_process import EXPECTED_KEYS, wait_for_exit
-from patience import wait_until
+from patience import PATIENCE, wait_until
 
 from blossomtune.artifacts.audit_events import ClientJoined
 from blossomtune.artifacts.audit_log import AUDIT_LOG_FILE
@@ -51,7 +51,7 @@ def connect_supernode(port, options):
             [str(item) for item in (*command, *options)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             env=os.environ | {"FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0"},
         )
 
@@ -100,7 +100,7 @@ def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federatio
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
     texts = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
     process.kill()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     wait_for_exit(children)
     assert not folder.parent.exists()
     texts += [output, *(log.read_text() for log in process.logs.iterdir())]

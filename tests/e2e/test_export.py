@@ -1,7 +1,7 @@
 """Exported files in llama.cpp: the default's model, and a tiny one with an unusual adapter."""
 
 import copy
-import os
+import itertools
 
 import pyarrow as pa
 import pytest
@@ -42,7 +42,9 @@ def generate_batches(model, prompts, size=50):
 
     The model reads the tokens that all prompts start with only once.
     """
-    prefix = os.path.commonprefix([prompt[:-1] for prompt in prompts])
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    shared = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns)
+    prefix = [tokens[0] for tokens in shared]
     with torch.no_grad():
         prefix_cache = model(torch.tensor([prefix])).past_key_values
     answers = {}

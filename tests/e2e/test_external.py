@@ -126,7 +126,7 @@ def test_guide_trains_the_same_adapter_as_a_simulation(
     subprocess.run(["docker", "kill", "supernode-north"], check=True, capture_output=True)
     # --rm takes a moment
     gone = "while docker container inspect supernode-north; do sleep 0.2; done"
-    subprocess.run(["bash", "-c", gone], check=True, capture_output=True, timeout=60)
+    subprocess.run(["bash", "-c", gone], check=True, capture_output=True, timeout=PATIENCE)
     start_client("north")
     wait_for_round(server, process, 3)
     os.killpg(process.pid, signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_network_may_be_lost_for_a_while(server, invite_and_join):
         assert "failed: client 1 (south): no answer in 120 s" in read_log(server)
     wait_until(lambda: list_rounds(server)[-1] == "2 of 2 clients")
     os.killpg(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
 
 
 def list_rounds(server):

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from federate_process import wait_for_exit
 from local_grid import hash_adapter
+from patience import PATIENCE
 
 from blossomtune.files import read_json
 
@@ -111,6 +112,6 @@ def test_terminated_run_leaves_no_process_or_folder_behind(federation_files, fed
     children = process.list_children()
     folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
     process.terminate()
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE)
     wait_for_exit(children)
     assert not any(folder.exists() for folder in folders)

@@ -48,9 +48,10 @@ def _start_server():
 
 
 def _serve(requests):
-    import smart_open
+    # shared with all forks
+    import smart_open  # noqa: F401
     import snakemake.cli
-    import snakemake.report  # noqa: F401 - shared with all forks
+    import snakemake.report  # noqa: F401
 
     while True:
         request, streams, *_ = socket.recv_fds(requests, MAX_REQUEST, 2)

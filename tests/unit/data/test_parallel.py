@@ -110,12 +110,12 @@ list(map_ordered(work, range(9), 3))
 """
     parent = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(LIBRARY)})
     try:
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 3, seconds=10)
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
     finally:
         parent.kill()
         parent.wait()
     workers = [path.name for path in tmp_path.iterdir()]
-    wait_until(lambda: not any(map(_is_alive, workers)), seconds=10)
+    wait_until(lambda: not any(map(_is_alive, workers)), seconds=30)  # of their sleep
 
 
 def _is_alive(pid):

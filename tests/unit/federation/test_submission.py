@@ -4,6 +4,7 @@ import logging
 import threading
 
 import pytest
+from patience import PATIENCE
 
 from blossomtune.errors import UserError
 from blossomtune.federation import submission
@@ -34,7 +35,7 @@ def test_server_app_goes_on_when_the_other_side_has_seen_it(submitted):
     thread.start()
     while not submitted.confirm_start():
         pass
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     logging.getLogger("blossomtune").warning("round 1 is done")
     assert submitted.log.read_text() == "round 1 is done\n"

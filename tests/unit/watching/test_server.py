@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 SCRIPT = Path(__file__).parents[3] / "workflow_scripts/watch.py"
 
@@ -45,7 +46,7 @@ def test_page_is_served_on_the_loopback_address_until_ctrl_c(watch):
             get(address, path, **({"Host": host} if host else {}))
         assert error.value.code == status
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_port_in_use_is_an_error_that_names_the_option(tmp_path):
