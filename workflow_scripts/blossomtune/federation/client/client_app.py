@@ -7,6 +7,7 @@ from flwr.app import Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from blossomtune.federation.client.node_config import get_client, load_node_run
+from blossomtune.federation.messages.nudge import NUDGE_ACTION
 from blossomtune.federation.run import FederatedRun
 
 if TYPE_CHECKING:
@@ -21,20 +22,20 @@ def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
         load_run: Function that returns the run of a context.
 
     Returns:
-        The app. It answers query, train and evaluate messages.
+        The app. It answers query, nudge, train and evaluate messages.
     """
 
     def clip_update(
         message: Message, context: Context, call_next: Callable[[Message, Context], Message]
     ) -> Message:
         """Clip the trained adapter with Flower's mod, if clients clip."""
+        if message.metadata.message_type != MessageType.TRAIN:
+            return call_next(message, context)
         from blossomtune.privacy import clipping
 
         privacy = load_run(context).spec.federation.privacy
         mod = clipping.build_clipping_mod(privacy) if privacy else None
-        if mod is None or message.metadata.message_type != MessageType.TRAIN:
-            return call_next(message, context)
-        return mod(message, context, call_next)
+        return mod(message, context, call_next) if mod else call_next(message, context)
 
     app = ClientApp(mods=[clip_update])
 
@@ -51,6 +52,11 @@ def build_client_app(load_run: Callable[[Context], FederatedRun]) -> ClientApp:
         metrics = MetricRecord({"client": client})
         content = RecordDict({METRICS_RECORD: metrics, VERSIONS_RECORD: encode_versions()})
         return Message(content, reply_to=message)
+
+    @app.query(NUDGE_ACTION)
+    def answer_nudge(message: Message, _: Context) -> Message:
+        """Reply without loading anything."""
+        return Message(RecordDict(), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:

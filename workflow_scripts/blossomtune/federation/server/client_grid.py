@@ -9,11 +9,12 @@ import httpx
 import tenacity
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from blossomtune.config.engines import FlowerEngine
 from blossomtune.errors import UserError
+from blossomtune.federation.server.delegating_grid import DelegatingGrid
 from blossomtune.federation.spec import FederationSpec
 from blossomtune.public_keys import compute_fingerprint, load_public_key
 
@@ -25,7 +26,7 @@ RECONNECT_SECONDS, RETRY_SECONDS = 300, 1.0
 """Time in which a SuperLink may start again, and pause between two calls."""
 
 
-class ClientGrid(Grid):
+class ClientGrid(DelegatingGrid):
     """Grid of nodes that were registered as clients; other nodes are left alone.
 
     Args:
@@ -38,7 +39,7 @@ class ClientGrid(Grid):
     """
 
     def __init__(self, grid: Grid, spec: FederationSpec) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self.clients: dict[int, int] = {}
         self.key_fingerprints: dict[int, str] = {}
         self._names = [client.name for client in spec.clients]
@@ -97,51 +98,6 @@ class ClientGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that have arrived."""
         return _call_until_connected(self._grid.pull_messages, list(message_ids))
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Send messages, and wait for their replies.
-
-        Args:
-            messages: The messages.
-            timeout: Seconds to wait.
-
-        Returns:
-            The replies that arrived in time.
-        """
-        return self._grid.send_and_receive(messages, timeout=timeout)
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message, as the grid does.
-
-        Args:
-            content: Its content.
-            message_type: Its type.
-            dst_node_id: Node that it is for.
-            group_id: Its group.
-            ttl: Seconds that it is valid for.
-
-        Returns:
-            The message.
-        """
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def set_run(self, run: Any) -> None:
-        """Set the run."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The run."""
-        return self._grid.run
 
 
 def _call_until_connected(call: Callable[..., Result], *arguments: object) -> Result:

@@ -24,15 +24,18 @@ def build_server_app(load_run: Callable[[Context], FederatedRun]) -> ServerApp:
     def main(grid: Grid, context: Context) -> None:
         """Run the federation, and write its adapter and history."""
         from blossomtune.federation.server.client_grid import ClientGrid
+        from blossomtune.federation.server.nudging_grid import NudgingGrid
         from blossomtune.federation.server.run_federation import run_federation
 
         run = load_run(context)
         federation = run.spec.federation
-        if federation.engine.name == "flower" and federation.tls:
-            nodes = ClientGrid(grid, run.spec)
-            run_federation(nodes, run, nodes.clients, nodes.key_fingerprints)
-        else:
+        if federation.engine.name != "flower":
             run_federation(grid, run)
+        elif federation.tls:
+            nodes = ClientGrid(grid, run.spec)
+            run_federation(NudgingGrid(nodes), run, nodes.clients, nodes.key_fingerprints)
+        else:
+            run_federation(NudgingGrid(grid), run)
 
     return app
 
