@@ -21,9 +21,10 @@ _test_numbers = itertools.count(1)
 
 
 LONGEST_FILES = [
-    *("test_membership.py", "test_resume.py", "test_external.py", "test_faults.py"),
-    *("test_export.py", "test_random_kills.py", "test_external_attacks.py", "test_flower.py"),
-    *("test_wheel.py", "test_slurm.py", "test_workflow.py"),
+    *("test_membership.py", "test_resume.py", "test_export.py", "test_external.py"),
+    *("test_faults.py", "test_slurm.py", "test_flower.py", "test_random_kills.py"),
+    *("test_engines.py", "test_external_attacks.py", "test_many_supernodes.py"),
+    *("test_full_disk.py", "test_wheel.py", "test_flooding.py", "test_workflow.py"),
 ]
 """Each would keep one worker busy after the others have ended, so they come first."""
 
