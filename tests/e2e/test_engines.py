@@ -125,7 +125,7 @@ def test_stopped_run_leaves_nothing_behind_and_the_next_run_makes_the_same_adapt
         assert len(list_docker_resources(folder)) == 1 + 3 + 1
     process.send_signal(number)
     process.wait(60)
-    wait_for_exit(children, 60)
+    wait_for_exit(children)
     assert not folder.exists()
     if name == "docker":
         assert list_docker_resources(folder) == []

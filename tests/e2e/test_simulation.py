@@ -103,7 +103,7 @@ def test_killed_run_leaves_no_process_behind(federation_files, federate):
     children = process.list_children()
     assert find_workers(children)
     process.kill()
-    wait_for_exit(children, 60)
+    wait_for_exit(children)
 
 
 def test_terminated_run_leaves_no_process_or_folder_behind(federation_files, federate):
