@@ -97,7 +97,7 @@ class FederateProcess(subprocess.Popen):
             return False
         children = self.list_children()
         self.kill()
-        wait_for_exit(children)
+        wait_for_exit(children, 60)
         self.wait()
         return True
 
@@ -133,7 +133,7 @@ class FederateProcess(subprocess.Popen):
         return [[c["client"] for c in r["clients"]] for r in self.read_rounds()[1:]]
 
 
-def wait_for_exit(processes, seconds=300):
+def wait_for_exit(processes, seconds=30):
     """Wait until all processes have ended."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     assert [process.cmdline() for process in alive] == []

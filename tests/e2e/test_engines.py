@@ -100,7 +100,7 @@ def test_killed_run_leaves_nothing_behind_and_exposes_no_key(federate, federatio
     assert len(secrets) >= 1 + 3  # the SuperLink's and the SuperNodes'
     texts = [" ".join(c.cmdline()) + str(c.environ()) for c in (psutil.Process(), *children)]
     process.kill()
-    output, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=60)
     wait_for_exit(children)
     assert not folder.parent.exists()
     texts += [output, *(log.read_text() for log in process.logs.iterdir())]
@@ -125,7 +125,7 @@ def test_stopped_run_leaves_nothing_behind_and_the_next_run_makes_the_same_adapt
         assert len(list_docker_resources(folder)) == 1 + 3 + 1
     process.send_signal(number)
     process.wait(60)
-    wait_for_exit(children)
+    wait_for_exit(children, 60)
     assert not folder.exists()
     if name == "docker":
         assert list_docker_resources(folder) == []

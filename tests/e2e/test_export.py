@@ -54,15 +54,13 @@ def generate_batches(model, prompts, size=50):
         width = len(prompts[batch[-1]])
         padding = [width - len(prompts[i]) for i in batch]
         rests = [prompts[i][len(prefix) :] for i in batch]
+        rows = list(zip(padding, rests, strict=True))
         cache = copy.deepcopy(prefix_cache)
         cache.batch_repeat_interleave(len(batch))
         generated = model.generate(
-            torch.tensor([prefix + [0] * n + rest for n, rest in zip(padding, rests, strict=True)]),
+            torch.tensor([prefix + [0] * n + rest for n, rest in rows]),
             attention_mask=torch.tensor(
-                [
-                    [1] * len(prefix) + [0] * n + [1] * len(rest)
-                    for n, rest in zip(padding, rests, strict=True)
-                ]
+                [[1] * len(prefix) + [0] * n + [1] * len(rest) for n, rest in rows]
             ),
             past_key_values=cache,
             max_new_tokens=MAX_NEW_TOKENS,

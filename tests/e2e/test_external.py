@@ -177,7 +177,7 @@ def test_network_may_be_lost_for_a_while(server, invite_and_join):
         assert "failed: client 1 (south): no answer in 120 s" in read_log(server)
     wait_until(lambda: list_rounds(server)[-1] == "2 of 2 clients")
     os.killpg(process.pid, signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
+    process.communicate(timeout=60)
 
 
 def list_rounds(server):

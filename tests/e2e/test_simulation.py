@@ -8,7 +8,6 @@ import psutil
 import pytest
 from federate_process import wait_for_exit
 from local_grid import hash_adapter
-from patience import PATIENCE
 
 from blossomtune.files import read_json
 
@@ -103,7 +102,7 @@ def test_killed_run_leaves_no_process_behind(federation_files, federate):
     children = process.list_children()
     assert find_workers(children)
     process.kill()
-    wait_for_exit(children)
+    wait_for_exit(children, 60)
 
 
 def test_terminated_run_leaves_no_process_or_folder_behind(federation_files, federate):
@@ -112,6 +111,6 @@ def test_terminated_run_leaves_no_process_or_folder_behind(federation_files, fed
     children = process.list_children()
     folders = {Path(worker.environ()["FLWR_HOME"]) for worker in find_workers(children)}
     process.terminate()
-    process.wait(timeout=PATIENCE)
+    process.wait(timeout=60)
     wait_for_exit(children)
     assert not any(folder.exists() for folder in folders)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import pytest
 import yaml
 from checkout import ROOT
-from patience import PATIENCE
 from small_workflow import create_small_workflow, run_snakemake, write_config
 
 from blossomtune.files import compute_file_sha256, read_json
@@ -121,7 +120,7 @@ def test_client_joins_with_the_wheel_from_another_network(install, tiny_model, t
             run_snakemake(home, "results/experiments/together/adapter")
         finally:
             process.terminate()
-            output, _ = process.communicate(timeout=PATIENCE)
+            output, _ = process.communicate(timeout=60)
             print(output)
     assert f"server: {SERVER}:{engine['port']}; this client: north" in output
     assert "the versions of blossomtune, accelerate" in output

@@ -86,7 +86,7 @@ def test_child_ends_with_killed_parent(tmp_path, method):
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     try:
-        psutil.wait_procs([child], timeout=30)
+        psutil.wait_procs([child], timeout=2)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     finally:
         parent.communicate()

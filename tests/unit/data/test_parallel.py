@@ -115,7 +115,7 @@ list(map_ordered(work, range(9), 3))
         parent.kill()
         parent.wait()
     workers = [path.name for path in tmp_path.iterdir()]
-    wait_until(lambda: not any(map(_is_alive, workers)), seconds=30)  # of their sleep
+    wait_until(lambda: not any(map(_is_alive, workers)), seconds=10)
 
 
 def _is_alive(pid):

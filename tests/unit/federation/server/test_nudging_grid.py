@@ -74,7 +74,17 @@ def test_node_is_not_nudged_again_before_it_answers(nodes, ask):
     assert nodes.messages == [(SILENT, "query"), (SILENT, NUDGE)]
 
 
-def test_node_is_nudged_after_a_minute(ask, nodes, monkeypatch):
+def test_nudge_that_the_superlink_does_not_take_is_no_error(nodes, ask, monkeypatch):
+    push = nodes.push_messages
+
+    def push_queries(messages):
+        return push([m for m in messages if m.metadata.message_type != NUDGE])
+
+    monkeypatch.setattr(nodes, "push_messages", push_queries)
+    assert ask(LATE, "query") == ("0", [])
+
+
+def test_node_is_not_nudged_within_a_minute(ask, nodes, monkeypatch):
     monkeypatch.setattr(nudging_grid, "NUDGE_SECONDS", 60)
     ask(SILENT, "query")
     assert nodes.messages == [(SILENT, "query")]

@@ -82,8 +82,10 @@ class NudgingGrid(DelegatingGrid):
             if not request.is_query and request.node not in self._nudged:
                 continue
             logger.info("node %d has sent no reply; it is asked to go on", request.node)
-            [nudge] = self._grid.push_messages([Message(RecordDict(), request.node, NUDGE)])
-            self._nudges[nudge] = request.node
+            nudge = Message(RecordDict(), request.node, NUDGE)
+            # a message that was not taken has no id
+            sent = filter(None, self._grid.push_messages([nudge]))
+            self._nudges |= dict.fromkeys(sent, request.node)
             self._nudged.add(request.node)
             request.pause *= 2
             request.next_nudge = now + request.pause
