@@ -11,6 +11,18 @@ def two_gpus(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
 
 
+@pytest.fixture
+def link():
+    """Return the state of a SuperLink with a run and two nodes that are online."""
+    from superlink_state import Link
+
+    from blossomtune.deployment.flower_internal import set_task_identity
+
+    link = Link()
+    set_task_identity(1, link.run, 1)
+    return link
+
+
 @pytest.fixture(scope="session")
 def external_files(tiny_model, tmp_path_factory):
     """Return a folder with the server's model and data set, and each client's rows and files."""

@@ -13,7 +13,7 @@ from blossomtune.deployment.fleet_guard import FleetGuard
 from blossomtune.deployment.message_guard import ANONYMOUS, calling_node
 
 NODE, OTHER_NODE = 5, 6
-PATH = "/v1/fleet/pull-messages"
+PATH = "/v1/fleet/get-run"
 KEYS = {node: ec.generate_private_key(ec.SECP384R1()) for node in (NODE, OTHER_NODE)}
 
 
@@ -81,7 +81,7 @@ def app():
 
 @pytest.fixture
 def guard(app):
-    return FleetGuard(app, State(), has_keys=True)
+    return FleetGuard(app, State(), None, has_keys=True)
 
 
 def test_known_node_is_served_with_its_body(app, guard):
@@ -92,7 +92,7 @@ def test_known_node_is_served_with_its_body(app, guard):
 
 
 def test_node_without_keys_is_anonymous(app):
-    guard = FleetGuard(app, State(), has_keys=False)
+    guard = FleetGuard(app, State(), None, has_keys=False)
     assert asyncio.run(request(guard)) == (200, 0)
     assert app.requests == [(ANONYMOUS, b"abc")]
 

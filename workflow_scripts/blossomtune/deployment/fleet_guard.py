@@ -12,9 +12,10 @@ from typing import Any
 
 from blossomtune.deployment import flower_internal as flower
 from blossomtune.deployment.message_guard import ANONYMOUS, calling_node
+from blossomtune.deployment.request_delivery import RequestDelivery
 
 FLEET_PREFIX = "/v1/fleet/"
-UPLOAD_PATH = "/v1/fleet/push-object"
+UPLOAD_PATH, QUESTION_PATH = "/v1/fleet/push-object", "/v1/fleet/pull-messages"
 CONNECT_PATHS = ("/v1/fleet/register-node", "/v1/fleet/activate-node")
 """Requests with which a SuperNode connects; Flower's answer says why it may not."""
 
@@ -85,11 +86,15 @@ class FleetGuard:
     Args:
         app: The SuperLink's application.
         state: State of the SuperLink.
+        requests: Requests to its nodes; a question for them is held until there is one.
         has_keys: Whether nodes authenticate.
     """
 
-    def __init__(self, app: Any, state: flower.LinkState, *, has_keys: bool) -> None:
-        self._app, self._state, self._has_keys = app, state, has_keys
+    def __init__(
+        self, app: Any, state: flower.LinkState, requests: RequestDelivery, *, has_keys: bool
+    ) -> None:
+        self._app, self._state, self._requests = app, state, requests
+        self._has_keys = has_keys
         self._limits: defaultdict[int, NodeLimit] = defaultdict(NodeLimit)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -123,6 +128,8 @@ class FleetGuard:
 
     async def _serve(self, node: int, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = await self._read_body(scope["path"], receive)
+        if scope["path"] == QUESTION_PATH:
+            await self._requests.hold(node or _read_node(body), receive)
         unread = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive_body() -> Any:
@@ -162,3 +169,11 @@ class FleetGuard:
         except TimeoutError:
             raise RequestError(408) from None
         return bytes(body)
+
+
+def _read_node(question: bytes) -> int:
+    """Return the node that asks for messages; 0 if the bytes are no such question."""
+    try:
+        return int(flower.PullMessagesRequest.FromString(question).node.node_id)
+    except flower.DecodeError:
+        return ANONYMOUS

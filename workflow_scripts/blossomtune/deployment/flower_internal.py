@@ -61,6 +61,8 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 # SuperLink
 from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
 from flwr.common.constant import TIMESTAMP_HEADER
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState
 from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
@@ -191,6 +193,15 @@ def report_offline_nodes(request_ids: Container[str]) -> None:
         return errors
 
     setattr(in_memory_linkstate, _FIND_OFFLINE_NODES, find_offline_nodes)
+
+
+def mark_delivered(request: Message) -> None:
+    """Note that a request is given to its node now.
+
+    Args:
+        request: Request in the state of a SuperLink.
+    """
+    request.metadata.delivered_at = in_memory_linkstate.now().isoformat()  # type: ignore[attr-defined]
 
 
 def keep_objects_in_files(store: InMemoryObjectStore, folder: Path) -> None:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from flwr.app import Message
 
 from blossomtune.deployment import flower_internal as flower
+from blossomtune.deployment.request_delivery import RequestDelivery
 
 MAX_OBJECTS = 10_000
 """Most objects of a reply; an adapter has one per 5 MiB, and a few more."""
@@ -36,10 +37,11 @@ class MessageGuard:
 
     Args:
         state: State of the SuperLink; methods of it are replaced.
+        requests: Requests to its nodes, which are added when they are complete.
     """
 
-    def __init__(self, state: flower.InMemoryLinkState) -> None:
-        self._state = state
+    def __init__(self, state: flower.InMemoryLinkState, requests: RequestDelivery) -> None:
+        self._state, self._requests = state, requests
         self._store_message = state.store_message_and_object_tree
         self._store_object = state.store_object
         self._get_replies = state.get_message_res
@@ -73,6 +75,8 @@ class MessageGuard:
             result: tuple[bool, list[str]] = False, []
             if is_allowed:
                 result = self._store_message(message, object_tree, session_id)
+            if node is None and result == (True, []):
+                self._requests.add(message)
             if node is not None and result[0]:
                 self._keep_online(message.metadata.src_node_id)
             if not result[0]:
@@ -107,6 +111,8 @@ class MessageGuard:
             self._uploaded[message_id] = num_bytes
             if session_id not in sessions:
                 del self._uploaded[message_id]
+                if request := self._state.message_ins_store.get(message_id):
+                    self._requests.add(request)
             return is_stored
 
     def get_complete_replies(self, message_ids: set[str], run_id: int) -> list[Message]:

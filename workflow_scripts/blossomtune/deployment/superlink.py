@@ -24,6 +24,7 @@ from blossomtune.deployment.flower_grid import RECONNECTS_FILE
 from blossomtune.deployment.keys import KeyStore
 from blossomtune.deployment.log_limit import LogLimit
 from blossomtune.deployment.message_guard import MessageGuard
+from blossomtune.deployment.request_delivery import RequestDelivery
 from blossomtune.deployment.unix_sockets import KEEP_ALIVE_SECONDS, listen_on
 from blossomtune.files import write_json
 from blossomtune.process_lifetime import set_process_name
@@ -56,6 +57,28 @@ class SecondaryServer(uvicorn.Server):
         yield
 
 
+class FleetServer(uvicorn.Server):
+    """Server for SuperNodes.
+
+    Args:
+        config: Configuration of the server.
+        requests: Requests to SuperNodes; questions for them end with the server.
+    """
+
+    def __init__(self, config: uvicorn.Config, requests: RequestDelivery) -> None:
+        super().__init__(config)
+        self._requests = requests
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all requests and connections.
+
+        Args:
+            sockets: Sockets that the server listens on.
+        """
+        self._requests.close()
+        await super().shutdown(sockets)
+
+
 async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStore | None) -> None:
     """Run a SuperLink until it gets SIGTERM.
 
@@ -73,11 +96,12 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     objects = app.state.linkstate_factory.objectstore_factory.store()
     flower.keep_objects_in_files(objects, work_dir / "objects")
     state = app.state.linkstate_factory.state()
-    MessageGuard(state)
+    requests = RequestDelivery(state)
+    MessageGuard(state, requests)
     flower.allow_reconnect(state, work_dir / RECONNECTS_FILE)
     allow_many_connections()
     fleet_config = uvicorn.Config(
-        FleetGuard(app, state, has_keys=key_store is not None),
+        FleetGuard(app, state, requests, has_keys=key_store is not None),
         http=BoundedHttpProtocol,
         ws="none",
         ssl_certfile=config.ssl_certfile,
@@ -89,7 +113,7 @@ async def run_superlink(host: str, port: int, work_dir: Path, key_store: KeyStor
     fleet_config.load()
     if fleet_config.ssl:
         fleet_config.ssl.sslobject_class = LoggingSSLObject
-    fleet_server = uvicorn.Server(fleet_config)
+    fleet_server = FleetServer(fleet_config, requests)
     local_server = SecondaryServer(
         uvicorn.Config(
             app,
