@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.keys import KeyStore
 
 BIN = Path(sys.executable).parent
@@ -94,6 +95,26 @@ class StockFlower:
         self.supernodes.append(supernode)
         return supernode
 
+    def start_warm_supernode(self, client, command):
+        """Start our own SuperNode of a client, as a command of the guide says.
+
+        Args:
+            client: Name of the client.
+            command: Arguments of the program that the wheel installs.
+        """
+        values = {
+            "superlink.example.org:8000": self.address,
+            "keys/ca.crt": self.keys.ca_certificate,
+            "keys/supernode_north.key": self.keys.supernode_key(client),
+            'client="north"': f'client="{client}"',
+        }
+        for example, value in values.items():
+            command = [word.replace(example, str(value)) for word in command]
+        # not by PYTHONPATH, which Flower's own programs must do without
+        code = f"import sys; sys.path.insert(0, {str(CODE_DIR)!r}); "
+        code += "from blossomtune.commands.program import main; main()"
+        return self.start("python", "-c", code, *command)
+
     def run(self, *command):
         """Run a program of Flower; return its JSON."""
         command = [BIN / command[0], *command[1:], "--format", "json"]
@@ -114,6 +135,11 @@ class StockFlower:
             )
         self.processes.append(process)
         return process
+
+    def list_processes(self):
+        """Return the processes that the programs have started."""
+        parents = [psutil.Process(process.pid) for process in self.processes]
+        return [child for parent in parents for child in parent.children(recursive=True)]
 
     def read_log(self):
         """Return the output of all programs."""
@@ -143,20 +169,25 @@ class StockFlower:
 
 
 @contextmanager
-def start_stock_flower(home, node_configs, isolation="subprocess"):
+def start_stock_flower(home, node_configs, isolation="subprocess", warm_commands=None):
     """Yield a SuperLink with a SuperNode per client.
 
     Args:
         home: Folder of their files.
         node_configs: Configuration of each client's node, by the client's name.
         isolation: Isolation mode of the SuperLink.
+        warm_commands: Commands of our own SuperNodes, by the client's name.
     """
+    warm_commands = warm_commands or {}
     flower = StockFlower(home, list(node_configs), isolation)
     try:
         flower.start_superlink()
         for client, config in node_configs.items():
             flower.register(client)
-            flower.start_supernode(client, config)
+            if client in warm_commands:
+                flower.start_warm_supernode(client, warm_commands[client])
+            else:
+                flower.start_supernode(client, config)
         yield flower
     finally:
         flower.stop()

@@ -21,7 +21,9 @@ from bench_scale import LAYERS, SIZE
 from measurement import Measurement, measure_in_process
 
 CLIENTS = (10, 100, 1_000)
-ROUNDS, IDLE_SECONDS = 3, 10
+ROUNDS, ENOUGH_SECONDS, IDLE_SECONDS = 3, 60, 10
+"""Most rounds, the time after which there is none more, and the time to look at idle SuperNodes."""
+
 IDLE_POLL_SECONDS = 3
 """Time that a SuperNode waits when there is no message for it, as Flower's own does."""
 
@@ -92,6 +94,8 @@ def _measure_rounds(runner, superlink: psutil.Process) -> dict[str, float]:
         cpu_seconds.append(_get_cpu_seconds(superlink) + time.process_time() - start)
         if result.failed:
             raise SystemExit(f"{len(result.failed)} clients failed: {result.failed[0]}")
+        if sum(seconds) > ENOUGH_SECONDS:
+            break
     return {
         "seconds": median(seconds),
         "cpu_seconds": median(cpu_seconds),

@@ -86,11 +86,22 @@ def run_command():
     return re.search(r"^flwr run .*$", guide, re.M)[0]
 
 
+@pytest.fixture
+def supernode_command():
+    """Return the arguments of the guide's command for a SuperNode with the model in memory."""
+    guide = (ROOT / "docs/deployment/flower.md").read_text()
+    command = re.search(r"^blossomtune (supernode (?:.*\\\n)*.*)$", guide, re.M)[1]
+    return shlex.split(command.replace("\\\n", " "))
+
+
 @pytest.mark.engine
 def test_app_of_the_dist_folder_trains_with_flwr_run(
-    engine, train_alike, two_clients, tmp_path, run_command
+    engine, train_alike, two_clients, tmp_path, run_command, supernode_command
 ):
-    """The app brings the code, and a setting of the run file is overridden."""
+    """The app brings the code, and a setting of the run file is overridden.
+
+    One SuperNode is Flower's, and one keeps the model in memory, through both runs.
+    """
     engine("process")
     keys = EXPECTED_KEYS | {"min_clients": 2}
     alone, _ = train_alike(two_clients, **keys)
@@ -103,13 +114,21 @@ def test_app_of_the_dist_folder_trains_with_flwr_run(
     subprocess.run(command, cwd=tmp_path, check=True)
     command = run_command.replace("/data/results/runs/quickstart/run.json", str(run_file))
     command = command.replace(APP, str(tmp_path / APP)).replace("rounds=5", "rounds=3")
-    with start_stock_flower(tmp_path, NODE_CONFIGS) as flower:
-        assert flower.run(*shlex.split(command))["success"]
-        wait_until(lambda: list_statuses(flower)[0].startswith("finished"))
-        assert list_statuses(flower) == ["finished:completed"], flower.read_log()
-    weights = tmp_path / "adapter/adapter_model.safetensors"
-    assert compute_file_sha256(weights) == hash_adapter(alone)
-    assert len(read_json(tmp_path / "history.json")["rounds"]) == 4
+    warm = {"lab 1": supernode_command}
+    with start_stock_flower(tmp_path, NODE_CONFIGS, warm_commands=warm) as flower:
+        trainers = set()
+        for number in (1, 2):
+            for path in ("adapter", "checkpoints"):
+                shutil.rmtree(tmp_path / path, ignore_errors=True)
+            assert flower.run(*shlex.split(command))["success"]
+            finished = "finished:completed"
+            wait_until(lambda: all(s.startswith("finished") for s in list_statuses(flower)))
+            assert list_statuses(flower) == [finished] * number, flower.read_log()
+            weights = tmp_path / "adapter/adapter_model.safetensors"
+            assert compute_file_sha256(weights) == hash_adapter(alone)
+            assert len(read_json(tmp_path / "history.json")["rounds"]) == 4
+            trainers |= {p.pid for p in flower.list_processes() if p.name() == "trainer_lab 1"}
+        assert len(trainers) == 1
 
 
 def list_statuses(flower):

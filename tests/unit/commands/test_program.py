@@ -33,7 +33,7 @@ def test_help_names_the_command(monkeypatch, capsys, command):
 def test_unknown_command_is_refused_with_the_known_ones(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         start(monkeypatch, "train")
-    assert "'join', 'run', 'version'" in capsys.readouterr().err
+    assert "'join', 'run', 'supernode', 'version'" in capsys.readouterr().err
 
 
 def test_script_and_program_share_a_command():

@@ -10,29 +10,34 @@ from blossomtune.process_lifetime import exit_with_parent, set_process_name
 logger = logging.getLogger(__name__)
 
 
-def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: Connection) -> None:
+def run_trainer(
+    socket_path: Path, run_file: Path | None, name: str, notifications: Connection
+) -> None:
     """Process a SuperNode's messages one after another until the SuperNode ends.
 
     Args:
         socket_path: Socket of the SuperNode's Runtime API.
-        run_file: A ``FederatedRun`` as JSON.
-        client: Number of the client, for the process's name.
+        run_file: A ``FederatedRun`` as JSON; None if messages name it.
+        name: Number or name of the client, for the process's name.
         notifications: Connection that receives one byte per message.
     """
-    set_process_name(f"trainer_{client}")
+    set_process_name(f"trainer_{name}")
     exit_with_parent()
     setup_process()
     from flwr.app import Error, Message
 
     from blossomtune.deployment import flower_internal as flower
     from blossomtune.deployment.flower_tasks import acquire_task, connect_runtime, heartbeat
-    from blossomtune.federation.client.client_app import build_client_app
-    from blossomtune.federation.client.worker import get_worker
+    from blossomtune.federation.client import client_app
+    from blossomtune.federation.client.worker import forget_inputs, get_worker
     from blossomtune.federation.run import FederatedRun
 
-    run = FederatedRun.load(run_file)
-    app = build_client_app(lambda _: run)
-    get_worker(run)
+    app = client_app.app
+    if run_file:
+        run = FederatedRun.load(run_file)
+        app = client_app.build_client_app(lambda _: run)
+        get_worker(run)
+    last_run_id: int | None = None
     with connect_runtime(socket_path) as runtime:
         while notifications.recv_bytes():
             token = acquire_task(runtime, flower.TaskType.CLIENT_APP)
@@ -40,6 +45,9 @@ def run_trainer(socket_path: Path, run_file: Path, client: int, notifications: C
                 continue
             with connect_runtime(socket_path, token) as task, heartbeat(task):
                 message, context, _, _ = flower.pull_task_input(task)
+                if last_run_id not in (None, context.run_id):
+                    forget_inputs()  # files may have changed since
+                last_run_id = context.run_id
                 try:
                     reply = app(message, context)
                 except Exception as exception:  # reported to the server as Flower does

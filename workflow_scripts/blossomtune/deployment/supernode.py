@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -31,8 +32,9 @@ NICENESS_INCREMENT = 10
 
 def run_supernode(
     superlink: str,
-    client: int,
-    run_file: Path,
+    name: str,
+    node_config: dict[str, Any],
+    run_file: Path | None,
     work_dir: Path,
     ca_certificate: Path | None,
     private_key: Path | None,
@@ -41,14 +43,16 @@ def run_supernode(
 
     Args:
         superlink: Address of the SuperLink as ``host:port``.
-        client: Number of the client.
-        run_file: A ``FederatedRun`` as JSON, with paths as this process sees them.
+        name: Number or name of the client, for the names of processes.
+        node_config: Flower's configuration of the node, which says what client it is.
+        run_file: A ``FederatedRun`` as JSON, with paths as this process sees them; None if the
+            configuration of node or run names it.
         work_dir: Folder for the SuperNode's socket.
         ca_certificate: Certificate of the authority that issued the SuperLink's certificate; None
             for plain text.
         private_key: Private key of the SuperNode in OpenSSH format; None without authentication.
     """
-    set_process_name(f"supernode_{client}")
+    set_process_name(f"supernode_{name}")
     os.nice(NICENESS_INCREMENT)
     flower.use_steady_clock()
     state_factory = flower.NodeStateFactory(objectstore_factory=flower.ObjectStoreFactory())
@@ -56,7 +60,7 @@ def run_supernode(
     listener = listen_on(socket_path)
     fork = multiprocessing.get_context("fork")
     receiver, sender = fork.Pipe(duplex=False)
-    arguments = (socket_path, run_file, client, receiver)
+    arguments = (socket_path, run_file, name, receiver)
     trainer = fork.Process(target=run_trainer, args=arguments, daemon=True)
     trainer.start()  # before any thread: a fork copies none
     flower.notify_on_message(sender)
@@ -68,12 +72,12 @@ def run_supernode(
         )
     )
     threading.Thread(target=api.run, args=([listener],), daemon=True).start()
-    threading.Thread(target=_exit_with_trainer, args=(trainer, client), daemon=True).start()
+    threading.Thread(target=_exit_with_trainer, args=(trainer, name), daemon=True).start()
     key = load_private_key(private_key) if private_key else None
     flower.start_client_internal(
         state_factory=state_factory,
         server_address=superlink,
-        node_config={"partition-id": client},
+        node_config=node_config,
         root_certificates=ca_certificate.read_bytes() if ca_certificate else None,
         insecure=ca_certificate is None,
         authentication_keys=(key, key.public_key()) if key else None,
@@ -82,13 +86,13 @@ def run_supernode(
     )
 
 
-def _exit_with_trainer(trainer: BaseProcess, client: int) -> None:
+def _exit_with_trainer(trainer: BaseProcess, name: str) -> None:
     trainer.join()
     status = trainer.exitcode or 0
     outcome = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
     if status == -signal.SIGKILL:
         outcome += ", as the kernel does when there is no memory left"
-    logger.error("the trainer of client %d %s", client, outcome)
+    logger.error("the trainer of client %s %s", name, outcome)
     os._exit(1)  # sys.exit would end this thread only
 
 
@@ -102,7 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--ca-certificate", type=Path)
     parser.add_argument("--private-key", type=Path)
-    run_supernode(**vars(parser.parse_args(arguments)))
+    args = parser.parse_args(arguments)
+    run_supernode(
+        args.superlink,
+        str(args.client),
+        {"partition-id": args.client},
+        args.run_file,
+        args.work_dir,
+        args.ca_certificate,
+        args.private_key,
+    )
 
 
 if __name__ == "__main__":

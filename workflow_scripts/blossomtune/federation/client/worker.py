@@ -118,3 +118,9 @@ def load_client_rows(preprocessed: Path, client: int, suffix: str = "") -> Datas
         Rows with ``input_ids`` and ``labels``.
     """
     return Dataset.from_file(str(preprocessed / f"client_{client}{suffix}.arrow"))
+
+
+def forget_inputs() -> None:
+    """Free the model and the rows in memory; the next call reads their files again."""
+    get_worker.cache_clear()
+    load_client_rows.cache_clear()
