@@ -91,7 +91,7 @@ def test_runs_that_were_left_behind_are_stopped(build, tmp_path):
     run = build()
     for number in ("1", "2", "3"):
         submission = Submission(tmp_path / f"checkpoints/flower-{number}")
-        submission.write(run, run.redact_for_clients())
+        submission.write(run)
         if number != "3":  # killed before the SuperLink said the id
             submission.save_run_id(number)
     (tmp_path / "checkpoints/0123").mkdir()

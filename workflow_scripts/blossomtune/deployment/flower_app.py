@@ -72,10 +72,10 @@ def run_on_superlink(run: FederatedRun, log_dir: Path) -> None:
             superexec = start_superexec(connection, engine.superexec_secret, home, log)
             require_running = stack.enter_context(superexec)
         submission = Submission(paths.checkpoints / f"{FOLDER_PREFIX}{secrets.token_hex(8)}")
-        submission.write(_prepare_server_run(run), _prepare_client_run(run))
+        submission.write(_prepare_server_run(run))
         run_config = {
             "run": str(submission.run_file),
-            "client-run": str(submission.client_run_file),
+            "client-run": _prepare_client_run(run).model_dump_json(),
         }
         run_id = cli.start_run(CODE_DIR, run_config, submission.folder / "run_config.toml")
         arguments = [run_id, connection.name, str(connection.home)]

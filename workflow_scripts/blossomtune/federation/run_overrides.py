@@ -26,7 +26,7 @@ from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.spec import FederationSpec
 
 APP_KEYS = {"run", "client-run"}
-"""Keys of ``--run-config`` that name run files."""
+"""Keys of ``--run-config`` that say which run it is."""
 
 AS_PREPARED = ""
 """Value that overrides nothing. Flower's app must list each key with a value."""

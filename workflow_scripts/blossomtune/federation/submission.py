@@ -15,8 +15,7 @@ from blossomtune.federation.run import FederatedRun
 from blossomtune.files import read_json, write_json, write_private_file
 
 FOLDER_PREFIX = "flower-"
-RUN_FILE, CLIENT_RUN_FILE = "run.json", "client_run.json"
-RUN_ID_FILE, LOG_FILE = "run_id.json", "server.log"
+RUN_FILE, RUN_ID_FILE, LOG_FILE = "run.json", "run_id.json", "server.log"
 SUBMITTED, STARTED = "submitted", "started"
 """Names of one file. The ServerApp renames it, and the submitting process then removes it."""
 
@@ -41,21 +40,14 @@ class Submission:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.run_file, self.client_run_file = folder / RUN_FILE, folder / CLIENT_RUN_FILE
-        self.log = folder / LOG_FILE
+        self.run_file, self.log = folder / RUN_FILE, folder / LOG_FILE
         self._run_id_file = folder / RUN_ID_FILE
         self._submitted, self._started = folder / SUBMITTED, folder / STARTED
 
-    def write(self, run: FederatedRun, client_run: FederatedRun) -> None:
-        """Write the runs of server and clients, which need not trust each other.
-
-        Args:
-            run: The run with the server's paths; only this user may read it.
-            client_run: The run as clients may see it.
-        """
+    def write(self, run: FederatedRun) -> None:
+        """Write the run with the server's paths; only this user may read it."""
         self.folder.mkdir(parents=True)
         write_private_file(self.run_file, run.model_dump_json().encode())
-        client_run.save(self.client_run_file)
         self._submitted.touch()
 
     @property

@@ -1,10 +1,9 @@
 """Read which client a node is, and its run, from the configuration of node and run."""
 
-from pathlib import Path
-
 from flwr.app import Context
 
 from blossomtune.errors import UserError
+from blossomtune.federation.paths import ClientPaths
 from blossomtune.federation.run import FederatedRun
 from blossomtune.federation.run_overrides import apply_overrides
 from blossomtune.federation.spec import FederationSpec
@@ -38,26 +37,30 @@ def get_client(context: Context, spec: FederationSpec) -> int:
 
 
 def load_node_run(context: Context) -> FederatedRun:
-    """Load the run of a node: its own one, or the one that the run's configuration names.
+    """Load the run of a node: its own one, or the one that the run's configuration has.
 
     Args:
         context: Context of the node.
 
     Returns:
-        The run, without the server's secrets where the submitting process wrote one for clients.
+        The run, with the node's own paths where it names some. It is without the server's secrets
+        where the submitting process gave one for clients.
 
     Raises:
-        UserError: If the file cannot be read, or an override is not allowed.
+        UserError: If the run cannot be read, an override is not allowed, or model or rows of the
+            node are not those of the run.
     """
-    config = context.run_config
-    own = context.node_config.get("run")
-    path = Path(str(own or config.get("client-run") or config["run"]))
+    config, node = context.run_config, context.node_config
+    source = str(node.get("run") or config.get("client-run") or config["run"])
     try:
-        run = FederatedRun.load(path)
+        is_json = source.startswith("{")
+        run = FederatedRun.model_validate_json(source) if is_json else FederatedRun.load(source)
     except OSError as error:
         raise UserError(
-            f"this node cannot read the run {path}: {error.strerror}",
+            f"this node cannot read the run {source}: {error.strerror}",
             "share the file system of the server, or name a run file of the node with "
             "--node-config 'run=\"<path>\"'",
         ) from None
-    return apply_overrides(run, config, with_paths=own is None)
+    run = apply_overrides(run, config, with_paths="run" not in node)
+    own_paths = {f"paths.{key}": node[key] for key in ClientPaths.model_fields if key in node}
+    return apply_overrides(run, own_paths)
