@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from patience import PATIENCE
 
 from blossomtune.deployment.backend import CODE_DIR
 from blossomtune.deployment.keys import KeyStore
@@ -41,7 +42,7 @@ class StockFlower:
         self.keys.create_missing(["127.0.0.1"], clients)
         self.secret = home / "secret"
         self.secret.write_text(secrets.token_hex(32))
-        self.processes, self.supernodes = [], []
+        self.processes, self.supernodes, self.warm_supernodes = [], [], []
         self._isolation = ["--isolation", isolation]
         if isolation == "process":
             self._isolation += ["--superexec-auth-secret-file", str(self.secret)]
@@ -113,7 +114,7 @@ class StockFlower:
         # not by PYTHONPATH, which Flower's own programs must do without
         code = f"import sys; sys.path.insert(0, {str(CODE_DIR)!r}); "
         code += "from blossomtune.commands.program import main; main()"
-        return self.start("python", "-c", code, *command)
+        self.warm_supernodes.append(self.start("python", "-c", code, *command))
 
     def run(self, *command):
         """Run a program of Flower; return its JSON."""
@@ -146,7 +147,11 @@ class StockFlower:
         return "\n".join(path.read_text(errors="replace") for path in self.home.glob("*.log"))
 
     def stop(self):
-        """Kill all programs, and what they have started."""
+        """Stop our own programs; kill Flower's, and what they have started."""
+        for supernode in self.warm_supernodes:
+            supernode.terminate()
+            supernode.wait(PATIENCE)
+            self.processes.remove(supernode)
         children = []
         for process in self.processes:
             with suppress(psutil.NoSuchProcess):

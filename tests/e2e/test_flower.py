@@ -14,6 +14,7 @@ from local_grid import hash_adapter
 from patience import wait_until
 from stock_flower import start_stock_flower
 
+from blossomtune.artifacts.checksums import write_checksums
 from blossomtune.files import compute_file_sha256, read_json
 
 APP = "dist/flower-app"
@@ -107,7 +108,10 @@ def test_app_of_the_dist_folder_trains_with_flwr_run(
     alone, _ = train_alike(two_clients, **keys)
     config = build_settings(**keys | {"rounds": 1}) | {"seed": SEED}
     run_file = tmp_path / "run.json"
-    paths = [str(item) for key, path in two_clients.items() for item in (f"--{key}", path)]
+    paths = []
+    for stage, path in two_clients.items():
+        write_checksums(path, stage)
+        paths += [f"--{stage}", str(path)]
     command = [sys.executable, "workflow_scripts/write_run.py", "--config", json.dumps(config)]
     subprocess.run([*command, *paths, "--output", run_file], cwd=ROOT, check=True)
     command = [sys.executable, ROOT / "envs/make_dist.py"]
