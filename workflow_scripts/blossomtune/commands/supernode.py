@@ -69,13 +69,11 @@ def _check_files(certificate: Path | None, key: Path | None, *, is_insecure: boo
 
 def _parse_node_config(text: str) -> dict[str, Any]:
     """Return the values of ``KEY=VALUE``, which say which client the node is."""
-    import click
-
     from blossomtune.deployment import flower_internal as flower
 
     try:
         config: dict[str, Any] = flower.parse_config_args([text])
-    except (click.ClickException, ValueError) as error:
+    except Exception as error:  # of a library of Flower's
         problem = getattr(error, "message", None) or str(error)
         raise UserError(f"--node-config: {problem}") from None
     if not config.keys() & {"client", "partition-id"}:
