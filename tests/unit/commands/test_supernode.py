@@ -36,6 +36,11 @@ def test_invalid_options_are_refused_before_anything_starts(
         start(monkeypatch, *options)
 
 
+def test_plain_text_does_not_leave_the_machine(monkeypatch):
+    with pytest.raises(UserError, match=r"--insecure: 192\.0\.2\.1:9092 is no loopback address"):
+        start(monkeypatch, "--superlink", "192.0.2.1:9092", "--insecure", *NODE)
+
+
 def test_node_config_is_read_as_flower_does():
     text = 'client="the north" run="/data/run.json" gpu=1'
     config = {"client": "the north", "run": "/data/run.json", "gpu": 1}

@@ -1,7 +1,7 @@
 """Run a SuperNode on a SuperLink of Flower's, with the model in memory between rounds.
 
-It takes the place of `flower-supernode`, with the same options. It trains by the installed package
-alone, and runs no code that the SuperLink sends.
+It takes the place of `flower-supernode`; its options have the same names there. It trains by the
+installed package alone, and runs no code that the SuperLink sends.
 """
 
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blossomtune.cli import build_parser
+from blossomtune.config.engines import is_loopback
 from blossomtune.errors import UserError
 
 
@@ -40,6 +41,12 @@ def main() -> None:
     args = parser.parse_args()
 
     certificate, key = args.root_certificates, args.auth_supernode_private_key
+    if args.insecure and not is_loopback(args.superlink):
+        raise UserError(
+            f"--insecure: {args.superlink} is no loopback address, and plain text would leave this "
+            "machine",
+            "name the authority's certificate with --root-certificates",
+        )
     _check_files(certificate, key, is_insecure=args.insecure)
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     from blossomtune.deployment.reaper import start_reaper
